@@ -1,0 +1,170 @@
+//! The program behind `cargo up`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use keyplane_engine::Toolbox;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::lock::Lock;
+use crate::{Error, Mesh, Options, guide};
+
+/// Starts Valkey, the services and the gateway on this machine, and stops them on Ctrl-C or SIGTERM.
+///
+/// What is missing is fetched first. Everything listens on loopback only. Services inherit the environment: any
+/// setting of theirs (KEYPLANE_LOG=debug) may be given here.
+#[derive(Debug, Parser)]
+#[command(name = "cargo up", bin_name = "cargo up", version)]
+struct Args {
+    /// Port of the gateway; each port may be 0 for any that is free
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    gateway_port: u16,
+    /// gRPC port of the session service; its admin port is 1000 above
+    #[arg(long, default_value_t = 50051, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=64_535))]
+    session_port: u16,
+    /// Port of Valkey
+    #[arg(long, default_value_t = 6390, value_name = "PORT")]
+    valkey_port: u16,
+    /// Use this Valkey and start none
+    #[arg(long, value_name = "URL", conflicts_with = "valkey_port")]
+    valkey_url: Option<String>,
+    /// Start no gateway
+    #[arg(long)]
+    no_gateway: bool,
+    /// Origins that browsers may call from: a regular expression
+    #[arg(long, value_name = "REGEX", default_value = Options::LOCAL_ORIGINS)]
+    cors_origins: String,
+    /// Collector for traces and metrics, e.g. http://127.0.0.1:4317
+    #[arg(long, value_name = "URL", env = "KEYPLANE_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// Print one line of JSON when all is ready, and nothing else, on standard output
+    #[arg(long)]
+    json: bool,
+    /// Fetch what is missing, and start nothing
+    #[arg(long)]
+    fetch_only: bool,
+    /// Where logs and generated files go; one mesh at a time uses it [default: .run in the workspace]
+    #[arg(long, value_name = "FOLDER")]
+    run_dir: Option<PathBuf>,
+    /// Be this service: how the mesh starts its services
+    #[arg(long, hide = true, env = "KEYPLANE_LOCAL_SERVICE")]
+    service: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the OpenAPI document of the JSON routes
+    Openapi {
+        /// A base URL to name in it
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+        server: Vec<String>,
+    },
+}
+
+/// The whole program: 0 when it was stopped, 1 when something failed, 2 when the options make no sense.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    match args.service.as_deref() {
+        Some("session") => return keyplane_session::main(),
+        Some(other) => return failure(&format!("there is no service {other:?}")),
+        None => {}
+    }
+    if let Some(Command::Openapi { server }) = &args.command {
+        return print(&format!("{:#}", keyplane_contracts::openapi::document(server)));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(&format!("the runtime can't start: {error}")),
+    };
+    match runtime.block_on(up(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error.to_string()),
+    }
+}
+
+async fn up(args: &Args) -> Result<(), Error> {
+    let options = args.options()?;
+    if args.fetch_only {
+        return Ok(Toolbox::find().ensure(&Mesh::tools(&options))?);
+    }
+    let mut lock = Lock::take(&options.folder)?;
+    let mut stop = Stop::listen()?;
+    let mesh = tokio::select! {
+        mesh = Mesh::start(options) => mesh?,
+        () = stop.asked() => return Ok(()),
+    };
+    lock.describe(mesh.endpoints())?;
+    let ready = if args.json { guide::json(mesh.endpoints()) } else { guide::text(mesh.endpoints()) };
+    // Nobody may be reading; the mesh runs all the same.
+    let _ = print(&ready);
+    let died = tokio::select! {
+        error = mesh.died() => Some(error),
+        () = stop.asked() => None,
+    };
+    eprintln!("stopping");
+    let stopped = mesh.stop().await;
+    died.map_or(stopped, Err)
+}
+
+/// Ctrl-C or SIGTERM.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+// === impl Args ===
+
+impl Args {
+    fn options(&self) -> Result<Options, Error> {
+        let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or_else(|| Path::new("."));
+        Ok(Options {
+            gateway: !self.no_gateway,
+            gateway_port: self.gateway_port,
+            session_port: self.session_port,
+            valkey_port: self.valkey_port,
+            valkey_url: self.valkey_url.clone(),
+            folder: self.run_dir.clone().unwrap_or_else(|| workspace.join(".run")),
+            program,
+            otlp_endpoint: self.otlp_endpoint.clone(),
+            cors_origins: self.cors_origins.clone(),
+            settings: Vec::new(),
+        })
+    }
+}
+
+// === impl Stop ===
+
+impl Stop {
+    fn listen() -> Result<Stop, Error> {
+        let listen = |kind| signal(kind).map_err(Error::io("listening for signals"));
+        Ok(Stop { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+// === output ===
+
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn failure(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,120 @@
+//! The gateway's shipped configuration, filled in.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use keyplane_contracts::{FILE_DESCRIPTOR_SET, openapi};
+use url::Url;
+
+use crate::Error;
+
+const TEMPLATE: &str = include_str!("../../envoy/gateway.yaml");
+
+/// What fills the shipped configuration, `deploy/envoy/gateway.yaml`.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Where callers come in.
+    pub listen: SocketAddr,
+    /// Where Envoy's own admin interface is. Port 0: any.
+    pub admin: SocketAddr,
+    /// The session service.
+    pub session: SocketAddr,
+    /// Where the descriptor set, `openapi.json` and the access log are put.
+    pub folder: PathBuf,
+    /// Collector for traces, e.g. `http://127.0.0.1:4317`; none: no traces are made.
+    pub otlp_endpoint: Option<String>,
+    /// Origins that browsers may call from: a regular expression (RE2) for the whole of one.
+    pub cors_origins: String,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Writes the files that the configuration refers to, and returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be written, or the collector's endpoint has no host.
+    pub fn prepare(&self) -> Result<String, Error> {
+        let descriptor_set = self.folder.join("keyplane.binpb");
+        let document = self.folder.join("openapi.json");
+        write(&descriptor_set, FILE_DESCRIPTOR_SET)?;
+        let servers = [format!("http://{}", self.listen)];
+        write(&document, format!("{:#}\n", openapi::document(&servers)).as_bytes())?;
+
+        let mut values = vec![
+            ("LISTEN_ADDRESS", self.listen.ip().to_string()),
+            ("LISTEN_PORT", self.listen.port().to_string()),
+            ("ADMIN_ADDRESS", self.admin.ip().to_string()),
+            ("ADMIN_PORT", self.admin.port().to_string()),
+            ("SESSION_HOST", self.session.ip().to_string()),
+            ("SESSION_PORT", self.session.port().to_string()),
+            ("DESCRIPTOR_SET", descriptor_set.display().to_string()),
+            ("OPENAPI", document.display().to_string()),
+            ("ACCESS_LOG", self.folder.join("gateway-access.log").display().to_string()),
+            // In double quotes there, where a backslash starts an escape.
+            ("CORS_ORIGINS", self.cors_origins.replace('\\', "\\\\").replace('"', "\\\"")),
+            ("TRACE_PERCENT", "100".to_owned()),
+        ];
+        if let Some(endpoint) = &self.otlp_endpoint {
+            let (host, port) = host_and_port(endpoint)?;
+            values.push(("OTLP_HOST", host));
+            values.push(("OTLP_PORT", port.to_string()));
+        }
+        render(TEMPLATE, &values, self.otlp_endpoint.is_some())
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    std::fs::write(path, bytes).map_err(Error::io(format!("writing {}", path.display())))
+}
+
+fn host_and_port(endpoint: &str) -> Result<(String, u16), Error> {
+    let url = Url::parse(endpoint).ok();
+    let host = url.as_ref().and_then(|url| Some((url.host_str()?.to_owned(), url.port().unwrap_or(4317))));
+    host.ok_or_else(|| Error::Gateway(format!("{endpoint:?} is no endpoint: write it like http://127.0.0.1:4317")))
+}
+
+/// Replaces each `${NAME}`, and leaves out the lines from `# when OTLP` to `# end` unless `otlp`.
+fn render(template: &str, values: &[(&str, String)], otlp: bool) -> Result<String, Error> {
+    let mut rendered = String::with_capacity(template.len());
+    let mut skipping = false;
+    for line in template.lines() {
+        match line {
+            "# when OTLP" => skipping = !otlp,
+            "# end" => skipping = false,
+            _ if skipping => {}
+            _ => {
+                rendered.push_str(line);
+                rendered.push('\n');
+            }
+        }
+    }
+    for (name, value) in values {
+        rendered = rendered.replace(&format!("${{{name}}}"), value);
+    }
+    let unfilled = rendered.split("${").nth(1).and_then(|rest| rest.split('}').next());
+    unfilled.map_or(Ok(()), |name| Err(Error::Gateway(format!("nothing fills ${{{name}}}"))))?;
+    Ok(rendered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{host_and_port, render};
+
+    #[test]
+    fn names_are_filled_and_blocks_left_out() {
+        let template = "a: ${A}\n# when OTLP\nb: ${B}\n# end\nc: 1\n";
+        let values = [("A", "x".to_owned())];
+        assert_eq!(render(template, &values, false).unwrap(), "a: x\nc: 1\n");
+        let error = render(template, &values, true).unwrap_err();
+        assert!(error.to_string().contains("${B}"), "{error}");
+    }
+
+    #[test]
+    fn endpoints_have_a_host_and_a_port() {
+        assert_eq!(host_and_port("http://collector:4318").unwrap(), ("collector".to_owned(), 4318));
+        assert_eq!(host_and_port("http://127.0.0.1").unwrap(), ("127.0.0.1".to_owned(), 4317));
+        assert!(host_and_port("collector").is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! The whole mesh on this machine, for people and for tests: Valkey, the services, and the gateway with the shipped
+//! configuration, each a process of its own on loopback.
+//!
+//! [`Mesh`] starts and stops it; [`run`] is the program behind `cargo up`.
+
+mod cli;
+mod error;
+mod gateway;
+mod guide;
+mod lock;
+mod mesh;
+mod options;
+mod ports;
+mod ready;
+
+pub use cli::run;
+pub use error::Error;
+pub use gateway::Gateway;
+pub use mesh::{Endpoints, Mesh, ServiceEndpoints};
+pub use options::Options;
+pub use ports::free_port;

@@ -1,0 +1,50 @@
+use std::path::PathBuf;
+
+/// What to start, and where. Every port may be 0: then any that is free.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether the gateway is started.
+    pub gateway: bool,
+    /// Port of the gateway.
+    pub gateway_port: u16,
+    /// gRPC port of the session service. Its admin port is 1000 above, or any if this is 0.
+    pub session_port: u16,
+    /// Port of the Valkey that is started.
+    pub valkey_port: u16,
+    /// A Valkey to use in place of one that is started, e.g. `valkey://127.0.0.1:6379`.
+    pub valkey_url: Option<String>,
+    /// Where logs and generated files go. Made if need be.
+    pub folder: PathBuf,
+    /// The `keyplane-up` program, which is also each service (`KEYPLANE_LOCAL_SERVICE` says which).
+    pub program: PathBuf,
+    /// Collector for traces and metrics, e.g. `http://127.0.0.1:4317`.
+    pub otlp_endpoint: Option<String>,
+    /// Origins that browsers may call from: a regular expression (RE2) for the whole of one.
+    pub cors_origins: String,
+    /// Further settings of every service, e.g. `KEYPLANE_LOG`.
+    pub settings: Vec<(String, String)>,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Origins of development servers on this machine.
+    pub const LOCAL_ORIGINS: &str = r"https?://(localhost|127\.0\.0\.1)(:[0-9]+)?";
+
+    /// Everything, on free ports: for tests. `program` is the built `keyplane-up`.
+    #[must_use]
+    pub fn on_free_ports(program: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Options {
+        Options {
+            gateway: true,
+            gateway_port: 0,
+            session_port: 0,
+            valkey_port: 0,
+            valkey_url: None,
+            folder: folder.into(),
+            program: program.into(),
+            otlp_endpoint: None,
+            cors_origins: Options::LOCAL_ORIGINS.to_owned(),
+            settings: Vec::new(),
+        }
+    }
+}

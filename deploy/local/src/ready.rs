@@ -1,0 +1,56 @@
+//! Waiting until a part of the mesh answers.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// How long a part may take: the machine may be busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again until the answer is `Ok`; `Err` is what was answered last when [`PATIENCE`] ran out.
+pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Result<T, String>) -> Result<T, String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer = match tokio::time::timeout(Duration::from_secs(5), ask()).await {
+            Ok(answer) => answer,
+            Err(_) => Err("no answer within 5 s".to_owned()),
+        };
+        match answer {
+            Ok(value) => return Ok(value),
+            Err(detail) if Instant::now() > end => return Err(detail),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// `grpc.health.v1`: `Ok` once `service` at `address` (host and port) is SERVING.
+pub(crate) async fn serving(address: &str, service: &str) -> Result<(), String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| format!("{address}: {error}"))?;
+    let channel = endpoint.connect().await.map_err(|error| format!("{address}: {error}"))?;
+    let mut client = HealthClient::new(channel);
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let response = client.check(request).await.map_err(|status| format!("health check: {status}"))?;
+    let status = response.into_inner().status();
+    if status == ServingStatus::Serving { Ok(()) } else { Err(format!("{service} is {}", status.as_str_name())) }
+}
+
+/// HTTP GET: the body once the status is 200.
+pub(crate) async fn get(http: &reqwest::Client, url: &str) -> Result<String, String> {
+    body(http.get(url).send().await, url).await
+}
+
+/// HTTP POST of JSON: the body once the status is 200.
+pub(crate) async fn post(http: &reqwest::Client, url: &str, json: &serde_json::Value) -> Result<String, String> {
+    body(http.post(url).json(json).send().await, url).await
+}
+
+async fn body(response: reqwest::Result<reqwest::Response>, url: &str) -> Result<String, String> {
+    let response = response.map_err(|error| format!("{url}: {error}"))?;
+    let status = response.status();
+    let body = response.text().await.map_err(|error| format!("{url}: {error}"))?;
+    if status == reqwest::StatusCode::OK { Ok(body) } else { Err(format!("{url}: {status} {body}")) }
+}

@@ -1,0 +1,265 @@
+//! Each JSON route, through a real Envoy with the shipped configuration.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use futures::StreamExt;
+use keyplane_local::{Mesh, Options};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// One mesh for this binary; it dies with it.
+fn url() -> &'static str {
+    static MESH: OnceLock<Mesh> = OnceLock::new();
+    let mesh = MESH.get_or_init(|| {
+        let start = || tokio::runtime::Runtime::new().unwrap().block_on(Mesh::start(options("json"))).unwrap();
+        std::thread::spawn(start).join().unwrap()
+    });
+    mesh.endpoints().gateway.as_deref().unwrap()
+}
+
+fn options(folder: &str) -> Options {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)
+}
+
+async fn call(url: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let mut request = reqwest::Client::new().request(method, format!("{url}{path}"));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {status}: not JSON: {text}"));
+    (status, body)
+}
+
+async fn get(path: &str) -> (u16, Value) {
+    call(url(), Method::GET, path, None).await
+}
+
+async fn post(path: &str, body: Value) -> (u16, Value) {
+    call(url(), Method::POST, path, Some(body)).await
+}
+
+async fn patch(path: &str, body: Value) -> (u16, Value) {
+    call(url(), Method::PATCH, path, Some(body)).await
+}
+
+/// Creates a session of `user`; its path.
+async fn created(user: &str, body: Value) -> String {
+    let (status, session) = post(&format!("/v1/tenants/acme/users/{user}/sessions"), body).await;
+    assert_eq!(status, 200, "{session}");
+    format!("/v1/{}", session["name"].as_str().unwrap())
+}
+
+/// The detail of a type such as `ErrorInfo`.
+fn detail<'a>(error: &'a Value, kind: &str) -> &'a Value {
+    let details = error["details"].as_array().unwrap();
+    let kind = format!("type.googleapis.com/google.rpc.{kind}");
+    details.iter().find(|detail| detail["@type"] == kind).unwrap_or_else(|| panic!("no {kind} in {error}"))
+}
+
+// === calls ===
+
+#[tokio::test]
+async fn create_get_and_list() {
+    let path =
+        created("reader", json!({"companyId": "c-7", "lastPath": "/tasks", "attributes": {"theme": "dark"}})).await;
+    let (status, session) = get(&path).await;
+    assert_eq!(status, 200);
+    assert_eq!(session["companyId"], "c-7");
+    assert_eq!(session["attributes"], json!({"theme": "dark"}));
+    assert_eq!(session["version"], 1);
+    assert!(session["expireTime"].as_str().unwrap().ends_with('Z'), "{session}");
+
+    let (status, list) = get("/v1/tenants/acme/users/reader/sessions?pageSize=5").await;
+    assert_eq!(status, 200);
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["sessions"][0]["name"], session["name"]);
+    assert_eq!(list["nextPageToken"], "");
+}
+
+#[tokio::test]
+async fn create_is_idempotent_by_request_id() {
+    let path = "/v1/tenants/acme/users/twice/sessions?requestId=login-1";
+    let (_, first) = post(path, json!({"companyId": "c-7"})).await;
+    let (status, second) = post(path, json!({"companyId": "c-7"})).await;
+    assert_eq!((status, &second["name"]), (200, &first["name"]));
+}
+
+#[tokio::test]
+async fn patch_takes_what_the_mask_names() {
+    let path = created("masked", json!({"companyId": "c-7", "lastPath": "/"})).await;
+    let body = json!({"lastPath": "/tasks/42", "companyId": "not taken"});
+    let (status, session) = patch(&format!("{path}?updateMask=lastPath"), body).await;
+    assert_eq!(status, 200, "{session}");
+    assert_eq!((&session["lastPath"], &session["companyId"]), (&json!("/tasks/42"), &json!("c-7")));
+    assert_eq!(session["version"], 2);
+}
+
+#[tokio::test]
+async fn patch_without_a_mask_merges() {
+    let path = created("merged", json!({"companyId": "c-7", "attributes": {"a": "1"}})).await;
+    let (status, session) = patch(&path, json!({"attributes": {"b": "2"}})).await;
+    assert_eq!(status, 200, "{session}");
+    assert_eq!(session["attributes"], json!({"a": "1", "b": "2"}));
+    assert_eq!(session["companyId"], "c-7");
+
+    let (status, session) = patch(&format!("{path}?removeAttributes=a"), json!({})).await;
+    assert_eq!((status, &session["attributes"]), (200, &json!({"b": "2"})));
+}
+
+#[tokio::test]
+async fn update_is_there_for_clients_without_patch() {
+    let path = created("poster", json!({})).await;
+    let (status, session) = post(&format!("{path}:update?updateMask=lastPath"), json!({"lastPath": "/a"})).await;
+    assert_eq!((status, &session["lastPath"]), (200, &json!("/a")));
+}
+
+#[tokio::test]
+async fn touch_prolongs_and_nothing_else() {
+    let path = created("toucher", json!({})).await;
+    let (_, before) = get(&path).await;
+    let (status, touched) = post(&format!("{path}:touch"), json!({})).await;
+    assert_eq!((status, &touched["version"]), (200, &json!(1)), "{touched}");
+    assert!(touched["expireTime"].as_str() >= before["expireTime"].as_str(), "{touched}");
+    // Also without a body: there is nothing to say.
+    let (status, _) = call(url(), Method::POST, &format!("{path}:touch"), None).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn rotate_gives_a_new_name() {
+    let path = created("rotated", json!({"companyId": "c-7"})).await;
+    let (status, session) = post(&format!("{path}:rotate"), json!({"requestId": "r-1"})).await;
+    assert_eq!((status, &session["companyId"]), (200, &json!("c-7")), "{session}");
+    assert_ne!(format!("/v1/{}", session["name"].as_str().unwrap()), path);
+    assert_eq!(get(&path).await.0, 404);
+}
+
+#[tokio::test]
+async fn delete_ends_a_session() {
+    let path = created("deleted", json!({})).await;
+    assert_eq!(call(url(), Method::DELETE, &path, None).await, (200, json!({})));
+    let (status, error) = call(url(), Method::DELETE, &path, None).await;
+    assert_eq!((status, &detail(&error, "ErrorInfo")["reason"]), (404, &json!("SESSION_NOT_FOUND")));
+    assert_eq!(call(url(), Method::DELETE, &format!("{path}?allowMissing=true"), None).await.0, 200);
+}
+
+#[tokio::test]
+async fn revoke_all_spares_one() {
+    let mut paths = Vec::new();
+    for _ in 0..3 {
+        paths.push(created("revoked", json!({})).await);
+    }
+    let body = json!({"except": paths[1].trim_start_matches("/v1/")});
+    let (status, answer) = post("/v1/tenants/acme/users/revoked/sessions:revokeAll", body).await;
+    assert_eq!((status, &answer["revokedCount"]), (200, &json!(2)), "{answer}");
+    assert_eq!(get(&paths[0]).await.0, 404);
+    assert_eq!(get(&paths[1]).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_escaped_at_sign_is_the_same_user() {
+    let path = created("bob%40x.com", json!({})).await;
+    assert!(path.contains("/bob@x.com/"), "{path}");
+    let (_, list) = get("/v1/tenants/acme/users/bob@x.com/sessions").await;
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(get(&path.replace('@', "%40")).await.0, 200);
+}
+
+#[tokio::test]
+async fn watch_streams_events() {
+    let path = created("watched", json!({"lastPath": "/"})).await;
+    let response = reqwest::get(format!("{}{path}:watch", url())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut stream = response.bytes_stream();
+    let mut text = String::new();
+    let mut until = async |what: &str| {
+        while !text.contains(what) {
+            let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
+            let chunk = next.unwrap_or_else(|_| panic!("no {what} in:\n{text}")).expect("the stream goes on").unwrap();
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    };
+    until("event: snapshot").await;
+    assert_eq!(patch(&path, json!({"lastPath": "/tasks/42"})).await.0, 200);
+    until("/tasks/42").await;
+    assert_eq!(call(url(), Method::DELETE, &path, None).await.0, 200);
+    until("event: deleted").await;
+    assert!(text.contains("event: updated") && text.contains("id: "), "{text}");
+}
+
+// === errors ===
+
+#[tokio::test]
+async fn every_violated_field_is_told_at_once() {
+    let body = json!({"lastPath": "no slash", "attributes": {"not a key": "x"}});
+    let (status, error) = post("/v1/tenants/Acme/users/u/sessions", body).await;
+    assert_eq!((status, &error["code"]), (400, &json!(3)), "{error}");
+    let violations = detail(&error, "BadRequest")["fieldViolations"].as_array().unwrap();
+    let fields: Vec<_> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
+    for part in ["parent", "last_path", "attributes"] {
+        assert!(fields.iter().any(|field| field.contains(part)), "{part} is not among {fields:?}");
+    }
+    assert_eq!(detail(&error, "ErrorInfo")["domain"], "keyplane.dev");
+}
+
+#[tokio::test]
+async fn a_session_that_ended_is_404() {
+    let (status, error) = get("/v1/tenants/acme/users/u/sessions/0123456789abcdef0123456789abcdef").await;
+    assert_eq!((status, &error["code"]), (404, &json!(5)));
+    assert_eq!(detail(&error, "ErrorInfo")["reason"], "SESSION_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn another_version_is_409() {
+    let path = created("versioned", json!({})).await;
+    let (status, error) = patch(&format!("{path}?version=7"), json!({"lastPath": "/a"})).await;
+    assert_eq!((status, &error["code"]), (409, &json!(10)), "{error}");
+    let info = detail(&error, "ErrorInfo");
+    assert_eq!((&info["reason"], &info["metadata"]["current_version"]), (&json!("VERSION_MISMATCH"), &json!("1")));
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_400_in_the_error_shape() {
+    let request = reqwest::Client::new().post(format!("{}/v1/tenants/acme/users/u/sessions", url()));
+    let response = request.header("content-type", "application/json").body("{\"lastPath\":").send().await.unwrap();
+    assert_eq!(response.status(), 400);
+    let error: Value = response.json().await.unwrap();
+    assert_eq!((&error["code"], &detail(&error, "ErrorInfo")["reason"]), (&json!(3), &json!("INVALID_REQUEST")));
+}
+
+#[tokio::test]
+async fn huge_bodies_are_turned_away() {
+    let body = json!({"lastPath": format!("/{}", "a".repeat(3 << 20))});
+    let (status, error) = post("/v1/tenants/acme/users/u/sessions", body).await;
+    assert_eq!(status, 413, "{error}");
+}
+
+#[tokio::test]
+async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
+    let mesh = Mesh::start(options("json-outage")).await.unwrap();
+    let url = mesh.endpoints().gateway.clone().unwrap();
+    let path = format!("/v1/{}", mesh.endpoints().example.clone().unwrap());
+
+    mesh.valkey().unwrap().pause().unwrap();
+    for method in [Method::GET, Method::PATCH] {
+        let body = (method == Method::PATCH).then(|| json!({"lastPath": "/a"}));
+        let (status, error) = call(&url, method.clone(), &path, body).await;
+        // The service's own answer, not the gateway's timeout.
+        assert!(status == 503 || status == 504, "{method}: {status} {error}");
+        let reason = &detail(&error, "ErrorInfo")["reason"];
+        assert!(reason != "SERVICE_TIMEOUT" && reason != "SERVICE_UNREACHABLE", "{method}: {error}");
+    }
+    mesh.valkey().unwrap().resume().unwrap();
+
+    mesh.session().kill().unwrap();
+    let (status, error) = call(&url, Method::GET, &path, None).await;
+    assert_eq!((status, &error["code"]), (503, &json!(14)), "{error}");
+    assert_eq!(detail(&error, "ErrorInfo")["reason"], "SERVICE_UNREACHABLE");
+}

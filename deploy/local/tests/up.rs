@@ -1,0 +1,126 @@
+//! The real `keyplane-up` program.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A running `keyplane-up --json` on free ports. Killed when dropped; its children die with it.
+struct Up {
+    child: Child,
+    ready: Value,
+}
+
+// === impl Up ===
+
+impl Up {
+    fn start(folder: &Path) -> Up {
+        let mut child = command(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("keyplane-up ended: {said}");
+        }
+        Up { child, ready: serde_json::from_str(&line).expect("one line of JSON") }
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.ready.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}: {}", self.ready))
+    }
+
+    /// Waits for the end: exit code, what else came on standard output, and standard error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code(), out, err)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
+    command
+        .args(["--json", "--gateway-port", "0", "--session-port", "0", "--valkey-port", "0", "--run-dir"])
+        .arg(folder);
+    command
+}
+
+fn is_open(address: &str) -> bool {
+    let address = address.split("://").last().unwrap().parse().unwrap();
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+// === tests ===
+
+#[tokio::test]
+async fn starts_serves_refuses_a_second_one_and_stops_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path());
+    let gateway = up.text("/gateway").to_owned();
+    let addresses = [gateway.clone(), up.text("/session/grpc").to_owned(), up.text("/valkey").to_owned()];
+
+    let session = format!("{gateway}/v1/{}", up.text("/example"));
+    let answer: Value = reqwest::get(&session).await.unwrap().json().await.unwrap();
+    assert_eq!(answer["companyId"], "c-7", "{answer}");
+    let document: Value = reqwest::get(up.text("/openapi")).await.unwrap().json().await.unwrap();
+    assert_eq!(document["servers"][0]["url"], gateway.as_str());
+
+    let second = command(folder.path()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(second.stdout.is_empty());
+    assert!(stderr(&second).contains("running already"), "{}", stderr(&second));
+    assert!(stderr(&second).contains(&format!("kill {}", up.child.id())), "{}", stderr(&second));
+
+    kill_process(Pid::from_child(&up.child), Signal::TERM).unwrap();
+    let (code, out, err) = up.end();
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    for address in addresses {
+        assert!(!is_open(&address), "{address} is still open");
+    }
+}
+
+#[test]
+fn a_service_that_dies_is_named_and_everything_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path());
+    let gateway = up.text("/gateway").to_owned();
+    let pid = i32::try_from(up.ready["session"]["pid"].as_u64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let start = Instant::now();
+    let (code, _, err) = up.end();
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("session service ended by itself"), "{err}");
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(!is_open(&gateway));
+}
+
+#[test]
+fn a_taken_port_is_told_with_the_option_that_changes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_keyplane-up"))
+        .args(["--session-port", "0", "--valkey-port", "0", "--gateway-port", &port, "--run-dir"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--gateway-port") && stderr(&output).contains(&port), "{}", stderr(&output));
+}

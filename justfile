@@ -1,0 +1,65 @@
+# The commands of this workspace. `.ci/run` runs the same recipes; `just` itself comes from `.ci/tools`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export PATH := justfile_directory() / ".toolbox/lint/programs/bin" + ":" + env("PATH")
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Starts the whole mesh on this machine; options after it go to `cargo up`.
+up *options:
+    cargo up {{ options }}
+
+# Runs every test. Fetches Valkey, its modules and Envoy the first time.
+test:
+    cargo test --workspace
+
+# Runs every check that needs no test: format, lints, documentation, contracts, licences.
+lint: fmt-check clippy doc proto openapi deny
+
+# Formats the Rust code.
+fmt:
+    cargo fmt --all
+
+# Checks that the Rust code is formatted.
+fmt-check:
+    cargo fmt --all --check
+
+# Lints the Rust code; any warning is an error.
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Builds the documentation of our own crates; any warning, such as a broken link, is an error.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Lints the contracts, and holds them against the baseline: what callers rely on must not break.
+proto: _tools
+    buf lint proto
+    buf breaking proto --against proto/baseline.binpb
+
+# Makes the contracts as they are the new baseline. Only for a release, or where nobody relies on what breaks.
+proto-baseline: _tools
+    buf build proto --exclude-source-info --output proto/baseline.binpb
+
+# Checks the OpenAPI document that is generated from the contracts, with a validator that is not ours.
+openapi: _tools
+    #!/usr/bin/env bash
+    set -euo pipefail
+    document=$(mktemp --suffix .json)
+    trap 'rm -f "$document"' EXIT
+    cargo run --quiet --package keyplane-local --bin keyplane-up -- openapi >"$document"
+    PYTHONPATH=.toolbox/lint/python python3 -m openapi_spec_validator "$document"
+
+# Checks licences and sources of the dependencies, and that none comes in two versions unnoticed.
+deny: _tools
+    cargo deny check bans licenses sources
+
+# Checks the dependencies for known vulnerabilities. Needs the network, and fails without a change here: run it on a schedule.
+advisories: _tools
+    cargo deny check advisories
+
+_tools:
+    .ci/tools

@@ -1,0 +1,11 @@
+//! The rules of sessions: plain functions on plain structs, without I/O and without a clock.
+
+mod event;
+mod policy;
+mod rules;
+mod session;
+
+pub use event::{EndReason, Event, EventKind};
+pub use policy::{Overflow, Policies, Policy, PolicyError};
+pub use rules::{Limits, check_fields, check_patch, check_timeouts};
+pub use session::{BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session};

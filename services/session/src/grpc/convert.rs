@@ -1,0 +1,313 @@
+//! Messages to the domain's types and back. A request is checked here, once; every violated field is told at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keyplane_contracts::names::{Id, SessionId, SessionName, UserName};
+use keyplane_contracts::session::v1 as pb;
+use keyplane_contracts::{Violation, Violations};
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::watch::Watch;
+use crate::domain::{
+    BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session, check_fields, check_patch,
+};
+use crate::error::Error;
+use crate::store::{Scope, Touched};
+
+mod events;
+
+pub(super) use events::event;
+
+/// What `update_mask` may name.
+const MASKABLE: [&str; 5] = ["company_id", "last_path", "attributes", "device", "tokens"];
+
+// === requests ===
+
+/// The user, the session to be made, and the violations so far: the tenant's policy has more to say.
+pub(super) fn new_session(request: pb::CreateSessionRequest) -> Result<(UserName, NewSession, Violations), Error> {
+    let mut violations = Violations::new();
+    let user = violations.keep(UserName::parse(&request.parent, "parent"));
+    let id = optional_id(&request.request_id, &mut violations);
+    let request_print = Request::of("create", id, &request);
+    let session = request.session.unwrap_or_default();
+    let idle_timeout = timeout("session.idle_timeout", session.idle_timeout, &mut violations);
+    let absolute_timeout = timeout("session.absolute_timeout", session.absolute_timeout, &mut violations);
+    let fields = present(session, &mut violations);
+    check_fields(&fields, now(), &mut violations);
+    let new = NewSession { fields, idle_timeout, absolute_timeout, request: request_print };
+    match user {
+        Some(user) => Ok((user, new, violations)),
+        None => Err(Error::Invalid(violations.into_iter().collect())),
+    }
+}
+
+/// The session to be changed, and how.
+pub(super) fn patch(request: pb::UpdateSessionRequest) -> Result<(SessionName, Patch), Error> {
+    let mut violations = Violations::new();
+    let session = request.session.unwrap_or_default();
+    let name = violations.keep(SessionName::parse(&session.name, "session.name"));
+    let fields = match request.update_mask {
+        Some(mask) if !mask.paths.is_empty() => masked(session, &mask.paths, &mut violations),
+        _ => present(session, &mut violations),
+    };
+    let version = Some(request.version).filter(|version| *version != 0);
+    let patch = Patch { fields, removed_attributes: request.remove_attributes, version };
+    check_patch(&patch, now(), &mut violations);
+    checked(name, violations).map(|name| (name, patch))
+}
+
+/// The user, how many, and from where on.
+pub(super) fn list(request: &pb::ListSessionsRequest) -> Result<(UserName, u32, Option<PageToken>), Error> {
+    let mut violations = Violations::new();
+    let user = violations.keep(UserName::parse(&request.parent, "parent"));
+    let size = match request.page_size {
+        0 => 50,
+        size => u32::try_from(size).map_or_else(
+            |_| {
+                violations.add("page_size", format!("must not be negative; {size} was sent"));
+                0
+            },
+            |size| size.min(100),
+        ),
+    };
+    let token = (!request.page_token.is_empty()).then(|| parse_token(&request.parent, &request.page_token));
+    let after = token.and_then(|token| violations.keep(token));
+    checked(user, violations).map(|user| (user, size, after))
+}
+
+/// The session to be rotated.
+pub(super) fn rotate(request: &pb::RotateSessionRequest) -> Result<(SessionName, Option<Request>), Error> {
+    let mut violations = Violations::new();
+    let name = violations.keep(SessionName::parse(&request.name, "name"));
+    let id = optional_id(&request.request_id, &mut violations);
+    let print = Request::of("rotate", id, request);
+    checked(name, violations).map(|name| (name, print))
+}
+
+/// Whose sessions to end, and which to keep.
+pub(super) fn revoke_all(request: &pb::RevokeAllSessionsRequest) -> Result<(UserName, Option<SessionId>), Error> {
+    let mut violations = Violations::new();
+    let user = violations.keep(UserName::parse(&request.parent, "parent"));
+    let except = (!request.except.is_empty()).then(|| SessionName::parse(&request.except, "except"));
+    let except = except.and_then(|except| violations.keep(except));
+    if let (Some(user), Some(except)) = (&user, &except)
+        && except.user != *user
+    {
+        violations.add("except", "must be a session of the same user");
+    }
+    checked(user, violations).map(|user| (user, except.map(|name| name.session)))
+}
+
+/// What to watch, and from where on.
+pub(super) fn watch(name: &str, after: &str) -> Result<Watch, Error> {
+    let mut violations = Violations::new();
+    let target = if name.contains("/sessions/") {
+        SessionName::parse(name, "name").map(|name| (name.user, Scope::Session(name.session)))
+    } else {
+        UserName::parse(name, "name").map(|user| (user, Scope::User))
+    };
+    let target = violations.keep(target);
+    let digits = |part: &str| (1..=20).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !after.is_empty() && !after.split_once('-').is_some_and(|(ms, n)| digits(ms) && digits(n)) {
+        violations.add("after", format!("must be the id of an event; {} bytes were sent", after.len()));
+    }
+    let after = (!after.is_empty()).then(|| after.to_owned());
+    checked(target, violations).map(|(user, scope)| Watch { user, scope, after })
+}
+
+/// A session's name.
+pub(super) fn session_name(text: &str, field: &str) -> Result<SessionName, Error> {
+    SessionName::parse(text, field).map_err(|violation| Error::Invalid(vec![violation]))
+}
+
+/// What is not empty, for a request without a mask.
+fn present(session: pb::Session, violations: &mut Violations) -> Fields {
+    Fields {
+        company_id: Some(session.company_id).filter(|text| !text.is_empty()),
+        last_path: Some(session.last_path).filter(|text| !text.is_empty()),
+        attributes: session.attributes.into_iter().collect(),
+        device: session.device.map(device_in),
+        tokens: tokens_in(session.tokens, violations),
+    }
+}
+
+/// What the mask names, empty or not.
+fn masked(session: pb::Session, paths: &[String], violations: &mut Violations) -> Fields {
+    for path in paths {
+        if !MASKABLE.contains(&path.as_str()) {
+            let sent = path.len();
+            violations.add("update_mask", format!("may name {}; a path of {sent} bytes is none", MASKABLE.join(", ")));
+        }
+    }
+    let named = |path: &str| paths.iter().any(|given| given == path);
+    let keep = |path| named(path).then_some(());
+    Fields {
+        company_id: keep("company_id").map(|()| session.company_id),
+        last_path: keep("last_path").map(|()| session.last_path),
+        attributes: keep("attributes").map_or_else(BTreeMap::new, |()| session.attributes.into_iter().collect()),
+        device: keep("device").map(|()| session.device.map(device_in).unwrap_or_default()),
+        tokens: keep("tokens").map_or_else(Vec::new, |()| tokens_in(session.tokens, violations)),
+    }
+}
+
+fn device_in(device: pb::Device) -> Device {
+    Device { user_agent: device.user_agent, ip: device.ip, label: device.label }
+}
+
+fn tokens_in(tokens: Vec<pb::BoundToken>, violations: &mut Violations) -> Vec<BoundToken> {
+    let token = |(index, token): (usize, pb::BoundToken)| {
+        let field = format!("session.tokens[{index}].expire_time");
+        let time = token.expire_time.ok_or_else(|| Violation::new(&field, "must be set"));
+        let expires = violations.keep(time.and_then(|time| micros(time, &field)))?;
+        Some(BoundToken { issuer: token.issuer, jti: token.jti, expires })
+    };
+    tokens.into_iter().enumerate().filter_map(token).collect()
+}
+
+fn micros(time: prost_types::Timestamp, field: &str) -> Result<Micros, Violation> {
+    let broken = || Violation::new(field, "must be a time between the years 1 and 9999");
+    let nanos = (0..1_000_000_000).contains(&time.nanos).then_some(i64::from(time.nanos)).ok_or_else(broken)?;
+    let in_range = (-62_135_596_800..=253_402_300_799).contains(&time.seconds);
+    if in_range { Ok(Micros(time.seconds * 1_000_000 + nanos / 1000)) } else { Err(broken()) }
+}
+
+fn timeout(field: &str, duration: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
+    let duration = duration.filter(|duration| *duration != prost_types::Duration::default())?;
+    violations.keep(Duration::try_from(duration).map_err(|_| Violation::new(field, "must not be negative")))
+}
+
+fn optional_id(text: &str, violations: &mut Violations) -> Option<Id> {
+    if text.is_empty() { None } else { violations.keep(Id::parse(text, "request_id")) }
+}
+
+fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
+    match (parsed, violations.is_empty()) {
+        (Some(parsed), true) => Ok(parsed),
+        _ => Err(Error::Invalid(violations.into_iter().collect())),
+    }
+}
+
+/// This machine's clock: good enough to refuse a token that has expired; lifetimes follow the store's.
+fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+// === impl Request ===
+
+impl Request {
+    /// The id, with a digest of the whole request. Maps are sorted first: their order on the wire is not fixed.
+    fn of(method: &str, id: Option<Id>, request: &impl Fingerprint) -> Option<Request> {
+        id.map(|id| {
+            let digest = Sha256::new_with_prefix(method).chain_update(request.canonical()).finalize();
+            Request { id, fingerprint: URL_SAFE_NO_PAD.encode(&digest[..16]) }
+        })
+    }
+}
+
+/// The bytes that two equal requests have in common.
+trait Fingerprint {
+    fn canonical(&self) -> Vec<u8>;
+}
+
+impl Fingerprint for pb::CreateSessionRequest {
+    fn canonical(&self) -> Vec<u8> {
+        let mut plain = self.clone();
+        let attributes = plain.session.as_mut().map(|session| std::mem::take(&mut session.attributes));
+        let mut bytes = plain.encode_to_vec();
+        for (key, value) in attributes.into_iter().flatten().collect::<BTreeMap<_, _>>() {
+            for text in [key, value] {
+                bytes.extend(text.len().to_be_bytes());
+                bytes.extend(text.as_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+impl Fingerprint for pb::RotateSessionRequest {
+    fn canonical(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
+// === responses ===
+
+/// A session. Tokens that expired since they were stored are left out.
+pub(super) fn session(session: Session) -> pb::Session {
+    let now = now();
+    let tokens = session.tokens.into_iter().filter(|token| token.expires > now).map(token).collect();
+    pb::Session {
+        name: session.name.to_string(),
+        company_id: session.company_id,
+        last_path: session.last_path,
+        attributes: session.attributes.into_iter().collect(),
+        device: session.device.map(device),
+        version: session.version,
+        create_time: Some(timestamp(session.created)),
+        update_time: Some(timestamp(session.updated)),
+        expire_time: Some(timestamp(session.expires)),
+        absolute_expire_time: Some(timestamp(session.absolute_expires)),
+        idle_timeout: prost_types::Duration::try_from(session.idle_timeout).ok(),
+        absolute_timeout: Some(between(session.created, session.absolute_expires)),
+        tokens,
+    }
+}
+
+/// A page, whose token is bound to the user.
+pub(super) fn page(user: &UserName, page: Page) -> pb::ListSessionsResponse {
+    let next_page_token = page.next.map_or_else(String::new, |token| token_text(&user.to_string(), &token));
+    pb::ListSessionsResponse { sessions: page.sessions.into_iter().map(session).collect(), next_page_token }
+}
+
+/// What a touch did.
+pub(super) fn touched(touched: Touched) -> pb::TouchSessionResponse {
+    pb::TouchSessionResponse { expire_time: Some(timestamp(touched.expires)), version: touched.version }
+}
+
+fn device(device: Device) -> pb::Device {
+    pb::Device { user_agent: device.user_agent, ip: device.ip, label: device.label }
+}
+
+fn token(token: BoundToken) -> pb::BoundToken {
+    pb::BoundToken { jti: token.jti, issuer: token.issuer, expire_time: Some(timestamp(token.expires)) }
+}
+
+fn timestamp(Micros(micros): Micros) -> prost_types::Timestamp {
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000).unwrap_or_default();
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}
+
+/// A lifetime as it was asked for: expiries are in whole milliseconds, creation times in microseconds.
+fn between(from: Micros, to: Micros) -> prost_types::Duration {
+    let millis = (to.0 / 1000) - (from.0 / 1000);
+    prost_types::Duration::try_from(Duration::from_millis(millis.unsigned_abs())).unwrap_or_default()
+}
+
+// === page tokens ===
+
+fn token_text(parent: &str, token: &PageToken) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}.{}.{}", binding(parent), token.created.0, token.session))
+}
+
+fn parse_token(parent: &str, text: &str) -> Result<PageToken, Violation> {
+    let broken = || Violation::new("page_token", "must be the next_page_token of a page of the same parent");
+    let decoded = URL_SAFE_NO_PAD.decode(text).map_err(|_| broken())?;
+    let decoded = String::from_utf8(decoded).map_err(|_| broken())?;
+    let mut parts = decoded.split('.');
+    let (bound, created, session) = (parts.next(), parts.next(), parts.next());
+    if bound != Some(binding(parent).as_str()) || parts.next().is_some() {
+        return Err(broken());
+    }
+    let created = created.and_then(|micros| micros.parse().ok()).map(Micros).ok_or_else(broken)?;
+    let session = SessionId::parse(session.unwrap_or_default(), "page_token").map_err(|_| broken())?;
+    Ok(PageToken { created, session })
+}
+
+fn binding(parent: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(parent)[..6])
+}

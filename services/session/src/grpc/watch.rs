@@ -1,0 +1,80 @@
+//! Open watches: how many there are, and that they end when the service stops.
+
+use std::sync::Arc;
+
+use futures::Stream;
+use futures::stream::unfold;
+use keyplane_contracts::names::UserName;
+use keyplane_contracts::session::v1 as pb;
+use keyplane_server::{Drain, status};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use super::convert;
+use crate::domain::Event;
+use crate::error::Error;
+use crate::store::{Scope, Store, Watcher};
+
+/// What a caller wants to watch.
+pub(super) struct Watch {
+    pub(super) user: UserName,
+    pub(super) scope: Scope,
+    pub(super) after: Option<String>,
+}
+
+/// The watches of this instance.
+#[derive(Debug)]
+pub(super) struct Watches {
+    free: Arc<Semaphore>,
+    limit: usize,
+    drain: Drain,
+}
+
+/// An open watch. It has begun, so that a failure at the start was the status of the call.
+pub(super) struct Events {
+    pub(super) user: UserName,
+    watcher: Watcher,
+    drain: Drain,
+    _permit: OwnedSemaphorePermit,
+}
+
+// === impl Watches ===
+
+impl Watches {
+    pub(super) fn new(limit: usize, drain: Drain) -> Watches {
+        Watches { free: Arc::new(Semaphore::new(limit)), limit, drain }
+    }
+
+    /// Opens a watch and checks that it can begin.
+    pub(super) async fn open(&self, store: &Store, watch: Watch) -> Result<Events, Error> {
+        let permit = self.free.clone().try_acquire_owned().map_err(|_| Error::TooManyWatches { limit: self.limit })?;
+        let Watch { user, scope, after } = watch;
+        let mut watcher = store.watch(user.clone(), scope, after);
+        watcher.begin().await?;
+        Ok(Events { user, watcher, drain: self.drain.clone(), _permit: permit })
+    }
+}
+
+// === impl Events ===
+
+impl Events {
+    /// The next event; `None` at the end. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
+        tokio::select! {
+            biased;
+            () = self.drain.started() => Some(Err(Error::Stopping)),
+            event = self.watcher.next() => event,
+        }
+    }
+
+    /// The events as messages; an error is the stream's last item.
+    pub(super) fn typed(self) -> impl Stream<Item = Result<pb::SessionEvent, Status>> + Send {
+        unfold(Some(self), |events| async {
+            let mut events = events?;
+            match events.next().await? {
+                Ok(event) => Some((Ok(convert::event(&events.user, event)), Some(events))),
+                Err(error) => Some((Err(status(error)), None)),
+            }
+        })
+    }
+}

@@ -1,0 +1,47 @@
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use keyplane_contracts::session::v1::session_service_server::{SERVICE_NAME, SessionServiceServer};
+use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
+use keyplane_valkey::Valkey;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::grpc::Service;
+use crate::store::Store;
+
+/// What the kit needs to know of this service.
+pub static SERVICE: ServiceInfo = ServiceInfo {
+    name: "session",
+    version: env!("CARGO_PKG_VERSION"),
+    grpc_services: &[SERVICE_NAME],
+    default_port: 50051,
+};
+
+/// The whole program: settings, telemetry, service, drain.
+#[must_use]
+pub fn main() -> ExitCode {
+    keyplane_server::main(&SERVICE, Config::read, |config| &mut config.server, start)
+}
+
+/// Starts the service. It is ready once the store answers, can do what the scripts need, and holds this program's layout.
+///
+/// # Errors
+///
+/// An address that can't be bound, or settings of the store that make no sense. A store that is away is no
+/// error: the service waits for it, not ready.
+pub async fn start(config: Config) -> Result<Running, Error> {
+    let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
+    let store = Store::new(valkey.clone(), config.retention);
+    let checked = store.clone();
+    let readiness = Readiness::FollowsStoreAfter(Box::new(move || {
+        let store = checked.clone();
+        Box::pin(async move { store.check().await })
+    }));
+    keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+        let policies = Arc::new(config.policies);
+        let service = Service::new(store, policies, config.max_watches, context.drain.clone());
+        Routes::new(SessionServiceServer::new(service).max_decoding_message_size(context.max_message))
+    })
+    .await
+}

@@ -1,0 +1,152 @@
+-- Prepended to every script of the session service.
+--
+-- KEYS[1] index   zset, one member a live session: "<created, µs>:<absolute expiry, ms>:<id>", scored by expiry in ms
+-- KEYS[2] events  stream, capped and TTL-bound: what happened to the user's sessions
+-- ARGV[1] bell channel   ARGV[2] events kept at most   ARGV[3] how long they are kept, ms
+-- ARGV[4] prefix of the session hashes: all keys share the hash tag {tenant:user}, so a script may reach a
+--         session that only the index names (an evicted one, say)
+--
+-- A session is a hash: c company, p last path, du di dl device, a:<key> attributes, k:<issuer>\n<jti> -> exp (µs)
+-- tokens; ct created, ut updated (µs); it idle timeout, ad absolute expiry, ex expiry (ms, since PEXPIREAT knows
+-- nothing finer); v version. Its own TTL is the truth about its life; the index follows.
+--
+-- Time is the server's. Numbers are integers below 2^53.
+
+local INDEX, EVENTS, PREFIX = KEYS[1], KEYS[2], ARGV[4]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local now_ms = math.floor(now / 1000)
+local rang = false
+
+local function member(created, absolute, id)
+  return string.format('%.0f:%.0f:%s', created, absolute, id)
+end
+
+local function parse(m)
+  local created, absolute, id = string.match(m, '^(%d+):(%d+):(.+)$')
+  return tonumber(created), tonumber(absolute), id
+end
+
+-- Appends an event; `fields` is a flat list of names and values.
+local function emit(kind, id, fields)
+  redis.call('XADD', EVENTS, 'MAXLEN', ARGV[2], '*', 't', kind, 's', id, unpack(fields))
+  rang = true
+end
+
+-- Rings the watchers, once, whatever was emitted. Call before every return that follows an emit.
+local function ring()
+  if rang then
+    redis.call('PEXPIRE', EVENTS, ARGV[3])
+    redis.call('PUBLISH', ARGV[1], EVENTS)
+  end
+end
+
+-- Ends what expired since the last use. The hash goes too: near the edge its own TTL may be a tick behind TIME.
+local function sweep()
+  local dead = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '(' .. string.format('%.0f', now_ms), 'WITHSCORES')
+  for i = 1, #dead, 2 do
+    local _, absolute, id = parse(dead[i])
+    redis.call('ZREM', INDEX, dead[i])
+    redis.call('DEL', PREFIX .. id)
+    emit('expired', id, { 'r', tonumber(dead[i + 1]) >= absolute and 'absolute' or 'idle' })
+  end
+end
+
+-- Ends a session that the index names.
+local function finish(m, kind, fields)
+  local _, _, id = parse(m)
+  redis.call('ZREM', INDEX, m)
+  redis.call('DEL', PREFIX .. id)
+  emit(kind, id, fields)
+end
+
+-- The hash as a table, or nil, and as the flat list that the service decodes.
+local function load(key)
+  local flat = redis.call('HGETALL', key)
+  if #flat == 0 then return nil end
+  local state = {}
+  for i = 1, #flat, 2 do state[flat[i]] = flat[i + 1] end
+  return state, flat
+end
+
+local function flatten(state)
+  local flat = {}
+  for f, v in pairs(state) do
+    flat[#flat + 1] = f
+    flat[#flat + 1] = tostring(v)
+  end
+  return flat
+end
+
+-- Sets the expiry in `state` to its idle timeout from now, under its absolute cap. The caller writes `ex`.
+local function slide(state)
+  state.ex = string.format('%.0f', math.min(now_ms + tonumber(state.it), tonumber(state.ad)))
+end
+
+-- Makes the TTL of the session in `key`, and its place in the index, follow its expiry.
+local function follow(key, id, state)
+  redis.call('PEXPIREAT', key, state.ex)
+  if redis.call('ZADD', INDEX, state.ex, member(tonumber(state.ct), tonumber(state.ad), id)) == 1 then
+    -- A new member: the index must live as long as the session can.
+    if redis.call('PEXPIREAT', INDEX, state.ad, 'NX') == 0 then
+      redis.call('PEXPIREAT', INDEX, state.ad, 'GT')
+    end
+  end
+end
+
+-- Live sessions, newest first, as {created, id, member}; a member whose hash the store lost is ended.
+local function live()
+  local all = {}
+  for _, m in ipairs(redis.call('ZRANGE', INDEX, 0, -1)) do
+    local created, _, id = parse(m)
+    all[#all + 1] = { created, id, m }
+  end
+  table.sort(all, function(a, b)
+    if a[1] ~= b[1] then return a[1] > b[1] end
+    return a[2] > b[2]
+  end)
+  return all
+end
+
+-- {id, flat hash} of a live() row, or nil after ending it as lost.
+local function fetch(row)
+  local _, flat = load(PREFIX .. row[2])
+  if flat then return { row[2], flat } end
+  finish(row[3], 'expired', { 'r', 'lost' })
+  return nil
+end
+
+local function is_content(f)
+  local head = string.sub(f, 1, 2)
+  return head == 'a:' or head == 'k:' or f == 'c' or f == 'p' or f == 'du' or f == 'di' or f == 'dl'
+end
+
+-- Bytes of content, number of attributes, number of tokens.
+local function measure(state)
+  local bytes, attributes, tokens = 0, 0, 0
+  for f, v in pairs(state) do
+    if is_content(f) then
+      bytes = bytes + #f + #v
+      local head = string.sub(f, 1, 2)
+      if head == 'a:' then attributes = attributes + 1 end
+      if head == 'k:' then tokens = tokens + 1 end
+    end
+  end
+  return bytes, attributes, tokens
+end
+
+-- The session that an earlier call with this request id made: nil, or the reply to give.
+local function replay(request, fingerprint)
+  local prior = redis.call('HMGET', request, 'id', 'fp')
+  if not prior[1] then return nil end
+  if prior[2] ~= fingerprint then return { 'REUSED' } end
+  local _, flat = load(PREFIX .. prior[1])
+  if not flat then return { 'MISSING', prior[1] } end
+  return { 'OK', prior[1], flat }
+end
+
+local function remember(request, fingerprint, id, ttl)
+  redis.call('HSET', request, 'id', id, 'fp', fingerprint)
+  redis.call('PEXPIRE', request, ttl)
+end
+

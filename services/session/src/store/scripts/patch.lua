@@ -1,0 +1,72 @@
+-- session.patch: merges fields into a live session and slides its expiry. Never makes one.
+--
+-- KEYS[3] session hash
+-- ARGV[5] id   ARGV[6] expected version, 0 for any   ARGV[7] most bytes   ARGV[8] most attributes
+-- ARGV[9] most tokens   ARGV[10] n, then n pairs of field and value to set, then fields to delete
+-- Reply: {'OK', flat hash} | {'MISSING'} | {'VERSION', current} | {'BYTES' | 'ATTRIBUTES' | 'TOKENS', would be}
+-- A retry merges the same again: harmless without an expected version, 'VERSION' with one.
+local key, id = KEYS[3], ARGV[5]
+sweep()
+local state = load(key)
+if not state then
+  ring()
+  return { 'MISSING' }
+end
+local expected = tonumber(ARGV[6])
+if expected ~= 0 and expected ~= tonumber(state.v) then
+  ring()
+  return { 'VERSION', tonumber(state.v) }
+end
+
+local sets, dels, event = {}, {}, {}
+local function delete(f, tell)
+  if state[f] == nil then return end
+  state[f] = nil
+  dels[#dels + 1] = f
+  if tell then
+    event[#event + 1] = '-' .. f
+    event[#event + 1] = ''
+  end
+end
+for f, v in pairs(state) do
+  if string.sub(f, 1, 2) == 'k:' and tonumber(v) <= now then dels[#dels + 1] = f end
+end
+for _, f in ipairs(dels) do state[f] = nil end
+local first, last = 11, 10 + 2 * tonumber(ARGV[10])
+for i = first, last, 2 do
+  local f, v = ARGV[i], ARGV[i + 1]
+  if state[f] ~= v then
+    state[f] = v
+    sets[#sets + 1] = f
+    sets[#sets + 1] = v
+    event[#event + 1] = '+' .. f
+    event[#event + 1] = v
+  end
+end
+for i = last + 1, #ARGV do delete(ARGV[i], true) end
+
+if #sets > 0 then
+  local bytes, attributes, tokens = measure(state)
+  local over = bytes > tonumber(ARGV[7]) and { 'BYTES', bytes }
+    or attributes > tonumber(ARGV[8]) and { 'ATTRIBUTES', attributes }
+    or tokens > tonumber(ARGV[9]) and { 'TOKENS', tokens }
+  if over then
+    ring()
+    return over
+  end
+end
+if #dels > 0 then redis.call('HDEL', key, unpack(dels)) end
+slide(state)
+if #event > 0 then
+  state.v = string.format('%.0f', tonumber(state.v) + 1)
+  state.ut = string.format('%.0f', now)
+  event[#event + 1] = 'v'
+  event[#event + 1] = state.v
+  event[#event + 1] = 'ut'
+  event[#event + 1] = state.ut
+  emit('updated', id, event)
+end
+redis.call('HSET', key, 'v', state.v, 'ut', state.ut, 'ex', state.ex, unpack(sets))
+follow(key, id, state)
+ring()
+return { 'OK', flatten(state) }

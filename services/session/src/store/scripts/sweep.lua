@@ -1,0 +1,7 @@
+-- session.sweep: ends what expired, for a watcher whose timer rang.
+--
+-- Reply: {'OK', now in ms, earliest expiry in ms or -1}
+sweep()
+ring()
+local first = redis.call('ZRANGE', INDEX, 0, 0, 'WITHSCORES')
+return { 'OK', now_ms, first[2] and tonumber(first[2]) or -1 }

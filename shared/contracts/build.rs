@@ -1,0 +1,46 @@
+//! Compiles the protos without protoc: the generated code, and the descriptor set that reflection, the gateway
+//! and the OpenAPI document read.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+const ROOT: &str = "../../proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // tonic-prost-build prints none itself; without it every build would compile everything anew.
+    println!("cargo:rerun-if-changed={ROOT}");
+    println!("cargo:rerun-if-changed=build.rs");
+
+    let mut compiler = protox::Compiler::new([ROOT])?;
+    compiler.include_imports(true).include_source_info(true).open_files(protos()?)?;
+
+    // Written by protox's own encoder: prost's types drop extension options, and google.api.http is one.
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    fs::write(out.join("keyplane.binpb"), compiler.encode_file_descriptor_set())?;
+
+    let mut prost = tonic_prost_build::Config::new();
+    prost.enable_type_names(); // to find a message's descriptor: see src/json.rs
+    tonic_prost_build::configure()
+        .bytes(".google.api.HttpBody.data")
+        .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
+    Ok(())
+}
+
+/// Every proto file, sorted, so that the descriptor set does not depend on the order of a directory.
+fn protos() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::from(ROOT)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "proto") {
+                files.push(path.strip_prefix(Path::new(ROOT))?.to_owned());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

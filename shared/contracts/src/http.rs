@@ -1,0 +1,162 @@
+//! The JSON routes: every `google.api.http` rule in the descriptor set, with additional bindings.
+
+use std::sync::OnceLock;
+
+use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
+
+use crate::FILE_DESCRIPTOR_SET;
+use crate::google::api::HttpRule;
+use crate::google::api::http_rule::Pattern;
+
+/// One route to one RPC.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The RPC that the route serves.
+    pub method: MethodDescriptor,
+    /// The HTTP method, e.g. `PATCH`.
+    pub verb: &'static str,
+    /// The path in OpenAPI's spelling, e.g. `/v1/tenants/{tenant}/users/{user}/sessions:revokeAll`.
+    pub path: String,
+    /// The variables of the path, in order, e.g. `tenant`, `user`.
+    pub variables: Vec<String>,
+    /// The request fields that the path binds, in proto spelling, e.g. `session.name`.
+    pub bound: Vec<String>,
+    /// The request field that the HTTP body fills: empty for none, `*` for all that the path leaves.
+    pub body: String,
+    /// 0 for the rule itself, from 1 for its additional bindings.
+    pub index: usize,
+}
+
+/// Every route of every service, in the order of the protos.
+///
+/// # Panics
+///
+/// If the protos hold a rule without a pattern; a test of this crate excludes it.
+#[must_use]
+pub fn bindings() -> Vec<Binding> {
+    let pool = pool();
+    let http = pool.get_extension_by_name("google.api.http").expect("the protos import google.api.http");
+    let mut bindings = Vec::new();
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let options = method.options();
+        if !options.has_extension(&http) {
+            continue;
+        }
+        let Value::Message(rule) = options.get_extension(&http).into_owned() else {
+            unreachable!("google.api.http is a message");
+        };
+        let rule: HttpRule = rule.transcode_to().expect("both come from the same proto");
+        let rules = std::iter::once(&rule).chain(&rule.additional_bindings);
+        bindings.extend(rules.enumerate().map(|(index, rule)| Binding::new(&method, rule, index)));
+    }
+    bindings
+}
+
+/// The descriptor set, decoded once.
+pub(crate) fn pool() -> &'static DescriptorPool {
+    static POOL: OnceLock<DescriptorPool> = OnceLock::new();
+    POOL.get_or_init(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("build.rs encoded the set"))
+}
+
+// === impl Binding ===
+
+impl Binding {
+    fn new(method: &MethodDescriptor, rule: &HttpRule, index: usize) -> Binding {
+        let (verb, template) = match rule.pattern.as_ref().expect("a rule has a pattern") {
+            Pattern::Get(path) => ("GET", path),
+            Pattern::Put(path) => ("PUT", path),
+            Pattern::Post(path) => ("POST", path),
+            Pattern::Delete(path) => ("DELETE", path),
+            Pattern::Patch(path) => ("PATCH", path),
+        };
+        let mut binding = Binding {
+            method: method.clone(),
+            verb,
+            path: String::new(),
+            variables: Vec::new(),
+            bound: Vec::new(),
+            body: rule.body.clone(),
+            index,
+        };
+        binding.read(template);
+        binding
+    }
+
+    /// The RPC's path on the wire, e.g. `/keyplane.session.v1.SessionService/GetSession`.
+    #[must_use]
+    pub fn grpc_path(&self) -> String {
+        format!("/{}/{}", self.method.parent_service().full_name(), self.method.name())
+    }
+
+    /// Reads a template such as `/v1/{session.name=tenants/*/users/*}:update`.
+    fn read(&mut self, template: &str) {
+        let mut rest = template;
+        while let Some((literal, variable)) = rest.split_once('{') {
+            self.path.push_str(literal);
+            let (variable, after) = variable.split_once('}').expect("a brace that opens closes");
+            let (field, pattern) = variable.split_once('=').unwrap_or((variable, "*"));
+            self.bound.push(field.to_owned());
+            let mut collection = None;
+            for (place, segment) in pattern.split('/').enumerate() {
+                if place > 0 {
+                    self.path.push('/');
+                }
+                if segment.starts_with('*') {
+                    let name = collection.map_or_else(|| field.to_owned(), singular);
+                    self.path.push_str(&format!("{{{name}}}"));
+                    self.variables.push(name);
+                } else {
+                    self.path.push_str(segment);
+                }
+                collection = Some(segment);
+            }
+            rest = after;
+        }
+        self.path.push_str(rest);
+    }
+}
+
+/// `tenants` to `tenant`, `policies` to `policy`, `indexes` to `index`.
+fn singular(collection: &str) -> String {
+    if let Some(stem) = collection.strip_suffix("ies") {
+        return format!("{stem}y");
+    }
+    let ends_in_es = ["xes", "sses", "ches"].iter().any(|end| collection.ends_with(end));
+    collection.strip_suffix(if ends_in_es { "es" } else { "s" }).unwrap_or(collection).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bindings, singular};
+
+    #[test]
+    fn templates_become_paths() {
+        let bindings = bindings();
+        let routes: Vec<_> = bindings.iter().map(|binding| format!("{} {}", binding.verb, binding.path)).collect();
+        for route in [
+            "POST /v1/tenants/{tenant}/users/{user}/sessions",
+            "PATCH /v1/tenants/{tenant}/users/{user}/sessions/{session}",
+            "POST /v1/tenants/{tenant}/users/{user}/sessions/{session}:update",
+            "POST /v1/tenants/{tenant}/users/{user}/sessions:revokeAll",
+            "GET /v1/tenants/{tenant}/users/{user}/sessions:watch",
+        ] {
+            assert!(routes.iter().any(|found| found == route), "{route} is not among {routes:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_routes_are_the_same() {
+        let mut routes: Vec<_> = bindings().iter().map(|binding| (binding.verb, binding.path.clone())).collect();
+        let all = routes.len();
+        routes.sort();
+        routes.dedup();
+        assert_eq!(routes.len(), all);
+    }
+
+    #[test]
+    fn collections_become_variables() {
+        assert_eq!(singular("tenants"), "tenant");
+        assert_eq!(singular("policies"), "policy");
+        assert_eq!(singular("indexes"), "index");
+    }
+}

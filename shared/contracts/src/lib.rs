@@ -1,0 +1,14 @@
+//! The contracts: generated code, the file descriptor set, resource names, and the OpenAPI document made from them.
+//!
+//! Modules of generated code follow the proto packages without the leading `keyplane`: the package
+//! `keyplane.session.v1` is [`session::v1`], `google.rpc` is [`google::rpc`].
+
+mod generated;
+pub mod http;
+pub mod json;
+pub mod names;
+pub mod openapi;
+mod violation;
+
+pub use generated::{FILE_DESCRIPTOR_SET, google, session};
+pub use violation::{Violation, Violations};

@@ -1,0 +1,234 @@
+//! Resource names and the ids they consist of.
+//!
+//! An id that parsed is safe in a key, a log line and a resource name. Every failed parse is a [`Violation`] that
+//! names the rule and the length of what was sent, never the value.
+//!
+//! ```
+//! use keyplane_contracts::names::SessionName;
+//!
+//! let name = SessionName::parse("tenants/acme/users/u-42/sessions/7f3c0000000000000000000000000000", "name")?;
+//! assert_eq!(name.user.user.as_str(), "u-42");
+//! assert_eq!(name.user.to_string(), "tenants/acme/users/u-42");
+//! # Ok::<(), keyplane_contracts::Violation>(())
+//! ```
+
+use std::fmt;
+
+use crate::Violation;
+
+/// A tenant: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, which is a DNS label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(String);
+
+/// An id that callers choose (a user, a request id, ...): `[A-Za-z0-9._~@|:+-]{1,128}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(String);
+
+/// A user's id, by the rule of [`Id`].
+pub type UserId = Id;
+
+/// A session's id: 32 lower-case hexadecimal digits (128 random bits).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(String);
+
+/// `tenants/{tenant}/users/{user}`
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName {
+    /// The tenant that the user belongs to.
+    pub tenant: TenantId,
+    /// The user within the tenant.
+    pub user: UserId,
+}
+
+/// `tenants/{tenant}/users/{user}/sessions/{session}`
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionName {
+    /// Whose session it is.
+    pub user: UserName,
+    /// The session among the user's.
+    pub session: SessionId,
+}
+
+const TENANT_RULE: &str = "must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+const ID_RULE: &str = "must match [A-Za-z0-9._~@|:+-]{1,128}";
+const SESSION_RULE: &str = "must be 32 lower-case hexadecimal digits";
+
+// === impl TenantId ===
+
+impl TenantId {
+    /// Parses a tenant id; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The rule, if `text` breaks it.
+    pub fn parse(text: &str, field: &str) -> Result<TenantId, Violation> {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let holds =
+            (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
+        if holds { Ok(TenantId(text.to_owned())) } else { Err(broken(field, "the tenant", TENANT_RULE, text)) }
+    }
+
+    /// The id as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl Id ===
+
+impl Id {
+    /// Parses an id that a caller chose; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The rule, if `text` breaks it.
+    pub fn parse(text: &str, field: &str) -> Result<Id, Violation> {
+        Id::parse_as("the id", text, field)
+    }
+
+    /// The id as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse_as(what: &str, text: &str, field: &str) -> Result<Id, Violation> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@|:+-".contains(&byte);
+        let holds = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
+        if holds { Ok(Id(text.to_owned())) } else { Err(broken(field, what, ID_RULE, text)) }
+    }
+}
+
+// === impl SessionId ===
+
+impl SessionId {
+    /// Parses a session id; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The rule, if `text` breaks it.
+    pub fn parse(text: &str, field: &str) -> Result<SessionId, Violation> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let holds = text.len() == 32 && text.bytes().all(digit);
+        if holds { Ok(SessionId(text.to_owned())) } else { Err(broken(field, "the session", SESSION_RULE, text)) }
+    }
+
+    /// The id of 128 bits, e.g. fresh from the random source.
+    #[must_use]
+    pub fn from_bits(bits: [u8; 16]) -> SessionId {
+        SessionId(bits.iter().fold(String::with_capacity(32), |mut text, byte| {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+            text
+        }))
+    }
+
+    /// The 32 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl UserName ===
+
+impl UserName {
+    const PATTERN: &str = "tenants/{tenant}/users/{user}";
+
+    /// Parses a user's resource name; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that `text` breaks: the pattern, or that of one of its ids.
+    pub fn parse(text: &str, field: &str) -> Result<UserName, Violation> {
+        let [tenant, user] = segments(text, field, UserName::PATTERN)?;
+        Ok(UserName { tenant: TenantId::parse(tenant, field)?, user: Id::parse_as("the user", user, field)? })
+    }
+
+    /// The name of one of the user's sessions.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> SessionName {
+        SessionName { user: self.clone(), session }
+    }
+}
+
+// === impl SessionName ===
+
+impl SessionName {
+    const PATTERN: &str = "tenants/{tenant}/users/{user}/sessions/{session}";
+
+    /// Parses a session's resource name; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that `text` breaks: the pattern, or that of one of its ids.
+    pub fn parse(text: &str, field: &str) -> Result<SessionName, Violation> {
+        let [tenant, user, session] = segments(text, field, SessionName::PATTERN)?;
+        let user = UserName { tenant: TenantId::parse(tenant, field)?, user: Id::parse_as("the user", user, field)? };
+        Ok(SessionName { user, session: SessionId::parse(session, field)? })
+    }
+}
+
+// === Display ===
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenants/{}/users/{}", self.tenant, self.user)
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/sessions/{}", self.user, self.session)
+    }
+}
+
+// === helpers ===
+
+/// The variable segments of `text` in the order of `pattern`, whose other segments must be equal.
+fn segments<'a, const N: usize>(text: &'a str, field: &str, pattern: &str) -> Result<[&'a str; N], Violation> {
+    let mismatch = || broken(field, "the name", &format!("must have the form {pattern}"), text);
+    let mut found = [""; N];
+    let mut next = 0;
+    let mut given = text.split('/');
+    for expected in pattern.split('/') {
+        let segment = given.next().ok_or_else(mismatch)?;
+        if expected.starts_with('{') {
+            *found.get_mut(next).ok_or_else(mismatch)? = segment;
+            next += 1;
+        } else if segment != expected {
+            return Err(mismatch());
+        }
+    }
+    if given.next().is_some() { Err(mismatch()) } else { Ok(found) }
+}
+
+fn broken(field: &str, what: &str, rule: &str, sent: &str) -> Violation {
+    if sent.is_empty() {
+        return Violation::new(field, format!("{what} {rule}, and is empty"));
+    }
+    Violation::new(field, format!("{what} {rule}; {} bytes were sent", sent.len()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::document;
+
+const SESSION: &str = "/v1/tenants/{tenant}/users/{user}/sessions/{session}";
+const SESSIONS: &str = "/v1/tenants/{tenant}/users/{user}/sessions";
+
+fn parameters(operation: &Value) -> Vec<(&str, &str)> {
+    let parameters = operation["parameters"].as_array().expect("parameters");
+    parameters.iter().map(|item| (item["in"].as_str().unwrap(), item["name"].as_str().unwrap())).collect()
+}
+
+/// Calls `visit` with every object in the document.
+fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(map) => {
+            visit(path, map);
+            map.iter().for_each(|(key, value)| walk(value, &format!("{path}/{key}"), visit));
+        }
+        Value::Array(items) => items.iter().for_each(|value| walk(value, path, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn update_binds_path_query_and_body() {
+    let document = document(&[]);
+    let update = &document["paths"][SESSION]["patch"];
+    let expected = [
+        ("path", "tenant"),
+        ("path", "user"),
+        ("path", "session"),
+        ("query", "updateMask"),
+        ("query", "version"),
+        ("query", "removeAttributes"),
+    ];
+    assert_eq!(parameters(update), expected);
+    assert_eq!(update["parameters"][3]["schema"]["type"], "string");
+    assert_eq!(update["parameters"][4]["schema"], json!({"type": "integer", "format": "int32"}));
+    assert_eq!(update["parameters"][5]["schema"], json!({"type": "array", "items": {"type": "string"}}));
+    let schema = &update["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(schema["$ref"], "#/components/schemas/Session");
+}
+
+#[test]
+fn bodies_of_a_whole_request_leave_out_what_the_path_binds() {
+    let document = document(&[]);
+    let revoke = &document["paths"][format!("{SESSIONS}:revokeAll")]["post"];
+    let schema = &revoke["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(schema["$ref"], "#/components/schemas/RevokeAllSessionsBody");
+    let body = &document["components"]["schemas"]["RevokeAllSessionsBody"];
+    assert_eq!(body["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["except"]);
+    assert_eq!(document["paths"][format!("{SESSION}:touch")]["post"].get("requestBody"), None);
+}
+
+#[test]
+fn fields_are_described_and_typed() {
+    let document = document(&[]);
+    let session = &document["components"]["schemas"]["Session"]["properties"];
+    assert_eq!(session["createTime"]["format"], "date-time");
+    assert_eq!(session["createTime"]["readOnly"], true);
+    assert_eq!(session["attributes"]["additionalProperties"], json!({"type": "string"}));
+    assert_eq!(session["idleTimeout"]["type"], "string");
+    assert_eq!(session["tokens"]["items"]["$ref"], "#/components/schemas/BoundToken");
+    assert!(session["lastPath"]["description"].as_str().unwrap().starts_with("Where the user was last."));
+    assert_eq!(document["components"]["schemas"]["BoundToken"]["required"], json!(["jti", "issuer", "expireTime"]));
+}
+
+#[test]
+fn event_streams_are_text() {
+    let document = document(&[]);
+    let watch = &document["paths"][format!("{SESSIONS}:watch")]["get"];
+    assert!(watch["responses"]["200"]["content"]["text/event-stream"].is_object());
+    assert!(parameters(watch).contains(&("header", "Last-Event-ID")));
+    assert!(parameters(watch).contains(&("query", "after")));
+}
+
+#[test]
+fn deleting_answers_an_empty_object() {
+    let document = document(&[]);
+    let schema = &document["paths"][SESSION]["delete"]["responses"]["200"]["content"]["application/json"]["schema"];
+    assert_eq!(schema, &json!({"type": "object"}));
+}
+
+#[test]
+fn every_operation_has_one_name_and_the_error_shape() {
+    let document = document(&[]);
+    let mut ids = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (verb, operation) in item.as_object().unwrap() {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{verb} {path}: not unique");
+            assert!(!operation["description"].as_str().unwrap().is_empty(), "{verb} {path}: no description");
+            for status in ["400", "404", "503", "default"] {
+                let schema = &operation["responses"][status]["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Error", "{verb} {path} {status}");
+            }
+        }
+    }
+    for id in ["CreateSession", "UpdateSession", "UpdateSession2", "StreamSessionEvents", "StreamSessionEvents2"] {
+        assert!(ids.contains(id), "{id} is not among {ids:?}");
+    }
+}
+
+#[test]
+fn nothing_is_composed_and_every_reference_resolves() {
+    let document = document(&[]);
+    walk(&document, "", &mut |path, map| {
+        for word in ["oneOf", "anyOf", "allOf"] {
+            assert!(!map.contains_key(word), "{path} is composed");
+        }
+        if let Some(name) = map.get("$ref").and_then(Value::as_str) {
+            assert_eq!(map.len(), 1, "{path}: what stands beside $ref is ignored");
+            assert!(document.pointer(&name[1..]).is_some(), "{path}: {name} is missing");
+        }
+        if let Some(properties) = map.get("properties").and_then(Value::as_object)
+            && map.get("type").is_some_and(|kind| kind == "object")
+        {
+            for (name, schema) in properties {
+                assert!(schema.get("type").is_some() || schema.get("$ref").is_some(), "{path}/{name} has no type");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_document_is_deterministic_and_names_the_servers() {
+    let servers = ["http://localhost:8080".to_owned()];
+    assert_eq!(document(&servers).to_string(), document(&servers).to_string());
+    assert_eq!(document(&servers)["servers"], json!([{"url": "http://localhost:8080"}]));
+    assert_eq!(document(&[])["servers"], json!([{"url": "/"}]));
+}

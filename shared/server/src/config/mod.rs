@@ -1,0 +1,18 @@
+//! Settings, from environment variables only.
+//!
+//! Durations and sizes need a unit (`250ms`, `30s`, `4MiB`); a bare number is refused. Every wrong setting is reported
+//! in one go, each with its name and the rule, and so is every `KEYPLANE_` variable that nothing reads: a typo must
+//! not silently mean the default. An empty variable counts as unset.
+
+mod env;
+mod foreign;
+mod parse;
+mod problem;
+mod server;
+mod table;
+
+pub use env::Env;
+pub use parse::duration as parse_duration;
+pub use problem::{ConfigErrors, Problem};
+pub use server::{Deadlines, DrainTimes, Limits, ServerConfig};
+pub use table::{Row, Table};

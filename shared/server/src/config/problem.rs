@@ -1,0 +1,81 @@
+//! What is wrong with the settings.
+
+use std::fmt;
+
+/// The most of a value that an error repeats, in characters.
+const SHOWN: usize = 80;
+/// A known name this many edits away is worth naming.
+const CLOSE: usize = 5;
+
+/// One wrong setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Name of the variable.
+    pub name: String,
+    /// The value, cut short, and masked when it may be secret; none when the name itself is wrong.
+    pub value: Option<String>,
+    /// The rule that is broken.
+    pub rule: String,
+}
+
+/// All that is wrong with the settings; never empty. Displays as one line per setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<Problem>);
+
+// === impl Problem ===
+
+impl Problem {
+    pub(crate) fn new(name: &str, value: Option<String>, rule: &str) -> Self {
+        let value = value.map(|value| match value.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{}... ({} characters)", &value[..end], value.chars().count()),
+            None => value,
+        });
+        Self { name: name.to_owned(), value, rule: rule.to_owned() }
+    }
+
+    pub(crate) fn unknown(name: &str, known: &[&str]) -> Self {
+        let nearest = known.iter().map(|other| (strsim::osa_distance(name, other), other)).min();
+        let rule = match nearest {
+            Some((distance, other)) if distance <= CLOSE => format!("is no setting; did you mean {other}?"),
+            Some(_) | None => "is no setting; --print-config lists those there are".to_owned(),
+        };
+        Self::new(name, None, &rule)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}: {value:?} {}", self.name, self.rule),
+            None => write!(f, "{} {}", self.name, self.rule),
+        }
+    }
+}
+
+// === impl ConfigErrors ===
+
+impl ConfigErrors {
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+        Self(problems)
+    }
+
+    /// The problems, in the order in which the settings are read; unknown names last.
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => writeln!(f, "1 setting is wrong:")?,
+            count => writeln!(f, "{count} settings are wrong:")?,
+        }
+        for problem in &self.0 {
+            writeln!(f, "  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

@@ -1,0 +1,239 @@
+//! The settings that every service has.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use keyplane_valkey::key::App;
+
+use super::env::Env;
+use super::parse;
+use super::table::Table;
+use crate::ServiceInfo;
+
+/// The settings that every service has. [`ServerConfig::read`] documents each.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where gRPC is served.
+    pub grpc_addr: SocketAddr,
+    /// Where `/livez`, `/readyz`, `/metrics` and `/config` are served, over plain HTTP.
+    pub admin_addr: SocketAddr,
+    /// Where `grpc.health.v1` alone is served, in plaintext, for kubelets.
+    pub health_addr: Option<SocketAddr>,
+    /// First segment of every key.
+    pub app: App,
+    /// The store for everything but search.
+    pub store: keyplane_valkey::Settings,
+    /// Times of the drain.
+    pub drain: DrainTimes,
+    /// Bounds on calls and connections.
+    pub limits: Limits,
+    /// Deadlines of unary calls.
+    pub deadlines: Deadlines,
+    /// Logs, traces and metrics.
+    pub telemetry: keyplane_telemetry::Settings,
+    /// What `/config` shows: every setting of the process. `main` fills it in.
+    pub settings: Table,
+    /// What `/metrics` shows. `main` fills it in with the registry that telemetry records to.
+    pub registry: prometheus::Registry,
+    /// Encoded `FileDescriptorSet`s that declare the services: what reflection serves, and where the kit learns which
+    /// methods stream. The platform's contracts unless a service adds others.
+    pub descriptors: Vec<Cow<'static, [u8]>>,
+}
+
+/// Times of the drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// From "not serving" to the first GOAWAY, in which load balancers take this process out.
+    pub delay: Duration,
+    /// From the first GOAWAY to closing what is still open by force.
+    pub timeout: Duration,
+}
+
+/// Bounds on calls and connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls whose handler runs at a time; those past it are turned away.
+    pub max_in_flight: usize,
+    /// Concurrent streams of one connection.
+    pub max_streams: u32,
+    /// Largest request message, in bytes. Services apply it: see [`Context::max_message`](crate::Context).
+    pub max_message: usize,
+    /// Age at which a connection is told to go away, already spread by up to a tenth either way; zero for never.
+    pub max_connection_age: Duration,
+}
+
+/// Deadlines of unary calls. A stream has one only when its caller sends one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For a call without `grpc-timeout`.
+    pub default: Duration,
+    /// The longest that a caller can ask for.
+    pub max: Duration,
+}
+
+// === impl ServerConfig ===
+
+impl ServerConfig {
+    /// Reads the settings that every service has. What is wrong with them stays in `env`.
+    pub fn read(env: &mut Env, service: &ServiceInfo) -> Self {
+        let port = service.default_port;
+        Self {
+            grpc_addr: env.address(
+                "KEYPLANE_GRPC_ADDR",
+                &format!("127.0.0.1:{port}"),
+                "address and port of gRPC; in a container `0.0.0.0:<port>`; port 0 takes a free one",
+            ),
+            admin_addr: env.address(
+                "KEYPLANE_ADMIN_ADDR",
+                &format!("127.0.0.1:{}", port.saturating_add(1000)),
+                "address and port of `/livez`, `/readyz`, `/metrics` and `/config`; keep it inside the cluster",
+            ),
+            health_addr: env.optional_address(
+                "KEYPLANE_HEALTH_ADDR",
+                "address and port that serve `grpc.health.v1` alone, in plaintext, for a kubelet's probe; unset: nowhere",
+            ),
+            app: read_app(env),
+            store: read_store(env),
+            drain: DrainTimes {
+                delay: env.duration(
+                    "KEYPLANE_DRAIN_DELAY",
+                    "3s",
+                    "from NOT_SERVING to GOAWAY at shutdown: the time that endpoints need to propagate",
+                ),
+                timeout: env.duration(
+                    "KEYPLANE_DRAIN_TIMEOUT",
+                    "20s",
+                    "from GOAWAY to closing by force; delay, timeout and 5s of flush must fit into the pod's grace period",
+                ),
+            },
+            limits: read_limits(env),
+            deadlines: read_deadlines(env),
+            telemetry: read_telemetry(env, service),
+            settings: Table::default(),
+            registry: prometheus::Registry::new(),
+            descriptors: vec![Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)],
+        }
+    }
+}
+
+fn read_app(env: &mut Env) -> App {
+    const NAME: &str = "KEYPLANE_APP";
+    let doc = "first segment of every key; programs that share a store and data share it";
+    let parsed = env.parsed(NAME, "portal", doc, |text| App::new(text).map_err(|error| error.to_string()));
+    parsed.unwrap_or_else(|| App::new("portal").expect("the default is a valid app"))
+}
+
+fn read_store(env: &mut Env) -> keyplane_valkey::Settings {
+    let url = env.url(
+        "KEYPLANE_KV_URL",
+        "valkey://127.0.0.1:6379",
+        "the store: `valkey://`, `valkeys://` (TLS), `valkey-cluster://`, `valkeys-cluster://`",
+    );
+    let mut store = keyplane_valkey::Settings::new(url);
+    store.connections = env
+        .optional("KEYPLANE_KV_CONNECTIONS", "connections to the store, 1 to 64; unset: one a core", parse::number)
+        .unwrap_or(store.connections);
+    env.require("KEYPLANE_KV_CONNECTIONS", (1..=64).contains(&store.connections), "must be from 1 to 64");
+    store.connect_timeout =
+        positive(env, "KEYPLANE_KV_CONNECT_TIMEOUT", "1s", "longest wait for a connection, its TLS and its login");
+    store.command_timeout = positive(env, "KEYPLANE_KV_COMMAND_TIMEOUT", "1s", "longest wait for a command's reply");
+    store.queue_limit = env.number(
+        "KEYPLANE_KV_QUEUE_LIMIT",
+        store.queue_limit,
+        "commands that may wait for one connection; past it calls fail with OVERLOADED",
+    );
+    env.require("KEYPLANE_KV_QUEUE_LIMIT", store.queue_limit > 0, "must be at least 1");
+    store
+}
+
+fn read_limits(env: &mut Env) -> Limits {
+    let limits = Limits {
+        max_in_flight: env.number(
+            "KEYPLANE_MAX_IN_FLIGHT",
+            1024,
+            "calls handled at a time; those past it get UNAVAILABLE with reason OVERLOADED; health is exempt",
+        ),
+        max_streams: env.number("KEYPLANE_GRPC_MAX_STREAMS", 1024, "concurrent streams of one connection"),
+        max_message: env.bytes("KEYPLANE_GRPC_MAX_MESSAGE", "4MiB", "largest request message"),
+        max_connection_age: spread(env.duration(
+            "KEYPLANE_GRPC_MAX_CONNECTION_AGE",
+            "10m",
+            "age at which a connection gets GOAWAY, so that clients see new pods; spread by a tenth; `0s`: never",
+        )),
+    };
+    env.require("KEYPLANE_MAX_IN_FLIGHT", (1..=1_000_000).contains(&limits.max_in_flight), "must be from 1 to 1000000");
+    env.require("KEYPLANE_GRPC_MAX_STREAMS", limits.max_streams > 0, "must be at least 1");
+    env.require("KEYPLANE_GRPC_MAX_MESSAGE", limits.max_message >= 1024, "must be at least 1KiB");
+    limits
+}
+
+fn read_deadlines(env: &mut Env) -> Deadlines {
+    let deadlines = Deadlines {
+        default: positive(
+            env,
+            "KEYPLANE_DEFAULT_DEADLINE",
+            "2s",
+            "deadline of a unary call that sends no grpc-timeout",
+        ),
+        max: positive(env, "KEYPLANE_MAX_DEADLINE", "30s", "longest deadline that a unary call can ask for"),
+    };
+    env.require(
+        "KEYPLANE_MAX_DEADLINE",
+        deadlines.max >= deadlines.default,
+        "must not be shorter than KEYPLANE_DEFAULT_DEADLINE",
+    );
+    deadlines
+}
+
+fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::Settings {
+    let base = keyplane_telemetry::Settings::new(service.name);
+    let telemetry = keyplane_telemetry::Settings {
+        service: service.name,
+        version: service.version,
+        instance: env
+            .optional_text("KEYPLANE_INSTANCE", "unique name of this process, such as the pod's; unset: made up")
+            .unwrap_or_else(|| format!("{}-{:016x}", service.name, random())),
+        otlp_endpoint: env.optional_url(
+            "KEYPLANE_OTLP_ENDPOINT",
+            "OTLP gRPC collector, `http://host:4317`; unset: nothing is pushed",
+        ),
+        log_filter: env.text("KEYPLANE_LOG", "info", "what is logged: `info`, `info,keyplane_valkey=debug`"),
+        log_json: env.flag("KEYPLANE_LOG_JSON", false, "JSON lines instead of text, both on stderr"),
+        sample_ratio: env.number(
+            "KEYPLANE_TRACE_SAMPLE_RATIO",
+            0.01,
+            "share of traces that start here and are kept, 0 to 1; a caller's decision is followed",
+        ),
+        metrics_interval: positive(env, "KEYPLANE_METRICS_INTERVAL", "30s", "time between two OTLP pushes of metrics"),
+        resource: env
+            .optional(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "further attributes of the process: `key=value,key2=value2`",
+                parse::pairs,
+            )
+            .unwrap_or(base.resource),
+    };
+    env.require("KEYPLANE_TRACE_SAMPLE_RATIO", (0.0..=1.0).contains(&telemetry.sample_ratio), "must be from 0 to 1");
+    telemetry
+}
+
+fn positive(env: &mut Env, name: &'static str, default: &str, doc: &'static str) -> Duration {
+    let value = env.duration(name, default, doc);
+    env.require(name, !value.is_zero(), "must be longer than zero");
+    value
+}
+
+/// `age` times 0.9 to 1.1, else all connections of all pods that started together would move at once.
+fn spread(age: Duration) -> Duration {
+    let unit = (random() >> 11) as f64 / (1u64 << 53) as f64;
+    age.mul_f64(0.9 + 0.2 * unit)
+}
+
+/// Random enough for names and jitter: each `RandomState` is seeded by the operating system.
+fn random() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}

@@ -1,0 +1,117 @@
+//! From an error of a service to what the caller gets: AIP-193 details on every status.
+
+mod store;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use keyplane_contracts::Violation;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The `domain` of every `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "keyplane.dev";
+
+/// How an error of a service looks to its callers. Implementations match without a `_` arm.
+pub trait ServiceError: std::error::Error {
+    /// The gRPC status code.
+    fn code(&self) -> Code;
+
+    /// `ErrorInfo.reason`: `UPPER_SNAKE`, at most 63 characters, part of the contract.
+    fn reason(&self) -> &'static str;
+
+    /// The message that goes out. It defaults to `Display`; override it where that tells of internals.
+    fn message(&self) -> String {
+        self.to_string()
+    }
+
+    /// `RetryInfo`: when a repeat makes sense.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// `BadRequest`: each field that breaks a rule.
+    fn violations(&self) -> &[Violation] {
+        &[]
+    }
+
+    /// `ErrorInfo.metadata`: what in the message is dynamic, for programs.
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// `QuotaFailure`: whose limit it is, and what the limit says.
+    fn quota(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
+/// The one way from an error to a status: code, message, `ErrorInfo`, and the details that the error has.
+///
+/// What lies behind an internal error is logged (at most six times a minute, with a count of those left out) and never
+/// sent.
+pub fn status<E: ServiceError>(error: E) -> Status {
+    let code = error.code();
+    if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
+        log_internal(&error);
+    }
+    let metadata = error.metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut details = info(error.reason(), metadata);
+    if !error.violations().is_empty() {
+        for violation in error.violations() {
+            details.add_bad_request_violation(&violation.field, &violation.description);
+        }
+    }
+    if let Some(after) = error.retry_after() {
+        details.set_retry_info(Some(after));
+    }
+    if let Some((subject, description)) = error.quota() {
+        details.add_quota_failure_violation(subject, description);
+    }
+    Status::with_error_details(code, error.message(), details)
+}
+
+/// A status of the kit itself: with `ErrorInfo`, and with `RetryInfo` when `retry_after` is given.
+pub(crate) fn plain(code: Code, message: &str, reason: &'static str, retry_after: Option<Duration>) -> Status {
+    let mut details = info(reason, HashMap::new());
+    if let Some(after) = retry_after {
+        details.set_retry_info(Some(after));
+    }
+    Status::with_error_details(code, message, details)
+}
+
+fn info(reason: &'static str, metadata: HashMap<String, String>) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+}
+
+fn log_internal(error: &dyn std::error::Error) {
+    if let Some(left_out) = admit() {
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            causes.push(inner.to_string());
+            cause = inner.source();
+        }
+        tracing::error!(%error, causes = causes.join(": "), left_out, "internal error");
+    }
+}
+
+/// Number of lines left out since the last one, when this one may be written.
+fn admit() -> Option<u64> {
+    const PER_MINUTE: u64 = 6;
+    static MINUTE: AtomicU64 = AtomicU64::new(0);
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+    let minute = BEGAN.elapsed().as_secs() / 60 + 1;
+    let left_out = if MINUTE.swap(minute, Ordering::Relaxed) == minute {
+        0
+    } else {
+        SEEN.swap(0, Ordering::Relaxed).saturating_sub(PER_MINUTE)
+    };
+    (SEEN.fetch_add(1, Ordering::Relaxed) < PER_MINUTE).then_some(left_out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Deadline: every unary call has one, and a call that passes it gets DEADLINE_EXCEEDED, with details.
+//!
+//! tonic has a timer of its own around all layers, which answers CANCELLED, and so has its client. A caller's deadline
+//! is therefore cut by a tenth, at most ten milliseconds: ours goes off first, and its answer arrives while the caller
+//! still listens.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::Service;
+
+use super::methods::{Method, Methods};
+use super::panic::trailers;
+use crate::config::Deadlines;
+use crate::errors;
+
+/// How much earlier than the caller's timer ours goes off, at most.
+const HEAD_START: Duration = Duration::from_millis(10);
+
+/// Puts each call under its deadline, and tells the store of it.
+#[derive(Clone)]
+pub(crate) struct Deadline<S> {
+    inner: S,
+    methods: Arc<Methods>,
+    deadlines: Deadlines,
+}
+
+pin_project! {
+    /// A stream that ends with DEADLINE_EXCEEDED when its time is up.
+    struct TimedBody {
+        #[pin]
+        inner: Body,
+        #[pin]
+        timer: Sleep,
+        over: bool,
+    }
+}
+
+// === impl Deadline ===
+
+impl<S> Deadline<S> {
+    pub(crate) fn new(inner: S, methods: Arc<Methods>, deadlines: Deadlines) -> Self {
+        Self { inner, methods, deadlines }
+    }
+
+    /// How long the call may take; none for streams and built-in services whose caller sets no limit.
+    fn limit(&self, method: &Method, headers: &HeaderMap) -> Option<Duration> {
+        let asked = grpc_timeout(headers).map(|asked| asked - HEAD_START.min(asked / 10));
+        if method.streams || method.built_in {
+            return asked;
+        }
+        Some(asked.unwrap_or(self.deadlines.default).min(self.deadlines.max))
+    }
+}
+
+impl<S, R> Service<Request<R>> for Deadline<S>
+where
+    S: Service<Request<R>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    // The store's deadline is a task-local scope, whose type has no name.
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let method = self.methods.find(request.uri().path());
+        let streams = method.streams;
+        let limit = self.limit(method, request.headers());
+        let inner = self.inner.call(request);
+        let Some(limit) = limit else {
+            return Box::pin(inner);
+        };
+        let deadline = Instant::now() + limit;
+        Box::pin(async move {
+            match timeout_at(deadline, keyplane_valkey::deadline::scope(deadline, inner)).await {
+                Ok(Ok(response)) if streams => Ok(response.map(|body| Body::new(TimedBody::new(body, deadline)))),
+                Ok(result) => result,
+                Err(_) => Ok(exceeded().into_http()),
+            }
+        })
+    }
+}
+
+// === impl TimedBody ===
+
+impl TimedBody {
+    fn new(inner: Body, deadline: Instant) -> Self {
+        Self { inner, timer: sleep_until(deadline), over: false }
+    }
+}
+
+impl http_body::Body for TimedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.project();
+        if *this.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        if this.timer.poll(cx).is_ready() {
+            *this.over = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+fn exceeded() -> Status {
+    let message = "the call did not finish before its deadline: a write may or may not have happened";
+    errors::plain(Code::DeadlineExceeded, message, "DEADLINE_EXCEEDED", None)
+}
+
+/// `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as it does for tonic.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 60 * 60)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", text.parse().unwrap());
+        grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn timeouts_on_the_wire() {
+        assert_eq!(parse("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(parse("1S"), Some(Duration::from_secs(1)));
+        for bad in ["", "S", "1", "1x", "-1S", "+1S", "123456789m", "1.5S"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Details: gives an `ErrorInfo` to statuses that tonic itself makes (unknown method, message that doesn't decode).
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, Request, Response};
+use pin_project_lite::pin_project;
+use tonic::{Code, Status};
+use tower::Service;
+
+use crate::errors;
+
+/// Fills in what a status lacks. Sees statuses in headers only, which is where tonic's own are.
+#[derive(Clone)]
+pub(crate) struct Details<S> {
+    inner: S,
+}
+
+pin_project! {
+    /// A call whose status may need details.
+    pub(crate) struct Detailed<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+// === impl Details ===
+
+impl<S> Details<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, B, R> Service<Request<R>> for Details<S>
+where
+    S: Service<Request<R>, Response = Response<B>>,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Detailed<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        Detailed { inner: self.inner.call(request) }
+    }
+}
+
+// === impl Detailed ===
+
+impl<F, B, E> Future for Detailed<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut result = ready!(self.project().inner.poll(cx));
+        if let Ok(response) = &mut result {
+            complete(response.headers_mut());
+        }
+        Poll::Ready(result)
+    }
+}
+
+fn complete(headers: &mut HeaderMap) {
+    if !headers.contains_key("grpc-status") || headers.contains_key("grpc-status-details-bin") {
+        return;
+    }
+    let Some(status) = Status::from_header_map(headers) else { return };
+    let (message, reason) = match status.code() {
+        Code::Ok => return,
+        Code::Unimplemented => ("this server has no such method", "METHOD_UNKNOWN"),
+        Code::OutOfRange => (status.message(), "MESSAGE_TOO_LARGE"),
+        Code::Internal => (status.message(), "MALFORMED_MESSAGE"),
+        Code::Cancelled => (status.message(), "CANCELLED"),
+        Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => (status.message(), "UNSPECIFIED"),
+    };
+    let message = if message.is_empty() { status.code().description() } else { message };
+    let full = errors::plain(status.code(), message, reason, None);
+    headers.remove("grpc-message");
+    let _ = full.add_header(headers);
+}

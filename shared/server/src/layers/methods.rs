@@ -1,0 +1,87 @@
+//! Which methods this process serves, and which of them stream. Bounds every label and span name.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use keyplane_telemetry::semconv::RPC_METHOD_OTHER;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
+/// Services that come with the kit: exempt from load shedding and deadlines, and not traced.
+const BUILT_IN: [&str; 3] =
+    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+
+/// What the layers need to know of a method.
+#[derive(Clone, Debug)]
+pub(crate) struct Method {
+    /// Fully qualified, without the leading slash; `_OTHER` for what this process doesn't serve.
+    pub(crate) name: Arc<str>,
+    /// Whether the server answers with a stream.
+    pub(crate) streams: bool,
+    /// Whether the kit itself serves it.
+    pub(crate) built_in: bool,
+}
+
+/// The methods by path.
+#[derive(Debug)]
+pub(crate) struct Methods {
+    by_path: HashMap<String, Method>,
+    other: Method,
+}
+
+// === impl Methods ===
+
+impl Methods {
+    /// The methods of `services` (and of the kit) as `descriptors` declare them.
+    pub(crate) fn read(services: &[&str], descriptors: &[Cow<'static, [u8]>]) -> Result<Self, prost::DecodeError> {
+        let kit = [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let mut by_path = HashMap::new();
+        for encoded in descriptors.iter().map(AsRef::as_ref).chain(kit) {
+            for file in FileDescriptorSet::decode(encoded)?.file {
+                for service in &file.service {
+                    let full = format!("{}.{}", file.package(), service.name());
+                    let built_in = BUILT_IN.contains(&full.as_str());
+                    if !built_in && !services.contains(&full.as_str()) {
+                        continue;
+                    }
+                    for method in &service.method {
+                        let name: Arc<str> = format!("{full}/{}", method.name()).into();
+                        by_path
+                            .insert(format!("/{name}"), Method { name, streams: method.server_streaming(), built_in });
+                    }
+                }
+            }
+        }
+        Ok(Self { by_path, other: Method { name: RPC_METHOD_OTHER.into(), streams: false, built_in: false } })
+    }
+
+    /// The method behind an HTTP path.
+    pub(crate) fn find(&self, path: &str) -> &Method {
+        self.by_path.get(path).unwrap_or(&self.other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_served_has_a_name() {
+        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
+        let methods = Methods::read(&["keyplane.session.v1.SessionService"], &descriptors).unwrap();
+        let get = methods.find("/keyplane.session.v1.SessionService/GetSession");
+        assert_eq!(&*get.name, "keyplane.session.v1.SessionService/GetSession");
+        assert!(!get.streams && !get.built_in);
+        assert!(methods.find("/grpc.health.v1.Health/Watch").streams);
+        assert!(methods.find("/grpc.health.v1.Health/Check").built_in);
+        assert_eq!(&*methods.find("/made.up/Name").name, "_OTHER");
+
+        let none = Methods::read(&[], &descriptors).unwrap();
+        assert_eq!(&*none.find("/keyplane.session.v1.SessionService/GetSession").name, "_OTHER");
+    }
+}

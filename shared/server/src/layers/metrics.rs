@@ -1,0 +1,92 @@
+//! Metrics: duration and outcome of every call, and the calls in flight. Labels come from the contract, never from
+//! callers.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{Request, Response};
+use keyplane_telemetry::{metrics, semconv};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, UpDownCounter};
+use tonic::Code;
+use tower::Service;
+
+use super::methods::Methods;
+use super::observe::{Observed, ObservedBody, Record};
+use super::{code_name, is_server_error};
+
+/// Measures every call; a shed one too, since this layer sits outside the shedding.
+#[derive(Clone)]
+pub(crate) struct Metrics<S> {
+    inner: S,
+    methods: Arc<Methods>,
+    instruments: Instruments,
+}
+
+#[derive(Clone)]
+struct Instruments {
+    duration: Histogram<f64>,
+    in_flight: UpDownCounter<i64>,
+}
+
+/// The measurements of one call.
+pub(crate) struct Measured {
+    began: Instant,
+    method: KeyValue,
+    instruments: Instruments,
+}
+
+// === impl Metrics ===
+
+impl<S> Metrics<S> {
+    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
+        let instruments = Instruments {
+            duration: metrics::rpc_server_call_duration(),
+            in_flight: metrics::up_down(
+                semconv::KEYPLANE_SERVER_IN_FLIGHT,
+                "{call}",
+                "Calls being served, streams included",
+            ),
+        };
+        Self { inner, methods, instruments }
+    }
+}
+
+impl<S, B, R> Service<Request<R>> for Metrics<S>
+where
+    S: Service<Request<R>, Response = Response<B>>,
+{
+    type Response = Response<ObservedBody<B, Measured>>;
+    type Error = S::Error;
+    type Future = Observed<S::Future, Measured>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let name = Arc::clone(&self.methods.find(request.uri().path()).name);
+        let method = KeyValue::new(semconv::RPC_METHOD, name);
+        self.instruments.in_flight.add(1, std::slice::from_ref(&method));
+        let record = Measured { began: Instant::now(), method, instruments: self.instruments.clone() };
+        Observed::start(record, || self.inner.call(request))
+    }
+}
+
+// === impl Measured ===
+
+impl Record for Measured {
+    fn end(&mut self, code: Code) {
+        self.instruments.in_flight.add(-1, std::slice::from_ref(&self.method));
+        let status = code_name(code);
+        let labels = [
+            self.method.clone(),
+            KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::RPC_SYSTEM_GRPC),
+            KeyValue::new(semconv::RPC_STATUS_CODE, status),
+            KeyValue::new(semconv::ERROR_TYPE, status),
+        ];
+        let used = if is_server_error(code) { &labels[..] } else { &labels[..3] };
+        self.instruments.duration.record(self.began.elapsed().as_secs_f64(), used);
+    }
+}

@@ -1,0 +1,169 @@
+//! Panic guard: a handler that panics costs its own call, never the connection or the process.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use keyplane_telemetry::{metrics, semconv};
+use opentelemetry::metrics::Counter;
+use pin_project_lite::pin_project;
+use tonic::{Code, Status};
+use tower::Service;
+
+use super::methods::Methods;
+use crate::errors;
+
+/// Turns a panic below it into INTERNAL.
+#[derive(Clone)]
+pub(crate) struct PanicGuard<S> {
+    inner: S,
+    methods: Arc<Methods>,
+    panics: Counter<u64>,
+}
+
+pin_project! {
+    /// A call under guard.
+    pub(crate) struct Guarded<F> {
+        #[pin]
+        inner: Option<F>,
+        report: Report,
+    }
+}
+
+pin_project! {
+    /// A response under guard. Without an inner body it is at its end.
+    pub(crate) struct GuardedBody<B> {
+        #[pin]
+        inner: Option<B>,
+        report: Report,
+    }
+}
+
+#[derive(Clone)]
+struct Report {
+    method: Arc<str>,
+    panics: Counter<u64>,
+}
+
+// === impl PanicGuard ===
+
+impl<S> PanicGuard<S> {
+    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
+        let panics = metrics::counter(semconv::KEYPLANE_SERVER_PANICS, "{call}", "Calls whose handler panicked");
+        Self { inner, methods, panics }
+    }
+}
+
+impl<S, B, R> Service<Request<R>> for PanicGuard<S>
+where
+    S: Service<Request<R>, Response = Response<B>>,
+{
+    type Response = Response<GuardedBody<B>>;
+    type Error = S::Error;
+    type Future = Guarded<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let method = Arc::clone(&self.methods.find(request.uri().path()).name);
+        let report = Report { method, panics: self.panics.clone() };
+        let inner = match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+            Ok(future) => Some(future),
+            Err(panic) => {
+                report.tell(panic.as_ref());
+                None
+            }
+        };
+        Guarded { inner, report }
+    }
+}
+
+// === impl Guarded ===
+
+impl<F, B, E> Future for Guarded<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<GuardedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(Ok(refusal(this.report)));
+        };
+        match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+            Ok(polled) => polled.map_ok(|response| {
+                response.map(|inner| GuardedBody { inner: Some(inner), report: this.report.clone() })
+            }),
+            Err(panic) => {
+                this.report.tell(panic.as_ref());
+                // Ends the span and the metrics of the call before the answer goes out.
+                this.inner.set(None);
+                Poll::Ready(Ok(refusal(this.report)))
+            }
+        }
+    }
+}
+
+// === impl GuardedBody ===
+
+impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                this.report.tell(panic.as_ref());
+                this.inner.set(None);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers(&panicked())))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    fn tell(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(rpc.method = &*self.method, panic = text.unwrap_or("not a text"), "handler panicked");
+        self.panics.add(1, &[]);
+    }
+}
+
+fn panicked() -> Status {
+    errors::plain(Code::Internal, "internal error", "INTERNAL", None)
+}
+
+fn refusal<B>(report: &Report) -> Response<GuardedBody<B>> {
+    panicked().into_http::<()>().map(|()| GuardedBody { inner: None, report: report.clone() })
+}
+
+/// The status as the trailers of a response whose headers are gone already.
+pub(crate) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(3);
+    // Fails only for a message that is no header value even when percent-encoded, which can't be.
+    let _ = status.add_header(&mut trailers);
+    trailers
+}

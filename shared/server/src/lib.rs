@@ -1,0 +1,18 @@
+//! The server kit: settings, health, reflection, layers, drain and the admin port.
+//!
+//! A service's `main.rs` calls [`main`] with its [`ServiceInfo`], a function that reads its settings, and one that
+//! connects what it needs and calls [`start`]. Everything else (signals, telemetry, health, limits, deadlines, the
+//! order of shutdown) is here, once for all services. `docs/layers.md` walks through the layers.
+
+pub mod config;
+pub mod errors;
+
+mod info;
+mod layers;
+mod program;
+mod run;
+
+pub use errors::{ServiceError, status};
+pub use info::ServiceInfo;
+pub use program::main;
+pub use run::{Context, Drain, Error, Readiness, Running, StartCheck, start};

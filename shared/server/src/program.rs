@@ -1,0 +1,118 @@
+//! What `main` of every service does.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use crate::ServiceInfo;
+use crate::config::{Env, ServerConfig, Table};
+use crate::run::{Error, Running};
+
+/// EX_USAGE: the command line or the settings are wrong.
+const USAGE: u8 = 64;
+
+/// Runs a service from its settings to its exit code: 0 after a drain, 64 for wrong settings or arguments, 1 for
+/// anything else.
+///
+/// `read` reads all settings, `server` points at those of the kit within them, and `start` connects what the service
+/// needs and calls [`start`](crate::start).
+///
+/// `--print-config` prints every setting in effect (secrets masked) and ends; `--help` says what each one means.
+pub fn main<C, F>(
+    info: &'static ServiceInfo,
+    read: fn(&mut Env) -> C,
+    server: fn(&mut C) -> &mut ServerConfig,
+    start: impl FnOnce(C) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Result<Running, Error>>,
+{
+    let mut env = Env::process();
+    let mut config = read(&mut env);
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] | ["--print-config"] => {}
+        ["--help" | "-h"] => return say(&help(info, &env.describe())),
+        ["--version" | "-V"] => return say(&format!("keyplane-{} {}\n", info.name, info.version)),
+        _ => return refuse(&format!("unknown arguments {asked:?}: there are --print-config, --help and --version\n")),
+    }
+    match env.finish() {
+        Ok(table) if !asked.is_empty() => return say(&table.print()),
+        Ok(table) => server(&mut config).settings = table,
+        Err(errors) => return refuse(&errors.to_string()),
+    }
+    match run(config, server, start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("keyplane-{}: {error}\n", info.name));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run<C, F>(mut config: C, server: fn(&mut C) -> &mut ServerConfig, start: impl FnOnce(C) -> F) -> Result<(), Error>
+where
+    F: Future<Output = Result<Running, Error>>,
+{
+    // As many workers as the cgroup grants cores; blocking threads only look up names and flush.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()
+        .map_err(|error| Error::Service(Box::new(error)))?;
+    let result = runtime.block_on(async {
+        let telemetry = keyplane_telemetry::init(&server(&mut config).telemetry)
+            .map_err(|error| Error::Service(Box::new(error)))?;
+        server(&mut config).registry = telemetry.registry();
+        std::panic::set_hook(Box::new(log_panic));
+        let result = match start(config).await {
+            Ok(running) => {
+                let (grpc, admin): (SocketAddr, SocketAddr) = (running.grpc_addr(), running.admin_addr());
+                tracing::info!(%grpc, %admin, health = ?running.health_addr(), "serving");
+                running.wait().await
+            }
+            Err(error) => Err(error),
+        };
+        if !matches!(result, Err(Error::Interrupted)) {
+            telemetry.shutdown().await;
+        }
+        result
+    });
+    // Whatever still runs must not hold the exit.
+    runtime.shutdown_background();
+    result
+}
+
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(location, panic = panic.payload_as_str(), "panic");
+}
+
+fn help(info: &ServiceInfo, settings: &Table) -> String {
+    let mut text = format!(
+        "keyplane-{} {}\n\nTakes no arguments but --print-config, --help and --version. Settings (environment):\n\n",
+        info.name, info.version
+    );
+    for row in settings.rows() {
+        let default = if row.default.is_empty() { "none" } else { &row.default };
+        text.push_str(&format!("  {}\n      {} [{default}]\n", row.name, row.doc));
+    }
+    text
+}
+
+fn say(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn refuse(text: &str) -> ExitCode {
+    complain(text);
+    ExitCode::from(USAGE)
+}
+
+/// On stderr directly: there may be no log yet.
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

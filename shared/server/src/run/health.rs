@@ -1,0 +1,200 @@
+//! Health over gRPC, and the task that keeps it true.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use keyplane_telemetry::{metrics, semconv};
+use keyplane_valkey::{ErrorKind, Valkey};
+use opentelemetry::metrics::Gauge;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
+use tonic_health::server::{HealthReporter, health_reporter};
+
+/// Time between two looks at the store.
+const PERIOD: Duration = Duration::from_millis(500);
+/// Failures in a row that make a ready process unready; a single lost ping must not take it out.
+const FAILURES: u32 = 2;
+
+/// A check that must pass once before the process is ready: what the store can do, which layout it holds.
+pub type StartCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), keyplane_valkey::Error>> + Send + Sync>;
+
+/// When a process calls itself ready.
+pub enum Readiness {
+    /// While the store answers.
+    FollowsStore,
+    /// Once the check has passed, while the store answers: see [`Readiness::follows_store`].
+    FollowsStoreAfter(StartCheck),
+    /// When the service says so.
+    Own(watch::Receiver<bool>),
+}
+
+/// What the process says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Starting,
+    Ready,
+    NotReady(String),
+    Draining,
+}
+
+/// Sets the state, and through it what gRPC health and `/readyz` answer.
+#[derive(Clone)]
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    services: &'static [&'static str],
+    state: Arc<watch::Sender<State>>,
+    ready: Gauge<i64>,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Everything starts NOT_SERVING, but for `liveness`, which says that the process runs and nothing else.
+    pub(crate) async fn new(services: &'static [&'static str]) -> (Self, HealthServer<impl HealthApi>) {
+        let (reporter, server) = health_reporter();
+        reporter.set_service_status("liveness", ServingStatus::Serving).await;
+        let ready = metrics::gauge(semconv::KEYPLANE_SERVER_READY, "1", "Whether the process reports itself ready");
+        let health = Self { reporter, services, state: Arc::new(watch::Sender::new(State::Starting)), ready };
+        health.report(ServingStatus::NotServing).await;
+        (health, server)
+    }
+
+    /// The state, now and as it changes.
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Moves to `next`. Draining is final.
+    pub(crate) async fn set(&self, next: State) {
+        let serving = next == State::Ready;
+        let was = self.state.borrow().clone();
+        let changed = self.state.send_if_modified(|state| {
+            let moves = *state != State::Draining && *state != next;
+            if moves {
+                state.clone_from(&next);
+            }
+            moves
+        });
+        if !changed {
+            return;
+        }
+        match &next {
+            State::Starting | State::Ready | State::Draining => tracing::info!(state = %next, "readiness changed"),
+            // The reason may change while the state doesn't: said once.
+            State::NotReady(_) if matches!(was, State::NotReady(_)) => {}
+            State::NotReady(reason) => tracing::warn!(reason, "not ready"),
+        }
+        if serving || was == State::Ready || next == State::Draining {
+            self.report(if serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        }
+    }
+
+    async fn report(&self, status: ServingStatus) {
+        self.ready.record(i64::from(status == ServingStatus::Serving), &[]);
+        for service in ["", "readiness"].iter().chain(self.services) {
+            self.reporter.set_service_status(service, status).await;
+        }
+    }
+}
+
+// === impl State ===
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Starting => f.write_str("starting: the store has not answered yet"),
+            State::Ready => f.write_str("ready"),
+            State::NotReady(reason) => write!(f, "not ready: {reason}"),
+            State::Draining => f.write_str("draining: the process shuts down"),
+        }
+    }
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// Ready once `check` has passed, while the store answers. The check is repeated until it passes; an error of kind
+    /// [`ErrorKind::Layout`] ends the process instead, since waiting won't mend it.
+    pub fn follows_store<F>(check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), keyplane_valkey::Error>> + Send + 'static,
+    {
+        Self::FollowsStoreAfter(Box::new(move || Box::pin(check())))
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Readiness::FollowsStore => "FollowsStore",
+            Readiness::FollowsStoreAfter(_) => "FollowsStoreAfter",
+            Readiness::Own(_) => "Own",
+        })
+    }
+}
+
+/// Keeps the state true until it is aborted. A layout mismatch goes to `fatal`.
+pub(crate) async fn follow(health: Health, store: Valkey, readiness: Readiness, fatal: watch::Sender<Option<String>>) {
+    match readiness {
+        Readiness::FollowsStore => follow_store(&health, &store, None, &fatal).await,
+        Readiness::FollowsStoreAfter(check) => follow_store(&health, &store, Some(check), &fatal).await,
+        Readiness::Own(mut own) => loop {
+            let ready = *own.borrow_and_update();
+            health.set(if ready { State::Ready } else { State::NotReady("the service says so".to_owned()) }).await;
+            if own.changed().await.is_err() {
+                return;
+            }
+        },
+    }
+}
+
+async fn follow_store(
+    health: &Health,
+    store: &Valkey,
+    mut check: Option<StartCheck>,
+    fatal: &watch::Sender<Option<String>>,
+) {
+    let mut failures = 0;
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looked = match &check {
+            Some(check) => check().await,
+            None => store.ping().await,
+        };
+        match looked {
+            Ok(()) => {
+                check = None;
+                failures = 0;
+                health.set(State::Ready).await;
+            }
+            Err(error) if error.kind() == ErrorKind::Layout => {
+                fatal.send_replace(Some(error.to_string()));
+                return;
+            }
+            Err(error) => {
+                failures += 1;
+                let ready = *health.state.borrow() == State::Ready;
+                if !ready || failures >= FAILURES {
+                    health.set(State::NotReady(error.to_string())).await;
+                }
+            }
+        }
+    }
+}
+
+/// Serves health alone, without layers, for probes that can't do TLS.
+pub(crate) async fn serve(listener: TcpListener, health: HealthServer<impl HealthApi>) {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    if let Err(error) = Server::builder().add_service(health).serve_with_incoming(incoming).await {
+        tracing::error!(%error, "health port ended");
+    }
+}

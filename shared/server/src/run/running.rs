@@ -1,0 +1,125 @@
+//! A service that runs, and how it comes to its end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use keyplane_valkey::Valkey;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::health::{Health, State};
+use super::{Drain, Error};
+use crate::config::DrainTimes;
+
+/// How long connections may take to notice that they are closed by force.
+const FORCE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A service that runs. Dropping it leaves its tasks running until the runtime ends.
+#[must_use]
+pub struct Running {
+    pub(super) grpc_addr: SocketAddr,
+    pub(super) admin_addr: SocketAddr,
+    pub(super) health_addr: Option<SocketAddr>,
+    pub(super) grpc: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Admin port, health port, readiness: they go last, and nobody waits for them.
+    pub(super) aside: Vec<JoinHandle<()>>,
+    pub(super) fatal: watch::Receiver<Option<String>>,
+    pub(super) health: Health,
+    pub(super) store: Valkey,
+    pub(super) drain: Drain,
+    pub(super) force: CancellationToken,
+    pub(super) times: DrainTimes,
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Where gRPC is served; the real port when port 0 was asked for.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Where the admin port is.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Where health alone is served, if it is.
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.health_addr
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains. A second signal ends the drain at once.
+    ///
+    /// # Errors
+    ///
+    /// The store holds another layout, the gRPC server ended by itself, or a second signal came.
+    pub async fn wait(mut self) -> Result<(), Error> {
+        let mut signals = Signals::listen().map_err(|error| Error::Service(Box::new(error)))?;
+        let ended = tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, "shutting down");
+                None
+            }
+            Ok(fatal) = self.fatal.wait_for(Option::is_some) => Some(Error::Layout(fatal.clone().unwrap_or_default())),
+            result = &mut self.grpc => Some(Error::Ended(match result {
+                Ok(Ok(())) => "without a reason".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            })),
+        };
+        if let Some(error) = ended {
+            return Err(error);
+        }
+        tokio::select! {
+            () = self.drain_and_stop() => Ok(()),
+            _ = signals.next() => Err(Error::Interrupted),
+        }
+    }
+
+    /// Drains and stops: not serving, a pause for load balancers, GOAWAY and the end of watch streams, a bounded wait
+    /// for what is in flight, force for the rest, and last the store.
+    ///
+    /// Takes at most the drain's delay and timeout and a second. Not cancel safe: dropping it half-way leaves
+    /// connections open.
+    pub async fn drain_and_stop(mut self) {
+        self.health.set(State::Draining).await;
+        tokio::time::sleep(self.times.delay).await;
+        self.drain.start();
+        if timeout(self.times.timeout, &mut self.grpc).await.is_err() {
+            tracing::warn!("calls still in flight after the drain timeout, closing their connections");
+            self.force.cancel();
+            if timeout(FORCE_WITHIN, &mut self.grpc).await.is_err() {
+                self.grpc.abort();
+            }
+        }
+        for task in &self.aside {
+            task.abort();
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use std::time::{Duration, Instant};
+
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
+
+use crate::echo::{say, say_within, watch};
+use crate::setup::server;
+
+#[tokio::test]
+async fn a_call_past_its_deadline_says_so_with_details() {
+    let server = server(&[]).await;
+    for _ in 0..20 {
+        let began = Instant::now();
+        let status = say_within(&server, "sleep 5000", Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(began.elapsed() >= Duration::from_millis(40));
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_a_deadline_gets_the_default_and_none_gets_more_than_the_maximum() {
+    let server = server(&[("KEYPLANE_DEFAULT_DEADLINE", "100ms"), ("KEYPLANE_MAX_DEADLINE", "200ms")]).await;
+    let status = say(&server.channel, "sleep 5000").await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+
+    let began = Instant::now();
+    let status = say_within(&server, "sleep 5000", Duration::from_secs(4)).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn the_store_is_told_what_remains() {
+    let server = server(&[]).await;
+    let left: u64 = say_within(&server, "remaining", Duration::from_millis(800)).await.unwrap().parse().unwrap();
+    assert!((1..=800).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_unavailable_before_the_deadline_passes() {
+    let server = server(&[]).await;
+    let status = say_within(&server, "ping", Duration::from_millis(300)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "STORE_UNAVAILABLE");
+    assert!(details.retry_info().unwrap().retry_delay.is_some());
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_its_callers_deadline_and_has_none_otherwise() {
+    let server = server(&[("KEYPLANE_DEFAULT_DEADLINE", "20ms"), ("KEYPLANE_MAX_DEADLINE", "20ms")]).await;
+    let mut request = Request::new(String::new());
+    request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());
+    let mut timed = watch(&server.channel, request).await.unwrap();
+    let status = loop {
+        match timed.next().await.unwrap() {
+            Ok(text) => assert_eq!(text, "tick"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+
+    let mut free = watch(&server.channel, Request::new(String::new())).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(free.next().await.unwrap().unwrap(), "tick");
+    }
+}

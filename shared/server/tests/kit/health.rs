@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use keyplane_server::Readiness;
+use keyplane_testkit::{Fault, FaultProxy, valkey};
+use tokio::sync::watch;
+use tokio_stream::StreamExt as _;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::setup::{Server, nowhere, server, server_with, until};
+
+async fn status(channel: &Channel, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner().status()
+}
+
+async fn plain(server: &Server) -> Channel {
+    let addr = server.running.health_addr().unwrap();
+    Endpoint::from_shared(format!("http://{addr}")).unwrap().connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_store_and_liveness_does_not() {
+    let proxy = FaultProxy::to_port(valkey().port());
+    let settings = [("KEYPLANE_KV_COMMAND_TIMEOUT", "300ms"), ("KEYPLANE_KV_CONNECT_TIMEOUT", "300ms")];
+    let server = server_with(&proxy.url(&valkey().url()), &settings, Readiness::FollowsStore).await;
+    let plain = plain(&server).await;
+    until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
+    for service in ["", "readiness", "liveness", "test.Echo"] {
+        for channel in [&server.channel, &plain] {
+            assert_eq!(status(channel, service).await, ServingStatus::Serving, "{service:?}");
+        }
+    }
+
+    proxy.set(Fault::BlackHole);
+    until("the process is not ready", async || status(&plain, "readiness").await == ServingStatus::NotServing).await;
+    let (code, reason) = server.page("/readyz").await;
+    assert_eq!(code, 503);
+    assert!(reason.starts_with("not ready: "), "{reason}");
+    assert_eq!(status(&server.channel, "test.Echo").await, ServingStatus::NotServing);
+    assert_eq!(status(&plain, "liveness").await, ServingStatus::Serving);
+    assert_eq!(server.page("/livez").await.0, 200);
+
+    proxy.set(Fault::Pass);
+    until("the process is ready again", async || status(&plain, "").await == ServingStatus::Serving).await;
+}
+
+#[tokio::test]
+async fn a_process_whose_store_is_away_is_up_but_not_ready() {
+    let server = server_with(&nowhere(), &[], Readiness::FollowsStore).await;
+    assert_eq!(status(&server.channel, "").await, ServingStatus::NotServing);
+    assert_eq!(status(&server.channel, "liveness").await, ServingStatus::Serving);
+    assert_eq!(server.page("/readyz").await.0, 503);
+    let unknown = HealthCheckRequest { service: "made.up".to_owned() };
+    let refused = HealthClient::new(server.channel.clone()).check(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_service_may_say_itself_when_it_is_ready() {
+    let (ready, says) = watch::channel(false);
+    let server = server_with(&nowhere(), &[], Readiness::Own(says)).await;
+    assert_eq!(server.page("/readyz").await.0, 503);
+    ready.send(true).unwrap();
+    until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
+    ready.send(false).unwrap();
+    until("the process is not ready", async || server.page("/readyz").await.0 == 503).await;
+}
+
+#[tokio::test]
+async fn a_health_watch_hears_of_the_drain_and_ends() {
+    let server = server(&[]).await;
+    until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watch = HealthClient::new(server.channel.clone()).watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    let stop = tokio::spawn(server.running.drain_and_stop());
+    assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    tokio::time::timeout(Duration::from_secs(5), stop).await.expect("the watch doesn't hold the drain").unwrap();
+}

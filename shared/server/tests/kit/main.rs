@@ -1,0 +1,12 @@
+//! The kit over real sockets, with a small gRPC service of its own.
+
+mod admin;
+mod config;
+mod deadline;
+mod drain;
+mod echo;
+mod errors;
+mod health;
+mod order;
+mod setup;
+mod trace;

@@ -1,0 +1,16 @@
+//! Traces, metrics and logs: set-up, W3C propagation, and the names of every attribute and metric.
+//!
+//! One call, [`init`], at the start of a process. Then spans come from `tracing`, instruments from
+//! [`metrics`], names from [`semconv`], and [`propagation`] carries the trace over process borders.
+//! No environment variable is read here; the server kit's settings fill in [`Settings`].
+
+pub mod metrics;
+pub mod propagation;
+pub mod semconv;
+
+mod export;
+mod logs;
+mod quiet;
+mod setup;
+
+pub use setup::{Error, Settings, Telemetry, init};

@@ -1,0 +1,60 @@
+//! Instruments, with buckets that fit a service that answers within a millisecond.
+//!
+//! Build an instrument once, after [`crate::init`], and keep it: one that is built before belongs to no
+//! provider and records nothing, for ever.
+
+use opentelemetry::global;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+
+use crate::semconv;
+
+/// Upper bounds of the latency buckets, in seconds: fine below a millisecond, where most calls end.
+pub const LATENCY_BUCKETS: [f64; 20] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.000_75, 0.001, 0.001_5, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// `rpc.server.call.duration`.
+pub fn rpc_server_call_duration() -> Histogram<f64> {
+    latency(semconv::RPC_SERVER_CALL_DURATION, "Duration of calls, from headers to trailers")
+}
+
+/// `rpc.client.call.duration`.
+pub fn rpc_client_call_duration() -> Histogram<f64> {
+    latency(semconv::RPC_CLIENT_CALL_DURATION, "Duration of outgoing calls")
+}
+
+/// `db.client.operation.duration`.
+pub fn db_client_operation_duration() -> Histogram<f64> {
+    latency(semconv::DB_CLIENT_OPERATION_DURATION, "Duration of store operations")
+}
+
+/// A histogram of seconds over [`LATENCY_BUCKETS`].
+pub fn latency(name: &'static str, description: &'static str) -> Histogram<f64> {
+    meter()
+        .f64_histogram(name)
+        .with_unit("s")
+        .with_description(description)
+        .with_boundaries(LATENCY_BUCKETS.to_vec())
+        .build()
+}
+
+/// A number that only grows; `unit` in UCUM, with things counted in braces: `{call}`, `By`.
+pub fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Counter<u64> {
+    meter().u64_counter(name).with_unit(unit).with_description(description).build()
+}
+
+/// A number that goes up and down by steps, such as calls in flight.
+pub fn up_down(name: &'static str, unit: &'static str, description: &'static str) -> UpDownCounter<i64> {
+    meter().i64_up_down_counter(name).with_unit(unit).with_description(description).build()
+}
+
+/// A number that is set, such as a state.
+pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Gauge<i64> {
+    meter().i64_gauge(name).with_unit(unit).with_description(description).build()
+}
+
+/// The meter that all Keyplane instruments belong to.
+pub fn meter() -> Meter {
+    global::meter("keyplane")
+}

@@ -1,0 +1,69 @@
+//! The name of every attribute and metric, in one place.
+//!
+//! Upstream names follow the current semantic conventions for RPC and databases (the ones with
+//! `rpc.system.name` and `db.system.name`); names of our own start with `keyplane.`.
+
+// === Resource ===
+
+/// The program, as `keyplane-<service>`.
+pub const SERVICE_NAME: &str = "service.name";
+/// Version of the program.
+pub const SERVICE_VERSION: &str = "service.version";
+/// Unlike in any two processes that run at the same time.
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+
+// === RPC ===
+
+/// Always [`RPC_SYSTEM_GRPC`] here.
+pub const RPC_SYSTEM_NAME: &str = "rpc.system.name";
+/// The value of [`RPC_SYSTEM_NAME`] for gRPC.
+pub const RPC_SYSTEM_GRPC: &str = "grpc";
+/// Fully qualified: `keyplane.session.v1.SessionService/GetSession`, or [`RPC_METHOD_OTHER`].
+pub const RPC_METHOD: &str = "rpc.method";
+/// Stands for every method that this process does not serve, so that callers cannot make up names.
+pub const RPC_METHOD_OTHER: &str = "_OTHER";
+/// The gRPC status in words: `OK`, `UNAVAILABLE`, ...
+pub const RPC_STATUS_CODE: &str = "rpc.status_code";
+/// Duration of a call as the server sees it, in seconds, from its headers to its trailers.
+pub const RPC_SERVER_CALL_DURATION: &str = "rpc.server.call.duration";
+/// Duration of a call as the client sees it, in seconds.
+pub const RPC_CLIENT_CALL_DURATION: &str = "rpc.client.call.duration";
+
+// === Database ===
+
+/// Always [`DB_SYSTEM_REDIS`]: Valkey speaks the Redis protocol, and the convention demands that value.
+pub const DB_SYSTEM_NAME: &str = "db.system.name";
+/// The value of [`DB_SYSTEM_NAME`].
+pub const DB_SYSTEM_REDIS: &str = "redis";
+/// The command: `EVALSHA`, `HGETALL`, `PIPELINE`.
+pub const DB_OPERATION_NAME: &str = "db.operation.name";
+/// Number of commands in a pipeline; only set for two and more.
+pub const DB_OPERATION_BATCH_SIZE: &str = "db.operation.batch.size";
+/// Name of the Lua script.
+pub const DB_STORED_PROCEDURE_NAME: &str = "db.stored_procedure.name";
+/// Prefix of the error that the server answered, such as `WRONGTYPE`.
+pub const DB_RESPONSE_STATUS_CODE: &str = "db.response.status_code";
+/// Duration of a store operation as the client sees it, in seconds.
+pub const DB_CLIENT_OPERATION_DURATION: &str = "db.client.operation.duration";
+
+// === General ===
+
+/// What went wrong: a gRPC status in words, or a class of store error. Absent on success.
+pub const ERROR_TYPE: &str = "error.type";
+/// Host that a server listens on or a client calls.
+pub const SERVER_ADDRESS: &str = "server.address";
+/// Port that goes with [`SERVER_ADDRESS`].
+pub const SERVER_PORT: &str = "server.port";
+
+// === Keyplane's own ===
+
+/// Feature that a store operation belongs to, such as `session`; commands by feature are what store cost follows from.
+pub const KEYPLANE_FEATURE: &str = "keyplane.feature";
+/// Calls being served right now (streams included), by method.
+pub const KEYPLANE_SERVER_IN_FLIGHT: &str = "keyplane.server.in_flight";
+/// Calls turned away because the server had no room.
+pub const KEYPLANE_SERVER_SHED: &str = "keyplane.server.shed";
+/// Handlers that panicked.
+pub const KEYPLANE_SERVER_PANICS: &str = "keyplane.server.panics";
+/// 1 while the process reports itself ready, else 0.
+pub const KEYPLANE_SERVER_READY: &str = "keyplane.server.ready";

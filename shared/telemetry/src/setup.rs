@@ -1,0 +1,201 @@
+//! Sets up the process-wide subscriber, tracer and meter, and takes them down again.
+
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::global;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, Targets, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::export;
+use crate::logs::{JsonLines, Text};
+use crate::quiet::OncePerMinute;
+
+/// How long [`Telemetry::shutdown`] may take.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a process tells, and to whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Short name: `session` becomes `service.name=keyplane-session`.
+    pub service: &'static str,
+    /// Version of the program.
+    pub version: &'static str,
+    /// Unlike in any two processes that run at the same time; a pod's name will do.
+    pub instance: String,
+    /// Further resource attributes, from `OTEL_RESOURCE_ATTRIBUTES`.
+    pub resource: Vec<(String, String)>,
+    /// OTLP gRPC endpoint, such as `http://collector:4317`; none: nothing is pushed.
+    pub otlp_endpoint: Option<String>,
+    /// Filter of the log in `tracing`'s syntax: `info`, `info,keyplane_valkey=debug`.
+    pub log_filter: String,
+    /// JSON lines instead of text.
+    pub log_json: bool,
+    /// Share of traces kept when the caller has not decided, 0 to 1.
+    pub sample_ratio: f64,
+    /// Time between two pushes of metrics.
+    pub metrics_interval: Duration,
+}
+
+/// The running telemetry of this process. Dropping it flushes nothing: call [`Telemetry::shutdown`].
+#[derive(Debug)]
+pub struct Telemetry {
+    registry: prometheus::Registry,
+    tracer: SdkTracerProvider,
+    meter: SdkMeterProvider,
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// [`init`] ran before in this process.
+    #[error("telemetry is set up already: call init once a process")]
+    Twice,
+    /// The log filter does not parse.
+    #[error("log filter {filter:?} does not parse ({reason}): write it like `info,keyplane_valkey=debug`")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What the parser said.
+        reason: String,
+    },
+    /// The OTLP endpoint is not a usable address.
+    #[error("OTLP endpoint {endpoint:?} cannot be used ({reason}): write it like `http://collector:4317`")]
+    Endpoint {
+        /// The endpoint as given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A part refused to start.
+    #[error("telemetry cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// Sets up logs, traces and metrics for the whole process. Call it once, inside a tokio runtime, before any
+/// instrument is built.
+///
+/// A collector that is down harms nothing: spans past a bounded queue are dropped, and the log says so at most once
+/// a minute.
+///
+/// # Errors
+///
+/// A filter or endpoint that does not parse; a second call.
+pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+
+    let filter = EnvFilter::builder()
+        .parse(&settings.log_filter)
+        .map_err(|error| Error::Filter { filter: settings.log_filter.clone(), reason: error.to_string() })?;
+    if DONE.swap(true, Ordering::SeqCst) {
+        return Err(Error::Twice);
+    }
+
+    let registry = prometheus::Registry::new();
+    let resource = export::resource(settings);
+    let tracer = export::tracer(settings, resource.clone())?;
+    let meter = export::meter(settings, resource, &registry)?;
+
+    // Only our own spans: those of h2, hyper and the exporter would trace themselves.
+    let traced = Targets::new().with_target("keyplane", LevelFilter::INFO);
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer.tracer("keyplane"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false)
+        .with_filter(traced);
+    // Spans are not formatted at all (their fields cost time on every call); a line names its trace instead.
+    let lines = log_layer(settings.log_json)
+        .with_filter(filter.and(filter_fn(|metadata| metadata.is_event())).and(OncePerMinute::new()));
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines)
+        .try_init()
+        .map_err(|error| Error::Setup(error.to_string()))?;
+
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    global::set_tracer_provider(tracer.clone());
+    global::set_meter_provider(meter.clone());
+    Ok(Telemetry { registry, tracer, meter })
+}
+
+type Traced = tracing_subscriber::layer::Layered<
+    tracing_subscriber::filter::Filtered<
+        tracing_opentelemetry::OpenTelemetryLayer<Registry, opentelemetry_sdk::trace::SdkTracer>,
+        Targets,
+        Registry,
+    >,
+    Registry,
+>;
+
+fn log_layer(json: bool) -> Box<dyn Layer<Traced> + Send + Sync> {
+    if json {
+        let format = fmt::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        fmt::layer()
+            .fmt_fields(fmt::format::JsonFields::new())
+            .event_format(JsonLines(format))
+            .with_writer(std::io::stderr)
+            .boxed()
+    } else {
+        let colour = std::io::stderr().is_terminal();
+        fmt::layer()
+            .with_ansi(colour)
+            .event_format(Text(fmt::format().with_ansi(colour)))
+            .with_writer(std::io::stderr)
+            .boxed()
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Text logs at `info` and no collector: what a tool or a test starts from.
+    pub fn new(service: &'static str) -> Self {
+        Self {
+            service,
+            version: env!("CARGO_PKG_VERSION"),
+            instance: format!("{service}-{}", std::process::id()),
+            resource: Vec::new(),
+            otlp_endpoint: None,
+            log_filter: "info".to_owned(),
+            log_json: false,
+            sample_ratio: 1.0,
+            metrics_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// The registry behind `/metrics`. Cheap to clone.
+    pub fn registry(&self) -> prometheus::Registry {
+        self.registry.clone()
+    }
+
+    /// Sends what waits (spans and metrics) and stops; gives up after five seconds.
+    pub async fn shutdown(self) {
+        // The SDK blocks, and its exporters need the runtime to go on: never on a worker thread.
+        let flush = tokio::task::spawn_blocking(move || {
+            let traces = self.tracer.shutdown_with_timeout(FLUSH_WITHIN);
+            let metrics = self.meter.shutdown_with_timeout(FLUSH_WITHIN);
+            traces.and(metrics)
+        });
+        match tokio::time::timeout(FLUSH_WITHIN, flush).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "last telemetry was not delivered"),
+            Ok(Err(error)) => tracing::warn!(%error, "telemetry flush broke off"),
+            Err(_) => tracing::warn!("telemetry flush took too long"),
+        }
+    }
+}

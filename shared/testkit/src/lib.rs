@@ -1,0 +1,20 @@
+//! What tests need: an engine, an app prefix of their own, a fault proxy, a trace collector.
+//!
+//! [`valkey`] is the server of the test binary and [`app`] a prefix of the test's own. [`FaultProxy`] stands between a
+//! client and a server and misbehaves on demand. [`Collector`] receives traces over OTLP. [`Sse`] is an EventSource.
+//! [`eventually`] waits for a condition, so that no test sleeps for a fixed time.
+
+mod background;
+mod collector;
+mod engine;
+mod eventually;
+mod proxy;
+mod pump;
+mod sse;
+mod sse_parser;
+
+pub use collector::{Collector, Span};
+pub use engine::{app, toolbox, valkey};
+pub use eventually::{Attempt, eventually};
+pub use proxy::{Fault, FaultProxy};
+pub use sse::{Event, Sse, SseError};

@@ -1,0 +1,109 @@
+//! The event client against a server that plays prepared answers.
+
+use std::time::{Duration, Instant};
+
+use keyplane_testkit::{Event, Sse, SseError, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n";
+
+/// Answers each connection with the next of `answers` and closes it. Gives the URL, and the requests as they come.
+async fn server(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/x:watch", listener.local_addr().unwrap());
+    let (send, requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = String::new();
+            while !request.ends_with("\r\n\r\n") {
+                request.push(char::from(stream.read_u8().await.unwrap()));
+            }
+            let _ = send.send(request.to_ascii_lowercase());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, requests)
+}
+
+fn stream(body: &str) -> String {
+    format!("{STREAM}{body}")
+}
+
+fn event(id: &str, data: &str) -> Event {
+    Event { id: id.to_owned(), event: "message".to_owned(), data: data.to_owned() }
+}
+
+#[tokio::test]
+async fn resumes_after_the_last_whole_event() {
+    let first = stream("retry: 20\n\nid: 1\ndata: a\n\nid: 2\ndata: cut short\n");
+    let (url, mut requests) = server(vec![first, stream("id: 2\ndata: b\n\n")]).await;
+    let mut sse = Sse::new(url).header("cookie", "keyplane_token=t");
+    assert_eq!(sse.next().await, Ok(event("1", "a")));
+    assert_eq!(sse.next().await, Ok(event("2", "b")));
+    assert_eq!(sse.current_retry(), Duration::from_millis(20));
+    assert_eq!(sse.connections(), 2);
+
+    let request = requests.recv().await.unwrap();
+    assert!(request.starts_with("get /v1/x:watch "), "{request}");
+    assert!(request.contains("accept: text/event-stream\r\n"), "{request}");
+    assert!(request.contains("cookie: keyplane_token=t\r\n"), "{request}");
+    assert!(!request.contains("last-event-id"), "{request}");
+    let request = requests.recv().await.unwrap();
+    assert!(request.contains("last-event-id: 1\r\n"), "{request}");
+}
+
+#[tokio::test]
+async fn gives_up_on_another_status_and_stays_closed() {
+    let no_content = "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
+    let (url, _requests) = server(vec![stream("data: a\n\n"), no_content]).await;
+    let mut sse = Sse::new(url).retry(Duration::from_millis(1));
+    assert_eq!(sse.next().await, Ok(event("", "a")));
+    assert_eq!(sse.next().await, Err(SseError::Status(204)));
+    assert_eq!(sse.next().await, Err(SseError::Status(204)));
+}
+
+#[tokio::test]
+async fn gives_up_on_another_content_type() {
+    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}".to_owned();
+    let (url, mut requests) = server(vec![json]).await;
+    let mut sse = Sse::new(url).after("41");
+    assert_eq!(sse.next().await, Err(SseError::ContentType("application/json".to_owned())));
+    assert!(requests.recv().await.unwrap().contains("last-event-id: 41\r\n"));
+}
+
+#[tokio::test]
+async fn connects_again_until_the_server_is_there_and_waits_in_between() {
+    let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut sse = Sse::new(format!("http://{addr}/")).retry(Duration::from_millis(30));
+    let start = Instant::now();
+    let waited = tokio::time::timeout(Duration::from_millis(100), sse.next()).await;
+    assert!(waited.is_err() && start.elapsed() >= Duration::from_millis(100));
+    assert_eq!(sse.connections(), 0);
+}
+
+#[tokio::test]
+async fn next_is_cancel_safe() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut sse = Sse::new(format!("http://{}/", listener.local_addr().unwrap()));
+    let served = tokio::spawn(async move {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(STREAM.as_bytes()).await.unwrap();
+        for byte in "id: 1\ndata: abc\n\n".bytes() {
+            peer.write_all(&[byte]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        peer
+    });
+    let got = eventually("the event, over many cancelled calls", Duration::from_secs(10), async || {
+        match sse.connections() {
+            // Connecting anew would need a second connection to be accepted.
+            0 => tokio::time::timeout(Duration::from_secs(5), sse.next()).await.ok(),
+            _ => tokio::time::timeout(Duration::from_millis(1), sse.next()).await.ok(),
+        }
+    });
+    assert_eq!(got.await, Ok(event("1", "abc")));
+    drop(served.await.unwrap());
+}

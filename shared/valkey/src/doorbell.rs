@@ -1,0 +1,205 @@
+//! Wakes whoever waits for a change of a key.
+//!
+//! A script that changes a key also publishes the key's text on one of 64 channels of its feature; one connection listens
+//! to all of them and wakes the listeners of exactly that key. A ring is a hint: it says that looking is worth while.
+//! Rings are lost while the connection is down, so every bell rings when it is back, and a careful listener also looks
+//! from time to time by itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::bytes_utils::Str;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::Message;
+use fred::types::config::Options;
+use parking_lot::Mutex;
+use sha1::{Digest, Sha1};
+use tokio::sync::{broadcast, watch};
+
+use crate::lane::{AbortOnDrop, Health, Lane, Role, ping_options, subscriber_node};
+use crate::url::Endpoint;
+use crate::{App, Feature, Key};
+
+/// Channels of a feature. Fixed, since publishers and listeners of different versions must agree.
+const CHANNELS: u8 = 64;
+
+/// The doorbells of one feature. Clones share one connection, which is made when the first bell is listened to and
+/// closed with the last clone and bell.
+#[derive(Clone)]
+pub struct Doorbells {
+    inner: Arc<Inner>,
+}
+
+/// A listener of one key. Dropping it ends the listening.
+pub struct Bell {
+    rings: watch::Receiver<()>,
+    key: Str,
+    channel: u8,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Arc<Registry>,
+    endpoint: Endpoint,
+    health: Arc<Health>,
+    connection: OnceLock<(Lane, AbortOnDrop<()>)>,
+}
+
+/// Who listens to which key; one lock for each channel.
+pub(crate) struct Registry {
+    prefix: String,
+    keys: [Mutex<HashMap<Str, watch::Sender<()>>>; CHANNELS as usize],
+}
+
+// === impl Doorbells ===
+
+impl Doorbells {
+    pub(crate) fn new(app: &App, feature: Feature, endpoint: Endpoint, health: Arc<Health>) -> Doorbells {
+        let registry = Arc::new(Registry {
+            prefix: format!("{app}:{}:bell:", feature.name()),
+            keys: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+        });
+        Doorbells { inner: Arc::new(Inner { registry, endpoint, health, connection: OnceLock::new() }) }
+    }
+
+    /// The channel for `key`, to pass to the script that changes it: `redis.call('PUBLISH', ARGV[n], KEYS[1])`.
+    pub fn channel(&self, key: &Key) -> String {
+        self.inner.registry.channel(channel_of(key.as_str()))
+    }
+
+    /// Listens to `key`. The bell rings once when the connection is first made, so what happened before is not missed.
+    ///
+    /// Costs no connection and no task of its own; tens of thousands are fine. Needs a tokio runtime.
+    pub fn listen(&self, key: &Key) -> Bell {
+        self.inner.connection.get_or_init(|| self.inner.connect());
+        let channel = channel_of(key.as_str());
+        let rings = self.inner.registry.add(channel, key.text());
+        Bell { rings, key: key.text().clone(), channel, inner: self.inner.clone() }
+    }
+
+    /// Listeners there are now.
+    pub fn listeners(&self) -> usize {
+        self.inner
+            .registry
+            .keys
+            .iter()
+            .map(|keys| keys.lock().values().map(watch::Sender::receiver_count).sum::<usize>())
+            .sum()
+    }
+}
+
+// === impl Bell ===
+
+impl Bell {
+    /// Waits until the key was rung since the last return, or the connection was made again.
+    ///
+    /// Several rings in between count as one. Cancel safe: a ring that comes while nobody waits is kept.
+    pub async fn rung(&mut self) {
+        if self.rings.changed().await.is_err() {
+            // The sender lives in the registry until its last listener, this one, is dropped.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.inner.registry.remove(self.channel, &self.key);
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn connect(&self) -> (Lane, AbortOnDrop<()>) {
+        let client = self.endpoint.client();
+        let ringer = tokio::spawn(ring_messages(client.message_rx(), self.registry.clone()));
+        let lane = Lane::start(client, self.health.clone(), Role::Bells(self.registry.clone()));
+        (lane, AbortOnDrop(ringer))
+    }
+}
+
+async fn ring_messages(mut messages: broadcast::Receiver<Message>, registry: Arc<Registry>) {
+    loop {
+        match messages.recv().await {
+            Ok(message) => registry.ring(&message),
+            Err(broadcast::error::RecvError::Lagged(_)) => registry.ring_all(),
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Subscribes a fresh connection to all channels and rings every bell. Returns whether the server confirmed it.
+    pub(crate) async fn subscribe(&self, client: &Client, timeout: Duration) -> bool {
+        for channel in 0..CHANNELS {
+            if client.subscribe(self.channel(channel)).await.is_err() {
+                return false;
+            }
+        }
+        // fred does not wait for the server to confirm; a ping behind the subscriptions does.
+        let subscribed = self.still_subscribed(client, timeout).await;
+        if subscribed {
+            self.ring_all();
+        }
+        subscribed
+    }
+
+    /// Whether the connection answers as a subscriber. A cluster may have moved fred on to another node, which knows of
+    /// no subscription and answers a ping with a plain PONG.
+    pub(crate) async fn still_subscribed(&self, client: &Client, timeout: Duration) -> bool {
+        let options = Options { cluster_hash: Some(subscriber_node(client)), ..ping_options(timeout) };
+        let pong = client.with_options(&options).ping::<fred::types::Value>(None).await;
+        matches!(pong, Ok(fred::types::Value::Array(_)))
+    }
+
+    fn channel(&self, number: u8) -> String {
+        format!("{}{number:02}", self.prefix)
+    }
+
+    fn add(&self, channel: u8, key: &Str) -> watch::Receiver<()> {
+        let mut keys = self.keys[usize::from(channel)].lock();
+        match keys.get(key) {
+            Some(sender) => sender.subscribe(),
+            None => keys.entry(key.clone()).or_insert_with(|| watch::Sender::new(())).subscribe(),
+        }
+    }
+
+    fn remove(&self, channel: u8, key: &Str) {
+        let mut keys = self.keys[usize::from(channel)].lock();
+        // The bell that is being dropped still counts.
+        if keys.get(key).is_some_and(|sender| sender.receiver_count() <= 1) {
+            keys.remove(key);
+        }
+    }
+
+    fn ring(&self, message: &Message) {
+        let Some(number) = message.channel.strip_prefix(self.prefix.as_str()) else { return };
+        let Some(keys) = number.parse::<usize>().ok().and_then(|number| self.keys.get(number)) else { return };
+        let Some(key) = key_text(&message.value) else { return };
+        if let Some(sender) = keys.lock().get(&key) {
+            sender.send_replace(());
+        }
+    }
+
+    fn ring_all(&self) {
+        for keys in &self.keys {
+            for sender in keys.lock().values() {
+                sender.send_replace(());
+            }
+        }
+    }
+}
+
+fn channel_of(key: &str) -> u8 {
+    Sha1::digest(key.as_bytes())[0] % CHANNELS
+}
+
+fn key_text(value: &fred::types::Value) -> Option<Str> {
+    value.as_bytes().and_then(|bytes| Str::from_inner(Bytes::copy_from_slice(bytes)).ok())
+}

@@ -1,0 +1,61 @@
+use fred::error::{Error as FredError, ErrorKind as FredKind};
+
+use super::*;
+
+fn answered(details: &str) -> Error {
+    Error::from_fred(&FredError::new(FredKind::Unknown, details.to_owned()), "session.patch", true)
+}
+
+#[test]
+fn answers_of_the_server_are_classed_by_their_code() {
+    for (details, kind, retryable) in [
+        ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Overloaded, true),
+        ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, true),
+        ("READONLY You can't write against a read only replica.", ErrorKind::Unavailable, true),
+        ("MASTERDOWN Link with MASTER is down", ErrorKind::Unavailable, true),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", ErrorKind::Unavailable, true),
+        ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, true),
+        ("NOPERM User app has no permissions to run the 'get' command", ErrorKind::Denied, false),
+        ("WRONGPASS invalid username-password pair or user is disabled.", ErrorKind::Denied, false),
+        ("ERR unknown command 'FT.SEARCH', with args beginning with: 'secret'", ErrorKind::FeatureMissing, false),
+        (
+            "ERR Unknown Redis command called from script script: ab, on @user_script:1.",
+            ErrorKind::FeatureMissing,
+            false,
+        ),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", ErrorKind::Script, false),
+        ("ERR value is not an integer or out of range", ErrorKind::Script, false),
+        ("CROSSSLOT Keys in request don't hash to the same slot", ErrorKind::Script, false),
+    ] {
+        let error = answered(details);
+        assert_eq!((error.kind(), error.retryable(), error.outcome_unknown()), (kind, retryable, false), "{details}");
+        assert_eq!(error.code(), details.split(' ').next());
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_failing_script_names_its_line_but_quotes_nothing() {
+    let error = answered("ERR user_script:12: Script attempted 'secret' script: 4fa1, on @user_script:12.");
+    assert_eq!(error.to_string(), "session.patch: the script failed on the store in line 12 (ERR)");
+}
+
+#[test]
+fn the_outcome_is_unknown_only_when_the_command_may_have_been_sent() {
+    for (kind, details, expected, unknown) in [
+        (FredKind::Timeout, "Request timed out.", ErrorKind::Timeout, true),
+        (FredKind::IO, "Connection closed.", ErrorKind::Unavailable, true),
+        (FredKind::Unknown, "channel closed", ErrorKind::Unavailable, true),
+        (FredKind::Unknown, "Too many failed write attempts.", ErrorKind::Unavailable, true),
+        (FredKind::Cluster, "CLUSTERDOWN The cluster is down", ErrorKind::Unavailable, true),
+        (FredKind::Backpressure, "Max in-flight commands reached.", ErrorKind::Overloaded, false),
+        (FredKind::Canceled, "Connection closed unexpectedly.", ErrorKind::Unavailable, false),
+        (FredKind::Unknown, "Failed to route command.", ErrorKind::Unavailable, false),
+        (FredKind::Unknown, TOO_MANY_REDIRECTIONS, ErrorKind::Unavailable, false),
+    ] {
+        let error = FredError::new(kind, details.to_owned());
+        let write = Error::from_fred(&error, "session.patch", true);
+        assert_eq!((write.kind(), write.outcome_unknown()), (expected, unknown), "{details}");
+        assert!(!Error::from_fred(&error, "HGETALL", false).outcome_unknown(), "a read has no outcome: {details}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The one grammar of keys. There is no other way to make a key, so no input can forge another tenant's.
+//!
+//! ```text
+//! <app>:<feature>:{<tenant>:<subject>}[:<part>]...     Key::tagged
+//! <app>:<feature>:<tenant>[:<id part>]...:{p<n>}       Key::partitioned
+//! <app>:<feature>:layout                               the version of the feature's layout
+//! ```
+//!
+//! The braces are the hash tag of a cluster: keys that one script touches share it. In a segment the bytes
+//! `[A-Za-z0-9._~@-]` stand as they are and any other is percent-encoded; a segment that would pass 128 bytes, or whose
+//! raw text starts with `h~`, becomes `h~` and the first 128 bits of its SHA-256, in hex.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use fred::bytes_utils::Str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::Feature;
+
+/// Longest segment of a key, in bytes; anything longer is replaced by its hash.
+const MAX_SEGMENT: usize = 128;
+const HASHED: &str = "h~";
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b'@').remove(b'-');
+
+/// The application that a deployment belongs to: the first segment of every key and channel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct App(Str);
+
+/// The rule that a text broke as the name of an [`App`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an app is 1 to 32 characters of a-z, 0-9 and '-', and starts with a letter or a digit")]
+pub struct AppError;
+
+/// A key of the store. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Key {
+    text: Str,
+    feature: Feature,
+}
+
+// === impl App ===
+
+impl App {
+    /// Takes `[a-z0-9][a-z0-9-]{0,31}`.
+    pub fn new(name: &str) -> Result<App, AppError> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > 32 || name.starts_with('-') || !name.bytes().all(allowed) {
+            return Err(AppError);
+        }
+        Ok(App(Str::from(name)))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// `<app>:<feature>:{<tenant>:<subject>}[:<part>]...`: for whatever belongs to one user, client or document.
+    pub fn tagged(app: &App, feature: Feature, tenant: &str, subject: &str, parts: &[&str]) -> Key {
+        let mut text = Key::start(app, feature, tenant.len() + subject.len() + parts.len() * 16);
+        text.push('{');
+        push_segment(&mut text, tenant);
+        text.push(':');
+        push_segment(&mut text, subject);
+        text.push('}');
+        for part in parts {
+            text.push(':');
+            push_segment(&mut text, part);
+        }
+        Key { text: Str::from(text), feature }
+    }
+
+    /// `<app>:<feature>:<tenant>[:<id part>]...:{p<partition>}`: for what is spread over a fixed number of partitions.
+    pub fn partitioned(app: &App, feature: Feature, tenant: &str, id_parts: &[&str], partition: u32) -> Key {
+        let mut text = Key::start(app, feature, tenant.len() + id_parts.len() * 40 + 8);
+        push_segment(&mut text, tenant);
+        for part in id_parts {
+            text.push(':');
+            push_segment(&mut text, part);
+        }
+        write!(text, ":{{p{partition}}}").expect("writing to a String cannot fail");
+        Key { text: Str::from(text), feature }
+    }
+
+    pub(crate) fn layout(app: &App, feature: Feature) -> Key {
+        let mut text = Key::start(app, feature, 8);
+        text.push_str("layout");
+        Key { text: Str::from(text), feature }
+    }
+
+    fn start(app: &App, feature: Feature, rest: usize) -> String {
+        let mut text = String::with_capacity(app.as_str().len() + feature.name().len() + rest + 8);
+        text.push_str(app.as_str());
+        text.push(':');
+        text.push_str(feature.name());
+        text.push(':');
+        text
+    }
+
+    /// The key as the server knows it: ASCII only.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The feature that the key belongs to.
+    pub fn feature(&self) -> Feature {
+        self.feature
+    }
+
+    pub(crate) fn text(&self) -> &Str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+fn push_segment(text: &mut String, raw: &str) {
+    let start = text.len();
+    if raw.len() <= MAX_SEGMENT && !raw.starts_with(HASHED) {
+        for piece in utf8_percent_encode(raw, ENCODED) {
+            text.push_str(piece);
+        }
+        if text.len() - start <= MAX_SEGMENT {
+            return;
+        }
+        text.truncate(start);
+    }
+    text.push_str(HASHED);
+    for byte in &Sha256::digest(raw.as_bytes())[..16] {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+}
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+//! One client span and a few measurements a call. Never a key, an argument or a value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyplane_telemetry::{metrics, semconv as names};
+use opentelemetry::metrics::{Counter, Gauge, Histogram};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, KeyValue};
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::breaker::State;
+use crate::{Error, semconv};
+
+/// What a call is, for its span, its measurements and its errors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operation {
+    /// The command: `EVALSHA`.
+    pub(crate) command: &'static str,
+    /// The script that an `EVALSHA` runs.
+    pub(crate) script: Option<&'static str>,
+    pub(crate) feature: &'static str,
+    /// Whether it may change data.
+    pub(crate) changes: bool,
+}
+
+/// The instruments, and the address that spans name.
+pub(crate) struct Observer {
+    host: Arc<str>,
+    port: u16,
+    duration: Histogram<f64>,
+    commands: Counter<u64>,
+    breaker: Gauge<i64>,
+    reconnects: Counter<u64>,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    pub(crate) fn read(command: &'static str, feature: &'static str) -> Operation {
+        Operation { command, script: None, feature, changes: false }
+    }
+
+    /// What an error calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.script.unwrap_or(self.command)
+    }
+
+    fn attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(5);
+        attributes.push(KeyValue::new(names::DB_SYSTEM_NAME, names::DB_SYSTEM_REDIS));
+        attributes.push(KeyValue::new(names::DB_OPERATION_NAME, self.command));
+        attributes.push(KeyValue::new(names::KEYPLANE_FEATURE, self.feature));
+        if let Some(script) = self.script {
+            attributes.push(KeyValue::new(names::DB_STORED_PROCEDURE_NAME, script));
+        }
+        attributes
+    }
+}
+
+// === impl Observer ===
+
+impl Observer {
+    pub(crate) fn new(host: Arc<str>, port: u16) -> Observer {
+        let breaker = metrics::gauge(
+            semconv::STORE_BREAKER_STATE,
+            "1",
+            "0 while the breaker lets calls pass, 1 while it fails them at once",
+        );
+        breaker.record(State::Closed as i64, &[]);
+        Observer {
+            host,
+            port,
+            duration: metrics::db_client_operation_duration(),
+            commands: metrics::counter(semconv::STORE_COMMANDS, "{command}", "Commands sent to the store"),
+            breaker,
+            reconnects: metrics::counter(semconv::STORE_RECONNECTS, "{connection}", "Connections made again"),
+        }
+    }
+
+    /// The span of a call, disabled unless the caller's trace is being recorded.
+    pub(crate) fn span(&self, operation: &Operation) -> Span {
+        if !Context::map_current(|context| context.span().span_context().is_sampled()) {
+            return Span::none();
+        }
+        let span = tracing::info_span!(
+            target: "keyplane_valkey",
+            "store",
+            otel.name = Empty,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = names::DB_SYSTEM_REDIS,
+            db.operation.name = operation.command,
+            db.stored_procedure.name = operation.script,
+            db.response.status_code = Empty,
+            server.address = &*self.host,
+            server.port = self.port,
+            error.type = Empty,
+        );
+        if !span.is_disabled() {
+            match operation.script {
+                Some(script) => span.record("otel.name", format_args!("{} {script}", operation.command).to_string()),
+                None => span.record("otel.name", operation.command),
+            };
+        }
+        span
+    }
+
+    /// The end of a call that went on to the wire or tried to.
+    pub(crate) fn ended(&self, operation: &Operation, span: &Span, took: Duration, error: Option<&Error>) {
+        let mut attributes = operation.attributes();
+        self.commands.add(1, &attributes[1..3]);
+        if let Some(error) = error {
+            attributes.push(KeyValue::new(names::ERROR_TYPE, error.kind().as_str()));
+            self.mark(span, error);
+        }
+        self.duration.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// A call that failed before anything was sent.
+    pub(crate) fn refused(&self, span: &Span, error: &Error) {
+        self.mark(span, error);
+    }
+
+    pub(crate) fn breaker(&self, state: State) {
+        self.breaker.record(state as i64, &[]);
+    }
+
+    pub(crate) fn reconnected(&self) {
+        self.reconnects.add(1, &[]);
+    }
+
+    fn mark(&self, span: &Span, error: &Error) {
+        if span.is_disabled() {
+            return;
+        }
+        span.record(names::ERROR_TYPE, error.kind().as_str());
+        span.record("otel.status_code", "ERROR");
+        if let Some(code) = error.code() {
+            span.record(names::DB_RESPONSE_STATUS_CODE, code);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the engine can do, asked before it is relied on.
+
+use std::fmt;
+
+use crate::observe::Operation;
+use crate::{Error, ErrorKind, Valkey, Value};
+
+/// Something that a service can't do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Lua scripts.
+    Scripts,
+    /// Streams.
+    Streams,
+    /// Channels.
+    Pubsub,
+    /// Bloom filters.
+    Bloom,
+    /// Search indexes.
+    Search,
+}
+
+/// What [`Valkey::probe`] found: all that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    found: Vec<Need>,
+}
+
+// === impl Need ===
+
+impl Need {
+    fn commands(self) -> &'static [&'static str] {
+        match self {
+            Need::Scripts => &["EVALSHA", "SCRIPT"],
+            Need::Streams => &["XADD", "XRANGE"],
+            Need::Pubsub => &["PUBLISH", "SUBSCRIBE"],
+            Need::Bloom => &["BF.ADD", "BF.EXISTS"],
+            Need::Search => &["FT.CREATE", "FT.SEARCH", "FT._LIST"],
+        }
+    }
+
+    fn engine(self) -> &'static str {
+        match self {
+            Need::Scripts | Need::Streams | Need::Pubsub => "Valkey 7.2 or later",
+            Need::Bloom => "Valkey with valkey-bloom (ElastiCache: Valkey 8.1 or later)",
+            Need::Search => "Valkey 9.0.1 or later with valkey-search 1.2 (ElastiCache: node-based, not Serverless)",
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Need::Scripts => "scripts",
+            Need::Streams => "streams",
+            Need::Pubsub => "pub/sub",
+            Need::Bloom => "Bloom filters",
+            Need::Search => "search",
+        })
+    }
+}
+
+// === impl Capabilities ===
+
+impl Capabilities {
+    /// Whether `need` was asked for and found.
+    pub fn has(&self, need: Need) -> bool {
+        self.found.contains(&need)
+    }
+}
+
+// === impl Valkey ===
+
+impl Valkey {
+    /// Asks the engine for what a service needs; call it at start. The first thing that is missing gives
+    /// [`ErrorKind::FeatureMissing`], naming the command and the engine that has it.
+    ///
+    /// Uses `COMMAND INFO`, and `FT._LIST` for search, which every supported engine allows.
+    pub async fn probe(&self, needs: &[Need]) -> Result<Capabilities, Error> {
+        for need in needs {
+            let commands = need.commands();
+            let mut arguments = vec!["INFO"];
+            arguments.extend(commands);
+            let known = self.ask("COMMAND", &arguments).await?.array()?;
+            // An unknown command is nil, or an empty list on some engines.
+            let unknown = |reply: &Value| match reply {
+                Value::Array(parts) => parts.is_empty(),
+                Value::Nil | Value::Int(_) | Value::Bytes(_) => true,
+            };
+            let missing = commands.iter().enumerate().find(|(index, _)| known.get(*index).is_none_or(unknown));
+            if let Some((_, command)) = missing {
+                return Err(lacks(*need, command));
+            }
+            if *need == Need::Search {
+                self.ask("FT._LIST", &[]).await.map_err(|error| match error.kind() {
+                    ErrorKind::FeatureMissing => lacks(*need, "FT._LIST"),
+                    ErrorKind::Unavailable
+                    | ErrorKind::Timeout
+                    | ErrorKind::Overloaded
+                    | ErrorKind::Denied
+                    | ErrorKind::Script
+                    | ErrorKind::Decode
+                    | ErrorKind::Layout => error,
+                })?;
+            }
+        }
+        Ok(Capabilities { found: needs.to_vec() })
+    }
+
+    async fn ask(&self, command: &'static str, arguments: &[&'static str]) -> Result<Value, Error> {
+        let mut attempt = self.begin(Operation::read(command, "none")).await?;
+        let arguments = arguments.iter().map(|text| fred::types::Value::from_static_str(text)).collect();
+        let result = attempt.custom(command, &fred::types::ClusterHash::Random, arguments).await;
+        attempt.finish(result).map(Value::from_fred)
+    }
+}
+
+fn lacks(need: Need, command: &str) -> Error {
+    let engine = need.engine();
+    let message = format!("the store's engine lacks {command}, which {need} need; use {engine}");
+    Error::new(ErrorKind::FeatureMissing, "probe", message)
+}

@@ -1,0 +1,117 @@
+//! What an operator sets about the connection.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How to reach the server and how long to wait for it.
+///
+/// `Debug` masks the password.
+#[derive(Clone)]
+pub struct Settings {
+    /// `valkey://[user[:password]@]host[:port][/database]`; `valkeys` is TLS, `valkey-cluster` and `valkeys-cluster` are
+    /// a cluster, of which `?node=host:port` (repeatable) names further nodes. The `redis` spellings work as well.
+    pub url: String,
+    /// Connections of the pool (to each node of a cluster), 1 to 64. Each is driven by one task, so the number of cores
+    /// that may do I/O is a good one; more only adds sockets.
+    pub connections: usize,
+    /// Longest wait for a new connection, its TLS handshake and its login. A server that comes back is found within
+    /// about this plus half a second.
+    pub connect_timeout: Duration,
+    /// Longest wait for one call, from the queue to the reply.
+    pub command_timeout: Duration,
+    /// Commands that may wait in the queue of one connection; beyond it calls fail with
+    /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded).
+    pub queue_limit: usize,
+    /// When to stop asking a server that does not answer.
+    pub breaker: BreakerSettings,
+}
+
+/// When calls fail at once instead of waiting for a server that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Failures of the connection in a row (not errors that the server answers) after which the breaker opens; default 5.
+    pub failures: u32,
+    /// How long it stays open before one call may probe the server; default 500 ms.
+    pub cool_down: Duration,
+}
+
+/// Which setting can't be used, and why. Never holds the URL itself, which may carry a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct SettingsError {
+    setting: &'static str,
+    problem: String,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Settings for `url` with the defaults of everything else: one connection a core, 1 s to connect, 1 s a command,
+    /// 10,000 commands in a queue.
+    pub fn new(url: impl Into<String>) -> Settings {
+        Settings {
+            url: url.into(),
+            connections: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            connect_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_secs(1),
+            queue_limit: 10_000,
+            breaker: BreakerSettings::default(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        if !(1..=64).contains(&self.connections) {
+            return Err(SettingsError::new("connections", "must be between 1 and 64"));
+        }
+        if self.connect_timeout < Duration::from_millis(1) {
+            return Err(SettingsError::new("connect_timeout", "must be at least 1ms"));
+        }
+        if self.command_timeout < Duration::from_millis(1) {
+            return Err(SettingsError::new("command_timeout", "must be at least 1ms"));
+        }
+        if self.queue_limit == 0 {
+            return Err(SettingsError::new("queue_limit", "must be at least 1"));
+        }
+        if self.breaker.failures == 0 {
+            return Err(SettingsError::new("breaker.failures", "must be at least 1"));
+        }
+        if self.breaker.cool_down < Duration::from_millis(1) {
+            return Err(SettingsError::new("breaker.cool_down", "must be at least 1ms"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &crate::url::masked(&self.url))
+            .field("connections", &self.connections)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("command_timeout", &self.command_timeout)
+            .field("queue_limit", &self.queue_limit)
+            .field("breaker", &self.breaker)
+            .finish()
+    }
+}
+
+// === impl BreakerSettings ===
+
+impl Default for BreakerSettings {
+    fn default() -> BreakerSettings {
+        BreakerSettings { failures: 5, cool_down: Duration::from_millis(500) }
+    }
+}
+
+// === impl SettingsError ===
+
+impl SettingsError {
+    pub(crate) fn new(setting: &'static str, problem: impl Into<String>) -> SettingsError {
+        SettingsError { setting, problem: problem.into() }
+    }
+
+    /// Name of the field of [`Settings`].
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}

@@ -1,0 +1,41 @@
+//! What these tests share.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::time::Duration;
+
+use keyplane_valkey::{App, Feature, Key, Script, Settings, Valkey};
+
+/// Counts up a key and gives it a minute to live, so that a test can see how often the script ran.
+pub(crate) static COUNT: Script =
+    Script::new("test.count", "local n = redis.call('INCR', KEYS[1]) redis.call('PEXPIRE', KEYS[1], 60000) return n");
+
+/// Short times, so that a test of an outage is over soon.
+pub(crate) fn settings(url: &str) -> Settings {
+    Settings {
+        connections: 2,
+        connect_timeout: Duration::from_millis(500),
+        command_timeout: Duration::from_millis(300),
+        ..Settings::new(url)
+    }
+}
+
+pub(crate) fn app() -> App {
+    App::new(&keyplane_testkit::app()).expect("the testkit makes valid names")
+}
+
+pub(crate) async fn connect(settings: &Settings) -> Valkey {
+    let valkey = Valkey::connect(settings, app()).expect("good settings");
+    valkey.wait_ready(Duration::from_secs(20)).await.expect("a server that answers");
+    valkey
+}
+
+pub(crate) fn key(valkey: &Valkey, subject: &str) -> Key {
+    Key::tagged(valkey.app(), Feature::SESSION, "acme", subject, &[])
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    keyplane_testkit::eventually(what, Duration::from_secs(20), condition).await;
+}

@@ -1,0 +1,166 @@
+//! Against a real server, as a user who lacks what ElastiCache Serverless lacks.
+
+mod common;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{COUNT, app, connect, key, settings};
+use keyplane_valkey::{Arg, ErrorKind, Feature, Key, Need, Script, Settings, Valkey, Value, deadline};
+use tokio::time::Instant;
+
+static STORE: Script = Script::new(
+    "test.store",
+    "redis.call('HSET', KEYS[1], 'name', ARGV[1], 'number', ARGV[2]) redis.call('PEXPIRE', KEYS[1], 60000) return 1",
+);
+static ECHO: Script = Script::new("test.echo", "return {ARGV[1], 7, false, {'nested'}, redis.status_reply('FINE')}");
+
+async fn valkey() -> Valkey {
+    connect(&Settings::new(keyplane_testkit::valkey().url())).await
+}
+
+#[tokio::test]
+async fn what_a_script_writes_is_read_back() {
+    let valkey = valkey().await;
+    let key = key(&valkey, "u-42");
+    assert_eq!(valkey.hgetall(&key).await, Ok(vec![]), "no such key yet");
+
+    let hostile = "a\r\n$1\0é";
+    let stored = valkey.run(&STORE, &[&key], &[hostile.into(), Arg::Int(i64::MIN)]).await.expect("stored");
+    assert_eq!(stored.int(), Ok(1));
+    let mut fields = valkey.hgetall(&key).await.expect("read");
+    fields.sort();
+    let expected = [("name", hostile.to_owned()), ("number", i64::MIN.to_string())];
+    assert_eq!(fields, expected.map(|(name, value)| (Bytes::from(name), Bytes::from(value))));
+}
+
+#[tokio::test]
+async fn replies_keep_their_form() {
+    let valkey = valkey().await;
+    let key = key(&valkey, "u-1");
+    let binary: &[u8] = &[0, 159, 146, 150];
+    let reply = valkey.run(&ECHO, &[&key], &[binary.into()]).await.expect("a reply");
+    let bytes = |text: &'static [u8]| Value::Bytes(Bytes::from_static(text));
+    let expected = vec![
+        Value::Bytes(Bytes::copy_from_slice(binary)),
+        Value::Int(7),
+        Value::Nil,
+        Value::Array(vec![bytes(b"nested")]),
+        bytes(b"FINE"),
+    ];
+    assert_eq!(reply, Value::Array(expected));
+}
+
+#[tokio::test]
+async fn get_and_streams_are_read() {
+    static FILL: Script = Script::new(
+        "test.fill",
+        "for i = 1, 3 do redis.call('XADD', KEYS[1], i .. '-0', 'event', 'e' .. i) end \
+         redis.call('PEXPIRE', KEYS[1], 60000) return 1",
+    );
+    let valkey = valkey().await;
+    let counter = key(&valkey, "u-7");
+    assert_eq!(valkey.get(&counter).await, Ok(None));
+    valkey.run(&COUNT, &[&counter], &[]).await.expect("counted");
+    assert_eq!(valkey.get(&counter).await, Ok(Some(Bytes::from_static(b"1"))));
+
+    let stream = Key::tagged(valkey.app(), Feature::SESSION, "acme", "u-7", &["events"]);
+    assert_eq!(valkey.xrange(&stream, "-", "+", 10).await, Ok(vec![]));
+    valkey.run(&FILL, &[&stream], &[]).await.expect("filled");
+    let entries = valkey.xrange(&stream, "(1-0", "+", 1).await.expect("read");
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].id, "2-0");
+    assert_eq!(entries[0].fields, vec![(Bytes::from_static(b"event"), Bytes::from_static(b"e2"))]);
+}
+
+#[tokio::test]
+async fn errors_of_the_server_are_classed() {
+    static FAIL: Script = Script::new("test.fail", "return redis.error_reply('TEAPOT short and stout')");
+    static CRASH: Script = Script::new("test.crash", "local x = nil\nreturn x.y");
+    static DENIED: Script = Script::new("test.denied", "return redis.call('CONFIG', 'GET', '*')");
+    let valkey = valkey().await;
+    let key = key(&valkey, "u-9");
+    valkey.run(&STORE, &[&key], &["x".into(), 1i64.into()]).await.expect("stored");
+
+    let wrong_type = valkey.get(&key).await.expect_err("a hash is no text");
+    assert_eq!((wrong_type.kind(), wrong_type.code()), (ErrorKind::Script, Some("WRONGTYPE")));
+    let own = valkey.run(&FAIL, &[&key], &[]).await.expect_err("it says so");
+    assert_eq!((own.kind(), own.code(), own.outcome_unknown()), (ErrorKind::Script, Some("TEAPOT"), false));
+    let crash = valkey.run(&CRASH, &[&key], &[]).await.expect_err("nil has no field");
+    assert_eq!(crash.to_string(), "test.crash: the script failed on the store in line 2 (ERR)");
+    let denied = valkey.run(&DENIED, &[&key], &[]).await.expect_err("the ACL forbids it");
+    assert!(!denied.retryable(), "{denied:?}");
+    let none = valkey.run(&COUNT, &[], &[]).await.expect_err("no keys");
+    assert_eq!(none.kind(), ErrorKind::Script);
+}
+
+#[tokio::test]
+async fn the_probe_names_what_is_missing() {
+    let valkey = valkey().await;
+    let found = valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await.expect("a plain server has these");
+    assert!(found.has(Need::Streams) && !found.has(Need::Bloom));
+    for (need, command) in [(Need::Bloom, "BF.ADD"), (Need::Search, "FT.CREATE")] {
+        let error = valkey.probe(&[Need::Scripts, need]).await.expect_err("it has no modules");
+        assert_eq!(error.kind(), ErrorKind::FeatureMissing);
+        assert!(error.to_string().contains(command) && error.to_string().contains("Valkey"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn another_layout_is_refused() {
+    let valkey = valkey().await;
+    valkey.check_layout(Feature::SESSION, 3).await.expect("the first to come sets it");
+    valkey.check_layout(Feature::SESSION, 3).await.expect("the same again");
+    let error = valkey.check_layout(Feature::SESSION, 4).await.expect_err("another");
+    assert_eq!(error.kind(), ErrorKind::Layout);
+    assert!(error.to_string().contains("layout version 3") && error.to_string().contains("version 4"), "{error}");
+    valkey.check_layout(Feature::SEARCH, 4).await.expect("another feature has its own");
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_sends_nothing() {
+    let valkey = valkey().await;
+    let key = key(&valkey, "u-3");
+    let error = deadline::scope(Instant::now(), valkey.run(&COUNT, &[&key], &[])).await.expect_err("too late");
+    assert_eq!((error.kind(), error.outcome_unknown()), (ErrorKind::Timeout, false));
+    assert_eq!(valkey.get(&key).await, Ok(None));
+    let soon = Instant::now() + Duration::from_secs(5);
+    let counted = deadline::scope(soon, valkey.run(&COUNT, &[&key], &[])).await.expect("in time");
+    assert_eq!(counted.int(), Ok(1));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_never_shown() {
+    let url = format!("valkey://keyplane:sec-ret@127.0.0.1:{}", keyplane_testkit::valkey().port());
+    let valkey = Valkey::connect(&settings(&url), app()).expect("good settings");
+    common::eventually("the refusal is known", async || {
+        let error = valkey.ping().await.expect_err("the password is wrong");
+        assert!(!format!("{error} {error:?} {valkey:?}").contains("sec-ret"));
+        error.kind() == ErrorKind::Denied
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_goes_through_after_close() {
+    let valkey = valkey().await;
+    valkey.close().await;
+    let error = valkey.ping().await.expect_err("closed");
+    assert_eq!((error.kind(), error.outcome_unknown()), (ErrorKind::Unavailable, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_share_the_connections() {
+    let valkey = valkey().await;
+    let key = key(&valkey, "busy");
+    let calls = (0..2_000).map(|_| {
+        let (valkey, key) = (valkey.clone(), key.clone());
+        tokio::spawn(async move { valkey.run(&COUNT, &[&key], &[]).await })
+    });
+    let mut seen: Vec<i64> = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        seen.push(call.await.expect("no panic").expect("counted").int().expect("a number"));
+    }
+    seen.sort_unstable();
+    assert!(seen.iter().copied().eq(1..=2_000), "each call ran exactly once");
+}

@@ -1,0 +1,103 @@
+//! A server that dies, hangs, restarts or forgets its scripts. Each test has a server of its own.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{COUNT, app, connect, eventually, key, settings};
+use keyplane_valkey::{ErrorKind, Valkey};
+
+fn server() -> keyplane_engine::Valkey {
+    keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_is_loaded_again_after_a_flush() {
+    let server = server();
+    let valkey = connect(&settings(&server.url())).await;
+    let key = key(&valkey, "u-1");
+    for expected in 1..=3 {
+        assert_eq!(valkey.run(&COUNT, &[&key], &[]).await.expect("counted").int(), Ok(expected));
+        server.command(&["SCRIPT", "FLUSH"]).expect("flushed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_resumes_after_a_restart() {
+    let server = server();
+    let valkey = connect(&settings(&server.url())).await;
+    let key = key(&valkey, "u-1");
+    valkey.run(&COUNT, &[&key], &[]).await.expect("counted");
+
+    server.kill().expect("killed");
+    eventually("a dead server is noticed", async || valkey.ping().await.is_err()).await;
+    let start = Instant::now();
+    for _ in 0..50 {
+        let error = valkey.run(&COUNT, &[&key], &[]).await.expect_err("nobody is there");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(!error.outcome_unknown(), "nothing was sent: {error:?}");
+        assert!(error.retry_after().is_some());
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "50 calls waited {:?} for a dead server", start.elapsed());
+
+    server.restart().expect("restarted");
+    let back = Instant::now();
+    eventually("service resumes", async || valkey.run(&COUNT, &[&key], &[]).await.is_ok()).await;
+    assert!(back.elapsed() < Duration::from_secs(3), "it took {:?} to resume", back.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_opens_the_breaker_and_is_found_again() {
+    let server = server();
+    let valkey = connect(&settings(&server.url())).await;
+    let key = key(&valkey, "u-1");
+    valkey.run(&COUNT, &[&key], &[]).await.expect("counted");
+
+    server.pause().expect("paused");
+    let start = Instant::now();
+    let first = valkey.run(&COUNT, &[&key], &[]).await.expect_err("it hangs");
+    assert_eq!((first.kind(), first.outcome_unknown()), (ErrorKind::Timeout, true));
+    assert!(start.elapsed() < Duration::from_millis(900), "the wait is bounded: {:?}", start.elapsed());
+    eventually("the breaker opens", async || {
+        let before = Instant::now();
+        let error = valkey.run(&COUNT, &[&key], &[]).await.expect_err("it hangs");
+        error.kind() == ErrorKind::Unavailable && before.elapsed() < Duration::from_millis(20)
+    })
+    .await;
+    let start = Instant::now();
+    for _ in 0..1_000 {
+        let error = valkey.hgetall(&key).await.expect_err("it hangs");
+        assert!(!error.outcome_unknown());
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "1000 calls waited {:?}", start.elapsed());
+
+    server.resume().expect("resumed");
+    let back = Instant::now();
+    eventually("service resumes", async || valkey.run(&COUNT, &[&key], &[]).await.is_ok()).await;
+    assert!(back.elapsed() < Duration::from_secs(3), "it took {:?} to resume", back.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_yet_is_waited_for() {
+    let server = server();
+    let (url, admin) = (server.url(), server.admin_url());
+    server.kill().expect("killed");
+    let valkey = Valkey::connect(&settings(&url), app()).expect("good settings");
+    let error = valkey.wait_ready(Duration::from_millis(300)).await.expect_err("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(!admin.is_empty());
+    server.restart().expect("restarted");
+    valkey.wait_ready(Duration::from_secs(10)).await.expect("it is there now");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_memory_is_overload() {
+    let server = keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox())
+        .setting("maxmemory", "1")
+        .setting("maxmemory-policy", "noeviction")
+        .start()
+        .expect("a server");
+    let valkey = connect(&settings(&server.url())).await;
+    let error = valkey.run(&COUNT, &[&key(&valkey, "u-1")], &[]).await.expect_err("no memory");
+    assert_eq!((error.kind(), error.code(), error.outcome_unknown()), (ErrorKind::Overloaded, Some("OOM"), false));
+}
