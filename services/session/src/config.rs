@@ -19,6 +19,8 @@ pub struct Config {
     pub retention: Retention,
     /// Watches that one instance follows at the same time.
     pub max_watches: usize,
+    /// Silence after which a browser's watch is sent a comment line.
+    pub heartbeat: Duration,
 }
 
 const IDLE: &str = "KEYPLANE_SESSION_IDLE_TIMEOUT";
@@ -28,6 +30,7 @@ const TENANTS: &str = "KEYPLANE_SESSION_TENANTS";
 const EVENTS: &str = "KEYPLANE_SESSION_EVENTS";
 const EVENT_AGE: &str = "KEYPLANE_SESSION_EVENT_AGE";
 const REQUEST_AGE: &str = "KEYPLANE_SESSION_REQUEST_AGE";
+const HEARTBEAT: &str = "KEYPLANE_SESSION_HEARTBEAT";
 const MAX_WATCHES: &str = "KEYPLANE_SESSION_MAX_WATCHES";
 
 // === impl Config ===
@@ -50,7 +53,10 @@ impl Config {
         let max_watches =
             env.number(MAX_WATCHES, 20_000, "watches that one instance follows at a time, some 10 KiB each");
         env.require(MAX_WATCHES, max_watches > 0, "must be positive");
-        Config { server, policies, retention, max_watches }
+        let heartbeat = env.duration(HEARTBEAT, "15s", "silence after which an event stream is sent a comment line");
+        let bounds = Duration::from_millis(100)..=Duration::from_mins(5);
+        env.require(HEARTBEAT, bounds.contains(&heartbeat), "must be 100ms to 5m");
+        Config { server, policies, retention, max_watches, heartbeat }
     }
 }
 

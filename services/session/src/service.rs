@@ -1,5 +1,4 @@
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use keyplane_contracts::session::v1::session_service_server::{SERVICE_NAME, SessionServiceServer};
 use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
@@ -7,7 +6,7 @@ use keyplane_valkey::Valkey;
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::grpc::Service;
+use crate::grpc::{Service, Watches};
 use crate::store::Store;
 
 /// What the kit needs to know of this service.
@@ -39,8 +38,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         Box::pin(async move { store.check().await })
     }));
     keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
-        let policies = Arc::new(config.policies);
-        let service = Service::new(store, policies, config.max_watches, context.drain.clone());
+        let watches = Watches::new(config.max_watches, config.heartbeat, context.drain.clone());
+        let service = Service::new(store, config.policies, watches);
         Routes::new(SessionServiceServer::new(service).max_decoding_message_size(context.max_message))
     })
     .await

@@ -119,7 +119,7 @@ async fn idle_sessions_end_and_use_prolongs_them_up_to_the_cap() {
     let idle = service.create(pb::Session { idle_timeout: second(1), ..sample() }).await;
     let listed = |list: tonic::Response<pb::ListSessionsResponse>| list.into_inner().sessions;
     let list = pb::ListSessionsRequest { parent: PARENT.into(), page_size: 0, page_token: String::new() };
-    assert_eq!(listed(service.client.list_sessions(list.clone()).await.unwrap()), [idle.clone()]);
+    assert_eq!(listed(service.client.list_sessions(list.clone()).await.unwrap()), std::slice::from_ref(&idle));
     let client = service.client.clone();
     keyplane_testkit::eventually("an unused session ends", PATIENCE, async || {
         client.clone().get_session(pb::GetSessionRequest { name: idle.name.clone() }).await.is_err()

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use keyplane_contracts::names::{Id, SessionId};
+use keyplane_engine::Cluster;
 use keyplane_session::domain::{Event, EventKind, Fields, Patch, Policy, Request, Session};
 use keyplane_session::error::Error;
 use keyplane_session::store::{Scope, Store, Watcher};
@@ -18,6 +19,9 @@ use tokio::runtime::Runtime;
 use support::{fresh_id, plain, policy, retention, user};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+
+static CLUSTER: LazyLock<Cluster> =
+    LazyLock::new(|| Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster of three primaries"));
 
 /// What a session's time does to it, at once: the hash is gone, the index does not know yet.
 static EXPIRE: Script = Script::new(
@@ -118,8 +122,8 @@ struct Case {
 // === impl Case ===
 
 impl Case {
-    async fn new() -> Case {
-        let (valkey, _) = support::store().await;
+    async fn new(url: &str) -> Case {
+        let valkey = support::connect(url).await;
         let mut keep_all = retention();
         keep_all.events = 10_000;
         let store = Store::new(valkey.clone(), keep_all);
@@ -348,19 +352,34 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    proptest::collection::vec(call(), 1..40)
+}
+
+async fn hold_against_the_model(url: &str, calls: Vec<Call>) {
+    let mut case = Case::new(url).await;
+    for call in calls {
+        case.run(call).await;
+    }
+    case.compare().await;
+    case.nothing_is_eternal().await;
+}
+
 proptest! {
     #![proptest_config(Config { cases: 48, ..Config::default() })]
 
     #[test]
-    fn the_store_does_what_the_model_does(calls in proptest::collection::vec(call(), 1..40)) {
-        RUNTIME.block_on(async {
-            let mut case = Case::new().await;
-            for call in calls {
-                case.run(call).await;
-            }
-            case.compare().await;
-            case.nothing_is_eternal().await;
-        });
+    fn the_store_does_what_the_model_does(calls in calls()) {
+        RUNTIME.block_on(hold_against_the_model(&keyplane_testkit::valkey().url(), calls));
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 12, ..Config::default() })]
+
+    #[test]
+    fn a_cluster_does_what_the_model_does(calls in calls()) {
+        RUNTIME.block_on(hold_against_the_model(&CLUSTER.url(), calls));
     }
 }
 

@@ -5,25 +5,24 @@ mod sse;
 mod watch;
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures::Stream;
 use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::names::SessionId;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_server::SessionService;
-use keyplane_server::{Drain, status};
+use keyplane_server::status;
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Policies, check_timeouts};
 use crate::error::Error;
 use crate::store::Store;
-use watch::Watches;
+pub(crate) use watch::Watches;
 
 /// The session service.
 pub(crate) struct Service {
     store: Store,
-    policies: Arc<Policies>,
+    policies: Policies,
     watches: Watches,
 }
 
@@ -32,10 +31,9 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 // === impl Service ===
 
 impl Service {
-    /// A service over `store`, which follows at most `max_watches` watches, until `drain` starts.
-    #[must_use]
-    pub(crate) fn new(store: Store, policies: Arc<Policies>, max_watches: usize, drain: Drain) -> Service {
-        Service { store, policies, watches: Watches::new(max_watches, drain) }
+    /// A service over `store`.
+    pub(crate) fn new(store: Store, policies: Policies, watches: Watches) -> Service {
+        Service { store, policies, watches }
     }
 
     async fn create(&self, request: pb::CreateSessionRequest) -> Result<pb::Session, Error> {

@@ -1,7 +1,6 @@
 //! Watches as Server-Sent Events (WHATWG HTML, section 9.2), for browsers.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -18,8 +17,6 @@ use super::convert;
 use super::watch::Events;
 use crate::error::Error;
 
-/// Without an event, a comment line tells proxies and browsers that the connection lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 1000;
 
@@ -30,7 +27,8 @@ enum State {
     Closed,
 }
 
-/// The watch as bytes of `text/event-stream`. An error is a last `event: error`, since the HTTP status is long gone.
+/// The watch as bytes of `text/event-stream`. After a silence, a comment line tells proxies and browsers that the
+/// connection lives. An error is a last `event: error`, since the HTTP status is long gone.
 pub(super) fn stream(events: Events) -> impl Stream<Item = Result<HttpBody, Status>> + Send {
     unfold(State::Opening(Box::new(events)), |state| async {
         let mut events = match state {
@@ -38,7 +36,7 @@ pub(super) fn stream(events: Events) -> impl Stream<Item = Result<HttpBody, Stat
             State::Open(events) => events,
             State::Closed => return None,
         };
-        match timeout(HEARTBEAT, events.next()).await {
+        match timeout(events.heartbeat, events.next()).await {
             Err(_) => Some((Ok(body(":\n\n".to_owned())), State::Open(events))),
             Ok(None) => None,
             Ok(Some(Ok(event))) => {

@@ -1,6 +1,7 @@
 //! Open watches: how many there are, and that they end when the service stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::unfold;
@@ -24,15 +25,17 @@ pub(super) struct Watch {
 
 /// The watches of this instance.
 #[derive(Debug)]
-pub(super) struct Watches {
+pub(crate) struct Watches {
     free: Arc<Semaphore>,
     limit: usize,
+    heartbeat: Duration,
     drain: Drain,
 }
 
 /// An open watch. It has begun, so that a failure at the start was the status of the call.
 pub(super) struct Events {
     pub(super) user: UserName,
+    pub(super) heartbeat: Duration,
     watcher: Watcher,
     drain: Drain,
     _permit: OwnedSemaphorePermit,
@@ -41,8 +44,9 @@ pub(super) struct Events {
 // === impl Watches ===
 
 impl Watches {
-    pub(super) fn new(limit: usize, drain: Drain) -> Watches {
-        Watches { free: Arc::new(Semaphore::new(limit)), limit, drain }
+    /// At most `limit` watches, until `drain` starts; `heartbeat` is the silence that browsers' watches bear.
+    pub(crate) fn new(limit: usize, heartbeat: Duration, drain: Drain) -> Watches {
+        Watches { free: Arc::new(Semaphore::new(limit)), limit, heartbeat, drain }
     }
 
     /// Opens a watch and checks that it can begin.
@@ -51,7 +55,7 @@ impl Watches {
         let Watch { user, scope, after } = watch;
         let mut watcher = store.watch(user.clone(), scope, after);
         watcher.begin().await?;
-        Ok(Events { user, watcher, drain: self.drain.clone(), _permit: permit })
+        Ok(Events { user, heartbeat: self.heartbeat, watcher, drain: self.drain.clone(), _permit: permit })
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn shared(settings: &[(&str, &str)]) -> Service {
     start(&keyplane_testkit::valkey().url(), settings).await
 }
 
-fn channel(running: &Running) -> Channel {
+pub fn channel(running: &Running) -> Channel {
     Endpoint::from_shared(format!("http://{}", running.grpc_addr())).expect("an address").connect_lazy()
 }
 

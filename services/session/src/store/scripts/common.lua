@@ -87,9 +87,10 @@ end
 local function follow(key, id, state)
   redis.call('PEXPIREAT', key, state.ex)
   if redis.call('ZADD', INDEX, state.ex, member(tonumber(state.ct), tonumber(state.ad), id)) == 1 then
-    -- A new member: the index must live as long as the session can.
-    if redis.call('PEXPIREAT', INDEX, state.ad, 'NX') == 0 then
-      redis.call('PEXPIREAT', INDEX, state.ad, 'GT')
+    -- A new member: the index must outlive it, or nobody could tell of its end.
+    local last = string.format('%.0f', tonumber(state.ad) + tonumber(ARGV[3]))
+    if redis.call('PEXPIREAT', INDEX, last, 'NX') == 0 then
+      redis.call('PEXPIREAT', INDEX, last, 'GT')
     end
   end
 end

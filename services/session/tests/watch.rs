@@ -1,0 +1,246 @@
+//! Watches: what a watcher is told, when, and how it goes on where it was.
+
+mod support {
+    pub(crate) mod service;
+}
+
+use keyplane_contracts::session::v1 as pb;
+use keyplane_contracts::session::v1::session_event::{EndReason, Type};
+use keyplane_testkit::eventually;
+use support::service::{PARENT, PATIENCE, Service, details, sample, shared};
+use tokio::time::timeout;
+use tonic::{Code, Status, Streaming};
+
+struct Watch(Streaming<pb::SessionEvent>);
+
+// === impl Watch ===
+
+impl Watch {
+    async fn open(service: &Service, name: &str, after: &str) -> Result<Watch, Status> {
+        let request = pb::WatchSessionsRequest { name: name.to_owned(), after: after.to_owned() };
+        service.client.clone().watch_sessions(request).await.map(|response| Watch(response.into_inner()))
+    }
+
+    async fn item(&mut self) -> Result<Option<pb::SessionEvent>, Status> {
+        timeout(PATIENCE, self.0.message()).await.expect("an event, or the end, comes within the test's patience")
+    }
+
+    async fn next(&mut self, expected: Type) -> pb::SessionEvent {
+        let event = self.item().await.expect("no error").expect("not the end");
+        assert_eq!(event.r#type(), expected, "{event:?}");
+        event
+    }
+
+    async fn ended(&mut self) {
+        assert_eq!(self.item().await.expect("no error"), None);
+    }
+}
+
+fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration { seconds, nanos: 0 })
+}
+
+async fn delete(service: &Service, name: &str) {
+    let request = pb::DeleteSessionRequest { name: name.to_owned(), allow_missing: false };
+    service.client.clone().delete_session(request).await.expect("it is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_watch_tells_each_change_once_and_in_order() {
+    let mut service = shared(&[]).await;
+    let before = service.create(sample()).await;
+    let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
+    assert_eq!(watch.next(Type::Snapshot).await.sessions, std::slice::from_ref(&before));
+
+    let made = service.create(sample()).await;
+    let created = watch.next(Type::Created).await;
+    assert_eq!((&created.name, created.session.as_ref()), (&made.name, Some(&made)));
+
+    let attributes = [("lang".to_owned(), "de".to_owned())].into();
+    let session = pb::Session { name: made.name.clone(), last_path: "/x".into(), attributes, ..pb::Session::default() };
+    let request = pb::UpdateSessionRequest {
+        session: Some(session),
+        remove_attributes: vec!["theme".into()],
+        ..pb::UpdateSessionRequest::default()
+    };
+    let patched = service.client.update_session(request).await.unwrap().into_inner();
+    let updated = watch.next(Type::Updated).await;
+    assert_eq!(updated.changed_fields, ["last_path", "attributes.lang"]);
+    assert_eq!(updated.removed_attributes, ["theme"]);
+    let told = updated.session.unwrap();
+    assert_eq!((told.last_path.as_str(), told.version, told.update_time), ("/x", 2, patched.update_time));
+    assert_eq!(told.company_id, "", "only what changed is told");
+
+    let request = pb::RotateSessionRequest { name: made.name.clone(), request_id: String::new() };
+    let rotated = service.client.rotate_session(request).await.unwrap().into_inner();
+    let event = watch.next(Type::Rotated).await;
+    assert_eq!((event.name, event.new_name), (made.name, rotated.name.clone()));
+
+    delete(&service, &rotated.name).await;
+    assert_eq!(watch.next(Type::Deleted).await.name, rotated.name);
+
+    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: String::new() };
+    service.client.revoke_all_sessions(request).await.unwrap();
+    let ended = watch.next(Type::Expired).await;
+    assert_eq!((ended.name.as_str(), ended.reason()), (before.name.as_str(), EndReason::Revoked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_watch_follows_one_session_to_its_end() {
+    let mut service = shared(&[]).await;
+    let made = service.create(sample()).await;
+    let mut watch = Watch::open(&service, &made.name, "").await.unwrap();
+    assert_eq!(watch.next(Type::Snapshot).await.sessions, std::slice::from_ref(&made));
+    let other = service.create(sample()).await;
+    let request = pb::RotateSessionRequest { name: made.name, request_id: String::new() };
+    let rotated = service.client.rotate_session(request).await.unwrap().into_inner();
+    watch.next(Type::Rotated).await;
+    delete(&service, &other.name).await;
+    delete(&service, &rotated.name).await;
+    let end = watch.next(Type::Deleted).await;
+    assert_eq!(end.name, rotated.name, "the other session's events are not told");
+    watch.ended().await;
+
+    // Whoever missed the end is told of it; whoever was told of it finds nothing.
+    let status = Watch::open(&service, &rotated.name, "").await.map(drop).unwrap_err();
+    details(&status, Code::NotFound, "SESSION_NOT_FOUND");
+    let status = Watch::open(&service, &rotated.name, &end.id).await.map(drop).unwrap_err();
+    details(&status, Code::NotFound, "SESSION_NOT_FOUND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_was_away_resumes_where_it_was() {
+    let mut service = shared(&[]).await;
+    let made = service.create(sample()).await;
+    let mut watch = Watch::open(&service, &made.name, "").await.unwrap();
+    let seen = watch.next(Type::Snapshot).await;
+    drop(watch);
+    for path in ["/1", "/2"] {
+        let patch = pb::Session { name: made.name.clone(), last_path: path.into(), ..pb::Session::default() };
+        service.update(patch).await.unwrap();
+    }
+    delete(&service, &made.name).await;
+    let mut watch = Watch::open(&service, &made.name, &seen.id).await.unwrap();
+    let paths = [watch.next(Type::Updated).await, watch.next(Type::Updated).await];
+    assert_eq!(paths.map(|event| event.session.unwrap().last_path), ["/1", "/2"]);
+    watch.next(Type::Deleted).await;
+    watch.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_missed_events_gets_a_snapshot() {
+    let mut service = shared(&[("KEYPLANE_SESSION_EVENTS", "4")]).await;
+    let made = service.create(sample()).await;
+    let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
+    let seen = watch.next(Type::Snapshot).await;
+    drop(watch);
+    let mut last = made;
+    for n in 0..10 {
+        let patch = pb::Session { name: last.name.clone(), last_path: format!("/{n}"), ..pb::Session::default() };
+        last = service.update(patch).await.unwrap();
+    }
+    let mut watch = Watch::open(&service, PARENT, &seen.id).await.unwrap();
+    assert_eq!(watch.next(Type::Snapshot).await.sessions, [last]);
+    let status = Watch::open(&service, PARENT, "yesterday").await.map(drop).unwrap_err();
+    details(&status, Code::InvalidArgument, "INVALID_REQUEST");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_tells_of_expiry_since_no_engine_event_does() {
+    let mut service = shared(&[]).await;
+    let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
+    assert_eq!(watch.next(Type::Snapshot).await.sessions, []);
+    let idle = service.create(pb::Session { idle_timeout: seconds(1), ..sample() }).await;
+    watch.next(Type::Created).await;
+    let ended = watch.next(Type::Expired).await;
+    assert_eq!((ended.reason(), ended.name), (EndReason::Idle, idle.name));
+    let short = service.create(pb::Session { absolute_timeout: seconds(1), ..sample() }).await;
+    watch.next(Type::Created).await;
+    let ended = watch.next(Type::Expired).await;
+    assert_eq!((ended.reason(), ended.name), (EndReason::Absolute, short.name));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unwatched_expiry_is_told_at_the_next_use() {
+    let mut service = shared(&[]).await;
+    let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
+    let seen = watch.next(Type::Snapshot).await;
+    drop(watch);
+    let idle = service.create(pb::Session { idle_timeout: seconds(1), ..sample() }).await;
+    let client = service.client.clone();
+    eventually("it ends", PATIENCE, async || {
+        client.clone().get_session(pb::GetSessionRequest { name: idle.name.clone() }).await.is_err()
+    })
+    .await;
+    let mut watch = Watch::open(&service, PARENT, &seen.id).await.unwrap();
+    watch.next(Type::Created).await;
+    assert_eq!(watch.next(Type::Expired).await.reason(), EndReason::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eviction_is_told() {
+    let mut service = shared(&[("KEYPLANE_SESSION_MAX_SESSIONS", "1")]).await;
+    let first = service.create(sample()).await;
+    let mut watch = Watch::open(&service, &first.name, "").await.unwrap();
+    watch.next(Type::Snapshot).await;
+    service.create(sample()).await;
+    assert_eq!(watch.next(Type::Expired).await.reason(), EndReason::Evicted);
+    watch.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_follows_so_many_watches() {
+    let service = shared(&[("KEYPLANE_SESSION_MAX_WATCHES", "1")]).await;
+    let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
+    watch.next(Type::Snapshot).await;
+    let status = Watch::open(&service, PARENT, "").await.map(drop).unwrap_err();
+    let found = details(&status, Code::ResourceExhausted, "TOO_MANY_WATCHES");
+    assert!(found.retry_info().is_some());
+    drop(watch);
+    let reopened = async || Watch::open(&service, PARENT, "").await.is_ok();
+    eventually("a closed watch makes room", PATIENCE, reopened).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_watches_with_a_retryable_status() {
+    let service = shared(&[]).await;
+    let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
+    watch.next(Type::Snapshot).await;
+    let stopped = tokio::spawn(service.running.drain_and_stop());
+    let status = watch.item().await.unwrap_err();
+    let found = details(&status, Code::Unavailable, "STOPPING");
+    assert!(found.retry_info().is_some());
+    timeout(PATIENCE, stopped).await.expect("the drain ends").expect("and does not panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_is_what_a_browser_reads() {
+    let mut service = shared(&[("KEYPLANE_SESSION_HEARTBEAT", "100ms")]).await;
+    let made = service.create(sample()).await;
+    let request = pb::StreamSessionEventsRequest { name: made.name.clone(), after: String::new() };
+    let mut stream = service.client.stream_session_events(request).await.unwrap().into_inner();
+    let mut text = String::new();
+    let mut types = Vec::new();
+    while !text.ends_with(":\n\n") {
+        let body = timeout(PATIENCE, stream.message()).await.expect("a heartbeat comes").unwrap().expect("no end");
+        types.push(body.content_type);
+        text.push_str(std::str::from_utf8(&body.data).unwrap());
+    }
+    assert!(types.iter().all(|kind| kind == "text/event-stream"));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines[0], lines[1]), ("retry: 1000", ""));
+    let id = lines[2].strip_prefix("id: ").expect("an id");
+    assert_eq!(lines[3], "event: snapshot");
+    let data = lines[4].strip_prefix("data: ").expect("the data in one line");
+    let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    assert_eq!((data["id"].as_str(), data["type"].as_str()), (Some(id), Some("TYPE_SNAPSHOT")));
+    assert_eq!(data["sessions"][0]["lastPath"], "/home");
+    assert_eq!(&lines[5..], ["", ":", ""]);
+
+    delete(&service, &made.name).await;
+    let mut rest = String::new();
+    while let Some(body) = timeout(PATIENCE, stream.message()).await.expect("the end comes").unwrap() {
+        rest.push_str(std::str::from_utf8(&body.data).unwrap());
+    }
+    assert!(rest.contains("event: deleted\n"), "{rest}");
+}
