@@ -1,1 +1,28 @@
 //! The load generator and its report.
+//!
+//! `mesh` compares the session calls with what bounds them: an empty echo on the same server kit, the raw Valkey
+//! commands, and an RPC whose handler runs just that raw command. `sessions` updates and watches thousands of sessions
+//! in an open loop. The services run in a child process of their own, on an embedded Valkey. `docs/BENCHMARKS.md` says
+//! how to read the figures.
+
+mod cli;
+mod echo;
+mod load;
+mod machine;
+mod mesh;
+mod numbers;
+mod raw;
+mod rig;
+mod serve;
+mod sessions;
+
+pub use cli::main;
+
+/// What stops a run, in words. A call that fails doesn't: it is counted.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What build.rs made of the echo service.
+mod pb {
+    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    tonic::include_proto!("keyplane.bench.v1");
+}

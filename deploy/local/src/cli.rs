@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use keyplane_engine::Toolbox;
@@ -81,7 +82,10 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failure(&format!("the runtime can't start: {error}")),
     };
-    match runtime.block_on(up(&args)) {
+    let ended = runtime.block_on(up(&args));
+    // A start that was interrupted may still wait for a download. What it started dies with this process.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error.to_string()),
     }
@@ -123,13 +127,15 @@ impl Args {
     fn options(&self) -> Result<Options, Error> {
         let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or_else(|| Path::new("."));
+        let folder = self.run_dir.clone().unwrap_or_else(|| workspace.join(".run"));
+        let folder = std::path::absolute(folder).map_err(Error::io("finding the folder to run in"))?;
         Ok(Options {
             gateway: !self.no_gateway,
             gateway_port: self.gateway_port,
             session_port: self.session_port,
             valkey_port: self.valkey_port,
             valkey_url: self.valkey_url.clone(),
-            folder: self.run_dir.clone().unwrap_or_else(|| workspace.join(".run")),
+            folder,
             program,
             otlp_endpoint: self.otlp_endpoint.clone(),
             cors_origins: self.cors_origins.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use keyplane_engine::{Envoy, Process, Spec, Tool, Toolbox, Valkey};
 use serde::Serialize;
 use serde_json::json;
+use url::Url;
 
 use crate::error::tail;
 use crate::{Error, Gateway, Options, ports, ready};
@@ -31,7 +32,7 @@ pub struct Endpoints {
     pub openapi: Option<String>,
     /// The session service.
     pub session: ServiceEndpoints,
-    /// The store, as a user who may do everything.
+    /// The store, as a user who may do everything, or as it was given, without its password.
     pub valkey: String,
     /// Where logs and generated files are.
     pub folder: String,
@@ -138,7 +139,7 @@ impl Mesh {
         let session_port = ports::claim("the session service", options.session_port, "--session-port")?;
         let admin_port = match options.session_port {
             0 => ports::free_port()?,
-            port => ports::claim("the session service's admin interface", port + 1000, "--session-port")?,
+            port => ports::claim("the session service's admin interface", port.saturating_add(1000), "--session-port")?,
         };
         let toolbox = Toolbox::find();
         toolbox.ensure(&Mesh::tools(options))?;
@@ -155,7 +156,7 @@ impl Mesh {
             openapi: url.as_ref().map(|url| format!("{url}/openapi.json")),
             gateway: url,
             session: ServiceEndpoints { grpc: grpc.to_string(), admin: format!("http://{admin}"), pid: session.pid() },
-            valkey: valkey.as_ref().map_or(store, Valkey::admin_url),
+            valkey: valkey.as_ref().map_or_else(|| without_password(&store), Valkey::admin_url),
             folder: folder.display().to_string(),
             example: None,
         };
@@ -267,6 +268,15 @@ fn start_gateway(options: &Options, toolbox: &Toolbox, listen: SocketAddr, grpc:
     Ok(Envoy::start(toolbox, &gateway.prepare()?)?)
 }
 
+/// It is printed, and kept in a file.
+fn without_password(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return String::new() };
+    if url.password().is_some() && url.set_password(Some("****")).is_err() {
+        return String::new();
+    }
+    url.to_string()
+}
+
 /// Logs are appended to; one of an earlier run would be taken for this one's.
 fn remove_log(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
@@ -280,4 +290,16 @@ fn remove_log(path: &Path) -> Result<(), Error> {
 async fn died(name: &str, process: &Process) -> Error {
     let how = process.ended().await.to_string();
     Error::Died { name: name.to_owned(), how, log: tail(&process.log()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(without_password("valkey://me:secret@h:6379"), "valkey://me:****@h:6379");
+        assert_eq!(without_password("valkey://h:6379"), "valkey://h:6379");
+        assert_eq!(without_password("secret"), "");
+    }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 fn envoy() -> &'static (Envoy, String) {
     static ENVOY: OnceLock<(Envoy, String)> = OnceLock::new();
     ENVOY.get_or_init(|| {
-        let gateway = gateway(None);
+        let gateway = gateway("running", None);
         let envoy = Envoy::start(&Toolbox::find(), &gateway.prepare().unwrap()).unwrap();
         let address = envoy.listener("gateway").unwrap();
         (envoy, format!("http://{address}"))
@@ -24,13 +24,15 @@ fn envoy() -> &'static (Envoy, String) {
 }
 
 /// Listens anywhere, and looks for the service where nothing is.
-fn gateway(otlp_endpoint: Option<&str>) -> Gateway {
+fn gateway(folder: &str, otlp_endpoint: Option<&str>) -> Gateway {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("routes").join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     Gateway {
         listen: local(0),
         admin: local(0),
         session: local(free_port().unwrap()),
-        folder: Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned(),
+        folder,
         otlp_endpoint: otlp_endpoint.map(str::to_owned),
         cors_origins: keyplane_local::Options::LOCAL_ORIGINS.to_owned(),
     }
@@ -100,7 +102,7 @@ fn cluster(binding: &Binding) -> String {
 fn envoy_accepts_the_configuration_with_and_without_a_collector() {
     let toolbox = Toolbox::find();
     for otlp in [None, Some("http://127.0.0.1:4317")] {
-        Envoy::validate(&toolbox, &gateway(otlp).prepare().unwrap()).unwrap();
+        Envoy::validate(&toolbox, &gateway("validated", otlp).prepare().unwrap()).unwrap();
     }
 }
 
@@ -121,12 +123,13 @@ fn every_http_rule_has_one_route_to_its_own_service() {
 fn every_rpc_has_a_route_to_its_own_service() {
     let routes = routes();
     let headers = [(":method", "POST"), ("content-type", "application/grpc+proto")];
-    let service = bindings()[0].method.parent_service().clone();
-    for method in service.methods() {
-        let path = format!("/{}/{}", service.full_name(), method.name());
-        let found = matching(&routes, &path, &headers);
-        assert_eq!(found[0]["route"]["cluster"], "session", "{path}");
-        assert_eq!(found[0]["route"]["timeout"] == "0s", method.is_server_streaming(), "{path}");
+    for binding in bindings() {
+        for method in binding.method.parent_service().methods() {
+            let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+            let found = matching(&routes, &path, &headers);
+            assert_eq!(found[0]["route"]["cluster"], cluster(&binding), "{path}");
+            assert_eq!(found[0]["route"]["timeout"] == "0s", method.is_server_streaming(), "{path}");
+        }
     }
 }
 
@@ -201,6 +204,7 @@ async fn stray_query_parameters_and_escaped_slashes_are_400() {
         assert_eq!(response.status(), 400, "{path}");
         let error: Value = response.json().await.unwrap();
         assert_eq!((&error["code"], &error["details"][0]["reason"]), (&3.into(), &"INVALID_REQUEST".into()), "{path}");
+        assert!(!error["message"].as_str().unwrap().is_empty(), "{error}");
     }
 }
 

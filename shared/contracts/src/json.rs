@@ -1,17 +1,10 @@
 //! Messages as JSON, by protobuf's own mapping: what the gateway prints, made here for streams whose bytes the gateway
 //! passes on as they are.
 
-use std::sync::LazyLock;
-
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::DynamicMessage;
 
-use crate::FILE_DESCRIPTOR_SET;
-
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    // Made by build.rs from the same protos; a test decodes it.
-    DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the descriptor set of this build decodes")
-});
+use crate::http::pool;
 
 /// The message in protobuf's JSON mapping, in one line, without fields that have their default value.
 ///
@@ -19,10 +12,10 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 ///
 /// # Panics
 ///
-/// Never for a message of this crate: its descriptor is in [`FILE_DESCRIPTOR_SET`].
+/// Never for a message of this crate: its descriptor is in [`FILE_DESCRIPTOR_SET`](crate::FILE_DESCRIPTOR_SET).
 #[must_use]
 pub fn to_json<M: Message + Name>(message: &M) -> String {
-    let descriptor = POOL.get_message_by_name(&M::full_name()).expect("a message of these contracts");
+    let descriptor = pool().get_message_by_name(&M::full_name()).expect("a message of these contracts");
     let mut dynamic = DynamicMessage::new(descriptor);
     dynamic.transcode_from(message).expect("a message fits its own descriptor");
     serde_json::to_string(&dynamic).expect("a message has a JSON form")

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 const GUARDIAN: &str = r#"
 read -r child
 read -r _ && exit 0
-kill -9 -- "-$child" 2>/dev/null
+kill -s KILL -- "-$child" 2>/dev/null
 [ -z "$1" ] || rm -rf -- "$1"
 "#;
 

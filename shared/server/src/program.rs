@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::ServiceInfo;
 use crate::config::{Env, ServerConfig, Table};
-use crate::run::{Error, Running};
+use crate::run::{Error, Running, Signals};
 
 /// EX_USAGE: the command line or the settings are wrong.
 const USAGE: u8 = 64;
@@ -61,6 +61,8 @@ where
         .build()
         .map_err(|error| Error::Service(Box::new(error)))?;
     let result = runtime.block_on(async {
+        // First of all: a signal that comes during the start must drain, not kill.
+        let signals = Signals::listen()?;
         let telemetry = keyplane_telemetry::init(&server(&mut config).telemetry)
             .map_err(|error| Error::Service(Box::new(error)))?;
         server(&mut config).registry = telemetry.registry();
@@ -69,7 +71,7 @@ where
             Ok(running) => {
                 let (grpc, admin): (SocketAddr, SocketAddr) = (running.grpc_addr(), running.admin_addr());
                 tracing::info!(%grpc, %admin, health = ?running.health_addr(), "serving");
-                running.wait().await
+                running.wait_for(signals).await
             }
             Err(error) => Err(error),
         };

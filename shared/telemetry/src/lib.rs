@@ -13,4 +13,4 @@ mod logs;
 mod quiet;
 mod setup;
 
-pub use setup::{Error, Settings, Telemetry, init};
+pub use setup::{Error, Settings, Telemetry, check_filter, init};

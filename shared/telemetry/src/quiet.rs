@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata};
+use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Lets through one event a minute of those that OpenTelemetry logs about itself, and everything else.
+/// Lets through one warning or error a minute of those that OpenTelemetry logs about itself, and everything else.
 pub(crate) struct OncePerMinute {
     began: Instant,
     /// Seconds since `began` plus one at which the last event passed; zero for none yet.
@@ -43,7 +43,9 @@ impl<S> Filter<S> for OncePerMinute {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        !event.metadata().target().starts_with("opentelemetry") || self.admit(self.began.elapsed())
+        let complaint =
+            event.metadata().target().starts_with("opentelemetry") && *event.metadata().level() <= Level::WARN;
+        !complaint || self.admit(self.began.elapsed())
     }
 }
 

@@ -92,9 +92,7 @@ pub enum Error {
 pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
     static DONE: AtomicBool = AtomicBool::new(false);
 
-    let filter = EnvFilter::builder()
-        .parse(&settings.log_filter)
-        .map_err(|error| Error::Filter { filter: settings.log_filter.clone(), reason: error.to_string() })?;
+    let filter = parse_filter(&settings.log_filter)?;
     if DONE.swap(true, Ordering::SeqCst) {
         return Err(Error::Twice);
     }
@@ -127,6 +125,23 @@ pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
     global::set_tracer_provider(tracer.clone());
     global::set_meter_provider(meter.clone());
     Ok(Telemetry { registry, tracer, meter })
+}
+
+/// Whether `filter` is one that [`init`] takes, so that a config reader can tell before.
+///
+/// # Errors
+///
+/// [`Error::Filter`] when it does not parse.
+pub fn check_filter(filter: &str) -> Result<(), Error> {
+    parse_filter(filter).map(drop)
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, Error> {
+    // OpenTelemetry's own events below a warning are for those who ask for them.
+    let quiet = if filter.contains("opentelemetry") { "" } else { ",opentelemetry=warn" };
+    EnvFilter::builder()
+        .parse(format!("{filter}{quiet}"))
+        .map_err(|error| Error::Filter { filter: filter.to_owned(), reason: error.to_string() })
 }
 
 type Traced = tracing_subscriber::layer::Layered<

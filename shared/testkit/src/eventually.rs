@@ -64,11 +64,14 @@ pub fn eventually<A: Attempt>(
         let mut last = "nothing: the first look never ended".to_owned();
         loop {
             let left = patience.saturating_sub(start.elapsed());
-            match tokio::time::timeout(left, look()).await.map(Attempt::outcome) {
-                Ok(Ok(value)) => return value,
-                Ok(Err(seen)) => last = seen,
-                Err(_) => panic!("{caller}: not within {patience:?}: {what}; last seen: {last}"),
+            if let Ok(attempt) = tokio::time::timeout(left, look()).await {
+                match attempt.outcome() {
+                    Ok(value) => return value,
+                    Err(seen) => last = seen,
+                }
             }
+            let left = patience.saturating_sub(start.elapsed());
+            assert!(!left.is_zero(), "{caller}: not within {patience:?}: {what}; last seen: {last}");
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }

@@ -61,6 +61,12 @@ pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
+pub(crate) fn log_filter(text: &str) -> Result<String, String> {
+    keyplane_telemetry::check_filter(text)
+        .map(|()| text.to_owned())
+        .map_err(|_| "is not a log filter: write it like info or info,keyplane_valkey=debug".to_owned())
+}
+
 /// The address with `****` for its password. What is no address is hidden whole, since it may hold one;
 /// `user:password@host` is one by the letter, with the scheme `user`.
 pub(crate) fn mask(text: &str) -> String {

@@ -199,7 +199,9 @@ fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::S
             "KEYPLANE_OTLP_ENDPOINT",
             "OTLP gRPC collector, `http://host:4317`; unset: nothing is pushed",
         ),
-        log_filter: env.text("KEYPLANE_LOG", "info", "what is logged: `info`, `info,keyplane_valkey=debug`"),
+        log_filter: env
+            .parsed("KEYPLANE_LOG", "info", "what is logged: `info`, `info,keyplane_valkey=debug`", parse::log_filter)
+            .unwrap_or_default(),
         log_json: env.flag("KEYPLANE_LOG_JSON", false, "JSON lines instead of text, both on stderr"),
         sample_ratio: env.number(
             "KEYPLANE_TRACE_SAMPLE_RATIO",

@@ -21,7 +21,8 @@ use super::{code_name, is_server_error};
 pub(crate) struct Trace<S> {
     inner: S,
     methods: Arc<Methods>,
-    addr: SocketAddr,
+    host: Arc<str>,
+    port: u16,
 }
 
 /// The span of a call.
@@ -31,7 +32,7 @@ pub(crate) struct SpanRecord(Span);
 
 impl<S> Trace<S> {
     pub(crate) fn new(inner: S, methods: Arc<Methods>, addr: SocketAddr) -> Self {
-        Self { inner, methods, addr }
+        Self { inner, methods, host: addr.ip().to_string().into(), port: addr.port() }
     }
 
     fn span<R>(&self, method: &Method, request: &Request<R>) -> Span {
@@ -45,8 +46,8 @@ impl<S> Trace<S> {
             otel.status_code = Empty,
             { semconv::RPC_SYSTEM_NAME } = semconv::RPC_SYSTEM_GRPC,
             { semconv::RPC_METHOD } = &*method.name,
-            { semconv::SERVER_ADDRESS } = %self.addr.ip(),
-            { semconv::SERVER_PORT } = self.addr.port(),
+            { semconv::SERVER_ADDRESS } = &*self.host,
+            { semconv::SERVER_PORT } = self.port,
             { semconv::RPC_STATUS_CODE } = Empty,
             { semconv::ERROR_TYPE } = Empty,
         );

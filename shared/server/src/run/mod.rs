@@ -19,6 +19,7 @@ use tower::layer::layer_fn;
 
 pub use health::{Readiness, StartCheck};
 pub use running::Running;
+pub(crate) use running::Signals;
 
 use self::health::Health;
 use crate::ServiceInfo;
@@ -117,10 +118,8 @@ pub async fn start(
     let routes = reflect(build(&context).add_service(health_service.clone()), info, &config)?;
 
     let (fatal_tx, fatal) = watch::channel(None);
-    let mut aside = vec![
-        tokio::spawn(admin::serve(admin, health.state(), config.registry.clone(), config.settings.print())),
-        tokio::spawn(health::follow(health.clone(), store.clone(), readiness, fatal_tx)),
-    ];
+    let settings = config.settings.print();
+    let mut aside = vec![tokio::spawn(admin::serve(admin, health.state(), config.registry.clone(), settings))];
     let health_addr = plain_health.as_ref().map(|(_, addr)| *addr);
     if let Some((listener, _)) = plain_health {
         aside.push(tokio::spawn(health::serve(listener, health_service)));
@@ -130,6 +129,7 @@ pub async fn start(
         admin_addr,
         health_addr,
         grpc: tokio::spawn(serve(&config, methods, (grpc, grpc_addr), &drain, &force, routes)),
+        readiness: tokio::spawn(health::follow(health.clone(), store.clone(), readiness, fatal_tx)),
         aside,
         fatal,
         health,

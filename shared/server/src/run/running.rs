@@ -24,7 +24,9 @@ pub struct Running {
     pub(super) admin_addr: SocketAddr,
     pub(super) health_addr: Option<SocketAddr>,
     pub(super) grpc: JoinHandle<Result<(), tonic::transport::Error>>,
-    /// Admin port, health port, readiness: they go last, and nobody waits for them.
+    /// Sets the state of `health` until the drain does.
+    pub(super) readiness: JoinHandle<()>,
+    /// Admin port and health port: they go last, and nobody waits for them.
     pub(super) aside: Vec<JoinHandle<()>>,
     pub(super) fatal: watch::Receiver<Option<String>>,
     pub(super) health: Health,
@@ -34,7 +36,8 @@ pub struct Running {
     pub(super) times: DrainTimes,
 }
 
-struct Signals {
+/// The signals that end a process. From [`Signals::listen`] on they no longer kill it.
+pub(crate) struct Signals {
     term: Signal,
     int: Signal,
 }
@@ -62,8 +65,12 @@ impl Running {
     /// # Errors
     ///
     /// The store holds another layout, the gRPC server ended by itself, or a second signal came.
-    pub async fn wait(mut self) -> Result<(), Error> {
-        let mut signals = Signals::listen().map_err(|error| Error::Service(Box::new(error)))?;
+    pub async fn wait(self) -> Result<(), Error> {
+        self.wait_for(Signals::listen()?).await
+    }
+
+    /// Like [`Running::wait`], for signals that were listened for since before the start.
+    pub(crate) async fn wait_for(mut self, mut signals: Signals) -> Result<(), Error> {
         let ended = tokio::select! {
             name = signals.next() => {
                 tracing::info!(signal = name, "shutting down");
@@ -91,6 +98,9 @@ impl Running {
     /// Takes at most the drain's delay and timeout and a second. Not cancel safe: dropping it half-way leaves
     /// connections open.
     pub async fn drain_and_stop(mut self) {
+        // Waited for, else it could still report "serving" after us.
+        self.readiness.abort();
+        let _ = (&mut self.readiness).await;
         self.health.set(State::Draining).await;
         tokio::time::sleep(self.times.delay).await;
         self.drain.start();
@@ -112,8 +122,9 @@ impl Running {
 // === impl Signals ===
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    pub(crate) fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(|error| Error::Service(Box::new(error)));
+        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) -> &'static str {

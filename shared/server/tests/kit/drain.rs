@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt as _;
@@ -65,4 +67,17 @@ async fn a_stream_that_ignores_the_drain_is_closed_by_force() {
     server.running.drain_and_stop().await;
     assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
     assert!(stream.next().await.unwrap().is_err(), "the connection is gone");
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_go_and_its_calls_end_well() {
+    let server = server(&[("KEYPLANE_GRPC_MAX_CONNECTION_AGE", "200ms")]).await;
+    let io = TokioIo::new(TcpStream::connect(server.running.grpc_addr()).await.unwrap());
+    let (_sender, idle) = handshake::<_, _, tonic::body::Body>(TokioExecutor::new(), io).await.unwrap();
+    let idle = tokio::spawn(idle);
+
+    assert_eq!(say(&server.channel, "sleep 700").await.unwrap(), "sleep 700");
+    assert_eq!(say(&server.channel, "hello").await.unwrap(), "hello");
+    let closed = tokio::time::timeout(Duration::from_secs(5), idle).await.expect("an idle connection closes");
+    closed.unwrap().expect("with GOAWAY, not with a reset");
 }

@@ -32,6 +32,7 @@ pub(crate) static INFO: ServiceInfo =
 pub(crate) struct Echo {
     pub(crate) drain: Drain,
     pub(crate) store: Valkey,
+    pub(crate) max_message: usize,
 }
 
 type Texts = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
@@ -54,7 +55,8 @@ impl Service<http::Request<Body>> for Echo {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let echo = self.clone();
         Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
+            let mut grpc = Grpc::new(ProstCodec::<String, String>::default())
+                .apply_max_message_size_config(Some(echo.max_message), None);
             Ok(match request.uri().path() {
                 "/test.Echo/Say" => {
                     let say = service_fn(move |request: Request<String>| echo.clone().say(request.into_inner()));

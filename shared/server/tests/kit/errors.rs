@@ -1,7 +1,7 @@
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::echo::call;
+use crate::echo::{call, say};
 use crate::setup::server;
 
 #[tokio::test]
@@ -16,4 +16,28 @@ async fn a_method_that_is_not_served_has_details_and_no_name_in_the_metrics() {
     let (_, metrics) = server.page("/metrics").await;
     assert!(metrics.contains("rpc_method=\"_OTHER\""));
     assert!(!metrics.contains("made.up"));
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_has_details() {
+    let server = server(&[("KEYPLANE_GRPC_MAX_MESSAGE", "64KiB")]).await;
+    let status = say(&server.channel, &"x".repeat(65 * 1024)).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+    assert!(say(&server.channel, &"x".repeat(63 * 1024)).await.is_ok());
+}
+
+#[tokio::test]
+async fn many_cancelled_calls_do_not_cost_the_connection() {
+    let server = server(&[]).await;
+    let mut calls = Vec::new();
+    for _ in 0..200 {
+        let channel = server.channel.clone();
+        calls.push(tokio::spawn(async move { say(&channel, "sleep 1000").await }));
+    }
+    tokio::task::yield_now().await;
+    for call in &calls {
+        call.abort();
+    }
+    assert_eq!(say(&server.channel, "hello").await.unwrap(), "hello");
 }

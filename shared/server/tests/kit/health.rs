@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use keyplane_server::Readiness;
-use keyplane_testkit::{Fault, FaultProxy, valkey};
+use keyplane_server::{Error, Readiness};
+use keyplane_testkit::{Fault, FaultProxy, app, valkey};
+use keyplane_valkey::{App, Feature, Settings, Valkey};
 use tokio::sync::watch;
 use tokio_stream::StreamExt as _;
 use tonic::Code;
@@ -82,4 +83,43 @@ async fn a_health_watch_hears_of_the_drain_and_ends() {
     assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
     tokio::time::timeout(Duration::from_secs(5), stop).await.expect("the watch doesn't hold the drain").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the_process() {
+    let app = app();
+    let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app).unwrap()).unwrap();
+    store.wait_ready(Duration::from_secs(10)).await.unwrap();
+    store.check_layout(Feature::SESSION, 1).await.unwrap();
+
+    let (allow, allowed) = watch::channel(false);
+    let checked = store.clone();
+    let readiness = Readiness::follows_store(move || {
+        let (store, version) = (checked.clone(), if *allowed.borrow() { 1 } else { 2 });
+        async move {
+            match version {
+                1 => store.check_layout(Feature::SESSION, 1).await,
+                _ => Err(nobody().await),
+            }
+        }
+    });
+    let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], readiness).await;
+    until("the check was refused", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
+    allow.send(true).unwrap();
+    until("the check passes", async || server.page("/readyz").await.0 == 200).await;
+
+    let checked = store.clone();
+    let readiness = Readiness::follows_store(move || {
+        let store = checked.clone();
+        async move { store.check_layout(Feature::SESSION, 2).await }
+    });
+    let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], readiness).await;
+    let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Layout(_)), "{error}");
+}
+
+/// The error of a store that is away.
+async fn nobody() -> keyplane_valkey::Error {
+    let store = Valkey::connect(&Settings::new(nowhere()), App::new("away").unwrap()).unwrap();
+    store.ping().await.unwrap_err()
 }

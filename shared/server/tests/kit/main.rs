@@ -8,5 +8,6 @@ mod echo;
 mod errors;
 mod health;
 mod order;
+mod reflection;
 mod setup;
 mod trace;

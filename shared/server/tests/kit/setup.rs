@@ -75,7 +75,7 @@ pub(crate) async fn server_with(store: &str, settings: &[(&str, &str)], readines
 
     let store = Valkey::connect(&config.store, config.app.clone()).unwrap();
     let running = start(&INFO, config, store.clone(), readiness, |context| {
-        Routes::new(Echo { drain: context.drain.clone(), store })
+        Routes::new(Echo { drain: context.drain.clone(), store, max_message: context.max_message })
     })
     .await
     .unwrap();

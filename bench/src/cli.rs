@@ -1,0 +1,103 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::{Error, mesh, serve, sessions};
+
+/// Measures the mesh on this machine, on a Valkey and services of its own.
+#[derive(Debug, Parser)]
+#[command(name = "keyplane-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compares the session calls with an echo, the raw commands, and an RPC around the raw command.
+    Mesh {
+        #[command(flatten)]
+        options: mesh::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Updates and watches many sessions in an open loop.
+    Sessions {
+        #[command(flatten)]
+        options: sessions::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Runs the services; the other commands start it themselves.
+    #[command(hide = true)]
+    Serve {
+        /// The yardsticks as well.
+        #[arg(long)]
+        echo: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Also writes the report to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A finished run.
+pub(crate) trait Report: Serialize {
+    /// For people: Markdown that reads well in a terminal.
+    fn markdown(&self) -> String;
+
+    /// What must not happen and did; figures that miss a target are no failure.
+    fn failures(&self) -> Vec<String>;
+}
+
+/// The whole program. Exit codes: 0 when no call failed, 1 when one did or the run could not be made, 2 for a wrong
+/// command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve { echo } => serve::run(echo).map(|()| Vec::new()),
+        Command::Mesh { options, output } => mesh::run(&options).and_then(|report| output.write(&report)),
+        Command::Sessions { options, output } => sessions::run(&options).and_then(|report| output.write(&report)),
+    };
+    match done {
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) => {
+            for failure in failures {
+                eprintln!("keyplane-bench: {failure}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("keyplane-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A duration with its unit, longer than zero and at most ten minutes.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let bounds = Duration::from_millis(1)..=Duration::from_mins(10);
+    if bounds.contains(&duration) { Ok(duration) } else { Err("must be from 1ms to 10m".to_owned()) }
+}
+
+// === impl Output ===
+
+impl Output {
+    fn write<R: Report>(&self, report: &R) -> Result<Vec<String>, Error> {
+        println!("{}", report.markdown());
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(report)?;
+            std::fs::write(path, text + "\n").map_err(|error| format!("writing {}: {error}", path.display()))?;
+        }
+        Ok(report.failures())
+    }
+}
