@@ -57,9 +57,9 @@ openapi: _tools
 deny: _tools
     cargo deny check bans licenses sources
 
-# Checks the dependencies for known vulnerabilities. Needs the network, and fails without a change here: run it on a schedule.
-advisories: _tools
-    cargo deny check advisories
+# Measures on this machine: `just bench mesh` (the calls against what bounds them) or `just bench sessions` (10,000 of them).
+bench *options:
+    cargo run --quiet --release --package keyplane-bench -- {{ options }}
 
 _tools:
-    .ci/tools
+    @.ci/tools

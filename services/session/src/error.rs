@@ -91,6 +91,11 @@ impl ServiceError for Error {
         }
     }
 
+    fn message(&self) -> String {
+        // The store's own words are for the log; the kit has words for callers.
+        if let Error::Store(error) = self { error.message() } else { self.to_string() }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::TooManyWatches { .. } => Some(Duration::from_secs(1)),

@@ -217,6 +217,10 @@ fn classify(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
         "NOAUTH" | "WRONGPASS" => {
             (ErrorKind::Denied, Cow::Owned(format!("the store refused the user or password ({code})")))
         }
+        // How NOPERM reads when a script calls the command.
+        "ERR" if details.contains("ACL failure in script") => {
+            (ErrorKind::Denied, text("the store's ACL forbids a command or key that the script uses"))
+        }
         "ERR" if is_unknown_command(details) => {
             (ErrorKind::FeatureMissing, text("the store's engine does not know this command"))
         }

@@ -54,7 +54,7 @@ async fn a_slot_that_moved_is_followed_and_nothing_runs_twice() {
     let key = key(&valkey, "u-1");
     assert_eq!(valkey.run(&COUNT, &[&key], &[]).await.expect("counted").int(), Ok(1));
     move_slot(&cluster, key.as_str());
-    // The key itself stayed behind, which is simple and tells the two nodes apart.
+    // The key itself did not move along, which is simple and tells the two nodes apart.
     for expected in 1..=5 {
         assert_eq!(valkey.run(&COUNT, &[&key], &[]).await.expect("counted").int(), Ok(expected));
     }

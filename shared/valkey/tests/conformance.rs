@@ -89,7 +89,7 @@ async fn errors_of_the_server_are_classed() {
     let crash = valkey.run(&CRASH, &[&key], &[]).await.expect_err("nil has no field");
     assert_eq!(crash.to_string(), "test.crash: the script failed on the store in line 2 (ERR)");
     let denied = valkey.run(&DENIED, &[&key], &[]).await.expect_err("the ACL forbids it");
-    assert!(!denied.retryable(), "{denied:?}");
+    assert_eq!(denied.kind(), ErrorKind::Denied, "{denied:?}");
     let none = valkey.run(&COUNT, &[], &[]).await.expect_err("no keys");
     assert_eq!(none.kind(), ErrorKind::Script);
 }

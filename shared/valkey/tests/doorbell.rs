@@ -119,7 +119,7 @@ async fn every_bell_rings_after_a_lost_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_that_hangs_is_replaced() {
+async fn a_subscriber_that_the_server_drops_is_replaced() {
     let server = keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server");
     let valkey = connect(&settings(&server.url())).await;
     let bells = valkey.doorbells(Feature::SESSION);

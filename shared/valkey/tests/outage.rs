@@ -80,12 +80,11 @@ async fn a_server_that_hangs_opens_the_breaker_and_is_found_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_not_there_yet_is_waited_for() {
     let server = server();
-    let (url, admin) = (server.url(), server.admin_url());
+    let url = server.url();
     server.kill().expect("killed");
     let valkey = Valkey::connect(&settings(&url), app()).expect("good settings");
     let error = valkey.wait_ready(Duration::from_millis(300)).await.expect_err("nobody is there");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(!admin.is_empty());
     server.restart().expect("restarted");
     valkey.wait_ready(Duration::from_secs(10)).await.expect("it is there now");
 }

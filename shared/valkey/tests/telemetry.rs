@@ -20,7 +20,7 @@ async fn calls_are_traced_and_measured_without_their_values() {
         instance: "one".to_owned(),
         resource: Vec::new(),
         otlp_endpoint: Some(collector.endpoint()),
-        log_filter: "debug,h2=info,hyper=info,tower=info".to_owned(),
+        log_filter: "info".to_owned(),
         log_json: false,
         sample_ratio: 1.0,
         metrics_interval: Duration::from_secs(60),
@@ -40,7 +40,7 @@ async fn calls_are_traced_and_measured_without_their_values() {
         valkey.get(&secret).await.expect_err("no answer");
         proxy.set(Fault::Pass);
     }
-    .instrument(tracing::info_span!("request"))
+    .instrument(tracing::info_span!(target: "keyplane_test", "request"))
     .await;
     telemetry.shutdown().await;
 

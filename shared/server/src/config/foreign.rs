@@ -1,10 +1,13 @@
 //! Which variables are meant for this program.
 
 /// Variables of the tools around the services: they may be set anywhere and mean nothing here.
-const TOOLS: [&str; 6] = [
+const TOOLS: [&str; 9] = [
     "KEYPLANE_TOOLBOX",
     "KEYPLANE_VALKEY_SERVER",
-    "KEYPLANE_ENVOY_",
+    "KEYPLANE_VALKEY_MODULES",
+    "KEYPLANE_ENVOY",
+    "KEYPLANE_BUF",
+    "KEYPLANE_CHROMIUM",
     "KEYPLANE_TEST_",
     "KEYPLANE_LOCAL_",
     "KEYPLANE_BENCH_",

@@ -117,20 +117,18 @@ local function fetch(row)
   return nil
 end
 
-local function is_content(f)
-  local head = string.sub(f, 1, 2)
-  return head == 'a:' or head == 'k:' or f == 'c' or f == 'p' or f == 'du' or f == 'di' or f == 'dl'
-end
+-- What a session needs besides its content.
+local BOOKKEEPING = { v = true, ct = true, ut = true, it = true, ad = true, ex = true }
 
--- Bytes of content, number of attributes, number of tokens.
+-- Bytes of content, number of attributes (a:), number of tokens (k:).
 local function measure(state)
   local bytes, attributes, tokens = 0, 0, 0
   for f, v in pairs(state) do
-    if is_content(f) then
+    if not BOOKKEEPING[f] then
       bytes = bytes + #f + #v
-      local head = string.sub(f, 1, 2)
-      if head == 'a:' then attributes = attributes + 1 end
-      if head == 'k:' then tokens = tokens + 1 end
+      local kind, colon = string.byte(f, 1, 2)
+      if colon == 58 and kind == 97 then attributes = attributes + 1 end
+      if colon == 58 and kind == 107 then tokens = tokens + 1 end
     end
   end
   return bytes, attributes, tokens
