@@ -7,6 +7,7 @@
 mod cluster;
 mod envoy;
 mod error;
+mod grpc_client;
 mod guardian;
 mod port;
 mod process;
@@ -19,6 +20,7 @@ mod valkey;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use envoy::Envoy;
 pub use error::Error;
+pub use grpc_client::GrpcClient;
 pub use port::free_port;
 pub use process::{Process, Spec};
 pub use resp::Reply;

@@ -34,6 +34,11 @@ impl Progress {
     }
 }
 
+/// Says something that a person should know, though no call fails of it.
+pub(crate) fn note(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

