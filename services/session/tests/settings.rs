@@ -24,10 +24,11 @@ fn wrong_settings_are_told_at_once() {
         ("KEYPLANE_SESSION_OVERFLOW", "maybe"),
         ("KEYPLANE_SESSION_TENANTS", "acme: idle=5"),
         ("KEYPLANE_SESSION_EVENT_AGE", "0s"),
+        ("KEYPLANE_KV_URL", "http://store"),
     ];
     let mut env = Env::from_map(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let _ = Config::read(&mut env);
-    let errors = env.finish().expect_err("five of them are wrong").to_string();
+    let errors = env.finish().expect_err("six of them are wrong").to_string();
     for (name, _) in given {
         assert!(errors.contains(name), "{name} is not in:\n{errors}");
     }

@@ -61,6 +61,12 @@ pub const SERVER_PORT: &str = "server.port";
 pub const KEYPLANE_FEATURE: &str = "keyplane.feature";
 /// Calls being served right now (streams included), by method.
 pub const KEYPLANE_SERVER_IN_FLIGHT: &str = "keyplane.server.in_flight";
+/// Commands sent to the store, by [`KEYPLANE_FEATURE`] and command.
+pub const KEYPLANE_STORE_COMMANDS: &str = "keyplane.store.commands";
+/// 0 while the breaker lets calls to the store pass, 1 while it fails them at once.
+pub const KEYPLANE_STORE_BREAKER_STATE: &str = "keyplane.store.breaker.state";
+/// Connections to the store that were made again after one was lost.
+pub const KEYPLANE_STORE_RECONNECTS: &str = "keyplane.store.reconnects";
 /// Calls turned away because the server had no room.
 pub const KEYPLANE_SERVER_SHED: &str = "keyplane.server.shed";
 /// Handlers that panicked.

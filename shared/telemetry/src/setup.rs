@@ -137,10 +137,14 @@ pub fn check_filter(filter: &str) -> Result<(), Error> {
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, Error> {
-    // OpenTelemetry's own events below a warning are for those who ask for them.
-    let quiet = if filter.contains("opentelemetry") { "" } else { ",opentelemetry=warn" };
+    // What these say below it is for those who ask for them: fred warns of each connection that we then report lost.
+    let quiet = ["opentelemetry=warn", "fred=error"].into_iter().filter(|directive| {
+        let (target, _) = directive.split_once('=').unwrap_or((directive, ""));
+        !filter.contains(target)
+    });
+    let directives: Vec<&str> = std::iter::once(filter).chain(quiet).collect();
     EnvFilter::builder()
-        .parse(format!("{filter}{quiet}"))
+        .parse(directives.join(","))
         .map_err(|error| Error::Filter { filter: filter.to_owned(), reason: error.to_string() })
 }
 

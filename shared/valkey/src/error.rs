@@ -218,7 +218,7 @@ fn classify(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
             (ErrorKind::Denied, Cow::Owned(format!("the store refused the user or password ({code})")))
         }
         // How NOPERM reads when a script calls the command.
-        "ERR" if details.contains("The user executing the script can't") => {
+        "ERR" if details.contains("ACL failure in script") => {
             (ErrorKind::Denied, text("the store's ACL forbids a command or key that the script uses"))
         }
         "ERR" if is_unknown_command(details) => {

@@ -22,7 +22,6 @@ mod layout;
 mod observe;
 mod probe;
 mod script;
-mod semconv;
 mod settings;
 mod url;
 mod value;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyplane_telemetry::{metrics, semconv as names};
+use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use tracing::Span;
 use tracing::field::Empty;
 
+use crate::Error;
 use crate::breaker::State;
-use crate::{Error, semconv};
 
 /// What a call is, for its span, its measurements and its errors.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +49,11 @@ impl Operation {
 
     fn attributes(&self) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(5);
-        attributes.push(KeyValue::new(names::DB_SYSTEM_NAME, names::DB_SYSTEM_REDIS));
-        attributes.push(KeyValue::new(names::DB_OPERATION_NAME, self.command));
-        attributes.push(KeyValue::new(names::KEYPLANE_FEATURE, self.feature));
+        attributes.push(KeyValue::new(semconv::DB_SYSTEM_NAME, semconv::DB_SYSTEM_REDIS));
+        attributes.push(KeyValue::new(semconv::DB_OPERATION_NAME, self.command));
+        attributes.push(KeyValue::new(semconv::KEYPLANE_FEATURE, self.feature));
         if let Some(script) = self.script {
-            attributes.push(KeyValue::new(names::DB_STORED_PROCEDURE_NAME, script));
+            attributes.push(KeyValue::new(semconv::DB_STORED_PROCEDURE_NAME, script));
         }
         attributes
     }
@@ -64,7 +64,7 @@ impl Operation {
 impl Observer {
     pub(crate) fn new(host: Arc<str>, port: u16) -> Observer {
         let breaker = metrics::gauge(
-            semconv::STORE_BREAKER_STATE,
+            semconv::KEYPLANE_STORE_BREAKER_STATE,
             "1",
             "0 while the breaker lets calls pass, 1 while it fails them at once",
         );
@@ -73,9 +73,9 @@ impl Observer {
             host,
             port,
             duration: metrics::db_client_operation_duration(),
-            commands: metrics::counter(semconv::STORE_COMMANDS, "{command}", "Commands sent to the store"),
+            commands: metrics::counter(semconv::KEYPLANE_STORE_COMMANDS, "{command}", "Commands sent to the store"),
             breaker,
-            reconnects: metrics::counter(semconv::STORE_RECONNECTS, "{connection}", "Connections made again"),
+            reconnects: metrics::counter(semconv::KEYPLANE_STORE_RECONNECTS, "{connection}", "Connections made again"),
         }
     }
 
@@ -90,7 +90,7 @@ impl Observer {
             otel.name = Empty,
             otel.kind = "client",
             otel.status_code = Empty,
-            db.system.name = names::DB_SYSTEM_REDIS,
+            db.system.name = semconv::DB_SYSTEM_REDIS,
             db.operation.name = operation.command,
             db.stored_procedure.name = operation.script,
             db.response.status_code = Empty,
@@ -112,7 +112,7 @@ impl Observer {
         let mut attributes = operation.attributes();
         self.commands.add(1, &attributes[1..3]);
         if let Some(error) = error {
-            attributes.push(KeyValue::new(names::ERROR_TYPE, error.kind().as_str()));
+            attributes.push(KeyValue::new(semconv::ERROR_TYPE, error.kind().as_str()));
             self.mark(span, error);
         }
         self.duration.record(took.as_secs_f64(), &attributes);
@@ -135,10 +135,10 @@ impl Observer {
         if span.is_disabled() {
             return;
         }
-        span.record(names::ERROR_TYPE, error.kind().as_str());
+        span.record(semconv::ERROR_TYPE, error.kind().as_str());
         span.record("otel.status_code", "ERROR");
         if let Some(code) = error.code() {
-            span.record(names::DB_RESPONSE_STATUS_CODE, code);
+            span.record(semconv::DB_RESPONSE_STATUS_CODE, code);
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::url::Endpoint;
+
 /// How to reach the server and how long to wait for it.
 ///
 /// `Debug` masks the password.
@@ -59,7 +61,16 @@ impl Settings {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+    /// Whether [`Valkey::connect`](crate::Valkey::connect) would take these settings; for a config reader.
+    ///
+    /// # Errors
+    ///
+    /// Which setting can't be used, and why.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        Endpoint::new(self).map(drop)
+    }
+
+    pub(crate) fn check_bounds(&self) -> Result<(), SettingsError> {
         if !(1..=64).contains(&self.connections) {
             return Err(SettingsError::new("connections", "must be between 1 and 64"));
         }
@@ -113,5 +124,10 @@ impl SettingsError {
     /// Name of the field of [`Settings`].
     pub fn setting(&self) -> &'static str {
         self.setting
+    }
+
+    /// The rule that it breaks, worded to follow its name. Never holds a password.
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 }

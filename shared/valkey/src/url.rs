@@ -39,7 +39,7 @@ pub(crate) fn masked(url: &str) -> String {
 
 impl Endpoint {
     pub(crate) fn new(settings: &Settings) -> Result<Endpoint, SettingsError> {
-        settings.check()?;
+        settings.check_bounds()?;
         let url = Url::parse(&settings.url).map_err(|error| bad(format!("is not a URL: {error}")))?;
         let (cluster, tls) = scheme(url.scheme())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("names no host"))?;

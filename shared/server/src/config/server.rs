@@ -132,6 +132,9 @@ fn read_store(env: &mut Env) -> keyplane_valkey::Settings {
         "the store: `valkey://`, `valkeys://` (TLS), `valkey-cluster://`, `valkeys-cluster://`",
     );
     let mut store = keyplane_valkey::Settings::new(url);
+    if let Err(error) = store.check() {
+        env.require("KEYPLANE_KV_URL", false, error.problem());
+    }
     store.connections = env
         .optional("KEYPLANE_KV_CONNECTIONS", "connections to the store, 1 to 64; unset: one a core", parse::number)
         .unwrap_or(store.connections);
