@@ -61,5 +61,10 @@ deny: _tools
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 
+# Lints and runs the test in a real Chromium: apt-get install chromium, or name one in KEYPLANE_CHROMIUM.
+browser:
+    cargo clippy --package keyplane-local --test browser --features browser -- -D warnings
+    cargo test --package keyplane-local --test browser --features browser
+
 _tools:
     @.ci/tools

@@ -10,7 +10,7 @@ use keyplane_engine::Toolbox;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::lock::Lock;
-use crate::{Error, Mesh, Options, guide};
+use crate::{Error, Mesh, Options};
 
 /// Starts Valkey, the services and the gateway on this machine, and stops them on Ctrl-C or SIGTERM.
 ///
@@ -103,7 +103,7 @@ async fn up(args: &Args) -> Result<(), Error> {
         () = stop.asked() => return Ok(()),
     };
     lock.describe(mesh.endpoints())?;
-    let ready = if args.json { guide::json(mesh.endpoints()) } else { guide::text(mesh.endpoints()) };
+    let ready = if args.json { mesh.endpoints().json() } else { mesh.endpoints().guide() };
     // Nobody may be reading; the mesh runs all the same.
     let _ = print(&ready);
     let died = tokio::select! {

@@ -4,61 +4,74 @@ use std::fmt::Write;
 
 use crate::Endpoints;
 
-/// Endpoints, and lines to copy that work as they are.
-pub(crate) fn text(endpoints: &Endpoints) -> String {
-    let mut text = String::from("\nkeyplane is up\n\n");
-    let mut line = |line: &str| {
-        // Writing to a string can't fail.
-        let _ = writeln!(text, "{line}");
-    };
-    let grpc = &endpoints.session.grpc;
-    if let (Some(gateway), Some(openapi)) = (&endpoints.gateway, &endpoints.openapi) {
-        line(&format!("  gateway   {gateway}   (OpenAPI: {openapi})"));
+const SERVICE: &str = "keyplane.session.v1.SessionService";
+/// The user of the examples.
+const USER: &str = "tenants/demo/users/ada";
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// What `cargo up` prints: where everything is, and command lines to copy that work as they are. Each of these is
+    /// one line, indented by two spaces, that starts with `curl` or `grpcurl`.
+    #[must_use]
+    pub fn guide(&self) -> String {
+        let mut text = String::from("\nkeyplane is up\n\n");
+        let mut line = |line: &str| {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{line}");
+        };
+        if let (Some(gateway), Some(openapi)) = (&self.gateway, &self.openapi) {
+            line(&format!("  gateway   {gateway}   (OpenAPI: {openapi})"));
+        }
+        line(&format!("  session   {}   (metrics, health: {})", self.session.grpc, self.session.admin));
+        line(&format!("  valkey    {}", self.valkey));
+        line(&format!("  logs      {}", self.folder));
+        if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
+            line("\nover JSON: create a session, read one, change it, watch it (Ctrl-C ends the watch)\n");
+            json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
+        }
+        line("\nover gRPC: what there is, is it well, then create or read a session, and watch the user's\n");
+        let commands = grpc_lines(&self.session.grpc, self.example.as_deref());
+        commands.iter().for_each(|command| line(&format!("  {command}")));
+        line("\nCtrl-C stops everything");
+        text
     }
-    line(&format!("  session   {grpc}   (metrics, health: {})", endpoints.session.admin));
-    line(&format!("  valkey    {}", endpoints.valkey));
-    line(&format!("  logs      {}", endpoints.folder));
-    if let (Some(gateway), Some(example)) = (&endpoints.gateway, &endpoints.example) {
-        let session = format!("{gateway}/v1/{example}");
-        line("\nover JSON: create a session, read one, change it, watch it (Ctrl-C ends the watch)\n");
-        line(&format!(
-            "  curl -s -X POST {gateway}/v1/tenants/demo/users/ada/sessions -H 'content-type: application/json' \
-             -d '{{\"companyId\":\"c-7\",\"lastPath\":\"/tasks\"}}'"
-        ));
-        line(&format!("  curl -s {session}"));
-        line(&format!(
-            "  curl -s -X PATCH '{session}?updateMask=lastPath' -H 'content-type: application/json' \
-             -d '{{\"lastPath\":\"/tasks/42\"}}'"
-        ));
-        line(&format!("  curl -sN {session}:watch"));
+
+    /// The same for programs: one line of JSON.
+    pub(crate) fn json(&self) -> String {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        value["pid"] = std::process::id().into();
+        value.to_string()
     }
-    line("\nover gRPC\n");
-    line(&format!("  grpcurl -plaintext {grpc} list"));
-    line(&format!("  grpcurl -plaintext {grpc} describe keyplane.session.v1.SessionService"));
-    line(&format!("  grpcurl -plaintext {grpc} grpc.health.v1.Health/Check"));
-    match &endpoints.example {
-        Some(example) => line(&format!(
-            "  grpcurl -plaintext -d '{{\"name\":\"{example}\"}}' {grpc} keyplane.session.v1.SessionService/GetSession"
-        )),
-        None => line(&format!(
-            "  grpcurl -plaintext -d '{{\"parent\":\"tenants/demo/users/ada\"}}' {grpc} \
-             keyplane.session.v1.SessionService/CreateSession"
-        )),
-    }
-    line("\nCtrl-C stops everything");
-    text
 }
 
-/// The same for programs: one line of JSON.
-pub(crate) fn json(endpoints: &Endpoints) -> String {
-    let mut value = serde_json::to_value(endpoints).unwrap_or_default();
-    value["pid"] = std::process::id().into();
-    value.to_string()
+fn json_lines(gateway: &str, example: &str) -> [String; 4] {
+    let json = "-H 'content-type: application/json' -d";
+    let session = format!("{gateway}/v1/{example}");
+    [
+        format!(r#"curl -s -X POST {gateway}/v1/{USER}/sessions {json} '{{"companyId":"c-7","lastPath":"/tasks"}}'"#),
+        format!("curl -s {session}"),
+        format!(r#"curl -s -X PATCH '{session}?updateMask=lastPath' {json} '{{"lastPath":"/tasks/42"}}'"#),
+        format!("curl -sN {session}:watch"),
+    ]
+}
+
+fn grpc_lines(grpc: &str, example: Option<&str>) -> [String; 5] {
+    let call = |body: &str, method: &str| format!("grpcurl -plaintext -d '{body}' {grpc} {SERVICE}/{method}");
+    [
+        format!("grpcurl -plaintext {grpc} list"),
+        format!("grpcurl -plaintext {grpc} describe {SERVICE}"),
+        format!("grpcurl -plaintext {grpc} grpc.health.v1.Health/Check"),
+        match example {
+            Some(example) => call(&format!(r#"{{"name":"{example}"}}"#), "GetSession"),
+            None => call(&format!(r#"{{"parent":"{USER}"}}"#), "CreateSession"),
+        },
+        call(&format!(r#"{{"name":"{USER}"}}"#), "WatchSessions"),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{json, text};
     use crate::{Endpoints, ServiceEndpoints};
 
     fn endpoints() -> Endpoints {
@@ -78,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_guide_has_whole_lines_to_copy() {
-        let text = text(&endpoints());
+        let text = endpoints().guide();
         assert!(
             text.contains("  curl -sN http://127.0.0.1:8080/v1/tenants/demo/users/ada/sessions/0123:watch\n"),
             "{text}"
@@ -88,7 +101,7 @@ mod tests {
 
     #[test]
     fn json_is_one_line() {
-        let line = json(&endpoints());
+        let line = endpoints().json();
         assert!(!line.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["session"]["grpc"], "127.0.0.1:50051");

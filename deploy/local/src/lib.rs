@@ -18,4 +18,3 @@ pub use error::Error;
 pub use gateway::Gateway;
 pub use mesh::{Endpoints, Mesh, ServiceEndpoints};
 pub use options::Options;
-pub use ports::free_port;

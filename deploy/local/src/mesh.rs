@@ -138,7 +138,7 @@ impl Mesh {
         };
         let session_port = ports::claim("the session service", options.session_port, "--session-port")?;
         let admin_port = match options.session_port {
-            0 => ports::free_port()?,
+            0 => keyplane_engine::free_port()?,
             port => ports::claim("the session service's admin interface", port.saturating_add(1000), "--session-port")?,
         };
         let toolbox = Toolbox::find();

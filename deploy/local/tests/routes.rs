@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use keyplane_contracts::http::{Binding, bindings};
 use keyplane_contracts::session::v1::GetSessionRequest;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
-use keyplane_engine::{Envoy, Toolbox};
-use keyplane_local::{Gateway, free_port};
+use keyplane_engine::{Envoy, Toolbox, free_port};
+use keyplane_local::Gateway;
 use regex::Regex;
 use serde_json::Value;
 
@@ -161,6 +161,22 @@ async fn without_its_service_every_json_route_answers_503_in_the_error_shape() {
         assert_eq!(error["code"], 14, "{route}");
         assert_eq!(error["details"][0]["reason"], "SERVICE_UNREACHABLE", "{route}");
         assert_eq!(error["details"][1]["retryDelay"], "1s", "{route}");
+    }
+}
+
+/// Any other answer would be the end of it: an EventSource comes again only after a 200 or a broken connection.
+#[tokio::test]
+async fn without_its_service_an_event_source_is_told_to_come_again() {
+    let (_, url) = envoy();
+    for binding in bindings().iter().filter(|binding| binding.path.ends_with(":watch")) {
+        let request = reqwest::Client::new().get(format!("{url}{}?after=1-0", path(binding)));
+        let request = request.header("accept", "text/event-stream").header("origin", "http://localhost:4200");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{}", binding.path);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
+        assert_eq!(response.text().await.unwrap(), "retry: 1000\n\n");
     }
 }
 

@@ -133,3 +133,22 @@ async fn another_layout_is_refused() {
     let error = ended.expect_err("it refuses").to_string();
     assert!(error.contains("layout") && error.contains("999"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_an_event_source_is_told_to_come_again() {
+    let (proxy, mut service) = behind_a_proxy().await;
+    let made = service.create(sample()).await;
+    proxy.set(Fault::Cut);
+    let request = || Request::new(pb::StreamSessionEventsRequest { name: made.name.clone(), after: String::new() });
+    let status = service.client.stream_session_events(request()).await.expect_err("the store is away");
+    details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+
+    let mut browsers = request();
+    browsers.metadata_mut().insert("accept", "text/event-stream".parse().unwrap());
+    let mut stream = service.client.stream_session_events(browsers).await.expect("a stream").into_inner();
+    let body = stream.message().await.expect("no error").expect("an event");
+    let text = std::str::from_utf8(&body.data).unwrap();
+    assert!(text.starts_with("retry: 1000\n\nevent: error\ndata: {"), "{text}");
+    assert!(text.contains("STORE_UNAVAILABLE") && text.ends_with("\n\n"), "{text}");
+    assert_eq!(stream.message().await.expect("no error"), None);
+}

@@ -36,8 +36,8 @@ impl Watch {
     }
 }
 
-fn seconds(seconds: i64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration { seconds, nanos: 0 })
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
 }
 
 async fn delete(service: &Service, name: &str) {
@@ -150,11 +150,11 @@ async fn a_timer_tells_of_expiry_since_no_engine_event_does() {
     let mut service = shared(&[]).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
     assert_eq!(watch.next(Type::Snapshot).await.sessions, []);
-    let idle = service.create(pb::Session { idle_timeout: seconds(1), ..sample() }).await;
+    let idle = service.create(pb::Session { idle_timeout: Some(seconds(1)), ..sample() }).await;
     watch.next(Type::Created).await;
     let ended = watch.next(Type::Expired).await;
     assert_eq!((ended.reason(), ended.name), (EndReason::Idle, idle.name));
-    let short = service.create(pb::Session { absolute_timeout: seconds(1), ..sample() }).await;
+    let short = service.create(pb::Session { absolute_timeout: Some(seconds(1)), ..sample() }).await;
     watch.next(Type::Created).await;
     let ended = watch.next(Type::Expired).await;
     assert_eq!((ended.reason(), ended.name), (EndReason::Absolute, short.name));
@@ -166,7 +166,7 @@ async fn an_unwatched_expiry_is_told_at_the_next_use() {
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
     let seen = watch.next(Type::Snapshot).await;
     drop(watch);
-    let idle = service.create(pb::Session { idle_timeout: seconds(1), ..sample() }).await;
+    let idle = service.create(pb::Session { idle_timeout: Some(seconds(1)), ..sample() }).await;
     let client = service.client.clone();
     eventually("it ends", PATIENCE, async || {
         client.clone().get_session(pb::GetSessionRequest { name: idle.name.clone() }).await.is_err()

@@ -121,25 +121,23 @@ mod tests {
         assert_eq!(client, GrpcClient::Grpcurl(path.join("grpcurl")));
     }
 
+    /// One test for both, since a script can't be run while another thread's new child still has it open for writing.
     #[test]
-    fn lets_go_install_it_once() {
+    fn lets_go_install_it_once_and_takes_buf_where_go_is_missing_or_fails() {
         let go = r#"echo "$*" >>"$(dirname "$0")/calls"; : >"$GOBIN/grpcurl""#;
         let (_folder, toolbox, path) = setup(&[("go", go)]);
         for _ in 0..2 {
             let client = GrpcClient::ensure_with(&toolbox, path.as_os_str()).unwrap();
-            assert_eq!(client, GrpcClient::Grpcurl(toolbox.entry("grpcurl-1.9.4").join("grpcurl")));
+            assert_eq!(client, GrpcClient::Grpcurl(toolbox.entry(&folder_name()).join("grpcurl")));
         }
         let calls = std::fs::read_to_string(path.join("calls")).unwrap();
         assert_eq!(calls, format!("install {MODULE}@v{VERSION}\n"));
-    }
 
-    #[test]
-    fn takes_buf_where_go_is_missing_or_fails() {
         for scripts in [&[][..], &[("go", "echo no network; exit 1")][..], &[("go", "exit 0")][..]] {
             let (_folder, toolbox, path) = setup(scripts);
             let client = GrpcClient::ensure_with(&toolbox, path.as_os_str()).unwrap();
             assert_eq!(client, GrpcClient::BufCurl("/bin/sh".into()), "{scripts:?}");
-            assert!(!toolbox.entry("grpcurl-1.9.4").exists());
+            assert!(!toolbox.entry(&folder_name()).exists());
         }
     }
 }

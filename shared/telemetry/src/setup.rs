@@ -37,6 +37,8 @@ pub struct Settings {
     pub otlp_endpoint: Option<String>,
     /// Filter of the log in `tracing`'s syntax: `info`, `info,keyplane_valkey=debug`.
     pub log_filter: String,
+    /// Directives that hold unless `log_filter` names their target: libraries whose warnings we report ourselves.
+    pub quiet: &'static [&'static str],
     /// JSON lines instead of text.
     pub log_json: bool,
     /// Share of traces kept when the caller has not decided, 0 to 1.
@@ -92,7 +94,7 @@ pub enum Error {
 pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
     static DONE: AtomicBool = AtomicBool::new(false);
 
-    let filter = parse_filter(&settings.log_filter)?;
+    let filter = parse_filter(&settings.log_filter, settings.quiet)?;
     if DONE.swap(true, Ordering::SeqCst) {
         return Err(Error::Twice);
     }
@@ -133,12 +135,12 @@ pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
 ///
 /// [`Error::Filter`] when it does not parse.
 pub fn check_filter(filter: &str) -> Result<(), Error> {
-    parse_filter(filter).map(drop)
+    parse_filter(filter, &[]).map(drop)
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, Error> {
-    // What these say below it is for those who ask for them: fred warns of each connection that we then report lost.
-    let quiet = ["opentelemetry=warn", "fred=error"].into_iter().filter(|directive| {
+fn parse_filter(filter: &str, quiet: &[&'static str]) -> Result<EnvFilter, Error> {
+    // What these say below their level is for those who ask for them.
+    let quiet = std::iter::once("opentelemetry=warn").chain(quiet.iter().copied()).filter(|directive| {
         let (target, _) = directive.split_once('=').unwrap_or((directive, ""));
         !filter.contains(target)
     });
@@ -187,6 +189,7 @@ impl Settings {
             resource: Vec::new(),
             otlp_endpoint: None,
             log_filter: "info".to_owned(),
+            quiet: &[],
             log_json: false,
             sample_ratio: 1.0,
             metrics_interval: Duration::from_secs(30),

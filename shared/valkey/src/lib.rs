@@ -36,5 +36,5 @@ pub use features::{FEATURES, Feature, Lifetime, Ttl, TtlError};
 pub use key::{App, AppError, Key};
 pub use probe::{Capabilities, Need};
 pub use script::Script;
-pub use settings::{BreakerSettings, Settings, SettingsError};
+pub use settings::{BreakerSettings, QUIET_LOGS, Settings, SettingsError};
 pub use value::{Arg, StreamEntry, Value};

@@ -28,6 +28,9 @@ pub struct Settings {
     pub breaker: BreakerSettings,
 }
 
+/// Filter directives for a log: the client library warns of each lost connection, which this crate reports itself.
+pub const QUIET_LOGS: &[&str] = &["fred=error"];
+
 /// When calls fail at once instead of waiting for a server that does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {

@@ -20,6 +20,7 @@ async fn calls_are_traced_and_measured_without_their_values() {
         instance: "one".to_owned(),
         resource: Vec::new(),
         otlp_endpoint: Some(collector.endpoint()),
+        quiet: &[],
         log_filter: "info".to_owned(),
         log_json: false,
         sample_ratio: 1.0,

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use futures::Stream;
-use futures::stream::unfold;
+use futures::future::ready;
+use futures::stream::{once, unfold};
 use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::json::to_json;
 use keyplane_contracts::session::v1::SessionEvent;
@@ -49,6 +50,12 @@ pub(super) fn stream(events: Events) -> impl Stream<Item = Result<HttpBody, Stat
     })
 }
 
+/// A watch that could not begin, and may a moment later. An EventSource that is answered anything but 200 gives up for
+/// good, so it gets a stream that ends at once: then it comes again, with the Last-Event-ID that it has.
+pub(super) fn come_again(error: &Error) -> impl Stream<Item = Result<HttpBody, Status>> + Send + use<> {
+    once(ready(Ok(body(format!("retry: {RETRY_MS}\n\n{}", error_frame(error))))))
+}
+
 fn event_name(event: &SessionEvent) -> &'static str {
     match event.r#type() {
         Type::Unspecified => "message",
@@ -64,7 +71,7 @@ fn event_name(event: &SessionEvent) -> &'static str {
 fn error_frame(error: &Error) -> String {
     let data = serde_json::json!({
         "code": i32::from(error.code()),
-        "message": error.to_string(),
+        "message": error.message(),
         "reason": error.reason(),
     });
     frame(None, "error", &data.to_string())

@@ -205,6 +205,7 @@ fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::S
         log_filter: env
             .parsed("KEYPLANE_LOG", "info", "what is logged: `info`, `info,keyplane_valkey=debug`", parse::log_filter)
             .unwrap_or_default(),
+        quiet: keyplane_valkey::QUIET_LOGS,
         log_json: env.flag("KEYPLANE_LOG_JSON", false, "JSON lines instead of text, both on stderr"),
         sample_ratio: env.number(
             "KEYPLANE_TRACE_SAMPLE_RATIO",

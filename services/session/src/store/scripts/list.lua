@@ -2,6 +2,7 @@
 --
 -- ARGV[5] most sessions   ARGV[6] created (µs) and ARGV[7] id of the last one of the page before, '' for the first page
 -- Reply: {'OK', 1 if more follow, {id, flat hash}, ...}
+-- A retry lists anew.
 sweep()
 local limit, created, id = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local reply = { 'OK', 0 }

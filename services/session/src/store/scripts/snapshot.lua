@@ -2,6 +2,7 @@
 --
 -- ARGV[5] id of the session to watch, '' for all of the user
 -- Reply: {'OK', last event id, now in ms, earliest expiry in ms or -1, {id, flat hash}, ...}
+-- A retry takes another snapshot.
 -- Writes a 'mark' where there is no stream, so that there is a place to stand on.
 sweep()
 local sessions = {}

@@ -1,6 +1,7 @@
 -- session.sweep: ends what expired, for a watcher whose timer rang.
 --
 -- Reply: {'OK', now in ms, earliest expiry in ms or -1}
+-- A retry finds nothing more to end.
 sweep()
 ring()
 local first = redis.call('ZRANGE', INDEX, 0, 0, 'WITHSCORES')

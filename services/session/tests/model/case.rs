@@ -1,27 +1,15 @@
-//! The store against a small pure model: any sequence of calls leaves both in the same state, answers alike, and tells a
-//! watcher of it.
-
-mod support;
+//! One case: the store, the model, and a watcher.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use keyplane_contracts::names::{Id, SessionId};
-use keyplane_engine::Cluster;
 use keyplane_session::domain::{Event, EventKind, Fields, Patch, Policy, Request, Session};
 use keyplane_session::error::Error;
 use keyplane_session::store::{Scope, Store, Watcher};
 use keyplane_valkey::{Feature, Key, Script, Valkey};
-use proptest::prelude::*;
-use proptest::test_runner::Config;
-use tokio::runtime::Runtime;
 
-use support::{fresh_id, plain, policy, retention, user};
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-
-static CLUSTER: LazyLock<Cluster> =
-    LazyLock::new(|| Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster of three primaries"));
+use crate::call::{Call, Version};
+use crate::support::{self, fresh_id, plain, policy, retention, user};
 
 /// What a session's time does to it, at once: the hash is gone, the index does not know yet.
 static EXPIRE: Script = Script::new(
@@ -46,27 +34,8 @@ static ETERNAL: Script = Script::new(
      return eternal",
 );
 
-/// A call; sessions are chosen by their place among all that were ever made.
-#[derive(Clone, Debug)]
-enum Call {
-    Create { fields: Fields, request: Option<u8> },
-    Patch { session: usize, fields: Fields, removed: Vec<String>, version: Version },
-    Touch(usize),
-    Rotate(usize),
-    Delete(usize),
-    RevokeAll { except: Option<usize> },
-    Expire(usize),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Version {
-    Any,
-    Current,
-    Stale,
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Content {
+pub(crate) struct Content {
     company_id: String,
     last_path: String,
     attributes: BTreeMap<String, String>,
@@ -74,7 +43,7 @@ struct Content {
 }
 
 #[derive(Default)]
-struct Model {
+pub(crate) struct Model {
     live: BTreeMap<SessionId, Content>,
     requests: BTreeMap<u8, SessionId>,
 }
@@ -82,7 +51,7 @@ struct Model {
 // === impl Content ===
 
 impl Content {
-    fn merge(&mut self, fields: &Fields, removed: &[String]) -> bool {
+    pub(crate) fn merge(&mut self, fields: &Fields, removed: &[String]) -> bool {
         let before = self.clone();
         if let Some(company) = &fields.company_id {
             self.company_id.clone_from(company);
@@ -107,9 +76,7 @@ impl From<&Session> for Content {
     }
 }
 
-// === one case ===
-
-struct Case {
+pub(crate) struct Case {
     valkey: Valkey,
     store: Store,
     policy: Policy,
@@ -122,7 +89,7 @@ struct Case {
 // === impl Case ===
 
 impl Case {
-    async fn new(url: &str) -> Case {
+    pub(crate) async fn new(url: &str) -> Case {
         let valkey = support::connect(url).await;
         let mut keep_all = retention();
         keep_all.events = 10_000;
@@ -147,7 +114,7 @@ impl Case {
         self.made[place % self.made.len()].clone()
     }
 
-    async fn run(&mut self, call: Call) {
+    pub(crate) async fn run(&mut self, call: Call) {
         match call {
             Call::Create { fields, request } => self.create(fields, request).await,
             Call::Patch { session, fields, removed, version } => self.patch(session, fields, removed, version).await,
@@ -265,7 +232,7 @@ impl Case {
     }
 
     /// The store lists what the model holds, and a watcher has been told of all of it.
-    async fn compare(&mut self) {
+    pub(crate) async fn compare(&mut self) {
         let page = self.store.list(&user(), 100, None).await.expect("a list");
         let listed: BTreeMap<_, _> = page.sessions.iter().map(|s| (s.name.session.clone(), Content::from(s))).collect();
         assert_eq!(listed, self.model.live, "what the store lists, and the model");
@@ -310,130 +277,9 @@ impl Case {
         }
     }
 
-    async fn nothing_is_eternal(&self) {
+    pub(crate) async fn nothing_is_eternal(&self) {
         let any = Key::tagged(self.valkey.app(), Feature::SESSION, "acme", "u-42", &["index"]);
         let eternal = self.valkey.run(&ETERNAL, &[&any], &[self.valkey.app().as_str().into()]).await.expect("a scan");
         assert_eq!(eternal.array().expect("a list"), [], "keys without a TTL");
     }
-}
-
-// === strategies ===
-
-fn fields() -> impl Strategy<Value = Fields> {
-    let text = |choices: &'static [&'static str]| proptest::option::of(proptest::sample::select(choices));
-    let attribute = (proptest::sample::select(&["a", "b", "c"][..]), proptest::sample::select(&["", "1", "2"][..]));
-    (text(&["", "c-1", "c-2"]), text(&["", "/", "/x"]), proptest::collection::vec(attribute, 0..3)).prop_map(
-        |(company, path, attributes)| Fields {
-            company_id: company.map(str::to_owned),
-            last_path: path.map(str::to_owned),
-            attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            ..Fields::default()
-        },
-    )
-}
-
-fn call() -> impl Strategy<Value = Call> {
-    let session = 0..32_usize;
-    let version = proptest::sample::select(&[Version::Any, Version::Current, Version::Stale][..]);
-    let removed = proptest::collection::vec(proptest::sample::select(&["a", "b", "c"][..]), 0..2);
-    let patch = (session.clone(), fields(), removed, version).prop_map(|(session, mut fields, removed, version)| {
-        let removed: Vec<String> = removed.into_iter().map(str::to_owned).collect();
-        fields.attributes.retain(|key, _| !removed.contains(key));
-        Call::Patch { session, fields, removed, version }
-    });
-    prop_oneof![
-        4 => (fields(), proptest::option::of(0..3_u8)).prop_map(|(fields, request)| Call::Create { fields, request }),
-        8 => patch,
-        2 => session.clone().prop_map(Call::Touch),
-        2 => session.clone().prop_map(Call::Rotate),
-        2 => session.clone().prop_map(Call::Delete),
-        1 => proptest::option::of(session.clone()).prop_map(|except| Call::RevokeAll { except }),
-        2 => session.prop_map(Call::Expire),
-    ]
-}
-
-fn calls() -> impl Strategy<Value = Vec<Call>> {
-    proptest::collection::vec(call(), 1..40)
-}
-
-async fn hold_against_the_model(url: &str, calls: Vec<Call>) {
-    let mut case = Case::new(url).await;
-    for call in calls {
-        case.run(call).await;
-    }
-    case.compare().await;
-    case.nothing_is_eternal().await;
-}
-
-proptest! {
-    #![proptest_config(Config { cases: 48, ..Config::default() })]
-
-    #[test]
-    fn the_store_does_what_the_model_does(calls in calls()) {
-        RUNTIME.block_on(hold_against_the_model(&keyplane_testkit::valkey().url(), calls));
-    }
-}
-
-proptest! {
-    #![proptest_config(Config { cases: 12, ..Config::default() })]
-
-    #[test]
-    fn a_cluster_does_what_the_model_does(calls in calls()) {
-        RUNTIME.block_on(hold_against_the_model(&CLUSTER.url(), calls));
-    }
-}
-
-#[test]
-fn concurrent_patches_of_different_fields_all_survive() {
-    RUNTIME.block_on(async {
-        let (_, store) = support::store().await;
-        let made = store.create(&user(), fresh_id(), &plain(Fields::default()), &policy()).await.expect("a session");
-        let writers = (0..16).map(|writer| {
-            let (store, name) = (store.clone(), made.name.clone());
-            tokio::spawn(async move {
-                for round in 0..20 {
-                    let attributes = [(format!("w{writer}"), round.to_string())].into();
-                    let fields = Fields { attributes, ..Fields::default() };
-                    store.patch(&name, &Patch { fields, ..Patch::default() }).await.expect("a patch");
-                }
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await.expect("a writer");
-        }
-        let session = store.get(&made.name).await.expect("the session");
-        assert_eq!(session.version, 1 + 16 * 20);
-        assert_eq!(session.attributes.len(), 16);
-        assert!(session.attributes.values().all(|value| value == "19"));
-    });
-}
-
-#[test]
-fn optimistic_writers_never_lose_an_update() {
-    RUNTIME.block_on(async {
-        let (_, store) = support::store().await;
-        let made = store.create(&user(), fresh_id(), &plain(Fields::default()), &policy()).await.expect("a session");
-        let writers = (0..8).map(|_| {
-            let (store, name) = (store.clone(), made.name.clone());
-            tokio::spawn(async move {
-                let mut done = 0;
-                while done < 10 {
-                    let seen = store.get(&name).await.expect("the session");
-                    let count: u32 = seen.attributes.get("n").map_or(0, |n| n.parse().expect("a number"));
-                    let attributes = [("n".to_owned(), (count + 1).to_string())].into();
-                    let fields = Fields { attributes, ..Fields::default() };
-                    let patch = Patch { fields, version: Some(seen.version), ..Patch::default() };
-                    match store.patch(&name, &patch).await {
-                        Ok(_) => done += 1,
-                        Err(Error::VersionMismatch { .. }) => {}
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await.expect("a writer");
-        }
-        assert_eq!(store.get(&made.name).await.expect("the session").attributes["n"], "80");
-    });
 }

@@ -1,0 +1,204 @@
+//! A page in a real Chromium, on another origin than the gateway: CORS and its preflights, an EventSource that outlives
+//! the service behind it, and errors that a page can read. Needs the feature `browser`, and Chromium.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Html;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use keyplane_contracts::session::v1 as pb;
+use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
+use keyplane_engine::{Process, Spec, free_port};
+use keyplane_local::{Mesh, Options};
+use keyplane_testkit::eventually;
+use serde_json::{Value, json};
+use tonic::transport::{Channel, Endpoint};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Entries = Arc<Mutex<Vec<Value>>>;
+
+/// The page's own server, on an origin of its own, and what the page has told it.
+struct Site {
+    origin: String,
+    told: Entries,
+}
+
+/// A Chromium with a new profile. It dies with the test.
+struct Chromium {
+    process: Process,
+    _profile: tempfile::TempDir,
+}
+
+// === impl Site ===
+
+impl Site {
+    async fn start() -> Site {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let told = Entries::default();
+        let tell = async |State(told): State<Entries>, Json(entry): Json<Value>| told.lock().unwrap().push(entry);
+        let page = get(async || Html(include_str!("browser/page.html")));
+        let routes = Router::new().route("/", page).route("/log", post(tell)).with_state(Arc::clone(&told));
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Site { origin, told }
+    }
+
+    /// Everything of one kind that the page has told so far.
+    fn told(&self, what: &str) -> Vec<Value> {
+        self.told.lock().unwrap().iter().filter(|entry| entry["what"] == what).cloned().collect()
+    }
+
+    /// Waits until the page has told `count` things of one kind, and returns the last of these.
+    async fn wait(&self, what: &str, count: usize, chromium: &Chromium) -> Value {
+        eventually(&format!("{what} × {count}"), PATIENCE, async || {
+            assert_eq!(self.told("failed"), Vec::<Value>::new(), "the page failed");
+            let exit = chromium.process.exit();
+            assert_eq!(exit, None, "chromium ended: {}", chromium.process.log());
+            self.told(what).get(count - 1).cloned().ok_or_else(|| self.told.lock().unwrap().clone())
+        })
+        .await
+    }
+}
+
+// === impl Chromium ===
+
+impl Chromium {
+    fn open(url: &str) -> Chromium {
+        let profile = tempfile::tempdir().unwrap();
+        let spec = Spec::new(Chromium::program())
+            .name("chromium")
+            // The page is ours, and a sandbox needs what containers and root don't have. The others keep Chromium from
+            // calling home, which a closed network would make it do again and again.
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--disable-breakpad", "--disable-dev-shm-usage"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .env("TMPDIR", profile.path())
+            .remove_when_orphaned(profile.path());
+        Chromium { process: Process::spawn(spec).unwrap(), _profile: profile }
+    }
+
+    fn program() -> PathBuf {
+        if let Some(named) = std::env::var_os("KEYPLANE_CHROMIUM").filter(|named| !named.is_empty()) {
+            return PathBuf::from(named);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let mut candidates = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
+        candidates.find(|candidate| candidate.is_file()).unwrap_or_else(|| {
+            panic!(
+                "no Chromium on the PATH ({}); on Debian: apt-get install chromium; or name one in KEYPLANE_CHROMIUM",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+// === the service ===
+
+const SERVICE: &str = "keyplane.session.v1.SessionService";
+
+/// A session service on the mesh's store, once it answers.
+async fn service(mesh: &Mesh, grpc: SocketAddr) -> (Process, SessionServiceClient<Channel>) {
+    let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
+        .name("session")
+        .env("KEYPLANE_LOCAL_SERVICE", "session")
+        .env("KEYPLANE_GRPC_ADDR", grpc.to_string())
+        .env("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0")
+        .env("KEYPLANE_KV_URL", &mesh.endpoints().valkey)
+        .env("KEYPLANE_DRAIN_DELAY", "0s");
+    let process = Process::spawn(spec).unwrap();
+    let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    eventually("the service is ready", PATIENCE, async || {
+        let request = tonic_health::pb::HealthCheckRequest { service: SERVICE.to_owned() };
+        let status = health.check(request).await.map_err(|status| status.to_string())?.into_inner().status();
+        if status.as_str_name() == "SERVING" { Ok(()) } else { Err(process.log()) }
+    })
+    .await;
+    (process, SessionServiceClient::new(channel))
+}
+
+async fn navigate(client: &mut SessionServiceClient<Channel>, name: &str, path: &str) {
+    let session = pb::Session { name: name.to_owned(), last_path: path.to_owned(), ..pb::Session::default() };
+    let request = pb::UpdateSessionRequest { session: Some(session), ..pb::UpdateSessionRequest::default() };
+    client.update_session(request).await.unwrap();
+}
+
+async fn stop(process: Process) {
+    let stopped = tokio::task::spawn_blocking(move || process.stop(PATIENCE)).await.unwrap().unwrap();
+    assert!(stopped.success(), "{stopped}");
+}
+
+// === the test ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_another_origin_keeps_up_through_a_restart() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    let mesh = Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap();
+    let site = Site::start().await;
+    let gateway = mesh.endpoints().gateway.as_deref().unwrap();
+    let chromium = Chromium::open(&format!("{}/?gateway={gateway}", site.origin));
+
+    // An error is readable, with its details and the exposed headers.
+    let missing = site.wait("missing", 1, &chromium).await;
+    assert_eq!((&missing["status"], &missing["body"]["code"]), (&json!(404), &json!(5)), "{missing}");
+    let details = missing["body"]["details"].as_array().unwrap();
+    let reason = details.iter().find(|detail| detail["reason"] == "SESSION_NOT_FOUND");
+    assert_eq!(reason.unwrap_or_else(|| panic!("{missing}"))["domain"], "keyplane.dev");
+    assert!(missing["requestId"].is_string(), "{missing}");
+
+    // JSON bodies and PATCH make the browser ask first.
+    let created = site.wait("created", 1, &chromium).await;
+    assert_eq!(created["status"], 200, "{created}");
+    let name = created["body"]["name"].as_str().unwrap();
+    let patched = site.wait("patched", 1, &chromium).await;
+    assert_eq!((&patched["status"], &patched["body"]["lastPath"]), (&json!(200), &json!("/tasks/42")), "{patched}");
+
+    let snapshot = site.wait("event", 1, &chromium).await;
+    assert_eq!((&snapshot["type"], &snapshot["data"]["sessions"][0]["name"]), (&json!("snapshot"), &json!(name)));
+    let updated = site.wait("event", 2, &chromium).await;
+    assert_eq!(updated["type"], "updated", "{updated}");
+    assert_eq!(updated["data"]["name"], name);
+    assert_eq!(updated["data"]["changedFields"], json!(["last_path"]), "{updated}");
+    assert_eq!(updated["data"]["session"]["lastPath"], "/tasks/42");
+    assert_eq!(updated["data"]["id"], updated["id"]);
+
+    // The service goes; something happens, on another one, while the page can reach none.
+    mesh.session().stop(PATIENCE).unwrap();
+    site.wait("interrupted", 1, &chromium).await;
+    let (other, mut client) = service(&mesh, local(free_port().unwrap())).await;
+    navigate(&mut client, name, "/meanwhile").await;
+    stop(other).await;
+    // An attempt that finds nothing there must not be the last one.
+    let last = site.wait("interrupted", 3, &chromium).await;
+    assert_eq!(last["state"], 0, "the EventSource gave up");
+
+    let (again, mut client) = service(&mesh, mesh.endpoints().session.grpc.parse().unwrap()).await;
+    site.wait("event", 3, &chromium).await;
+    navigate(&mut client, name, "/after").await;
+    site.wait("event", 4, &chromium).await;
+
+    // Each once and in order: nothing was lost, and nothing told again.
+    let events = site.told("event");
+    let seen: Vec<_> = events.iter().map(|event| (&event["type"], &event["data"]["session"]["lastPath"])).collect();
+    let updated = json!("updated");
+    let paths = ["/tasks/42", "/meanwhile", "/after"].map(Value::from);
+    assert_eq!(seen[1..], paths.each_ref().map(|path| (&updated, path)), "{events:#?}");
+    // The EventSource did it all by itself: it was never closed (2), and it went on where it had been.
+    let states: Vec<_> = site.told("interrupted").iter().map(|entry| entry["state"].clone()).collect();
+    assert!(states.iter().all(|state| *state == 0), "{states:?}");
+    drop(chromium);
+    stop(again).await;
+    mesh.stop().await.unwrap();
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,191 @@
+//! The command lines that `cargo up` prints, taken from what it prints and run as a person would run them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyplane_engine::{GrpcClient, Process, Spec, Toolbox};
+use keyplane_local::{Mesh, Options};
+use keyplane_testkit::eventually;
+use serde_json::Value;
+
+/// The first run of a program may find the machine busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes grpcurl's command line, as far as the guide uses it, to `buf curl`.
+const BUF_AS_GRPCURL: &str = r#"#!/bin/sh
+set -eu
+[ "$1" = -plaintext ] && shift
+if [ "$1" = -d ]; then set -- "$3" "$4" -d "$2"; fi
+address=http://$1 what=$2
+shift 2
+case $what in
+    list) exec "$BUF" curl --protocol grpc --http2-prior-knowledge --list-services "$address" ;;
+    describe) exec "$BUF" curl --protocol grpc --http2-prior-knowledge --list-methods "$address" ;;
+    *) exec "$BUF" curl --protocol grpc --http2-prior-knowledge "$@" "$address/$what" ;;
+esac
+"#;
+
+/// The same for curl, in the Python that the toolbox needs anyway.
+const PYTHON_AS_CURL: &str = r#"#!/usr/bin/env python3
+import getopt, sys, urllib.request
+options, urls = getopt.gnu_getopt(sys.argv[1:], "sNX:H:d:")
+given = dict(options)
+headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
+body = given["-d"].encode() if "-d" in given else None
+for line in urllib.request.urlopen(urllib.request.Request(urls[0], body, headers, method=given.get("-X"))):
+    print(line.decode(), end="", flush=True)
+"#;
+
+/// Runs lines in a shell whose `grpcurl` is the client under test.
+struct Shell {
+    path: String,
+    buf: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+// === impl Shell ===
+
+impl Shell {
+    fn new(client: &GrpcClient) -> Shell {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buf = PathBuf::new();
+        match client {
+            GrpcClient::Grpcurl(path) => std::os::unix::fs::symlink(path, folder.path().join("grpcurl")).unwrap(),
+            GrpcClient::BufCurl(path) => {
+                script(&folder.path().join("grpcurl"), BUF_AS_GRPCURL);
+                buf.clone_from(path);
+            }
+        }
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        Shell { path, buf, folder }
+    }
+
+    /// The same without a curl of this machine.
+    fn with_python_as_curl(self) -> Shell {
+        script(&self.folder.path().join("curl"), PYTHON_AS_CURL);
+        self
+    }
+
+    fn start(&self, line: &str) -> Process {
+        let spec = Spec::new("/bin/sh").name(line).args(["-c", line]);
+        Process::spawn(spec.env("PATH", &self.path).env("BUF", &self.buf)).unwrap()
+    }
+
+    /// Everything that it prints, once it has ended well.
+    async fn run(&self, line: &str) -> String {
+        let process = self.start(line);
+        let exit = tokio::time::timeout(PATIENCE, process.ended()).await;
+        let exit = exit.unwrap_or_else(|_| panic!("{line}: still running; so far: {}", process.log()));
+        assert!(exit.success(), "{line}: {exit}: {}", process.log());
+        process.log()
+    }
+
+    async fn json(&self, line: &str) -> Value {
+        let text = self.run(line).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
+    }
+
+    /// Runs a line that never ends until it has printed all of `parts`, as Ctrl-C would end it then.
+    async fn watch(&self, line: &str, parts: &[&str]) {
+        let process = self.start(line);
+        eventually(line, PATIENCE, async || {
+            let log = process.log();
+            if parts.iter().all(|part| log.contains(part)) { Ok(()) } else { Err(log) }
+        })
+        .await;
+        assert_eq!(process.exit(), None, "{line}: it ended: {}", process.log());
+        process.kill().unwrap();
+    }
+}
+
+fn script(path: &Path, text: &str) {
+    // Copied by another process: a script can't be run while this one has it open for writing, or a new child of it.
+    let from = path.with_extension("txt");
+    std::fs::write(&from, text).unwrap();
+    let copy = std::process::Command::new("install").args(["-m", "755"]).args([&from, path]).status().unwrap();
+    assert!(copy.success());
+}
+
+// === the guide ===
+
+async fn mesh(folder: &str, gateway: bool) -> Mesh {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
+    options.gateway = gateway;
+    Mesh::start(options).await.unwrap()
+}
+
+/// The lines of the guide that call this program.
+fn lines(mesh: &Mesh, program: &str) -> Vec<String> {
+    let start = format!("  {program} ");
+    let guide = mesh.endpoints().guide();
+    guide.lines().filter(|line| line.starts_with(&start)).map(|line| line.trim_start().to_owned()).collect()
+}
+
+/// Runs the guide's grpcurl lines. `made`: whether the fourth makes a session, or reads the example.
+async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
+    let shell = Shell::new(client);
+    let [list, describe, health, call, watch] = <[String; 5]>::try_from(lines(mesh, "grpcurl")).unwrap();
+
+    let services = shell.run(&list).await;
+    for service in ["keyplane.session.v1.SessionService", "grpc.health.v1.Health"] {
+        assert!(services.lines().any(|line| line == service), "{list}: {services}");
+    }
+    let methods = shell.run(&describe).await;
+    for method in ["CreateSession", "GetSession", "UpdateSession", "WatchSessions"] {
+        assert!(methods.contains(method), "{describe}: {methods}");
+    }
+    assert_eq!(shell.json(&health).await["status"], "SERVING");
+
+    let session = shell.json(&call).await;
+    let name = session["name"].as_str().unwrap_or_else(|| panic!("{call}: {session}"));
+    assert!(name.starts_with("tenants/demo/users/ada/sessions/"), "{name}");
+    assert_eq!(session["version"], 1, "{session}");
+    assert_eq!(call.contains("CreateSession"), made, "{call}");
+    shell.watch(&watch, &["TYPE_SNAPSHOT", name]).await;
+}
+
+async fn runs_curl_lines(mesh: &Mesh, shell: &Shell) {
+    let [create, read, change, watch] = <[String; 4]>::try_from(lines(mesh, "curl")).unwrap();
+    let example = mesh.endpoints().example.as_deref();
+
+    let made = shell.json(&create).await;
+    assert_eq!((&made["companyId"], &made["lastPath"]), (&Value::from("c-7"), &Value::from("/tasks")), "{made}");
+    let session = shell.json(&read).await;
+    assert_eq!(session["name"].as_str(), example, "{session}");
+    let changed = shell.json(&change).await;
+    assert_eq!((changed["name"].as_str(), changed["lastPath"].as_str()), (example, Some("/tasks/42")), "{changed}");
+    shell.watch(&watch, &["event: snapshot", "id: ", "/tasks/42"]).await;
+}
+
+fn client() -> GrpcClient {
+    GrpcClient::ensure(&Toolbox::find()).unwrap()
+}
+
+// === tests ===
+
+#[tokio::test]
+async fn the_printed_grpcurl_lines_work_without_a_gateway() {
+    let mesh = mesh("grpcurl-alone", false).await;
+    let client = tokio::task::spawn_blocking(client).await.unwrap();
+    assert_eq!(lines(&mesh, "curl"), Vec::<String>::new());
+    runs_grpcurl_lines(&mesh, &client, true).await;
+    // What takes the place of grpcurl on machines without Go.
+    let buf = tokio::task::spawn_blocking(|| GrpcClient::buf(&Toolbox::find()).unwrap()).await.unwrap();
+    runs_grpcurl_lines(&mesh, &buf, true).await;
+    mesh.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_printed_lines_work_with_a_gateway() {
+    let mesh = mesh("grpcurl-gateway", true).await;
+    let client = tokio::task::spawn_blocking(client).await.unwrap();
+    runs_grpcurl_lines(&mesh, &client, false).await;
+
+    let curl = std::process::Command::new("curl").arg("--version").output();
+    if curl.is_ok_and(|output| output.status.success()) {
+        runs_curl_lines(&mesh, &Shell::new(&client)).await;
+    }
+    runs_curl_lines(&mesh, &Shell::new(&client).with_python_as_curl()).await;
+    mesh.stop().await.unwrap();
+}
