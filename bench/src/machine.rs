@@ -68,8 +68,15 @@ impl Cores {
     pub(crate) fn now() -> Result<Cores, Error> {
         let text = fs::read_to_string("/proc/stat")?;
         // cpu user nice system idle iowait irq softirq steal; guest time is part of user time.
-        let ticks: Vec<u32> = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8)
-            .filter_map(|field| field.parse().ok()).collect();
+        let ticks: Vec<u32> = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(1)
+            .take(8)
+            .filter_map(|field| field.parse().ok())
+            .collect();
         let [user, nice, system, idle, wait, irq, softirq, steal] = ticks[..] else {
             return Err("/proc/stat has another form than Linux gives it".into());
         };

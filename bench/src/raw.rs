@@ -83,7 +83,8 @@ impl Raw {
 // === impl Place ===
 
 impl Place<'_> {
-    fn key(&self, app: &App, parts: &[&str]) -> Key {
+    /// A key of the user's, as the session service makes it.
+    pub(crate) fn key(&self, app: &App, parts: &[&str]) -> Key {
         Key::tagged(app, Feature::SESSION, self.tenant, self.user, parts)
     }
 }

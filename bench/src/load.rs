@@ -1,0 +1,89 @@
+//! The sessions that a run works on.
+
+use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
+use keyplane_contracts::session::v1 as pb;
+use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
+use prost::Message as _;
+use prost_types::FieldMask;
+use tonic::transport::Channel;
+
+use crate::Error;
+use crate::raw::Place;
+
+/// The tenant of every session.
+pub(crate) const TENANT: &str = "bench";
+
+/// Sessions that are made at the same time.
+const AT_A_TIME: usize = 32;
+
+/// A session by its full name and by its parts.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) name: String,
+    user: String,
+    session: String,
+}
+
+// === impl Made ===
+
+impl Made {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { tenant: TENANT, user: &self.user, session: &self.session }
+    }
+
+    /// What the user's watch is opened on.
+    pub(crate) fn parent(&self) -> String {
+        parent(&self.user)
+    }
+}
+
+/// Makes one session for each of `count` users.
+pub(crate) async fn make_sessions(channels: &[Channel], count: usize) -> Result<Vec<Made>, Error> {
+    let make = |number: usize| {
+        let mut client = SessionServiceClient::new(channels[number % channels.len()].clone());
+        async move {
+            let user = format!("u-{number}");
+            let session = client.create_session(creation(&user)).await?.into_inner();
+            let id = session.name.rsplit('/').next().unwrap_or_default().to_owned();
+            Ok::<_, Error>(Made { name: session.name, user, session: id })
+        }
+    };
+    iter(0..count).map(make).buffered(AT_A_TIME).try_collect().await
+}
+
+/// A login, as an identity provider would tell of it.
+pub(crate) fn creation(user: &str) -> pb::CreateSessionRequest {
+    pb::CreateSessionRequest { parent: parent(user), session: Some(sample()), ..pb::CreateSessionRequest::default() }
+}
+
+/// A route change: one field, by mask.
+pub(crate) fn update(name: &str, last_path: String) -> pb::UpdateSessionRequest {
+    let session = pb::Session { name: name.to_owned(), last_path, ..pb::Session::default() };
+    let update_mask = Some(FieldMask { paths: vec!["last_path".to_owned()] });
+    pb::UpdateSessionRequest { session: Some(session), update_mask, ..pb::UpdateSessionRequest::default() }
+}
+
+/// Bytes of the sample as a message: what a caller sends at login.
+pub(crate) fn sample_bytes() -> usize {
+    sample().encoded_len()
+}
+
+fn parent(user: &str) -> String {
+    format!("tenants/{TENANT}/users/{user}")
+}
+
+fn sample() -> pb::Session {
+    let attributes = [("theme", "dark"), ("locale", "pt-PT"), ("plan", "enterprise"), ("home", "/dashboard")];
+    pb::Session {
+        company_id: "c-7".to_owned(),
+        last_path: "/home".to_owned(),
+        attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        device: Some(pb::Device {
+            user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0"
+                .to_owned(),
+            ip: "203.0.113.7".to_owned(),
+            label: "laptop".to_owned(),
+        }),
+        ..pb::Session::default()
+    }
+}
