@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut prost = tonic_prost_build::Config::new();
     prost.enable_type_names(); // to find a message's descriptor: see src/json.rs
     tonic_prost_build::configure()
+        .codec_path("crate::codec::SmallProstCodec")
         .bytes(".google.api.HttpBody.data")
         .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     Ok(())

@@ -3,6 +3,7 @@
 //! Modules of generated code follow the proto packages without the leading `keyplane`: the package
 //! `keyplane.session.v1` is [`session::v1`], `google.rpc` is [`google::rpc`].
 
+pub mod codec;
 mod generated;
 pub mod http;
 pub mod json;
