@@ -10,7 +10,10 @@ use keyplane_engine::Toolbox;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::lock::Lock;
-use crate::{Error, Mesh, Options};
+use crate::{Error, Mesh, Options, services};
+
+/// Leaves room for the admin port.
+const HIGHEST_PORT: u16 = u16::MAX - 1000;
 
 /// Starts Valkey, the services and the gateway on this machine, and stops them on Ctrl-C or SIGTERM.
 ///
@@ -22,9 +25,9 @@ struct Args {
     /// Port of the gateway; each port may be 0 for any that is free
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     gateway_port: u16,
-    /// gRPC port of the session service; its admin port is 1000 above
-    #[arg(long, default_value_t = 50051, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=64_535))]
-    session_port: u16,
+    /// gRPC port of a service, such as session=50061; its admin port is 1000 above [repeatable]
+    #[arg(long, value_name = "NAME=PORT", value_parser = service_port)]
+    service_port: Vec<(String, u16)>,
     /// Port of Valkey
     #[arg(long, default_value_t = 6390, value_name = "PORT")]
     valkey_port: u16,
@@ -70,10 +73,11 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let args = Args::parse();
-    match args.service.as_deref() {
-        Some("session") => return keyplane_session::main(),
-        Some(other) => return failure(&format!("there is no service {other:?}")),
-        None => {}
+    if let Some(name) = args.service.as_deref() {
+        return match services::find(name) {
+            Some(service) => (service.main)(),
+            None => failure(&format!("there is no service {name:?}; there are {}", services::names())),
+        };
     }
     if let Some(Command::Openapi { server }) = &args.command {
         return print(&format!("{:#}", keyplane_contracts::openapi::document(server)));
@@ -132,7 +136,7 @@ impl Args {
         Ok(Options {
             gateway: !self.no_gateway,
             gateway_port: self.gateway_port,
-            session_port: self.session_port,
+            service_ports: self.service_port.clone(),
             valkey_port: self.valkey_port,
             valkey_url: self.valkey_url.clone(),
             folder,
@@ -157,6 +161,19 @@ impl Stop {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+// === parsing ===
+
+fn service_port(text: &str) -> Result<(String, u16), String> {
+    let (name, port) = text.split_once('=').ok_or("must have the form NAME=PORT")?;
+    if services::find(name).is_none() {
+        return Err(format!("there is no service {name:?}; there are {}", services::names()));
+    }
+    match port.parse() {
+        Ok(port) if port <= HIGHEST_PORT => Ok((name.to_owned(), port)),
+        _ => Err(format!("the port must be a number up to {HIGHEST_PORT}: the admin port is 1000 above")),
     }
 }
 

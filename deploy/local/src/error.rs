@@ -11,11 +11,11 @@ pub enum Error {
     #[error("port {port}, for {what}, is taken; choose another with {flag}, or 0 for any that is free")]
     PortTaken {
         /// What the port is for.
-        what: &'static str,
+        what: String,
         /// The port.
         port: u16,
         /// The option that changes it.
-        flag: &'static str,
+        flag: String,
     },
     /// A process of the mesh ended by itself.
     #[error("{name} ended by itself ({how}); the end of its log:\n{log}")]

@@ -17,8 +17,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Where Envoy's own admin interface is. Port 0: any.
     pub admin: SocketAddr,
-    /// The session service.
-    pub session: SocketAddr,
+    /// Where each service is, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`.
+    pub services: Vec<(&'static str, SocketAddr)>,
     /// Where the descriptor set, `openapi.json` and the access log are put.
     pub folder: PathBuf,
     /// Collector for traces, e.g. `http://127.0.0.1:4317`; none: no traces are made.
@@ -42,13 +42,11 @@ impl Gateway {
         let servers = [format!("http://{}", self.listen)];
         write(&document, format!("{:#}\n", openapi::document(&servers)).as_bytes())?;
 
-        let mut values = vec![
+        let values = [
             ("LISTEN_ADDRESS", self.listen.ip().to_string()),
             ("LISTEN_PORT", self.listen.port().to_string()),
             ("ADMIN_ADDRESS", self.admin.ip().to_string()),
             ("ADMIN_PORT", self.admin.port().to_string()),
-            ("SESSION_HOST", self.session.ip().to_string()),
-            ("SESSION_PORT", self.session.port().to_string()),
             ("DESCRIPTOR_SET", descriptor_set.display().to_string()),
             ("OPENAPI", document.display().to_string()),
             ("ACCESS_LOG", self.folder.join("gateway-access.log").display().to_string()),
@@ -56,10 +54,17 @@ impl Gateway {
             ("CORS_ORIGINS", self.cors_origins.replace('\\', "\\\\").replace('"', "\\\"")),
             ("TRACE_PERCENT", "100".to_owned()),
         ];
+        let mut values: Vec<(String, String)> =
+            values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        for (service, address) in &self.services {
+            let prefix = service.to_uppercase().replace('-', "_");
+            values.push((format!("{prefix}_HOST"), address.ip().to_string()));
+            values.push((format!("{prefix}_PORT"), address.port().to_string()));
+        }
         if let Some(endpoint) = &self.otlp_endpoint {
             let (host, port) = host_and_port(endpoint)?;
-            values.push(("OTLP_HOST", host));
-            values.push(("OTLP_PORT", port.to_string()));
+            values.push(("OTLP_HOST".to_owned(), host));
+            values.push(("OTLP_PORT".to_owned(), port.to_string()));
         }
         render(TEMPLATE, &values, self.otlp_endpoint.is_some())
     }
@@ -76,7 +81,7 @@ fn host_and_port(endpoint: &str) -> Result<(String, u16), Error> {
 }
 
 /// Replaces each `${NAME}`, and leaves out the lines from `# when OTLP` to `# end` unless `otlp`.
-fn render(template: &str, values: &[(&str, String)], otlp: bool) -> Result<String, Error> {
+fn render(template: &str, values: &[(String, String)], otlp: bool) -> Result<String, Error> {
     let mut rendered = String::with_capacity(template.len());
     let mut skipping = false;
     for line in template.lines() {
@@ -105,7 +110,7 @@ mod tests {
     #[test]
     fn names_are_filled_and_blocks_left_out() {
         let template = "a: ${A}\n# when OTLP\nb: ${B}\n# end\nc: 1\n";
-        let values = [("A", "x".to_owned())];
+        let values = [("A".to_owned(), "x".to_owned())];
         assert_eq!(render(template, &values, false).unwrap(), "a: x\nc: 1\n");
         let error = render(template, &values, true).unwrap_err();
         assert!(error.to_string().contains("${B}"), "{error}");

@@ -23,7 +23,9 @@ impl Endpoints {
         if let (Some(gateway), Some(openapi)) = (&self.gateway, &self.openapi) {
             line(&format!("  gateway   {gateway}   (OpenAPI: {openapi})"));
         }
-        line(&format!("  session   {}   (metrics, health: {})", self.session.grpc, self.session.admin));
+        for (name, service) in &self.services {
+            line(&format!("  {name:<9} {}   (metrics, health: {})", service.grpc, service.admin));
+        }
         line(&format!("  valkey    {}", self.valkey));
         line(&format!("  logs      {}", self.folder));
         if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
@@ -31,7 +33,7 @@ impl Endpoints {
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
         }
         line("\nover gRPC: what there is, is it well, then create or read a session, and watch the user's\n");
-        let commands = grpc_lines(&self.session.grpc, self.example.as_deref());
+        let commands = grpc_lines(&self.service("session").grpc, self.example.as_deref());
         commands.iter().for_each(|command| line(&format!("  {command}")));
         line("\nCtrl-C stops everything");
         text
@@ -75,14 +77,12 @@ mod tests {
     use crate::{Endpoints, ServiceEndpoints};
 
     fn endpoints() -> Endpoints {
+        let admin = "http://127.0.0.1:51051".to_owned();
+        let session = ServiceEndpoints { grpc: "127.0.0.1:50051".to_owned(), admin, pid: 7 };
         Endpoints {
             gateway: Some("http://127.0.0.1:8080".into()),
             openapi: Some("http://127.0.0.1:8080/openapi.json".into()),
-            session: ServiceEndpoints {
-                grpc: "127.0.0.1:50051".into(),
-                admin: "http://127.0.0.1:51051".into(),
-                pid: 7,
-            },
+            services: [("session", session)].into(),
             valkey: "valkey://127.0.0.1:6390".into(),
             folder: ".run".into(),
             example: Some("tenants/demo/users/ada/sessions/0123".into()),
@@ -104,7 +104,7 @@ mod tests {
         let line = endpoints().json();
         assert!(!line.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["session"]["grpc"], "127.0.0.1:50051");
+        assert_eq!(value["services"]["session"]["grpc"], "127.0.0.1:50051");
         assert_eq!(value["pid"], std::process::id());
     }
 }

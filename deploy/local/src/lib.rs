@@ -4,6 +4,7 @@
 //! [`Mesh`] starts and stops it; [`run`] is the program behind `cargo up`.
 
 mod cli;
+mod endpoints;
 mod error;
 mod gateway;
 mod guide;
@@ -12,9 +13,11 @@ mod mesh;
 mod options;
 mod ports;
 mod ready;
+mod services;
 
 pub use cli::run;
+pub use endpoints::{Endpoints, ServiceEndpoints};
 pub use error::Error;
 pub use gateway::Gateway;
-pub use mesh::{Endpoints, Mesh, ServiceEndpoints};
+pub use mesh::Mesh;
 pub use options::Options;

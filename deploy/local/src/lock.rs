@@ -43,10 +43,12 @@ impl Lock {
     pub(crate) fn describe(&mut self, endpoints: &Endpoints) -> Result<(), Error> {
         let gateway = endpoints.gateway.as_ref().map(|url| format!("\n  gateway  {url}")).unwrap_or_default();
         let pid = std::process::id();
+        let services = endpoints.services.iter().map(|(name, service)| format!("\n  {name:<8} {}", service.grpc));
         let text = format!(
-            ", as process {pid}:{gateway}\n  session  {}\n  valkey   {}\n\
+            ", as process {pid}:{gateway}{}\n  valkey   {}\n\
              Use it, or stop it with Ctrl-C in its terminal or: kill {pid}",
-            endpoints.session.grpc, endpoints.valkey,
+            services.collect::<String>(),
+            endpoints.valkey,
         );
         self.write(&text)
     }

@@ -2,13 +2,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use keyplane_engine::{Envoy, Process, Spec, Tool, Toolbox, Valkey};
-use serde::Serialize;
+use keyplane_engine::{Envoy, Process, Signal, Spec, Tool, Toolbox, Valkey};
+use keyplane_server::ServiceInfo;
 use serde_json::json;
-use url::Url;
 
+use crate::endpoints::{Addresses, title, without_password};
 use crate::error::tail;
-use crate::{Error, Gateway, Options, ports, ready};
+use crate::services::SERVICES;
+use crate::{Endpoints, Error, Gateway, Options, ports, ready};
 
 /// How long a process may take to stop in good order. More than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
@@ -18,37 +19,9 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Mesh {
     // In the order in which they are to be dropped.
     gateway: Option<Envoy>,
-    session: Process,
+    services: Vec<(&'static ServiceInfo, Process)>,
     valkey: Option<Valkey>,
     endpoints: Endpoints,
-}
-
-/// Where everything listens. All on loopback.
-#[derive(Clone, Debug, Serialize)]
-pub struct Endpoints {
-    /// Base URL of the gateway, e.g. `http://127.0.0.1:8080`.
-    pub gateway: Option<String>,
-    /// The OpenAPI document.
-    pub openapi: Option<String>,
-    /// The session service.
-    pub session: ServiceEndpoints,
-    /// The store, as a user who may do everything, or as it was given, without its password.
-    pub valkey: String,
-    /// Where logs and generated files are.
-    pub folder: String,
-    /// Name of a session to try things out with; it lives for 30 minutes after its last use.
-    pub example: Option<String>,
-}
-
-/// Where a service listens.
-#[derive(Clone, Debug, Serialize)]
-pub struct ServiceEndpoints {
-    /// Host and port of gRPC.
-    pub grpc: String,
-    /// Base URL of `/livez`, `/readyz`, `/metrics` and `/config`.
-    pub admin: String,
-    /// Process id.
-    pub pid: u32,
 }
 
 // === impl Mesh ===
@@ -80,10 +53,15 @@ impl Mesh {
         &self.endpoints
     }
 
-    /// The session service's process, to signal it or to read its log.
+    /// A service's process, to signal it or to read its log.
+    ///
+    /// # Panics
+    ///
+    /// If the mesh has no service of that name.
     #[must_use]
-    pub fn session(&self) -> &Process {
-        &self.session
+    pub fn service(&self, name: &str) -> &Process {
+        let found = self.services.iter().find(|(info, _)| info.name == name);
+        &found.unwrap_or_else(|| panic!("there is no service {name}")).1
     }
 
     /// The gateway, if it was started.
@@ -108,7 +86,7 @@ impl Mesh {
         };
         tokio::select! {
             error = gateway => error,
-            error = died("the session service", &self.session) => error,
+            error = self.service_died() => error,
             error = self.valkey_died() => error,
         }
     }
@@ -121,9 +99,14 @@ impl Mesh {
     pub async fn stop(self) -> Result<(), Error> {
         let stopped = tokio::task::spawn_blocking(move || {
             let gateway = self.gateway.map_or(Ok(()), Envoy::stop);
-            let session = self.session.stop(GRACE).map(drop);
+            // All at once: each takes as long as its drain.
+            for (_, process) in &self.services {
+                let _ = process.signal(Signal::TERM);
+            }
+            let stops = self.services.iter().map(|(_, process)| process.stop(GRACE).map(drop));
+            let services = stops.fold(Ok(()), Result::and);
             let valkey = self.valkey.map_or(Ok(()), |valkey| valkey.stop());
-            gateway.and(session).and(valkey)
+            gateway.and(services).and(valkey)
         });
         stopped.await.map_err(|error| Error::io("stopping the mesh")(std::io::Error::other(error)))??;
         Ok(())
@@ -136,31 +119,28 @@ impl Mesh {
             true => Some(ports::claim("the gateway", options.gateway_port, "--gateway-port")?),
             false => None,
         };
-        let session_port = ports::claim("the session service", options.session_port, "--session-port")?;
-        let admin_port = match options.session_port {
-            0 => keyplane_engine::free_port()?,
-            port => ports::claim("the session service's admin interface", port.saturating_add(1000), "--session-port")?,
-        };
+        let addresses = SERVICES.iter().map(|service| Addresses::claim(options, service.info));
+        let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
         let toolbox = Toolbox::find();
         toolbox.ensure(&Mesh::tools(options))?;
 
         let valkey = start_valkey(options, &toolbox)?;
         let store = valkey.as_ref().map(Valkey::url).or_else(|| options.valkey_url.clone()).unwrap_or_default();
-        let [grpc, admin] = [session_port, admin_port].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let session = start_session(options, grpc, admin, &store)?;
+        let start = |at: &Addresses| Ok((at.info, start_service(options, at, &store)?));
+        let services = addresses.iter().map(start).collect::<Result<Vec<_>, Error>>()?;
         let listen = gateway_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let gateway = listen.map(|listen| start_gateway(options, &toolbox, listen, grpc)).transpose()?;
+        let gateway = listen.map(|listen| start_gateway(options, &toolbox, listen, &addresses)).transpose()?;
 
         let url = listen.map(|listen| format!("http://{listen}"));
         let endpoints = Endpoints {
             openapi: url.as_ref().map(|url| format!("{url}/openapi.json")),
             gateway: url,
-            session: ServiceEndpoints { grpc: grpc.to_string(), admin: format!("http://{admin}"), pid: session.pid() },
+            services: addresses.iter().zip(&services).map(|(at, (_, process))| at.endpoints(process)).collect(),
             valkey: valkey.as_ref().map_or_else(|| without_password(&store), Valkey::admin_url),
             folder: folder.display().to_string(),
             example: None,
         };
-        Ok(Mesh { gateway, session, valkey, endpoints })
+        Ok(Mesh { gateway, services, valkey, endpoints })
     }
 
     /// The tools that `options` need.
@@ -177,30 +157,30 @@ impl Mesh {
 
     /// Waits for each part in turn. Ends with a session that was created through the gateway.
     async fn ready(&self, http: &reqwest::Client) -> Result<Option<String>, Error> {
-        let session = &self.endpoints.session;
-        let service = "keyplane.session.v1.SessionService";
-        let log = || tail(&self.session.log());
-        let failed = |what: &str, log: String| {
-            let what = what.to_owned();
-            move |detail| Error::NotReady { what, waited: ready::PATIENCE, detail, log }
-        };
-        let served = ready::until(async || ready::serving(&session.grpc, service).await).await;
-        served.map_err(|detail| failed("the session service", log())(detail))?;
-        let url = format!("{}/readyz", session.admin);
-        let answered = ready::until(async || ready::get(http, &url).await).await;
-        answered.map_err(|detail| failed("the session service", log())(detail))?;
-
+        for (info, process) in &self.services {
+            let at = self.endpoints.service(info.name);
+            let served = ready::until(async || ready::serving(&at.grpc, info.grpc_services[0]).await).await;
+            served.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
+            let url = format!("{}/readyz", at.admin);
+            let answered = ready::until(async || ready::get(http, &url).await).await;
+            answered.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
+        }
         let (Some(url), Some(gateway)) = (&self.endpoints.gateway, &self.gateway) else { return Ok(None) };
         let healthz = format!("{url}/healthz");
         let answered = ready::until(async || ready::get(http, &healthz).await).await;
-        answered.map_err(|detail| failed("the gateway", tail(&gateway.log()))(detail))?;
+        answered.map_err(|detail| not_ready("the gateway", gateway.log(), detail))?;
         // Through everything; and the printed examples need a session.
         let sessions = format!("{url}/v1/tenants/demo/users/ada/sessions");
         let body = json!({"companyId": "c-7", "lastPath": "/"});
         let created = ready::until(async || ready::post(http, &sessions, &body).await).await;
-        let created = created.map_err(|detail| failed("the gateway", tail(&gateway.log()))(detail))?;
+        let created = created.map_err(|detail| not_ready("the gateway", gateway.log(), detail))?;
         let created: serde_json::Value = serde_json::from_str(&created).unwrap_or_default();
         Ok(created["name"].as_str().map(str::to_owned))
+    }
+
+    async fn service_died(&self) -> Error {
+        let each = self.services.iter().map(|(info, process)| Box::pin(async { died(&title(info), process).await }));
+        futures::future::select_all(each).await.0
     }
 
     /// The engine keeps a dead server's id, but not the server.
@@ -223,6 +203,10 @@ impl Mesh {
 
 // === parts ===
 
+fn not_ready(what: &str, log: String, detail: String) -> Error {
+    Error::NotReady { what: what.to_owned(), waited: ready::PATIENCE, detail, log: tail(&log) }
+}
+
 fn start_valkey(options: &Options, toolbox: &Toolbox) -> Result<Option<Valkey>, Error> {
     if options.valkey_url.is_some() {
         return Ok(None);
@@ -233,14 +217,14 @@ fn start_valkey(options: &Options, toolbox: &Toolbox) -> Result<Option<Valkey>, 
     Ok(Some(Valkey::builder(toolbox).modules(true).port(Some(port)).dir(folder).start()?))
 }
 
-fn start_session(options: &Options, grpc: SocketAddr, admin: SocketAddr, store: &str) -> Result<Process, Error> {
-    let log = options.folder.join("session.log");
+fn start_service(options: &Options, at: &Addresses, store: &str) -> Result<Process, Error> {
+    let log = options.folder.join(format!("{}.log", at.info.name));
     remove_log(&log)?;
     let mut spec = Spec::new(&options.program)
-        .name("session")
-        .env("KEYPLANE_LOCAL_SERVICE", "session")
-        .env("KEYPLANE_GRPC_ADDR", grpc.to_string())
-        .env("KEYPLANE_ADMIN_ADDR", admin.to_string())
+        .name(at.info.name)
+        .env("KEYPLANE_LOCAL_SERVICE", at.info.name)
+        .env("KEYPLANE_GRPC_ADDR", at.grpc.to_string())
+        .env("KEYPLANE_ADMIN_ADDR", at.admin.to_string())
         .env("KEYPLANE_KV_URL", store)
         // Nobody else has to learn that it goes: the gateway has stopped by then.
         .env("KEYPLANE_DRAIN_DELAY", "0s")
@@ -256,25 +240,21 @@ fn start_session(options: &Options, grpc: SocketAddr, admin: SocketAddr, store: 
     Ok(Process::spawn(spec)?)
 }
 
-fn start_gateway(options: &Options, toolbox: &Toolbox, listen: SocketAddr, grpc: SocketAddr) -> Result<Envoy, Error> {
+fn start_gateway(
+    options: &Options,
+    toolbox: &Toolbox,
+    listen: SocketAddr,
+    services: &[Addresses],
+) -> Result<Envoy, Error> {
     let gateway = Gateway {
         listen,
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        session: grpc,
+        services: services.iter().map(|at| (at.info.name, at.grpc)).collect(),
         folder: options.folder.clone(),
         otlp_endpoint: options.otlp_endpoint.clone(),
         cors_origins: options.cors_origins.clone(),
     };
     Ok(Envoy::start(toolbox, &gateway.prepare()?)?)
-}
-
-/// It is printed, and kept in a file.
-fn without_password(url: &str) -> String {
-    let Ok(mut url) = Url::parse(url) else { return String::new() };
-    if url.password().is_some() && url.set_password(Some("****")).is_err() {
-        return String::new();
-    }
-    url.to_string()
 }
 
 /// Logs are appended to; one of an earlier run would be taken for this one's.
@@ -290,16 +270,4 @@ fn remove_log(path: &Path) -> Result<(), Error> {
 async fn died(name: &str, process: &Process) -> Error {
     let how = process.ended().await.to_string();
     Error::Died { name: name.to_owned(), how, log: tail(&process.log()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_password;
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(without_password("valkey://me:secret@h:6379"), "valkey://me:****@h:6379");
-        assert_eq!(without_password("valkey://h:6379"), "valkey://h:6379");
-        assert_eq!(without_password("secret"), "");
-    }
 }

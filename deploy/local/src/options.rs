@@ -1,5 +1,9 @@
 use std::path::PathBuf;
 
+use keyplane_server::ServiceInfo;
+
+use crate::services::SERVICES;
+
 /// What to start, and where. Every port may be 0: then any that is free.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -7,8 +11,9 @@ pub struct Options {
     pub gateway: bool,
     /// Port of the gateway.
     pub gateway_port: u16,
-    /// gRPC port of the session service. Its admin port is 1000 above, or any if this is 0.
-    pub session_port: u16,
+    /// gRPC ports of services by name, where they are not to have their own. A service's admin port is 1000 above, or
+    /// any if this is 0.
+    pub service_ports: Vec<(String, u16)>,
     /// Port of the Valkey that is started.
     pub valkey_port: u16,
     /// A Valkey to use in place of one that is started, e.g. `valkey://127.0.0.1:6379`.
@@ -37,7 +42,7 @@ impl Options {
         Options {
             gateway: true,
             gateway_port: 0,
-            session_port: 0,
+            service_ports: SERVICES.iter().map(|service| (service.info.name.to_owned(), 0)).collect(),
             valkey_port: 0,
             valkey_url: None,
             folder: folder.into(),
@@ -46,5 +51,11 @@ impl Options {
             cors_origins: Options::LOCAL_ORIGINS.to_owned(),
             settings: Vec::new(),
         }
+    }
+
+    /// The port of `service`; the last one that was given counts.
+    pub(crate) fn service_port(&self, service: &ServiceInfo) -> u16 {
+        let given = self.service_ports.iter().rev().find(|(name, _)| name == service.name);
+        given.map_or(service.default_port, |(_, port)| *port)
     }
 }

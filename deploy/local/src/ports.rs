@@ -7,11 +7,14 @@ use keyplane_engine::free_port;
 use crate::Error;
 
 /// `port` if it is free, or any free one for 0.
-pub(crate) fn claim(what: &'static str, port: u16, flag: &'static str) -> Result<u16, Error> {
+pub(crate) fn claim(what: &str, port: u16, flag: &str) -> Result<u16, Error> {
     if port == 0 {
         return Ok(free_port()?);
     }
-    if is_free(port) { Ok(port) } else { Err(Error::PortTaken { what, port, flag }) }
+    match is_free(port) {
+        true => Ok(port),
+        false => Err(Error::PortTaken { what: what.to_owned(), port, flag: flag.to_owned() }),
+    }
 }
 
 fn is_free(port: u16) -> bool {

@@ -171,7 +171,7 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     assert_eq!(updated["data"]["id"], updated["id"]);
 
     // The service goes; something happens, on another one, while the page can reach none.
-    mesh.session().stop(PATIENCE).unwrap();
+    mesh.service("session").stop(PATIENCE).unwrap();
     site.wait("interrupted", 1, &chromium).await;
     let (other, mut client) = service(&mesh, local(free_port().unwrap())).await;
     navigate(&mut client, name, "/meanwhile").await;
@@ -180,7 +180,7 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     let last = site.wait("interrupted", 3, &chromium).await;
     assert_eq!(last["state"], 0, "the EventSource gave up");
 
-    let (again, mut client) = service(&mesh, mesh.endpoints().session.grpc.parse().unwrap()).await;
+    let (again, mut client) = service(&mesh, mesh.endpoints().service("session").grpc.parse().unwrap()).await;
     site.wait("event", 3, &chromium).await;
     navigate(&mut client, name, "/after").await;
     site.wait("event", 4, &chromium).await;

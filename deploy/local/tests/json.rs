@@ -258,7 +258,7 @@ async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
     }
     mesh.valkey().unwrap().resume().unwrap();
 
-    mesh.session().kill().unwrap();
+    mesh.service("session").kill().unwrap();
     let (status, error) = call(&url, Method::GET, &path, None).await;
     assert_eq!((status, &error["code"]), (503, &json!(14)), "{error}");
     assert_eq!(detail(&error, "ErrorInfo")["reason"], "SERVICE_UNREACHABLE");

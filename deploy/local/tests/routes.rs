@@ -31,7 +31,7 @@ fn gateway(folder: &str, otlp_endpoint: Option<&str>) -> Gateway {
     Gateway {
         listen: local(0),
         admin: local(0),
-        session: local(free_port().unwrap()),
+        services: vec![("session", local(free_port().unwrap()))],
         folder,
         otlp_endpoint: otlp_endpoint.map(str::to_owned),
         cors_origins: keyplane_local::Options::LOCAL_ORIGINS.to_owned(),

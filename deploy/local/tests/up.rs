@@ -53,7 +53,7 @@ impl Drop for Up {
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
     command
-        .args(["--json", "--gateway-port", "0", "--session-port", "0", "--valkey-port", "0", "--run-dir"])
+        .args(["--json", "--gateway-port", "0", "--service-port", "session=0", "--valkey-port", "0", "--run-dir"])
         .arg(folder);
     command
 }
@@ -74,7 +74,7 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path());
     let gateway = up.text("/gateway").to_owned();
-    let addresses = [gateway.clone(), up.text("/session/grpc").to_owned(), up.text("/valkey").to_owned()];
+    let addresses = [gateway.clone(), up.text("/services/session/grpc").to_owned(), up.text("/valkey").to_owned()];
 
     let session = format!("{gateway}/v1/{}", up.text("/example"));
     let answer: Value = reqwest::get(&session).await.unwrap().json().await.unwrap();
@@ -101,7 +101,7 @@ fn a_service_that_dies_is_named_and_everything_stops() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path());
     let gateway = up.text("/gateway").to_owned();
-    let pid = i32::try_from(up.ready["session"]["pid"].as_u64().unwrap()).unwrap();
+    let pid = i32::try_from(up.ready["services"]["session"]["pid"].as_u64().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     let start = Instant::now();
     let (code, _, err) = up.end();
@@ -117,7 +117,7 @@ fn a_taken_port_is_told_with_the_option_that_changes_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_keyplane-up"))
-        .args(["--session-port", "0", "--valkey-port", "0", "--gateway-port", &port, "--run-dir"])
+        .args(["--service-port", "session=0", "--valkey-port", "0", "--gateway-port", &port, "--run-dir"])
         .arg(folder.path())
         .output()
         .unwrap();

@@ -1,0 +1,92 @@
+//! A rolling restart as JSON clients see it: every call is completed, or refused in a way that says "again".
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use keyplane_engine::{Process, Signal, Spec};
+use keyplane_local::{Mesh, Options};
+use keyplane_testkit::eventually;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The number that was acknowledged last. The call after it was refused, and may have been carried out all the same.
+struct Written {
+    session: String,
+    acknowledged: i64,
+}
+
+async fn json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON, whatever the status"))
+}
+
+/// Writes ever higher numbers until a call is refused.
+async fn write(gateway: String, user: usize, stopping: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Written {
+    let client = Client::new();
+    let sessions = format!("{gateway}/v1/tenants/acme/users/u-{user}/sessions");
+    let (status, made) = json(client.post(&sessions).json(&json!({})).send().await.unwrap()).await;
+    assert_eq!(status, 200, "{made}");
+    let session = format!("{gateway}/v1/{}", made["name"].as_str().unwrap());
+    let mut acknowledged = -1;
+    loop {
+        let body = json!({"lastPath": format!("/{}", acknowledged + 1)});
+        let (status, answer) = json(client.patch(&session).json(&body).send().await.unwrap()).await;
+        if status != 200 {
+            assert!(stopping.load(Ordering::Acquire), "before SIGTERM: {status} {answer}");
+            assert_eq!((status, &answer["code"]), (503, &json!(14)), "{answer}");
+            return Written { session, acknowledged };
+        }
+        acknowledged += 1;
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The service that takes the place of the one that went.
+fn successor(mesh: &Mesh) -> Process {
+    let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
+        .name("session")
+        .env("KEYPLANE_LOCAL_SERVICE", "session")
+        .env("KEYPLANE_GRPC_ADDR", &mesh.endpoints().service("session").grpc)
+        .env("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0")
+        .env("KEYPLANE_KV_URL", &mesh.endpoints().valkey);
+    Process::spawn(spec).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_is_seen_as_success_or_as_try_again() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drain");
+    let mesh = Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap();
+    let gateway = mesh.endpoints().gateway.clone().unwrap();
+    let (stopping, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let write = |user| tokio::spawn(write(gateway.clone(), user, stopping.clone(), done.clone()));
+    let writers: Vec<_> = (0..16).map(write).collect();
+    eventually("the writers are at it", PATIENCE, async || done.load(Ordering::Relaxed) > 300).await;
+
+    stopping.store(true, Ordering::Release);
+    mesh.service("session").signal(Signal::TERM).unwrap();
+    let mut written = Vec::new();
+    for writer in writers {
+        written.push(writer.await.expect("a writer sees nothing but completed calls and 503"));
+    }
+    let exit = mesh.service("session").ended().await;
+    assert!(exit.success(), "{exit}: {}", mesh.service("session").log());
+
+    let successor = successor(&mesh);
+    let client = Client::new();
+    for Written { session, acknowledged } in written {
+        let found = eventually("the session can be read again", PATIENCE, async || {
+            let (status, found) = json(client.get(&session).send().await.unwrap()).await;
+            if status == 200 { Ok(found) } else { Err(found) }
+        })
+        .await;
+        let path = found["lastPath"].as_str().unwrap();
+        let number: i64 = path.trim_start_matches('/').parse().unwrap_or(-1);
+        assert!((0..=1).contains(&(number - acknowledged)), "acknowledged {acknowledged}, found {path:?}");
+    }
+    drop(successor);
+    mesh.stop().await.unwrap();
+}
