@@ -51,7 +51,7 @@ impl Config {
             env.require(name, (Duration::from_secs(1)..=day).contains(&age), "must be 1s to 24h");
         }
         let max_watches =
-            env.number(MAX_WATCHES, 20_000, "watches that one instance follows at a time, some 10 KiB each");
+            env.number(MAX_WATCHES, 20_000, "watches that one instance follows at a time, some 15 KiB each");
         env.require(MAX_WATCHES, max_watches > 0, "must be positive");
         let heartbeat = env.duration(HEARTBEAT, "15s", "silence after which an event stream is sent a comment line");
         let bounds = Duration::from_millis(100)..=Duration::from_mins(5);
