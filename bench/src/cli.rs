@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use serde::Serialize;
 
+use crate::report::Report;
 use crate::{Error, mesh, serve, sessions};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
@@ -49,15 +48,6 @@ struct Output {
     json: Option<PathBuf>,
 }
 
-/// A finished run.
-pub(crate) trait Report: Serialize {
-    /// For people: Markdown that reads well in a terminal.
-    fn markdown(&self) -> String;
-
-    /// What must not happen and did; figures that miss a target are no failure.
-    fn failures(&self) -> Vec<String>;
-}
-
 /// The whole program. Exit codes: 0 when no call failed, 1 when one did or the run could not be made, 2 for a wrong
 /// command line.
 #[must_use]
@@ -80,13 +70,6 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// A duration with its unit, longer than zero and at most ten minutes.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let bounds = Duration::from_millis(1)..=Duration::from_mins(10);
-    if bounds.contains(&duration) { Ok(duration) } else { Err("must be from 1ms to 10m".to_owned()) }
 }
 
 // === impl Output ===

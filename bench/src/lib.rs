@@ -12,6 +12,7 @@ mod machine;
 mod mesh;
 mod numbers;
 mod raw;
+mod report;
 mod rig;
 mod serve;
 mod sessions;

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
     /// Length of a turn.
-    #[arg(long, default_value = "1500ms", value_parser = crate::cli::duration)]
+    #[arg(long, default_value = "1500ms", value_parser = crate::report::duration)]
     slice: Duration,
     /// Sessions that the calls go to, one a user.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]

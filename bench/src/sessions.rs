@@ -33,10 +33,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     sessions: u32,
     /// Time between two updates of one session.
-    #[arg(long, default_value = "10s", value_parser = crate::cli::duration)]
+    #[arg(long, default_value = "10s", value_parser = crate::report::duration)]
     interval: Duration,
     /// How long updates are sent; at most a minute at the default interval keeps a run under two.
-    #[arg(long, default_value = "1m", value_parser = crate::cli::duration)]
+    #[arg(long, default_value = "1m", value_parser = crate::report::duration)]
     duration: Duration,
     /// Only checks that everything works: few sessions, for a few seconds.
     #[arg(long)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Options, Row, Shape, Slice};
-use crate::cli;
 use crate::machine::Machine;
 use crate::numbers::{Latencies, Percentiles, mib, table};
+use crate::report;
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-impl cli::Report for Report {
+impl report::Report for Report {
     fn markdown(&self) -> String {
         let head = [
             "row",

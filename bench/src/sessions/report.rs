@@ -7,7 +7,7 @@ use super::pacer::{Plan, Updates};
 use super::watchers::Seen;
 use crate::machine::Machine;
 use crate::numbers::{Percentiles, mib, table};
-use crate::{cli, load};
+use crate::{load, report};
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
@@ -106,7 +106,7 @@ impl Report {
     }
 }
 
-impl cli::Report for Report {
+impl report::Report for Report {
     fn markdown(&self) -> String {
         let latency = |name: &str, told: &Percentiles| {
             let millis = |us: f64| format!("{:.2}", us / 1e3);

@@ -9,7 +9,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
 
 use crate::semconv;
-use crate::setup::{Error, Settings};
+use crate::settings::{Error, Settings};
 
 /// One export attempt; a collector that hangs costs the exporter's own thread this long and nobody else anything.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);

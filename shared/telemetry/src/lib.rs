@@ -11,6 +11,8 @@ pub mod semconv;
 mod export;
 mod logs;
 mod quiet;
+mod settings;
 mod setup;
 
-pub use setup::{Error, Settings, Telemetry, check_filter, init};
+pub use settings::{Error, Settings};
+pub use setup::{Telemetry, check_filter, init};

@@ -11,7 +11,6 @@ use keyplane_contracts::{Violation, Violations};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::watch::Watch;
 use crate::domain::{
     BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session, check_fields, check_patch,
 };
@@ -24,6 +23,13 @@ pub(super) use events::event;
 
 /// What `update_mask` may name.
 const MASKABLE: [&str; 5] = ["company_id", "last_path", "attributes", "device", "tokens"];
+
+/// What a caller wants to watch.
+pub(super) struct Watch {
+    pub(super) user: UserName,
+    pub(super) scope: Scope,
+    pub(super) after: Option<String>,
+}
 
 // === requests ===
 

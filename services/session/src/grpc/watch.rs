@@ -11,17 +11,10 @@ use keyplane_server::{Drain, status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::convert;
+use super::convert::{self, Watch};
 use crate::domain::Event;
 use crate::error::Error;
-use crate::store::{Scope, Store, Watcher};
-
-/// What a caller wants to watch.
-pub(super) struct Watch {
-    pub(super) user: UserName,
-    pub(super) scope: Scope,
-    pub(super) after: Option<String>,
-}
+use crate::store::{Store, Watcher};
 
 /// The watches of this instance.
 #[derive(Debug)]
