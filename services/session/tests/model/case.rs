@@ -76,9 +76,14 @@ impl From<&Session> for Content {
     }
 }
 
+/// How many write.
+const WRITERS: usize = 3;
+
 pub(crate) struct Case {
     valkey: Valkey,
-    store: Store,
+    /// Writers with a connection each, that take turns.
+    writers: Vec<Store>,
+    turn: usize,
     policy: Policy,
     model: Model,
     made: Vec<SessionId>,
@@ -90,16 +95,21 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) async fn new(url: &str) -> Case {
-        let valkey = support::connect(url).await;
+        let app = keyplane_testkit::app();
         let mut keep_all = retention();
         keep_all.events = 10_000;
-        let store = Store::new(valkey.clone(), keep_all);
+        let mut writers = Vec::new();
+        for _ in 0..WRITERS {
+            writers.push(Store::new(support::connect_as(&app, url).await, keep_all.clone()));
+        }
+        let valkey = support::connect_as(&app, url).await;
         let mut policy = policy();
         policy.max_sessions = 3;
-        let watcher = store.watch(user(), Scope::User, None);
+        let watcher = writers[0].watch(user(), Scope::User, None);
         let mut case = Case {
             valkey,
-            store,
+            writers,
+            turn: 0,
             policy,
             model: Model::default(),
             made: vec![fresh_id()],
@@ -120,7 +130,7 @@ impl Case {
             Call::Patch { session, fields, removed, version } => self.patch(session, fields, removed, version).await,
             Call::Touch(session) => {
                 let id = self.chosen(session);
-                let touched = self.store.touch(&user().session(id.clone())).await;
+                let touched = self.writer().touch(&user().session(id.clone())).await;
                 match self.model.live.get(&id) {
                     Some(content) => {
                         assert_eq!(touched.expect("a live session is touched").version, content.version);
@@ -131,12 +141,12 @@ impl Case {
             Call::Rotate(session) => self.rotate(session).await,
             Call::Delete(session) => {
                 let id = self.chosen(session);
-                let deleted = self.store.delete(&user().session(id.clone())).await;
+                let deleted = self.writer().delete(&user().session(id.clone())).await;
                 assert_eq!(deleted.is_ok(), self.model.live.remove(&id).is_some(), "{deleted:?}");
             }
             Call::RevokeAll { except } => {
                 let except = except.map(|place| self.chosen(place));
-                let revoked = self.store.revoke_all(&user(), except.as_ref()).await.expect("revoking works");
+                let revoked = self.writer().revoke_all(&user(), except.as_ref()).await.expect("revoking works");
                 let before = self.model.live.len();
                 self.model.live.retain(|id, _| Some(id) == except.as_ref());
                 assert_eq!(usize::try_from(revoked).unwrap(), before - self.model.live.len());
@@ -159,7 +169,7 @@ impl Case {
             fingerprint: "same".to_owned(),
         });
         let oldest = self.nearest_its_end().await;
-        let created = self.store.create(&user(), id.clone(), &new, &self.policy).await;
+        let created = self.writer().create(&user(), id.clone(), &new, &self.policy).await;
         if let Some(first) = request.and_then(|n| self.model.requests.get(&n)).cloned() {
             match self.model.live.get(&first) {
                 Some(content) => assert_eq!(Content::from(&created.expect("a retry finds it")), *content),
@@ -191,7 +201,7 @@ impl Case {
             Version::Stale => Some(current + 1),
         };
         let patch = Patch { fields: fields.clone(), removed_attributes: removed.clone(), version: expected };
-        let patched = self.store.patch(&user().session(id.clone()), &patch).await;
+        let patched = self.writer().patch(&user().session(id.clone()), &patch).await;
         let Some(content) = self.model.live.get_mut(&id) else {
             assert!(matches!(patched, Err(Error::NotFound)), "an update made a session: {patched:?}");
             return;
@@ -209,18 +219,18 @@ impl Case {
     }
 
     /// The session that a full user loses to a new one.
-    async fn nearest_its_end(&self) -> Option<SessionId> {
+    async fn nearest_its_end(&mut self) -> Option<SessionId> {
         if self.model.live.len() < 3 {
             return None;
         }
-        let page = self.store.list(&user(), 100, None).await.expect("a list");
+        let page = self.writer().list(&user(), 100, None).await.expect("a list");
         let nearest = page.sessions.into_iter().min_by_key(|s| (s.expires, s.created, s.name.session.clone()));
         nearest.map(|session| session.name.session)
     }
 
     async fn rotate(&mut self, session: usize) {
         let (id, new) = (self.chosen(session), fresh_id());
-        let rotated = self.store.rotate(&user().session(id.clone()), new.clone(), None).await;
+        let rotated = self.writer().rotate(&user().session(id.clone()), new.clone(), None).await;
         let Some(mut content) = self.model.live.remove(&id) else {
             assert!(matches!(rotated, Err(Error::NotFound)));
             return;
@@ -233,15 +243,20 @@ impl Case {
 
     /// The store lists what the model holds, and a watcher has been told of all of it.
     pub(crate) async fn compare(&mut self) {
-        let page = self.store.list(&user(), 100, None).await.expect("a list");
-        let listed: BTreeMap<_, _> = page.sessions.iter().map(|s| (s.name.session.clone(), Content::from(s))).collect();
+        let listed = self.settle().await;
         assert_eq!(listed, self.model.live, "what the store lists, and the model");
+    }
+
+    /// Lets the watcher catch up, and holds what it was told against what the store lists, which it returns.
+    async fn settle(&mut self) -> BTreeMap<SessionId, Content> {
+        let page = self.writer().list(&user(), 100, None).await.expect("a list");
+        let listed: BTreeMap<_, _> = page.sessions.iter().map(|s| (s.name.session.clone(), Content::from(s))).collect();
         // A deletion is the last event: when it comes, all others have come.
         let last = fresh_id();
         let mut roomy = self.policy.clone();
         roomy.max_sessions = 100;
-        let made = self.store.create(&user(), last.clone(), &plain(Fields::default()), &roomy).await;
-        self.store.delete(&made.expect("a last session").name).await.expect("it is deleted");
+        let made = self.writer().create(&user(), last.clone(), &plain(Fields::default()), &roomy).await;
+        self.writer().delete(&made.expect("a last session").name).await.expect("it is deleted");
         loop {
             let event = self.watcher.next().await.expect("a user's watch has no end").expect("an event");
             if event.kind == EventKind::Deleted(last.clone()) {
@@ -250,7 +265,36 @@ impl Case {
             self.apply(event);
         }
         self.seen.remove(&last);
-        assert_eq!(self.seen, self.model.live, "what a watcher was told, and the model");
+        assert_eq!(self.seen, listed, "what a watcher was told, and what the store lists");
+        listed
+    }
+
+    /// Runs `calls` by all writers at once, on sessions that they share. In whatever order they came, the events are
+    /// that order: who follows them ends where the store is.
+    pub(crate) async fn run_at_once(&mut self, calls: Vec<Call>) {
+        for _ in 0..3 {
+            self.create(Fields::default(), None).await;
+        }
+        let shares = (0..WRITERS).map(|writer| {
+            let calls: Vec<Call> = calls.iter().skip(writer).step_by(WRITERS).cloned().collect();
+            let (store, policy, made) = (self.writers[writer].clone(), self.policy.clone(), self.made.clone());
+            tokio::spawn(async move {
+                for call in calls {
+                    let done = perform(&store, &policy, &made, call).await;
+                    let expected = matches!(done, Ok(()) | Err(Error::NotFound | Error::VersionMismatch { .. }));
+                    assert!(expected, "{done:?}");
+                }
+            })
+        });
+        for share in shares.collect::<Vec<_>>() {
+            share.await.expect("a writer");
+        }
+        self.settle().await;
+    }
+
+    fn writer(&mut self) -> Store {
+        self.turn += 1;
+        self.writers[self.turn % WRITERS].clone()
     }
 
     fn apply(&mut self, event: Event) {
@@ -281,5 +325,25 @@ impl Case {
         let any = Key::tagged(self.valkey.app(), Feature::SESSION, "acme", "u-42", &["index"]);
         let eternal = self.valkey.run(&ETERNAL, &[&any], &[self.valkey.app().as_str().into()]).await.expect("a scan");
         assert_eq!(eternal.array().expect("a list"), [], "keys without a TTL");
+    }
+}
+
+/// One call by a writer who knows nothing of the others.
+async fn perform(store: &Store, policy: &Policy, made: &[SessionId], call: Call) -> Result<(), Error> {
+    let name = |place: usize| user().session(made[place % made.len()].clone());
+    match call {
+        Call::Create { fields, .. } => store.create(&user(), fresh_id(), &plain(fields), policy).await.map(drop),
+        Call::Patch { session, fields, removed, version } => {
+            let version = matches!(version, Version::Stale).then_some(1);
+            let patch = Patch { fields, removed_attributes: removed, version };
+            store.patch(&name(session), &patch).await.map(drop)
+        }
+        Call::Touch(session) => store.touch(&name(session)).await.map(drop),
+        Call::Rotate(session) => store.rotate(&name(session), fresh_id(), None).await.map(drop),
+        Call::Delete(session) | Call::Expire(session) => store.delete(&name(session)).await,
+        Call::RevokeAll { except } => {
+            let except = except.map(|place| name(place).session);
+            store.revoke_all(&user(), except.as_ref()).await.map(drop)
+        }
     }
 }

@@ -51,6 +51,15 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(Config { cases: 32, ..Config::default() })]
+
+    #[test]
+    fn many_writers_at_once_end_where_the_events_say(calls in calls()) {
+        RUNTIME.block_on(async { Case::new(&keyplane_testkit::valkey().url()).await.run_at_once(calls).await });
+    }
+}
+
 #[test]
 fn concurrent_patches_of_different_fields_all_survive() {
     RUNTIME.block_on(async {

@@ -21,7 +21,12 @@ pub fn retention() -> Retention {
 
 /// A connection to `url`, under an app prefix that no other test has.
 pub async fn connect(url: &str) -> Valkey {
-    let app = App::new(&keyplane_testkit::app()).expect("the test kit's prefix is an app");
+    connect_as(&keyplane_testkit::app(), url).await
+}
+
+/// A connection of its own to `url`, under the app prefix `app`.
+pub async fn connect_as(app: &str, url: &str) -> Valkey {
+    let app = App::new(app).expect("the test kit's prefix is an app");
     let valkey = Valkey::connect(&Settings::new(url), app).expect("the settings of the test server");
     valkey.wait_ready(Duration::from_secs(10)).await.expect("the test server answers");
     valkey
