@@ -4,23 +4,17 @@ mod support {
     pub(crate) mod service;
 }
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
-use keyplane_engine::{Process, Signal, Spec};
+use keyplane_engine::{Process, Signal, Spec, free_port};
 use keyplane_testkit::eventually;
 use support::service::{PATIENCE, sample, start_as};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
-
-/// A port that was free a moment ago; the program takes an address, not a socket.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
-}
 
 fn program(app: &str, port: u16, admin: u16) -> Process {
     let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-session"))
@@ -64,7 +58,7 @@ async fn write(
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_load_loses_no_acknowledged_write() {
     let app = keyplane_testkit::app();
-    let (port, admin) = (free_port(), free_port());
+    let [port, admin] = [(); 2].map(|()| free_port().expect("a free port"));
     let process = program(&app, port, admin);
     let ready = async || {
         let response = reqwest::get(format!("http://127.0.0.1:{admin}/readyz")).await;
