@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use keyplane_client::Channel;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use keyplane_engine::{Process, Signal, Spec, free_port};
 use keyplane_testkit::eventually;
 use support::service::{PATIENCE, sample, start_as};
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 fn program(app: &str, port: u16, admin: u16) -> Process {
     let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-session"))
@@ -70,7 +71,7 @@ async fn sigterm_under_load_loses_no_acknowledged_write() {
     let mut writers = Vec::new();
     for n in 0..16 {
         let channel = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect_lazy();
-        let mut client = SessionServiceClient::new(channel);
+        let mut client = SessionServiceClient::new(Channel::new(channel));
         let request = pb::CreateSessionRequest {
             parent: format!("tenants/acme/users/u-{n}"),
             session: Some(sample()),

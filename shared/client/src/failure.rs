@@ -1,0 +1,100 @@
+//! What a failure of the connection means for a call.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// What became of a call that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The service has not seen it: no connection, or one that closed before the request left.
+    NotSent,
+    /// The service refused it, or answered with a status of its own.
+    Answered(Code),
+    /// Its time was up.
+    Late,
+    /// The connection broke while the call was under way.
+    Lost,
+}
+
+/// The status of a call that failed with `error`, a failure of tonic's transport.
+pub(crate) fn status(error: &(dyn Error + 'static)) -> Status {
+    let (code, reason, message, outcome) = match fate(error) {
+        Fate::NotSent => (Code::Unavailable, "NOT_SENT", "no connection: the call was not sent; repeat it", None),
+        Fate::Late => {
+            let message = "the call got no answer before its deadline: a write may or may not have happened";
+            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message, Some("unknown"))
+        }
+        Fate::Lost => {
+            let message = "the connection broke during the call: a write may or may not have happened";
+            (Code::Unavailable, "CONNECTION_LOST", message, Some("unknown"))
+        }
+        Fate::Answered(code) => (code, "REFUSED", "the service refused the call", None),
+    };
+    let metadata: HashMap<String, String> =
+        outcome.into_iter().map(|outcome: &str| ("outcome".to_owned(), outcome.to_owned())).collect();
+    let details = ErrorDetails::with_error_info(reason, "keyplane.dev", metadata);
+    Status::with_error_details(code, message, details)
+}
+
+fn fate(error: &(dyn Error + 'static)) -> Fate {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<TimeoutExpired>() {
+            return Fate::Late;
+        }
+        if cause.is::<ConnectError>() {
+            return Fate::NotSent;
+        }
+        if let Some(status) = cause.downcast_ref::<Status>() {
+            return Fate::Answered(status.code());
+        }
+        // hyper says so of requests that were still queued when their connection closed.
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return Fate::NotSent;
+        }
+        next = cause.source();
+    }
+    Fate::Lost
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Empty;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    use super::*;
+
+    fn reason(status: &Status) -> String {
+        status.get_error_details().error_info().expect("an ErrorInfo").reason.clone()
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_connection_closed_first_was_not_sent() {
+        let (ours, _theirs) = tokio::io::duplex(1024);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours));
+        let (mut sender, connection) = handshake.await.expect("a handshake");
+        drop(connection);
+        let error = sender.send_request(http::Request::new(Empty::<Bytes>::new())).await.expect_err("it is closed");
+        assert!(error.is_canceled(), "{error:?}");
+        let status = status(&error);
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NOT_SENT"));
+    }
+
+    #[test]
+    fn a_deadline_that_passed_is_told_as_such() {
+        let status = status(&TimeoutExpired(()));
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    }
+
+    #[test]
+    fn a_connection_that_broke_leaves_the_outcome_open() {
+        let status = status(&std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "CONNECTION_LOST"));
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().expect("an ErrorInfo").metadata["outcome"], "unknown");
+    }
+}
