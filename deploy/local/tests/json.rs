@@ -256,6 +256,13 @@ async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
         let reason = &detail(&error, "ErrorInfo")["reason"];
         assert!(reason != "SERVICE_TIMEOUT" && reason != "SERVICE_UNREACHABLE", "{method}: {error}");
     }
+    // A browser's EventSource would give up on anything but 200. It gets a stream that ends, and comes again.
+    let watch = reqwest::Client::new().get(format!("{url}{path}:watch")).header("accept", "text/event-stream");
+    let response = watch.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let text = response.text().await.expect("the stream ends well");
+    assert!(text.starts_with("retry: 1000\n\nevent: error\ndata: {") && text.contains("STORE_UNAVAILABLE"), "{text}");
     mesh.valkey().unwrap().resume().unwrap();
 
     mesh.service("session").kill().unwrap();

@@ -128,10 +128,15 @@ async fn another_layout_is_refused() {
     let valkey = keyplane_testkit::valkey();
     let app = keyplane_testkit::app();
     valkey.command(&["SET", &format!("{app}:session:layout"), "999"]).expect("a later release was here");
-    let service = support::service::start_as(&app, &valkey.url(), &[]).await;
+    let mut service = support::service::start_as(&app, &valkey.url(), &[]).await;
+    // The port is open before the store is known. Nothing may be written until it is.
+    let status = service.client.create_session(support::service::parent()).await.expect_err("it writes nothing");
+    assert!(matches!(status.code(), Code::Unavailable | Code::FailedPrecondition), "{status:?}");
     let ended = timeout(PATIENCE, service.running.wait()).await.expect("it does not go on");
     let error = ended.expect_err("it refuses").to_string();
     assert!(error.contains("layout") && error.contains("999"), "{error}");
+    let keys = valkey.command(&["KEYS", &format!("{app}:*")]).expect("the keys of the app");
+    assert!(matches!(&keys, keyplane_engine::Reply::Array(keys) if keys.len() == 1), "the layout alone: {keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,5 +155,6 @@ async fn without_the_store_an_event_source_is_told_to_come_again() {
     let text = std::str::from_utf8(&body.data).unwrap();
     assert!(text.starts_with("retry: 1000\n\nevent: error\ndata: {"), "{text}");
     assert!(text.contains("STORE_UNAVAILABLE") && text.ends_with("\n\n"), "{text}");
-    assert_eq!(stream.message().await.expect("no error"), None);
+    let end = stream.message().await.expect_err("the true status, which a browser doesn't see");
+    details(&end, Code::Unavailable, "STORE_UNAVAILABLE");
 }

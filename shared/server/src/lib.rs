@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod errors;
+pub mod sse;
 
 mod info;
 mod layers;

@@ -11,7 +11,7 @@ use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::names::SessionId;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_server::SessionService;
-use keyplane_server::{ServiceError, status};
+use keyplane_server::status;
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Policies, check_timeouts};
@@ -153,15 +153,8 @@ impl SessionService for Service {
         let last_seen = request.metadata().get("last-event-id").and_then(|id| id.to_str().ok());
         let last_seen = last_seen.unwrap_or(&request.get_ref().after);
         let watch = convert::watch(&request.get_ref().name, last_seen).map_err(status)?;
-        let accept = request.metadata().get("accept").and_then(|accept| accept.to_str().ok());
-        let is_event_source = accept.is_some_and(|accept| accept.contains("text/event-stream"));
-        match self.watches.open(&self.store, watch).await {
-            Ok(events) => Ok(Response::new(Box::pin(sse::stream(events)))),
-            Err(error) if is_event_source && error.retry_after().is_some() => {
-                Ok(Response::new(Box::pin(sse::come_again(&error))))
-            }
-            Err(error) => Err(status(error)),
-        }
+        let events = self.watches.open(&self.store, watch).await.map_err(status)?;
+        Ok(Response::new(Box::pin(sse::stream(events))))
     }
 }
 

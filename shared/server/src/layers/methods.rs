@@ -19,6 +19,8 @@ pub(crate) struct Method {
     pub(crate) name: Arc<str>,
     /// Whether the server answers with a stream.
     pub(crate) streams: bool,
+    /// Whether that is a stream of `google.api.HttpBody`: bytes for browsers.
+    pub(crate) streams_text: bool,
     /// Whether the kit itself serves it.
     pub(crate) built_in: bool,
 }
@@ -51,13 +53,15 @@ impl Methods {
                     }
                     for method in &service.method {
                         let name: Arc<str> = format!("{full}/{}", method.name()).into();
-                        by_path
-                            .insert(format!("/{name}"), Method { name, streams: method.server_streaming(), built_in });
+                        let streams = method.server_streaming();
+                        let streams_text = streams && method.output_type() == ".google.api.HttpBody";
+                        by_path.insert(format!("/{name}"), Method { name, streams, streams_text, built_in });
                     }
                 }
             }
         }
-        Ok(Self { by_path, other: Method { name: RPC_METHOD_OTHER.into(), streams: false, built_in: false } })
+        let name = RPC_METHOD_OTHER.into();
+        Ok(Self { by_path, other: Method { name, streams: false, streams_text: false, built_in: false } })
     }
 
     /// The method behind an HTTP path.
@@ -77,6 +81,7 @@ mod tests {
         let get = methods.find("/keyplane.session.v1.SessionService/GetSession");
         assert_eq!(&*get.name, "keyplane.session.v1.SessionService/GetSession");
         assert!(!get.streams && !get.built_in);
+        assert!(methods.find("/keyplane.session.v1.SessionService/StreamSessionEvents").streams_text);
         assert!(methods.find("/grpc.health.v1.Health/Watch").streams);
         assert!(methods.find("/grpc.health.v1.Health/Check").built_in);
         assert_eq!(&*methods.find("/made.up/Name").name, "_OTHER");

@@ -3,6 +3,8 @@
 pub(crate) mod deadline;
 pub(crate) mod details;
 pub(crate) mod ending;
+pub(crate) mod event_source;
+pub(crate) mod gate;
 pub(crate) mod methods;
 pub(crate) mod metrics;
 mod observe;

@@ -17,6 +17,9 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use crate::errors;
+use crate::layers::gate::Gate;
+
 /// Time between two looks at the store.
 const PERIOD: Duration = Duration::from_millis(500);
 /// Failures in a row that make a ready process unready; a single lost ping must not take it out.
@@ -140,11 +143,21 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// Keeps the state true until it is aborted. A layout mismatch goes to `fatal`.
-pub(crate) async fn follow(health: Health, store: Valkey, readiness: Readiness, fatal: watch::Sender<Option<String>>) {
+/// Keeps the state true until it is aborted, and opens `gate` once the start check, if there is one, has passed. A layout
+/// mismatch goes to `fatal`.
+pub(crate) async fn follow(
+    health: Health,
+    store: Valkey,
+    readiness: Readiness,
+    gate: Gate,
+    fatal: watch::Sender<Option<String>>,
+) {
+    if !matches!(readiness, Readiness::FollowsStoreAfter(_)) {
+        gate.open();
+    }
     match readiness {
-        Readiness::FollowsStore => follow_store(&health, &store, None, &fatal).await,
-        Readiness::FollowsStoreAfter(check) => follow_store(&health, &store, Some(check), &fatal).await,
+        Readiness::FollowsStore => follow_store(&health, &store, None, &gate, &fatal).await,
+        Readiness::FollowsStoreAfter(check) => follow_store(&health, &store, Some(check), &gate, &fatal).await,
         Readiness::Own(mut own) => loop {
             let ready = *own.borrow_and_update();
             health.set(if ready { State::Ready } else { State::NotReady("the service says so".to_owned()) }).await;
@@ -159,6 +172,7 @@ async fn follow_store(
     health: &Health,
     store: &Valkey,
     mut check: Option<StartCheck>,
+    gate: &Gate,
     fatal: &watch::Sender<Option<String>>,
 ) {
     let mut failures = 0;
@@ -173,11 +187,13 @@ async fn follow_store(
         match looked {
             Ok(()) => {
                 check = None;
+                gate.open();
                 failures = 0;
                 health.set(State::Ready).await;
             }
             Err(error) if error.kind() == ErrorKind::Layout => {
                 fatal.send_replace(Some(error.to_string()));
+                gate.tell(errors::status(error));
                 return;
             }
             Err(error) => {
@@ -186,6 +202,7 @@ async fn follow_store(
                 if !ready || failures >= FAILURES {
                     health.set(State::NotReady(error.to_string())).await;
                 }
+                gate.tell(errors::status(error));
             }
         }
     }

@@ -27,6 +27,8 @@ use crate::config::ServerConfig;
 use crate::layers::deadline::Deadline;
 use crate::layers::details::Details;
 use crate::layers::ending::Ending;
+use crate::layers::event_source::EventSource;
+use crate::layers::gate::{Gate, Gated};
 use crate::layers::methods::Methods;
 use crate::layers::metrics::Metrics;
 use crate::layers::panic::PanicGuard;
@@ -117,7 +119,7 @@ pub async fn start(
     let context = Context { drain: drain.clone(), max_message: config.limits.max_message };
     let routes = reflect(build(&context).add_service(health_service.clone()), info, &config)?;
 
-    let (fatal_tx, fatal) = watch::channel(None);
+    let (gate, (fatal_tx, fatal)) = (Gate::shut(), watch::channel(None));
     let settings = config.settings.print();
     let mut aside = vec![tokio::spawn(admin::serve(admin, health.state(), config.registry.clone(), settings))];
     let health_addr = plain_health.as_ref().map(|(_, addr)| *addr);
@@ -128,8 +130,8 @@ pub async fn start(
         grpc_addr,
         admin_addr,
         health_addr,
-        grpc: tokio::spawn(serve(&config, methods, (grpc, grpc_addr), &drain, &force, routes)),
-        readiness: tokio::spawn(health::follow(health.clone(), store.clone(), readiness, fatal_tx)),
+        grpc: tokio::spawn(serve(&config, methods, (grpc, grpc_addr), &drain, &force, gate.clone(), routes)),
+        readiness: tokio::spawn(health::follow(health.clone(), store.clone(), readiness, gate, fatal_tx)),
         aside,
         fatal,
         health,
@@ -153,6 +155,7 @@ fn serve(
     (listener, addr): (TcpListener, SocketAddr),
     drain: &Drain,
     force: &CancellationToken,
+    gate: Gate,
     routes: Routes,
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
     let methods = Arc::new(methods);
@@ -170,13 +173,15 @@ fn serve(
         server = server.max_connection_age(config.limits.max_connection_age);
     }
     // The first is the outermost. `docs/layers.md` says why each sits where it does.
-    let [panic, trace, metrics, shed, deadline, ending] = [(); 6].map(|()| Arc::clone(&methods));
+    let [panic, trace, metrics, events, shed, deadline, gated, ending] = [(); 8].map(|()| Arc::clone(&methods));
     let server = server
         .layer(layer_fn(move |inner| PanicGuard::new(inner, Arc::clone(&panic))))
         .layer(layer_fn(move |inner| Trace::new(inner, Arc::clone(&trace), addr)))
         .layer(layer_fn(move |inner| Metrics::new(inner, Arc::clone(&metrics))))
+        .layer(layer_fn(move |inner| EventSource::new(inner, Arc::clone(&events))))
         .layer(layer_fn(move |inner| Shed::new(inner, Arc::clone(&shed), Arc::clone(&room))))
         .layer(layer_fn(move |inner| Deadline::new(inner, Arc::clone(&deadline), deadlines)))
+        .layer(layer_fn(move |inner| Gated::new(inner, Arc::clone(&gated), gate.clone())))
         .layer(layer_fn(move |inner| Ending::new(inner, Arc::clone(&ending), token.clone())))
         .layer(layer_fn(Details::new));
     let incoming = incoming::accept(listener, drain.0.clone(), force.clone());

@@ -2,15 +2,17 @@ use std::time::Duration;
 
 use keyplane_server::{Error, Readiness};
 use keyplane_testkit::{Fault, FaultProxy, app, valkey};
-use keyplane_valkey::{App, Feature, Settings, Valkey};
+use keyplane_valkey::{App, Feature, Need, Settings, Valkey};
 use tokio::sync::watch;
 use tokio_stream::StreamExt as _;
-use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 
+use crate::echo::say;
 use crate::setup::{Server, nowhere, server, server_with, until};
 
 async fn status(channel: &Channel, service: &str) -> ServingStatus {
@@ -116,6 +118,28 @@ async fn a_start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the
     let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], readiness).await;
     let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Layout(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_engine_lacks_is_told_to_callers_before_a_handler_runs() {
+    let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app()).unwrap()).unwrap();
+    let (lacks, lacking) = watch::channel(true);
+    let readiness = Readiness::follows_store(move || {
+        let (store, lacks) = (store.clone(), *lacking.borrow());
+        let needs: &[Need] = if lacks { &[Need::Bloom] } else { &[Need::Scripts] };
+        async move { store.probe(needs).await.map(drop) }
+    });
+    let server = server_with(&valkey().url(), &[], readiness).await;
+    let refusal = async || say(&server.channel, "hello").await.expect_err("the check has not passed");
+    let reason = |status: &Status| status.get_details_error_info().expect("an ErrorInfo").reason;
+    until("the probe was refused", async || reason(&refusal().await) == "ENGINE_FEATURE_MISSING").await;
+    assert_eq!(refusal().await.code(), Code::FailedPrecondition);
+    assert_eq!(status(&server.channel, "").await, ServingStatus::NotServing, "health is served all the same");
+    let (code, why) = server.page("/readyz").await;
+    assert!(code == 503 && why.contains("BF."), "{code} {why}");
+
+    lacks.send(false).unwrap();
+    until("the probe passes", async || say(&server.channel, "hello").await.is_ok()).await;
 }
 
 /// The error of a store that is away.

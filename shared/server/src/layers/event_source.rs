@@ -1,0 +1,109 @@
+//! Event source: a browser's EventSource that is answered anything but 200 gives up for good (WHATWG HTML, section 9.2.3).
+//! So where a watch can't begin now but may a moment later, whoever turned it away, it gets a stream that ends at once: then
+//! it comes again, with the Last-Event-ID that it has.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::stream;
+use http::{HeaderMap, Request, Response, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use pin_project_lite::pin_project;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tower::Service;
+
+use super::methods::Methods;
+use super::panic::trailers;
+use crate::sse;
+
+/// Answers EventSources; everybody else passes through. The trailers keep the true status, for traces and metrics.
+#[derive(Clone)]
+pub(crate) struct EventSource<S> {
+    inner: S,
+    methods: Arc<Methods>,
+}
+
+pin_project! {
+    pub(crate) struct Answered<F> {
+        #[pin]
+        inner: F,
+        is_event_source: bool,
+    }
+}
+
+// === impl EventSource ===
+
+impl<S> EventSource<S> {
+    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
+        Self { inner, methods }
+    }
+}
+
+impl<S, R> Service<Request<R>> for EventSource<S>
+where
+    S: Service<Request<R>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answered<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let is_event_source = self.methods.find(request.uri().path()).streams_text && accepts(request.headers());
+        Answered { inner: self.inner.call(request), is_event_source }
+    }
+}
+
+// === impl Answered ===
+
+impl<F, E> Future for Answered<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        let refused = this.is_event_source.then(|| Status::from_header_map(response.headers())).flatten();
+        Poll::Ready(Ok(match refused {
+            Some(status) if may_come_again(&status) => stream_of(&status),
+            Some(_) | None => response,
+        }))
+    }
+}
+
+fn accepts(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains(sse::CONTENT_TYPE))
+}
+
+fn may_come_again(status: &Status) -> bool {
+    let refused = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+    refused && status.get_details_retry_info().is_some()
+}
+
+fn stream_of(status: &Status) -> Response<Body> {
+    let frames = [Frame::data(grpc_frame(&sse::come_again(status))), Frame::trailers(trailers(status))];
+    let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Status>)));
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// A message as gRPC frames it: not compressed, its length, its bytes.
+fn grpc_frame(message: &impl prost::Message) -> Bytes {
+    let mut frame = BytesMut::with_capacity(5 + message.encoded_len());
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.encoded_len()).unwrap_or(u32::MAX));
+    frame.extend_from_slice(&message.encode_to_vec());
+    frame.freeze()
+}

@@ -1,0 +1,55 @@
+//! Server-Sent Events (WHATWG HTML, section 9.2): the pieces that a service streams in `google.api.HttpBody`, for browsers.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use keyplane_contracts::google::api::HttpBody;
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+/// The media type.
+pub const CONTENT_TYPE: &str = "text/event-stream";
+/// How long a browser waits before it connects again, in milliseconds.
+const RETRY_MS: u32 = 1000;
+
+/// What a stream begins with, so that a browser's `onopen` does not wait for an event.
+#[must_use]
+pub fn opening() -> HttpBody {
+    body(format!("retry: {RETRY_MS}\n\n"))
+}
+
+/// A comment, which tells proxies and browsers that the connection lives.
+#[must_use]
+pub fn heartbeat() -> HttpBody {
+    body(":\n\n".to_owned())
+}
+
+/// An event. `name` and `id` must not hold a line break; nor may `data`, which JSON in one line doesn't.
+#[must_use]
+pub fn event(id: &str, name: &str, data: &str) -> HttpBody {
+    body(format!("id: {id}\nevent: {name}\ndata: {data}\n\n"))
+}
+
+/// The last event of a stream that ends for an error: the HTTP status is long gone. It has no id, so that a browser resumes
+/// where it was.
+#[must_use]
+pub fn error(status: &Status) -> HttpBody {
+    body(error_text(status))
+}
+
+/// A whole stream for a watch that could not begin, and may a moment later.
+pub(crate) fn come_again(status: &Status) -> HttpBody {
+    let mut text = format!("retry: {RETRY_MS}\n\n");
+    let _ = write!(text, "{}", error_text(status));
+    body(text)
+}
+
+fn error_text(status: &Status) -> String {
+    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+    let data = serde_json::json!({"code": i32::from(status.code()), "message": status.message(), "reason": reason});
+    format!("event: error\ndata: {data}\n\n")
+}
+
+fn body(text: String) -> HttpBody {
+    HttpBody { content_type: CONTENT_TYPE.to_owned(), data: Bytes::from(text) }
+}
