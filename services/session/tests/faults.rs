@@ -140,6 +140,23 @@ async fn another_layout_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_has_not_seen_its_store_yet_tells_browsers_to_come_again() {
+    let valkey = keyplane_testkit::valkey();
+    let proxy = FaultProxy::to_port(valkey.port());
+    proxy.set(Fault::Cut);
+    let app = keyplane_testkit::app();
+    let mut service = support::service::start_as(&app, &proxy.url(&valkey.url()), &[]).await;
+    let mut request = Request::new(pb::StreamSessionEventsRequest { name: PARENT.into(), after: String::new() });
+    request.metadata_mut().insert("accept", "text/event-stream".parse().unwrap());
+    let mut stream = service.client.stream_session_events(request).await.expect("a stream").into_inner();
+    let body = stream.message().await.expect("no error").expect("an event");
+    assert!(body.data.starts_with(b"retry: 1000\n\nevent: error\ndata: {"), "{body:?}");
+    proxy.set(Fault::Pass);
+    service.wait_ready().await;
+    service.create(sample()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_store_an_event_source_is_told_to_come_again() {
     let (proxy, mut service) = behind_a_proxy().await;
     let made = service.create(sample()).await;

@@ -11,8 +11,6 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 enum Fate {
     /// The service has not seen it: no connection, or one that closed before the request left.
     NotSent,
-    /// The service refused it, or answered with a status of its own.
-    Answered(Code),
     /// Its time was up.
     Late,
     /// The connection broke while the call was under way.
@@ -31,7 +29,6 @@ pub(crate) fn status(error: &(dyn Error + 'static)) -> Status {
             let message = "the connection broke during the call: a write may or may not have happened";
             (Code::Unavailable, "CONNECTION_LOST", message, Some("unknown"))
         }
-        Fate::Answered(code) => (code, "REFUSED", "the service refused the call", None),
     };
     let metadata: HashMap<String, String> =
         outcome.into_iter().map(|outcome: &str| ("outcome".to_owned(), outcome.to_owned())).collect();
@@ -47,9 +44,6 @@ fn fate(error: &(dyn Error + 'static)) -> Fate {
         }
         if cause.is::<ConnectError>() {
             return Fate::NotSent;
-        }
-        if let Some(status) = cause.downcast_ref::<Status>() {
-            return Fate::Answered(status.code());
         }
         // hyper says so of requests that were still queued when their connection closed.
         if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
