@@ -19,7 +19,11 @@ struct Up {
 
 impl Up {
     fn start(folder: &Path) -> Up {
-        let mut child = command(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Up::run(command(folder).args(["--valkey-port", "0"]))
+    }
+
+    fn run(command: &mut Command) -> Up {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {
@@ -52,9 +56,7 @@ impl Drop for Up {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
-    command
-        .args(["--json", "--gateway-port", "0", "--service-port", "session=0", "--valkey-port", "0", "--run-dir"])
-        .arg(folder);
+    command.args(["--json", "--gateway-port", "0", "--service-port", "session=0", "--run-dir"]).arg(folder);
     command
 }
 
@@ -93,6 +95,29 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
     for address in addresses {
         assert!(!is_open(&address), "{address} is still open");
+    }
+}
+
+#[tokio::test]
+async fn a_valkey_of_ones_own_is_used_left_running_and_its_password_kept() {
+    let valkey = keyplane_testkit::valkey();
+    let password = url::Url::parse(&valkey.url()).unwrap().password().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::run(command(folder.path()).args(["--valkey-url", &valkey.url()]));
+    let session = format!("{}/v1/{}", up.text("/gateway"), up.text("/example"));
+    let answer: Value = reqwest::get(&session).await.unwrap().json().await.unwrap();
+    assert_eq!(answer["companyId"], "c-7", "{answer}");
+    let stored = valkey.command(&["EXISTS", "portal:session:{demo:ada}:index"]).unwrap();
+    assert_eq!(stored.int(), Some(1), "it is in the store that was named");
+    assert!(!up.ready.to_string().contains(&password), "the password is shown");
+
+    kill_process(Pid::from_child(&up.child), Signal::TERM).unwrap();
+    let (code, _, err) = up.end();
+    assert_eq!(code, Some(0), "{err}");
+    valkey.command(&["PING"]).expect("it is not ours to stop");
+    for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        let text = std::fs::read(entry.path()).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&text).contains(&password), "{:?} holds the password", entry.path());
     }
 }
 
