@@ -1,6 +1,6 @@
 //! A Valkey cluster.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Error;
 use crate::resp::Reply;
@@ -10,8 +10,8 @@ use crate::valkey::{Valkey, new_password};
 /// The number of hash slots of every cluster.
 const SLOTS: usize = 16_384;
 
-/// How long the nodes may take to agree.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a node may be silent before the others replace it, unless told otherwise.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A cluster of servers on loopback ports. Dropping it stops them all.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct ClusterBuilder<'a> {
     primaries: usize,
     replicas: usize,
     acl_serverless: bool,
+    may_wait: bool,
+    node_timeout: Duration,
 }
 
 // === impl Cluster ===
@@ -35,7 +37,14 @@ impl Cluster {
     /// A cluster of three primaries without replicas, unless told otherwise.
     #[must_use]
     pub fn builder(toolbox: &Toolbox) -> ClusterBuilder<'_> {
-        ClusterBuilder { toolbox, primaries: 3, replicas: 0, acl_serverless: true }
+        ClusterBuilder {
+            toolbox,
+            primaries: 3,
+            replicas: 0,
+            acl_serverless: true,
+            may_wait: false,
+            node_timeout: NODE_TIMEOUT,
+        }
     }
 
     /// Starts `primaries` servers without replicas, and blocks until each sees a whole cluster.
@@ -80,6 +89,51 @@ impl Cluster {
         self.primaries
     }
 
+    /// The hash slot of `key`.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn slot(&self, key: &str) -> Result<u16, Error> {
+        let slot = self.anyone(&["CLUSTER", "KEYSLOT", key])?;
+        Ok(slot.int().and_then(|slot| u16::try_from(slot).ok()).unwrap_or_default())
+    }
+
+    /// The index of the node that says it is the primary of the slot of `key`. Of two that say so (one was paused and
+    /// another took over), the one of the later election; `None` while none does. Nodes that are stopped, killed or
+    /// paused are not asked.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn primary_of(&self, key: &str) -> Result<Option<usize>, Error> {
+        let slot = self.slot(key)?;
+        let running = self.nodes.iter().enumerate().filter(|(_, node)| node.answers());
+        let epochs = running.filter_map(|(index, node)| Some((own_epoch(node, slot)?, index)));
+        Ok(epochs.max().map(|(_, index)| index))
+    }
+
+    /// Blocks until a node other than `old` is the primary of the slot of `key`, and until each node that answers knows
+    /// it; returns its index. Takes some two node timeouts after a kill or a pause.
+    ///
+    /// # Errors
+    /// When none takes over within a minute: is there a replica, and do more than half of the primaries run?
+    pub fn wait_takeover(&self, key: &str, old: usize) -> Result<usize, Error> {
+        let watcher = self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0]);
+        let slot = self.slot(key)?;
+        let taken = || Ok::<_, Error>(self.primary_of(key)?.filter(|index| *index != old));
+        watcher.wait("see another node take over", &|_| {
+            let Some(new) = taken()? else { return Ok(false) };
+            let port = self.nodes[new].port();
+            Ok(self.nodes.iter().filter(|node| node.answers()).all(|node| owner_port(node, slot) == Some(port)))
+        })?;
+        Ok(taken()?.unwrap_or(old))
+    }
+
+    /// What the first node answers that can.
+    fn anyone(&self, args: &[&str]) -> Result<Reply, Error> {
+        let node = self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0]);
+        node.command(args)
+    }
+
     fn url_as(&self, credentials: &str) -> String {
         let others = self.nodes[1..self.primaries].iter().map(|node| format!("node=127.0.0.1:{}", node.port()));
         let query = others.collect::<Vec<_>>().join("&");
@@ -112,17 +166,11 @@ impl Cluster {
             let whole = info.text().is_some_and(|text| text.contains("cluster_state:ok"));
             Ok(whole && replicas_seen(node)? == self.nodes.len() - self.primaries)
         })?;
-        let mut replicas = self.nodes[self.primaries..].iter();
-        replicas.try_for_each(|replica| {
-            wait("be in sync with its primary", replica, &|replica| {
-                let info = replica.command(&["INFO", "replication"])?;
-                Ok(info.text().is_some_and(|text| text.contains("master_link_status:up")))
-            })
-        })
+        self.nodes[self.primaries..].iter().try_for_each(Valkey::wait_in_sync)
     }
 
     fn agree(&self, what: &str, test: impl Fn(&Valkey) -> Result<bool, Error>) -> Result<(), Error> {
-        self.nodes.iter().try_for_each(|node| wait(what, node, &test))
+        self.nodes.iter().try_for_each(|node| node.wait(what, &test))
     }
 }
 
@@ -150,6 +198,21 @@ impl ClusterBuilder<'_> {
         self
     }
 
+    /// As [`crate::ValkeyBuilder::may_wait`]. Default: no.
+    #[must_use]
+    pub fn may_wait(mut self, may_wait: bool) -> Self {
+        self.may_wait = may_wait;
+        self
+    }
+
+    /// How long a node may be silent before its replica takes over; at least 200 ms. A second makes failovers quick; much
+    /// less makes nodes of a busy machine fail over by themselves. Default: 5 s.
+    #[must_use]
+    pub fn node_timeout(mut self, node_timeout: Duration) -> Self {
+        self.node_timeout = node_timeout.max(Duration::from_millis(200));
+        self
+    }
+
     /// Starts the servers, and blocks until each sees a whole cluster.
     ///
     /// # Errors
@@ -157,8 +220,8 @@ impl ClusterBuilder<'_> {
     pub fn start(self) -> Result<Cluster, Error> {
         let password = new_password()?;
         let node = |_| {
-            let builder = Valkey::builder(self.toolbox).acl_serverless(self.acl_serverless);
-            builder.cluster(Some(password.clone())).start()
+            let builder = Valkey::builder(self.toolbox).acl_serverless(self.acl_serverless).may_wait(self.may_wait);
+            builder.cluster(Some(password.clone()), self.node_timeout).start()
         };
         let count = self.primaries * (1 + self.replicas);
         let nodes = (0..count).map(node).collect::<Result<Vec<_>, Error>>()?;
@@ -181,13 +244,37 @@ fn replicas_seen(node: &Valkey) -> Result<usize, Error> {
     Ok(nodes.text().unwrap_or_default().lines().filter(|line| line.contains("slave")).count())
 }
 
-fn wait(what: &str, node: &Valkey, test: &impl Fn(&Valkey) -> Result<bool, Error>) -> Result<(), Error> {
-    let start = Instant::now();
-    while !test(node)? {
-        if !node.runs_on_for(Duration::from_millis(20)) || start.elapsed() > PATIENCE {
-            let detail = format!("the node did not {what} within {PATIENCE:?}");
-            return Err(Error::Start { program: "cluster".to_owned(), detail, log: node.log() });
-        }
+/// The epoch of the node's own configuration, if it says that it is the primary of `slot`.
+fn own_epoch(node: &Valkey, slot: u16) -> Option<u64> {
+    let nodes = node.command(&["CLUSTER", "NODES"]).ok()?;
+    let own = nodes.text()?.lines().find(|line| line.contains("myself"))?;
+    let fields: Vec<&str> = own.split(' ').collect();
+    let mine = fields.get(8..)?.iter().any(|range| holds(range, slot));
+    if mine { fields.get(6)?.parse().ok() } else { None }
+}
+
+/// The port of the node that `node` takes for the owner of `slot`.
+fn owner_port(node: &Valkey, slot: u16) -> Option<u16> {
+    let nodes = node.command(&["CLUSTER", "NODES"]).ok()?;
+    let owner = nodes.text()?.lines().find(|line| line.split(' ').skip(8).any(|range| holds(range, slot)))?;
+    let address = owner.split(' ').nth(1)?.split('@').next()?;
+    address.rsplit(':').next()?.parse().ok()
+}
+
+/// Whether `17`, `17-99` or the like holds the slot; slots that move (`[17->-...]`) are counted by their plain entry.
+fn holds(range: &str, slot: u16) -> bool {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let inside = |first: u16, last: u16| (first..=last).contains(&slot);
+    first.parse().ok().zip(last.parse().ok()).is_some_and(|(first, last)| inside(first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_slots_are_read() {
+        assert!(holds("17", 17) && holds("0-17", 17) && holds("17-99", 17));
+        assert!(!holds("18", 17) && !holds("18-99", 17) && !holds("[17->-abc]", 17) && !holds("", 17));
     }
-    Ok(())
 }

@@ -4,6 +4,7 @@
 //! [`Envoy`] run them; [`Process`] runs anything else, such as a service's own binary. All calls block for a bounded
 //! time and need no async runtime. Whatever was started dies with this process, however this process ends.
 
+mod agreement;
 mod cluster;
 mod envoy;
 mod error;

@@ -1,6 +1,7 @@
 //! One Valkey server.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub struct Valkey {
     folder: PathBuf,
     program: PathBuf,
     process: Mutex<Option<Process>>,
+    paused: AtomicBool,
     _scratch: Option<tempfile::TempDir>,
 }
 
@@ -48,8 +50,11 @@ pub struct ValkeyBuilder<'a> {
     port: Option<u16>,
     folder: Option<PathBuf>,
     acl_serverless: bool,
+    may_wait: bool,
     password: Option<String>,
-    cluster: bool,
+    /// How long a node of the cluster may be silent; `None` without a cluster.
+    cluster: Option<Duration>,
+    primary: Option<u16>,
     settings: Vec<(String, String)>,
 }
 
@@ -65,8 +70,10 @@ impl Valkey {
             port: None,
             folder: None,
             acl_serverless: true,
+            may_wait: false,
             password: None,
-            cluster: false,
+            cluster: None,
+            primary: None,
             settings: Vec::new(),
         }
     }
@@ -152,6 +159,7 @@ impl Valkey {
             match run(&self.program, &self.folder, self.port) {
                 Ok(new) => {
                     *process = Some(new);
+                    self.paused.store(false, Ordering::SeqCst);
                     return Ok(());
                 }
                 // A short-lived connection may hold the port for a moment.
@@ -166,7 +174,9 @@ impl Valkey {
     /// # Errors
     /// [`Error::NotRunning`], or when it can't be signalled.
     pub fn pause(&self) -> Result<(), Error> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        self.paused.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Ends a [`Valkey::pause`].
@@ -174,7 +184,14 @@ impl Valkey {
     /// # Errors
     /// [`Error::NotRunning`], or when it can't be signalled.
     pub fn resume(&self) -> Result<(), Error> {
-        self.signal(Signal::CONT)
+        self.signal(Signal::CONT)?;
+        self.paused.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether it was neither stopped nor killed nor paused.
+    pub(crate) fn answers(&self) -> bool {
+        self.pid().is_some() && !self.paused.load(Ordering::SeqCst)
     }
 
     /// Waits for `patience` at most; whether the server is still running then.
@@ -228,6 +245,20 @@ impl ValkeyBuilder<'_> {
         self
     }
 
+    /// Whether the user of [`Valkey::url`] may WAIT for replicas all the same, as on a node-based engine. Default: no.
+    #[must_use]
+    pub fn may_wait(mut self, may_wait: bool) -> Self {
+        self.may_wait = may_wait;
+        self
+    }
+
+    /// Starts as a replica of `primary`, in sync with it. Default: none.
+    #[must_use]
+    pub fn replica_of(mut self, primary: &Valkey) -> Self {
+        self.primary = Some(primary.port);
+        self
+    }
+
     /// One more line of configuration, such as `("maxmemory", "10mb")`.
     #[must_use]
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -235,8 +266,8 @@ impl ValkeyBuilder<'_> {
         self
     }
 
-    pub(crate) fn cluster(mut self, password: Option<String>) -> Self {
-        self.cluster = true;
+    pub(crate) fn cluster(mut self, password: Option<String>, node_timeout: Duration) -> Self {
+        self.cluster = Some(node_timeout);
         self.password = password;
         self
     }
@@ -263,7 +294,12 @@ impl ValkeyBuilder<'_> {
                 Err(error) => return Err(error),
             }
         };
-        Ok(Valkey { port, password, folder, program, process: Mutex::new(Some(process)), _scratch: scratch })
+        let (process, paused) = (Mutex::new(Some(process)), AtomicBool::new(false));
+        let valkey = Valkey { port, password, folder, program, process, paused, _scratch: scratch };
+        if self.primary.is_some() {
+            valkey.wait_in_sync()?;
+        }
+        Ok(valkey)
     }
 
     fn make_folder(&self) -> Result<(PathBuf, Option<tempfile::TempDir>), Error> {
@@ -286,7 +322,8 @@ impl ValkeyBuilder<'_> {
             format!("dir {}", quoted(folder)),
         ];
         if let Some(password) = password {
-            lines.push(format!("user {USER} on >{password} ~* &* +@all {SERVERLESS_LACKS}"));
+            let wait = if self.may_wait { " +wait" } else { "" };
+            lines.push(format!("user {USER} on >{password} ~* &* +@all {SERVERLESS_LACKS}{wait}"));
         }
         if self.modules {
             let modules = self.toolbox.path(Tool::Modules)?;
@@ -294,14 +331,18 @@ impl ValkeyBuilder<'_> {
             let search = quoted(&modules.join("redisearch.so"));
             lines.push(format!("loadmodule {search} DEFAULT_DIALECT 2 ON_TIMEOUT FAIL MINPREFIX 1"));
         }
-        if self.cluster {
+        if let Some(node_timeout) = self.cluster {
             lines.push("cluster-enabled yes".to_owned());
             // The usual bus port is the port plus 10,000, which may not be free.
             lines.push(format!("cluster-port {}", free_port()?));
-            lines.push("cluster-node-timeout 5000".to_owned());
+            lines.push(format!("cluster-node-timeout {}", node_timeout.as_millis()));
             // Pauses in tests may not pass for a dead replica link, nor a new replica for one without data.
             lines.push("cluster-replica-validity-factor 0".to_owned());
-            lines.push("repl-diskless-sync-delay 0".to_owned());
+        }
+        // Replicas join at once, rather than wait for others to join with them.
+        lines.push("repl-diskless-sync-delay 0".to_owned());
+        if let Some(primary) = self.primary {
+            lines.push(format!("replicaof 127.0.0.1 {primary}"));
         }
         lines.extend(self.settings.iter().map(|(name, value)| format!("{name} {value}")));
         let path = folder.join("valkey.conf");

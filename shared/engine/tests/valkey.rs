@@ -126,6 +126,16 @@ fn modules_give_indexes_and_bloom_filters() {
 }
 
 #[test]
+fn a_replica_is_in_sync_when_it_has_started() {
+    let primary = start();
+    primary.command(&["SET", "k", "v"]).unwrap();
+    let replica = Valkey::builder(&Toolbox::find()).replica_of(&primary).may_wait(true).start().unwrap();
+    assert_eq!(replica.command(&["GET", "k"]).unwrap().text(), Some("v"));
+    assert!(replica.command(&["SET", "k", "w"]).unwrap_err().to_string().contains("READONLY"));
+    assert_eq!(dry_run(&replica, "WAIT 0 0"), "OK");
+}
+
+#[test]
 fn a_start_that_fails_shows_the_log() {
     let bad = Valkey::builder(&Toolbox::find()).setting("no-such-setting", "1").start().unwrap_err().to_string();
     assert!(bad.contains("no-such-setting"), "{bad}");

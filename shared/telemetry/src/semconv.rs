@@ -73,3 +73,26 @@ pub const KEYPLANE_SERVER_SHED: &str = "keyplane.server.shed";
 pub const KEYPLANE_SERVER_PANICS: &str = "keyplane.server.panics";
 /// 1 while the process reports itself ready, else 0.
 pub const KEYPLANE_SERVER_READY: &str = "keyplane.server.ready";
+
+// === Revocation ===
+
+/// Time from a revocation until an instance has applied it, in seconds; by the store's clock and the instance's.
+pub const KEYPLANE_REVOCATION_PROPAGATION_DURATION: &str = "keyplane.revocation.propagation.duration";
+/// Good tokens that a filter held, until the store was asked.
+pub const KEYPLANE_REVOCATION_FALSE_POSITIVES: &str = "keyplane.revocation.false_positives";
+/// Checks that memory could not answer, by [`KEYPLANE_REVOCATION_SOURCE`] and [`KEYPLANE_REVOCATION_REASON`].
+pub const KEYPLANE_REVOCATION_FALLBACKS: &str = "keyplane.revocation.fallbacks";
+/// Who answered in place of memory: `store` or `policy`.
+pub const KEYPLANE_REVOCATION_SOURCE: &str = "keyplane.revocation.source";
+/// Why memory could not: `cold`, `stale`, `doubt`, `min_sequence`, `max_staleness`, `suspect`.
+pub const KEYPLANE_REVOCATION_REASON: &str = "keyplane.revocation.reason";
+/// Revocations that the store had lost, and an instance gave back.
+pub const KEYPLANE_REVOCATION_REAPPENDED: &str = "keyplane.revocation.reappended";
+/// Times that the feed did not go on from what an instance had applied.
+pub const KEYPLANE_REVOCATION_EPOCHS: &str = "keyplane.revocation.epochs";
+/// Age of an instance's memory, in milliseconds. Absent while it can't be said.
+pub const KEYPLANE_REVOCATION_REPLICA_AGE: &str = "keyplane.revocation.replica.age";
+/// Revocations in an instance's memory.
+pub const KEYPLANE_REVOCATION_REPLICA_ENTRIES: &str = "keyplane.revocation.replica.entries";
+/// Bytes that they take.
+pub const KEYPLANE_REVOCATION_REPLICA_BYTES: &str = "keyplane.revocation.replica.bytes";

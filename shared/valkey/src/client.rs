@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::breaker::Breaker;
 use crate::lane::{Health, Lane, Role};
 use crate::observe::{Observer, Operation};
+use crate::topology::Topology;
 use crate::url::Endpoint;
 use crate::{App, Doorbells, Error, ErrorKind, Feature, Key, Settings, SettingsError, StreamEntry, Value};
 
@@ -27,11 +28,13 @@ pub struct Valkey {
 
 pub(crate) struct Pool {
     app: App,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) next: AtomicUsize,
     pub(crate) health: Arc<Health>,
     pub(crate) clustered: bool,
+    /// Of a cluster: who owns what, for connections of their own.
+    pub(crate) topology: Option<Arc<Topology>>,
 }
 
 // === impl Valkey ===
@@ -52,7 +55,9 @@ impl Valkey {
         let lanes =
             (0..settings.connections).map(|_| Lane::start(endpoint.client(), health.clone(), Role::Commands)).collect();
         let clustered = endpoint.config.server.is_clustered();
-        Ok(Valkey { pool: Arc::new(Pool { app, endpoint, lanes, next: AtomicUsize::new(0), health, clustered }) })
+        let topology = clustered.then(|| Arc::new(Topology::new()));
+        let next = AtomicUsize::new(0);
+        Ok(Valkey { pool: Arc::new(Pool { app, endpoint, lanes, next, health, clustered, topology }) })
     }
 
     /// Waits until the server answers a ping, at most `within`; then gives the last reason why it did not.
@@ -114,6 +119,17 @@ impl Valkey {
             .xrange::<fred::types::Value, _, _, _>(key.text().clone(), from.to_owned(), to.to_owned(), Some(count))
             .await;
         Value::from_fred(attempt.finish(result)?).entries().map_err(|error| error.in_operation("XRANGE"))
+    }
+
+    /// At most `count` entries of a stream between the ids `from` and `to`, both included, the newest first. `+` and `-`
+    /// are its ends and `(` before an id leaves that one out.
+    pub async fn xrevrange(&self, key: &Key, from: &str, to: &str, count: u64) -> Result<Vec<StreamEntry>, Error> {
+        let mut attempt = self.begin(Operation::read("XREVRANGE", key.feature().name())).await?;
+        let result = attempt
+            .reader()
+            .xrevrange::<fred::types::Value, _, _, _>(key.text().clone(), from.to_owned(), to.to_owned(), Some(count))
+            .await;
+        Value::from_fred(attempt.finish(result)?).entries().map_err(|error| error.in_operation("XREVRANGE"))
     }
 
     /// The doorbells of a feature. Each call makes a set with a connection of its own: make one and clone it.

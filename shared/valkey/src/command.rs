@@ -20,7 +20,7 @@ use crate::{Arg, Error, ErrorKind, Key, Script, Valkey, Value, deadline};
 /// balancing, a rolling update) is not an outage.
 const GRACE: Duration = Duration::from_millis(100);
 /// How often a script that surely did not run is sent again: a slot may have moved to a node that lacks the script.
-const CORRECTIONS: u32 = 3;
+pub(crate) const CORRECTIONS: u32 = 3;
 /// A call that waited less than this says nothing about the server when it times out.
 const TELLING: Duration = Duration::from_millis(100);
 
@@ -214,7 +214,7 @@ impl Attempt<'_> {
         let health = &self.valkey.pool.health;
         if let Some(code) = server_code(error.details()) {
             health.answered();
-            if code == "READONLY" {
+            if code == "READONLY" || code == "REDIRECT" {
                 self.lane.replace();
             }
             return;
@@ -241,7 +241,7 @@ impl Attempt<'_> {
     }
 }
 
-fn eval_arguments(sha: Str, keys: &[&Key], args: &[Arg<'_>]) -> Vec<fred::types::Value> {
+pub(crate) fn eval_arguments(sha: Str, keys: &[&Key], args: &[Arg<'_>]) -> Vec<fred::types::Value> {
     let mut arguments = Vec::with_capacity(2 + keys.len() + args.len());
     arguments.push(fred::types::Value::String(sha));
     arguments.push(fred::types::Value::Integer(i64::try_from(keys.len()).unwrap_or(i64::MAX)));
@@ -250,7 +250,7 @@ fn eval_arguments(sha: Str, keys: &[&Key], args: &[Arg<'_>]) -> Vec<fred::types:
     arguments
 }
 
-fn one_slot(keys: &[&Key]) -> bool {
+pub(crate) fn one_slot(keys: &[&Key]) -> bool {
     let mut slots = keys.iter().map(|key| fred::util::redis_keyslot(key.as_str().as_bytes()));
     let first = slots.next();
     slots.all(|slot| Some(slot) == first)

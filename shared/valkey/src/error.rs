@@ -210,6 +210,13 @@ fn classify(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
         "TRYAGAIN" | "MOVED" | "ASK" => {
             (ErrorKind::Unavailable, Cow::Owned(format!("the store's cluster is moving this key ({code})")))
         }
+        "REDIRECT" => {
+            (ErrorKind::Unavailable, text("the store answered as a replica (REDIRECT); a failover is likely"))
+        }
+        "UNBLOCKED" => (
+            ErrorKind::Unavailable,
+            text("the store's role changed while a read waited (UNBLOCKED); a failover is likely"),
+        ),
         "BUSY" => (ErrorKind::Unavailable, text("the store is busy with a slow script (BUSY)")),
         "NOREPLICAS" => (ErrorKind::Unavailable, text("the store has too few replicas for a write (NOREPLICAS)")),
         "NOSCRIPT" => (ErrorKind::Unavailable, text("the store lost the script again right after it was loaded")),

@@ -12,6 +12,12 @@ fn answers_of_the_server_are_classed_by_their_code() {
         ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Overloaded, true),
         ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, true),
         ("READONLY You can't write against a read only replica.", ErrorKind::Unavailable, true),
+        ("REDIRECT 127.0.0.1:7001", ErrorKind::Unavailable, true),
+        (
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            ErrorKind::Unavailable,
+            true,
+        ),
         ("MASTERDOWN Link with MASTER is down", ErrorKind::Unavailable, true),
         ("TRYAGAIN Multiple keys request during rehashing of slot", ErrorKind::Unavailable, true),
         ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, true),

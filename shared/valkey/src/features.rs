@@ -25,7 +25,7 @@ pub enum Lifetime {
 ///
 /// The record of the layout version (see [`Valkey::check_layout`](crate::Valkey::check_layout)) is persistent in every
 /// feature: it must outlive all the keys that it describes.
-pub const FEATURES: &[Feature] = &[Feature::SESSION, Feature::SEARCH];
+pub const FEATURES: &[Feature] = &[Feature::SESSION, Feature::REVOCATION, Feature::SEARCH];
 
 /// A time to live that its feature allows: at least a millisecond, at most the feature's maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,9 @@ pub enum TtlError {
 impl Feature {
     /// Session state of users.
     pub const SESSION: Feature = Feature::new("session", Lifetime::AtMost(DAY.saturating_mul(31)));
+    /// Revoked tokens and the feed that tells replicas of them. A revocation lives as long as the longest token that it
+    /// could meet: tokens of two years, and the leeway of clocks.
+    pub const REVOCATION: Feature = Feature::new("revocation", Lifetime::AtMost(DAY.saturating_mul(800)));
     /// Documents and index definitions of the search service.
     pub const SEARCH: Feature = Feature::new("search", Lifetime::Persistent);
 
@@ -119,6 +122,11 @@ mod tests {
             Err(TtlError::TooLong { feature: "session", max })
         );
         assert_eq!(Ttl::new(Feature::SESSION, Duration::from_micros(999)), Err(TtlError::TooShort));
+        assert_eq!(Ttl::new(Feature::REVOCATION, DAY.saturating_mul(800)).map(Ttl::as_millis), Ok(69_120_000_000));
+        assert_eq!(
+            Ttl::new(Feature::REVOCATION, DAY.saturating_mul(801)),
+            Err(TtlError::TooLong { feature: "revocation", max: DAY.saturating_mul(800) })
+        );
         assert_eq!(Ttl::new(Feature::SEARCH, DAY), Err(TtlError::Persistent { feature: "search" }));
     }
 

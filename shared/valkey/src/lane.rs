@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::ClusterHash;
 use fred::types::config::{Options, Server};
+use fred::types::{ClusterHash, CustomCommand};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -207,12 +207,26 @@ impl Supervisor {
         {
             return false;
         }
+        if matches!(self.role, Role::Commands) && !self.client.is_clustered() && !self.refuse_replicas().await {
+            return false;
+        }
         self.state.up.store(true, Ordering::Relaxed);
         self.health.denied.store(false, Ordering::Relaxed);
         self.health.answered();
         self.health.came_up.send_replace(());
         tracing::debug!("connected to the store");
         true
+    }
+
+    /// Asks the server to answer REDIRECT, rather than from what it has, should it be or become a replica: its data may be
+    /// old. Engines before Valkey 8 don't know that. Returns whether the connection lives.
+    async fn refuse_replicas(&self) -> bool {
+        let client = self.client.with_options(&ping_options(self.health.command_timeout));
+        let command = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
+        match client.custom::<fred::types::Value, _>(command, vec!["CAPA", "redirect"]).await {
+            Ok(_) => true,
+            Err(error) => server_code(error.details()).is_some() || !self.client.is_connected(),
+        }
     }
 
     /// Whether every node answers a ping in time.

@@ -1,8 +1,17 @@
 //! The version of a feature's stored layout, which programs of another layout must not touch.
 
+use std::fmt;
+
 use crate::key::Key;
 use crate::observe::Operation;
 use crate::{Error, ErrorKind, Feature, Valkey, Value};
+
+/// What the record says: `3`, or `1 partitions=4` where keys are spread over a number of partitions that is part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    version: u32,
+    partitions: Option<u32>,
+}
 
 // === impl Valkey ===
 
@@ -12,23 +21,35 @@ impl Valkey {
     ///
     /// Fails with [`ErrorKind::Layout`] where the stored layout is another. Calling it again does no harm.
     pub async fn check_layout(&self, feature: Feature, version: u32) -> Result<(), Error> {
+        self.check(feature, Layout { version, partitions: None }).await
+    }
+
+    /// The same for a feature whose keys are spread over a fixed number of partitions: the first program to come also
+    /// fixes that, and one with another number would look for keys where they are not.
+    ///
+    /// Fails with [`ErrorKind::Layout`], naming both numbers, where either is another. Calling it again does no harm.
+    pub async fn check_layout_with(&self, feature: Feature, version: u32, partitions: u32) -> Result<(), Error> {
+        self.check(feature, Layout { version, partitions: Some(partitions) }).await
+    }
+
+    async fn check(&self, feature: Feature, own: Layout) -> Result<(), Error> {
         let key = Key::layout(self.app(), feature);
-        self.record(&key, version).await?;
+        self.record(&key, own).await?;
         let stored = self.get(&key).await?;
-        let stored: Option<u32> = stored.as_deref().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let stored = stored.as_deref().and_then(|text| Layout::parse(std::str::from_utf8(text).ok()?));
         match stored {
-            Some(stored) if stored == version => Ok(()),
-            Some(stored) => Err(differs(&key, &format!("version {stored}"), version)),
-            None => Err(differs(&key, "a version that this program can't read", version)),
+            Some(stored) if stored == own => Ok(()),
+            Some(stored) => Err(differs(&key, stored, own)),
+            None => Err(unreadable(&key, own)),
         }
     }
 
-    async fn record(&self, key: &Key, version: u32) -> Result<(), Error> {
+    async fn record(&self, key: &Key, own: Layout) -> Result<(), Error> {
         let operation = Operation { changes: true, ..Operation::read("SET", key.feature().name()) };
         let mut attempt = self.begin(operation).await?;
         let arguments = vec![
             fred::types::Value::String(key.text().clone()),
-            fred::types::Value::Integer(i64::from(version)),
+            fred::types::Value::String(own.record().into()),
             fred::types::Value::from_static_str("NX"),
         ];
         let result = attempt.custom("SET", &self.slot(key), arguments).await;
@@ -36,10 +57,73 @@ impl Valkey {
     }
 }
 
-fn differs(key: &Key, stored: &str, version: u32) -> Error {
+// === impl Layout ===
+
+impl Layout {
+    fn parse(text: &str) -> Option<Layout> {
+        match text.split_once(" partitions=") {
+            None => Some(Layout { version: text.parse().ok()?, partitions: None }),
+            Some((version, partitions)) => {
+                Some(Layout { version: version.parse().ok()?, partitions: Some(partitions.parse().ok()?) })
+            }
+        }
+    }
+
+    fn record(self) -> String {
+        match self.partitions {
+            None => self.version.to_string(),
+            Some(partitions) => format!("{} partitions={partitions}", self.version),
+        }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}", self.version)?;
+        match self.partitions {
+            None => Ok(()),
+            Some(1) => f.write_str(" on 1 partition"),
+            Some(partitions) => write!(f, " on {partitions} partitions"),
+        }
+    }
+}
+
+fn differs(key: &Key, stored: Layout, own: Layout) -> Error {
+    let message = match (stored.partitions, own.partitions) {
+        (Some(theirs), Some(ours)) if stored.version == own.version => format!(
+            "the stored data is spread over {theirs} partitions but this program is set to {ours} ({key}); set it to \
+             {theirs}, or let it start anew under another KEYPLANE_APP"
+        ),
+        _ => format!(
+            "the stored data has layout {stored} but this program has layout {own} ({key}); run the program that \
+             wrote it, migrate the data, or set another KEYPLANE_APP"
+        ),
+    };
+    Error::new(ErrorKind::Layout, "check_layout", message)
+}
+
+fn unreadable(key: &Key, own: Layout) -> Error {
     let message = format!(
-        "the stored data has layout {stored} but this program has layout version {version} ({key}); run the program \
-         that wrote it, migrate the data, or set another KEYPLANE_APP"
+        "the stored data has a layout that this program can't read: this program has layout {own} ({key}); \
+         run the program that wrote it, migrate the data, or set another KEYPLANE_APP"
     );
     Error::new(ErrorKind::Layout, "check_layout", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        for (layout, record) in [
+            (Layout { version: 3, partitions: None }, "3"),
+            (Layout { version: 1, partitions: Some(4) }, "1 partitions=4"),
+        ] {
+            assert_eq!((layout.record().as_str(), Layout::parse(record)), (record, Some(layout)));
+        }
+        for foreign in ["", "x", "1 partitions=", "1 partitions=x", "1 shards=4", " 1"] {
+            assert_eq!(Layout::parse(foreign), None, "{foreign:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //!   A script is written to the wire at most once; a plain read may be sent again after a lost connection.
 //! - **Quick to fail.** While no connection is up, and while the breaker is open, a call fails at once.
 //! - **Cancel safe.** Dropping the future of a call is safe at any point; the command may still run on the server.
+//! - **One's own where it must be.** Reads that wait, and `WAIT`, go over a [`Dedicated`] connection.
 //! - **Observed.** One client span (when the caller is traced) and the metrics named in `keyplane_telemetry::semconv`.
 //!
 //! Connections come back by themselves, for ever; nothing has to be restarted after an outage.
@@ -14,6 +15,7 @@
 mod breaker;
 mod client;
 mod command;
+mod dedicated;
 mod doorbell;
 mod error;
 mod features;
@@ -23,13 +25,16 @@ mod observe;
 mod probe;
 mod script;
 mod settings;
+mod topology;
 mod url;
 mod value;
+mod wire;
 
 pub mod deadline;
 pub mod key;
 
 pub use client::Valkey;
+pub use dedicated::Dedicated;
 pub use doorbell::{Bell, Doorbells};
 pub use error::{Error, ErrorKind};
 pub use features::{FEATURES, Feature, Lifetime, Ttl, TtlError};

@@ -118,6 +118,19 @@ impl Observer {
         self.duration.record(took.as_secs_f64(), &attributes);
     }
 
+    /// The end of a call that the server was asked to hold. How long it took says nothing of the store, so that one which
+    /// ended well is counted and not timed.
+    pub(crate) fn held(&self, operation: &Operation, span: &Span, took: Duration, error: Option<&Error>) {
+        if error.is_some() {
+            return self.ended(operation, span, took, error);
+        }
+        let attributes = [
+            KeyValue::new(semconv::DB_OPERATION_NAME, operation.command),
+            KeyValue::new(semconv::KEYPLANE_FEATURE, operation.feature),
+        ];
+        self.commands.add(1, &attributes);
+    }
+
     /// A call that failed before anything was sent.
     pub(crate) fn refused(&self, span: &Span, error: &Error) {
         self.mark(span, error);

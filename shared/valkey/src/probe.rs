@@ -16,6 +16,8 @@ pub enum Need {
     Pubsub,
     /// Bloom filters.
     Bloom,
+    /// Waiting for replicas (`WAIT`), known to the engine and allowed to this user.
+    Wait,
     /// Search indexes.
     Search,
 }
@@ -35,6 +37,7 @@ impl Need {
             Need::Streams => &["XADD", "XRANGE"],
             Need::Pubsub => &["PUBLISH", "SUBSCRIBE"],
             Need::Bloom => &["BF.ADD", "BF.EXISTS"],
+            Need::Wait => &["WAIT"],
             Need::Search => &["FT.CREATE", "FT.SEARCH", "FT._LIST"],
         }
     }
@@ -43,6 +46,7 @@ impl Need {
         match self {
             Need::Scripts | Need::Streams | Need::Pubsub => "Valkey 7.2 or later",
             Need::Bloom => "Valkey with valkey-bloom (ElastiCache: Valkey 8.1 or later)",
+            Need::Wait => "Valkey 7.2 or later, node-based, and a user whose ACL has +wait",
             Need::Search => "Valkey 9.0.1 or later with valkey-search 1.2 (ElastiCache: node-based, not Serverless)",
         }
     }
@@ -55,6 +59,7 @@ impl fmt::Display for Need {
             Need::Streams => "streams",
             Need::Pubsub => "pub/sub",
             Need::Bloom => "Bloom filters",
+            Need::Wait => "acknowledgements of replicas",
             Need::Search => "search",
         })
     }
@@ -75,7 +80,8 @@ impl Valkey {
     /// Asks the engine for what a service needs; call it at start. The first thing that is missing gives
     /// [`ErrorKind::FeatureMissing`], naming the command and the engine that has it.
     ///
-    /// Uses `COMMAND INFO`, and `FT._LIST` for search, which every supported engine allows.
+    /// Uses `COMMAND INFO`, and `FT._LIST` for search, which every supported engine allows. [`Need::Wait`] also calls
+    /// `WAIT 0 0`, which returns at once: a user who may not call it lacks it, so that a service can go on without.
     pub async fn probe(&self, needs: &[Need]) -> Result<Capabilities, Error> {
         for need in needs {
             let commands = need.commands();
@@ -90,6 +96,17 @@ impl Valkey {
             let missing = commands.iter().enumerate().find(|(index, _)| known.get(*index).is_none_or(unknown));
             if let Some((_, command)) = missing {
                 return Err(lacks(*need, command));
+            }
+            if *need == Need::Wait {
+                self.ask("WAIT", &["0", "0"]).await.map_err(|error| match error.kind() {
+                    ErrorKind::FeatureMissing | ErrorKind::Denied => lacks(*need, "WAIT"),
+                    ErrorKind::Unavailable
+                    | ErrorKind::Timeout
+                    | ErrorKind::Overloaded
+                    | ErrorKind::Script
+                    | ErrorKind::Decode
+                    | ErrorKind::Layout => error,
+                })?;
             }
             if *need == Need::Search {
                 self.ask("FT._LIST", &[]).await.map_err(|error| match error.kind() {
@@ -117,6 +134,7 @@ impl Valkey {
 
 fn lacks(need: Need, command: &str) -> Error {
     let engine = need.engine();
-    let message = format!("the store's engine lacks {command}, which {need} need; use {engine}");
+    let allowed = if need == Need::Wait { ", or this user may not call it" } else { "" };
+    let message = format!("the store's engine lacks {command}, which {need} need{allowed}; use {engine}");
     Error::new(ErrorKind::FeatureMissing, "probe", message)
 }

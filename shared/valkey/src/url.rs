@@ -88,6 +88,17 @@ impl Endpoint {
             Some(self.reconnect.clone()),
         )
     }
+
+    /// A client for one node alone, with the same login and TLS, that ends with its first connection.
+    pub(crate) fn solo(&self, server: Server) -> fred::clients::Client {
+        let config = Config { server: ServerConfig::Centralized { server }, fail_fast: true, ..self.config.clone() };
+        // Each call has its deadline, and a read that waits is not unresponsive.
+        let unresponsive = UnresponsiveConfig { max_timeout: None, ..self.connection.unresponsive.clone() };
+        let connection = ConnectionConfig { unresponsive, ..self.connection.clone() };
+        // fred reserves this much for each kind of its events, of which one is read.
+        let performance = PerformanceConfig { broadcast_channel_capacity: 4, ..self.performance.clone() };
+        fred::clients::Client::new(config, Some(performance), Some(connection), None)
+    }
 }
 
 fn connection(settings: &Settings) -> ConnectionConfig {

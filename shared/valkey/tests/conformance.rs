@@ -118,6 +118,25 @@ async fn another_layout_is_refused() {
 }
 
 #[tokio::test]
+async fn the_number_of_partitions_is_part_of_a_layout() {
+    let valkey = valkey().await;
+    let check = async |version, partitions| valkey.check_layout_with(Feature::REVOCATION, version, partitions).await;
+    check(1, 4).await.expect("the first to come sets it");
+    check(1, 4).await.expect("the same again");
+    let record = keyplane_testkit::valkey().command(&["GET", &format!("{}:revocation:layout", valkey.app())]);
+    assert_eq!(record.expect("read").text(), Some("1 partitions=4"));
+    let error = check(1, 8).await.expect_err("another number");
+    assert_eq!(error.kind(), ErrorKind::Layout);
+    let text = error.to_string();
+    assert!(text.contains("over 4 partitions") && text.contains("set to 8") && text.contains("KEYPLANE_APP"), "{text}");
+    let error = check(2, 4).await.expect_err("another version");
+    let text = error.to_string();
+    assert!(text.contains("version 1 on 4 partitions") && text.contains("version 2 on 4 partitions"), "{text}");
+    let error = valkey.check_layout(Feature::REVOCATION, 1).await.expect_err("a program without partitions");
+    assert_eq!(error.kind(), ErrorKind::Layout, "{error}");
+}
+
+#[tokio::test]
 async fn a_deadline_that_has_passed_sends_nothing() {
     let valkey = valkey().await;
     let key = key(&valkey, "u-3");

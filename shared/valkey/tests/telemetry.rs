@@ -31,23 +31,32 @@ async fn calls_are_traced_and_measured_without_their_values() {
     let proxy = FaultProxy::to_port(server.port());
     let settings = Settings { command_timeout: Duration::from_millis(300), ..Settings::new(proxy.url(&server.url())) };
     let valkey = connect(&settings).await;
+    let own = valkey.dedicate(&key(&valkey, "u-1")).await.expect("connected");
     let secret = Key::tagged(valkey.app(), Feature::SESSION, "acme", "sec-ret", &[]);
 
     valkey.hgetall(&key(&valkey, "outside of any trace")).await.expect("read");
+    own.read(&key(&valkey, "stream"), "0", 1, Duration::from_millis(1)).await.expect("read");
     async {
         valkey.run(&PATCH, &[&secret], &["sec-ret".into()]).await.expect_err("it is stale");
         valkey.hgetall(&secret).await.expect("read");
+        own.read(&key(&valkey, "stream"), "0", 1, Duration::from_millis(200)).await.expect("read");
+        own.hmget(&secret, &["sec-ret"]).await.expect("read");
         proxy.set(Fault::BlackHole);
         valkey.get(&secret).await.expect_err("no answer");
         proxy.set(Fault::Pass);
     }
     .instrument(tracing::info_span!(target: "keyplane_test", "request"))
     .await;
+    let registry = telemetry.registry();
+    let timed = count(&registry, "db_client_operation_duration_seconds");
+    let counted = count(&registry, "keyplane_store_commands_total");
+    assert_eq!((timed("XREAD"), counted("XREAD")), (0, 2), "what the server was asked to hold is counted, not timed");
+    assert_eq!((timed("HMGET"), counted("HMGET")), (1, 1));
     telemetry.shutdown().await;
 
     let spans = collector.wait_for(|spans| spans.iter().any(|span| span.name == "request")).await;
     let request = spans.iter().find(|span| span.name == "request").expect("the parent");
-    assert_eq!(spans.len(), 4, "one span a call, none outside of a trace: {spans:?}");
+    assert_eq!(spans.len(), 6, "one span a call, none outside of a trace: {spans:?}");
     for span in spans.iter().filter(|span| span.name != "request") {
         assert_eq!((span.kind, &span.parent_span_id), ("client", &request.span_id));
         assert_eq!(attribute(span, "db.system.name"), Some("redis"));
@@ -68,6 +77,19 @@ async fn calls_are_traced_and_measured_without_their_values() {
     let metrics = collector.metric_names();
     for name in ["db.client.operation.duration", "keyplane.store.commands", "keyplane.store.breaker.state"] {
         assert!(metrics.iter().any(|metric| metric == name), "{name} is not in {metrics:?}");
+    }
+}
+
+/// How often `metric` was recorded for a command.
+fn count(registry: &prometheus::Registry, metric: &str) -> impl Fn(&str) -> u64 {
+    let families = registry.gather();
+    let family = families.into_iter().find(|family| family.name() == metric).unwrap_or_else(|| panic!("no {metric}"));
+    move |command| {
+        let of = |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|label| label.value() == command);
+        let value = |metric: &prometheus::proto::Metric| {
+            metric.get_histogram().get_sample_count() + metric.get_counter().get_value() as u64
+        };
+        family.get_metric().iter().filter(of).map(value).sum()
     }
 }
 

@@ -34,8 +34,12 @@ pub enum Readiness {
     FollowsStore,
     /// Once the check has passed, while the store answers: see [`Readiness::follows_store`].
     FollowsStoreAfter(StartCheck),
-    /// When the service says so.
+    /// When the service says so. Calls are let in from the start, without any check.
     Own(watch::Receiver<bool>),
+    /// Calls are let in once the check has passed, and from then on the process is ready when the service says so: for a
+    /// service that answers without the store, but must never touch a store of another layout. The check is repeated, and
+    /// a layout mismatch ends the process, as with [`Readiness::follows_store`].
+    OwnAfter(StartCheck, watch::Receiver<bool>),
 }
 
 /// What the process says about itself.
@@ -139,6 +143,7 @@ impl fmt::Debug for Readiness {
             Readiness::FollowsStore => "FollowsStore",
             Readiness::FollowsStoreAfter(_) => "FollowsStoreAfter",
             Readiness::Own(_) => "Own",
+            Readiness::OwnAfter(..) => "OwnAfter",
         })
     }
 }
@@ -152,26 +157,27 @@ pub(crate) async fn follow(
     gate: Gate,
     fatal: watch::Sender<Option<String>>,
 ) {
-    if !matches!(readiness, Readiness::FollowsStoreAfter(_)) {
+    let (check, own) = match readiness {
+        Readiness::FollowsStore => (None, None),
+        Readiness::FollowsStoreAfter(check) => (Some(check), None),
+        Readiness::Own(own) => (None, Some(own)),
+        Readiness::OwnAfter(check, own) => (Some(check), Some(own)),
+    };
+    if check.is_none() {
         gate.open();
     }
-    match readiness {
-        Readiness::FollowsStore => follow_store(&health, &store, None, &gate, &fatal).await,
-        Readiness::FollowsStoreAfter(check) => follow_store(&health, &store, Some(check), &gate, &fatal).await,
-        Readiness::Own(mut own) => loop {
-            let ready = *own.borrow_and_update();
-            health.set(if ready { State::Ready } else { State::NotReady("the service says so".to_owned()) }).await;
-            if own.changed().await.is_err() {
-                return;
-            }
-        },
+    match (check, own) {
+        (None, Some(own)) => follow_service(&health, own).await,
+        (check, own) => follow_store(&health, &store, check, own, &gate, &fatal).await,
     }
 }
 
+/// Until the check has passed, if there is one; then while the store answers, or as `own` says where there is one.
 async fn follow_store(
     health: &Health,
     store: &Valkey,
     mut check: Option<StartCheck>,
+    own: Option<watch::Receiver<bool>>,
     gate: &Gate,
     fatal: &watch::Sender<Option<String>>,
 ) {
@@ -188,6 +194,9 @@ async fn follow_store(
             Ok(()) => {
                 check = None;
                 gate.open();
+                if let Some(own) = own {
+                    return follow_service(health, own).await;
+                }
                 failures = 0;
                 health.set(State::Ready).await;
             }
@@ -204,6 +213,16 @@ async fn follow_store(
                 }
                 gate.tell(errors::status(error));
             }
+        }
+    }
+}
+
+async fn follow_service(health: &Health, mut own: watch::Receiver<bool>) {
+    loop {
+        let ready = *own.borrow_and_update();
+        health.set(if ready { State::Ready } else { State::NotReady("the service says so".to_owned()) }).await;
+        if own.changed().await.is_err() {
+            return;
         }
     }
 }

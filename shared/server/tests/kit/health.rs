@@ -1,6 +1,8 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use keyplane_server::{Error, Readiness};
+use keyplane_server::{Error, Readiness, StartCheck};
 use keyplane_testkit::{Fault, FaultProxy, app, valkey};
 use keyplane_valkey::{App, Feature, Need, Settings, Valkey};
 use tokio::sync::watch;
@@ -118,6 +120,52 @@ async fn a_start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the
     let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], readiness).await;
     let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Layout(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_may_say_itself_when_it_is_ready_once_a_check_has_passed() {
+    let (allow, allowed) = watch::channel(false);
+    let (ready, says) = watch::channel(true);
+    let checks = Arc::new(AtomicUsize::new(0));
+    let counted = checks.clone();
+    let check: StartCheck = Box::new(move || {
+        let allowed = *allowed.borrow();
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move { if allowed { Ok(()) } else { Err(nobody().await) } })
+    });
+    // The store stays away all the time.
+    let server = server_with(&nowhere(), &[], Readiness::OwnAfter(check, says)).await;
+    until("the check was refused", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
+    let refusal = say(&server.channel, "hello").await.expect_err("the check has not passed");
+    let reason = refusal.get_details_error_info().expect("an ErrorInfo").reason;
+    assert_eq!((refusal.code(), reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"), "the check's own error");
+
+    allow.send(true).unwrap();
+    until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
+    let passed = checks.load(Ordering::SeqCst);
+    say(&server.channel, "hello").await.expect("the gate is open");
+    ready.send(false).unwrap();
+    until("the process is not ready", async || server.page("/readyz").await.0 == 503).await;
+    say(&server.channel, "hello").await.expect("the gate stays open");
+    ready.send(true).unwrap();
+    until("the process is ready again", async || server.page("/readyz").await.0 == 200).await;
+    assert_eq!(checks.load(Ordering::SeqCst), passed, "a check that passed is not repeated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_layout_also_ends_a_process_that_says_itself_when_it_is_ready() {
+    let app = app();
+    let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app).unwrap()).unwrap();
+    store.wait_ready(Duration::from_secs(10)).await.unwrap();
+    store.check_layout_with(Feature::REVOCATION, 1, 4).await.unwrap();
+    let check: StartCheck = Box::new(move || {
+        let store = store.clone();
+        Box::pin(async move { store.check_layout_with(Feature::REVOCATION, 1, 8).await })
+    });
+    let (_, says) = watch::channel(true);
+    let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], Readiness::OwnAfter(check, says)).await;
+    let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Layout(_)) && error.to_string().contains("4 partitions"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
