@@ -13,6 +13,15 @@ pub mod session {
     }
 }
 
+/// Revocation: is this token still good?
+pub mod revocation {
+    /// The package `keyplane.revocation.v1`.
+    #[allow(missing_docs, unreachable_pub, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("keyplane.revocation.v1");
+    }
+}
+
 /// Google's common types, wire-compatible.
 pub mod google {
     /// The package `google.api`.

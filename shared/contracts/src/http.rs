@@ -88,6 +88,12 @@ impl Binding {
         format!("/{}/{}", self.method.parent_service().full_name(), self.method.name())
     }
 
+    /// Whether a caller must bear a token, as the gateway has it: for all but RFC 7009, whose token is in the body.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        self.grpc_path() != "/keyplane.revocation.v1.RevocationService/RevokeOAuthToken"
+    }
+
     /// Reads a template such as `/v1/{session.name=tenants/*/users/*}:update`.
     fn read(&mut self, template: &str) {
         let mut rest = template;
@@ -139,6 +145,9 @@ mod tests {
             "POST /v1/tenants/{tenant}/users/{user}/sessions/{session}:update",
             "POST /v1/tenants/{tenant}/users/{user}/sessions:revokeAll",
             "GET /v1/tenants/{tenant}/users/{user}/sessions:watch",
+            "POST /v1/tenants/{tenant}:revokeSubject",
+            "POST /v1/tenants/{tenant}/revocations/{revocation}:undo",
+            "POST /v1/tenants/{tenant}/oauth2/revoke",
         ] {
             assert!(routes.iter().any(|found| found == route), "{route} is not among {routes:?}");
         }

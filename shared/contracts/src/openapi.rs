@@ -4,6 +4,7 @@
 //! enums and errors are named schemas, 64-bit integers are strings as the gateway prints them.
 
 mod error;
+mod oauth;
 mod schema;
 
 use std::collections::BTreeSet;
@@ -43,7 +44,7 @@ pub fn document(servers: &[String]) -> Value {
         "servers": if servers.is_empty() { vec![json!({"url": "/"})] } else { servers },
         "tags": tags.into_iter().map(|(_, tag)| tag).collect::<Vec<_>>(),
         "paths": paths,
-        "components": {"schemas": schemas.into_map()},
+        "components": {"schemas": schemas.into_map(), "securitySchemes": oauth::security_schemes()},
     })
 }
 
@@ -71,9 +72,10 @@ fn operation(binding: &Binding, id: String, schemas: &mut Schemas) -> Value {
         "tags": [binding.method.parent_service().name()],
         "parameters": parameters(binding, schemas),
         "responses": responses(binding, schemas),
+        "security": oauth::security(binding),
     });
-    if let Some(schema) = body(binding, schemas) {
-        operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
+    if let Some(content) = body(binding, schemas) {
+        operation["requestBody"] = json!({"content": content});
     }
     operation
 }
@@ -137,16 +139,30 @@ fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     (message.package_name() != "google.protobuf").then_some(message)
 }
 
+/// The body, by content type.
 fn body(binding: &Binding, schemas: &mut Schemas) -> Option<Value> {
     let request = binding.method.input();
-    match binding.body.as_str() {
+    let schema = match binding.body.as_str() {
         "" => None,
         "*" => {
             let left = |field: &FieldDescriptor| !binding.bound.iter().any(|bound| bound == field.name());
             schemas.body(&format!("{}Body", binding.method.name()), &request, left)
         }
-        name => request.get_field_by_name(name).map(|field| schemas.field(&field)),
-    }
+        name => {
+            let field = request.get_field_by_name(name)?;
+            if is_raw(&field) {
+                let any = || json!({"*/*": {"schema": {"type": "string", "format": "binary"}}});
+                return Some(oauth::raw_body(binding).unwrap_or_else(any));
+            }
+            Some(schemas.field(&field))
+        }
+    };
+    schema.map(|schema| json!({"application/json": {"schema": schema}}))
+}
+
+/// Whether the field takes a body's bytes as they are.
+fn is_raw(field: &FieldDescriptor) -> bool {
+    matches!(field.kind(), Kind::Message(message) if message.full_name() == "google.api.HttpBody")
 }
 
 fn streams_events(binding: &Binding) -> bool {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 /// What callers can meet on every route.
 pub(super) const STATUSES: &[(&str, &str)] = &[
     ("400", "The request breaks a rule: fix it. `details` names every violated field."),
+    ("401", "No token (`UNAUTHENTICATED`), or one that is not good any more (`TOKEN_REVOKED`): log in."),
     ("404", "There is no such resource, or no such route."),
     ("409", "The resource has changed meanwhile (`VERSION_MISMATCH`): read it and try again."),
     ("429", "A limit is reached: wait for `retryDelay`, if given."),

@@ -51,7 +51,7 @@ fn bodies_of_a_whole_request_leave_out_what_the_path_binds() {
     let schema = &revoke["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(schema["$ref"], "#/components/schemas/RevokeAllSessionsBody");
     let body = &document["components"]["schemas"]["RevokeAllSessionsBody"];
-    assert_eq!(body["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["except"]);
+    assert_eq!(body["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["except", "revokeTokens"]);
     assert_eq!(document["paths"][format!("{SESSION}:touch")]["post"].get("requestBody"), None);
 }
 
@@ -66,6 +66,33 @@ fn fields_are_described_and_typed() {
     assert_eq!(session["tokens"]["items"]["$ref"], "#/components/schemas/BoundToken");
     assert!(session["lastPath"]["description"].as_str().unwrap().starts_with("Where the user was last."));
     assert_eq!(document["components"]["schemas"]["BoundToken"]["required"], json!(["jti", "issuer", "expireTime"]));
+}
+
+#[test]
+fn each_operation_says_what_token_it_takes() {
+    let document = document(&[]);
+    let security = |path: &str, verb: &str| document["paths"][path][verb]["security"].clone();
+    assert_eq!(security(SESSION, "patch"), json!([{"bearer": []}]));
+    assert_eq!(security(SESSION, "get"), json!([{"bearer": []}, {"cookie": []}]));
+    assert_eq!(security("/v1/tenants/{tenant}:check", "post"), json!([{"bearer": []}]));
+    assert_eq!(security("/v1/tenants/{tenant}/oauth2/revoke", "post"), json!([]));
+    for name in ["bearer", "cookie"] {
+        assert!(document["components"]["securitySchemes"][name].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn a_token_is_revoked_by_form_or_json() {
+    let document = document(&[]);
+    let revoke = &document["paths"]["/v1/tenants/{tenant}/oauth2/revoke"]["post"];
+    assert_eq!(parameters(revoke), [("path", "tenant")]);
+    let content = revoke["requestBody"]["content"].as_object().unwrap();
+    assert_eq!(content.keys().collect::<Vec<_>>(), ["application/json", "application/x-www-form-urlencoded"]);
+    for body in content.values() {
+        assert_eq!(body["schema"]["required"], json!(["token"]));
+        assert_eq!(body["schema"]["properties"]["token"]["type"], "string");
+    }
+    assert!(document["components"]["schemas"].get("HttpBody").is_none(), "nobody sends one");
 }
 
 #[test]
@@ -92,7 +119,7 @@ fn every_operation_has_one_name_and_the_error_shape() {
         for (verb, operation) in item.as_object().unwrap() {
             assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{verb} {path}: not unique");
             assert!(!operation["description"].as_str().unwrap().is_empty(), "{verb} {path}: no description");
-            for status in ["400", "404", "503", "default"] {
+            for status in ["400", "401", "404", "503", "default"] {
                 let schema = &operation["responses"][status]["content"]["application/json"]["schema"]["$ref"];
                 assert_eq!(schema, "#/components/schemas/Error", "{verb} {path} {status}");
             }

@@ -1,0 +1,51 @@
+//! RFC 7009: the one body whose shape is not a message's, and the tokens themselves.
+
+use serde_json::{Value, json};
+
+use crate::http::Binding;
+
+/// The one RPC that takes a token in its body.
+const REVOKE: &str = "keyplane.revocation.v1.RevocationService.RevokeOAuthToken";
+
+/// How a caller says who it is; [`security`] names them.
+pub(super) fn security_schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+            "description": "A token of the platform's identity provider, in `Authorization: Bearer ...`.",
+        },
+        "cookie": {
+            "type": "apiKey", "in": "cookie", "name": "keyplane_token",
+            "description": "The same token in a cookie, for reading only: a browser's EventSource can send no header.",
+        },
+    })
+}
+
+/// What one operation asks for: any one of these; none if it needs no token.
+pub(super) fn security(binding: &Binding) -> Value {
+    match (binding.needs_token(), binding.verb) {
+        (false, _) => json!([]),
+        (true, "GET") => json!([{"bearer": []}, {"cookie": []}]),
+        (true, _) => json!([{"bearer": []}]),
+    }
+}
+
+/// The schema of a body that a `google.api.HttpBody` takes as it is, by content type; none for one that is not known.
+pub(super) fn raw_body(binding: &Binding) -> Option<Value> {
+    if binding.method.full_name() != REVOKE {
+        return None;
+    }
+    let schema = json!({
+        "type": "object",
+        "required": ["token"],
+        "properties": {
+            "token": {"type": "string", "description": "The token, as it was issued: a JWT."},
+            "token_type_hint": {"type": "string", "description":
+                "`access_token`, or nothing. `refresh_token` is refused: those are the identity provider's."},
+        },
+    });
+    Some(json!({
+        "application/json": {"schema": schema},
+        "application/x-www-form-urlencoded": {"schema": schema},
+    }))
+}

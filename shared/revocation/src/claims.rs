@@ -1,0 +1,97 @@
+use crate::target::{CutoffBy, Scope, Target, TokenHash};
+use crate::time::Millis;
+
+/// What a verified token says of itself. Nothing here looks at a signature.
+///
+/// A text that is empty, and a time that is `None`, is a claim that the token lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claims<'a> {
+    /// Whose token it is.
+    pub tenant: &'a str,
+    /// `iss`.
+    pub issuer: &'a str,
+    /// `jti`. Without it, or without `iss`, the token can't be revoked by itself.
+    pub jti: &'a str,
+    /// `sid`.
+    pub sid: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// `client_id`, or `azp`.
+    pub client: &'a str,
+    /// `kid` of the header.
+    pub kid: &'a str,
+    /// `iat`, with its fraction if it has one; see [`Millis::from_seconds`].
+    pub issued_at: Option<Millis>,
+    /// `auth_time`.
+    pub auth_time: Option<Millis>,
+    /// `exp`.
+    pub expires: Option<Millis>,
+}
+
+// === impl Claims ===
+
+impl Claims<'_> {
+    /// All that could be held against the token, in the order of the rules: at most 7.
+    pub fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::with_capacity(7);
+        let mut add = |named: bool, scope: fn(&Self) -> Scope| {
+            if named {
+                targets.push(Target { tenant: self.tenant.into(), scope: scope(self) });
+            }
+        };
+        add(true, |_| Scope::Tenant);
+        add(self.names_key(), |claims| Scope::Key { issuer: claims.issuer.into(), kid: claims.kid.into() });
+        add(!self.client.is_empty(), |claims| Scope::Client(claims.client.into()));
+        add(!self.subject.is_empty(), |claims| Scope::Subject { user: claims.subject.into(), by: CutoffBy::IssuedAt });
+        add(!self.subject.is_empty(), |claims| Scope::Subject { user: claims.subject.into(), by: CutoffBy::AuthTime });
+        add(!self.sid.is_empty(), |claims| Scope::Session(claims.sid.into()));
+        if let Some(hash) = self.token() {
+            targets.push(Target { tenant: self.tenant.into(), scope: Scope::Token(hash) });
+        }
+        targets
+    }
+
+    /// The token's hash, unless it lacks what is hashed. One SHA-256, no allocation.
+    pub fn token(&self) -> Option<TokenHash> {
+        let named = !self.issuer.is_empty() && !self.jti.is_empty();
+        named.then(|| TokenHash::of(self.tenant, self.issuer, self.jti))
+    }
+
+    pub(crate) fn names_key(&self) -> bool {
+        !self.issuer.is_empty() && !self.kid.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Claims;
+    use crate::{Scope, TokenHash};
+
+    #[test]
+    fn all_that_can_be_held_against_a_token() {
+        let full = Claims {
+            tenant: "acme",
+            issuer: "i",
+            jti: "j",
+            sid: "s",
+            subject: "u",
+            client: "c",
+            kid: "k",
+            ..Claims::default()
+        };
+        let letters: String = full.targets().iter().map(|target| target.scope.letter()).collect();
+        assert_eq!(letters, "nkciast");
+        assert!(full.targets().iter().all(|target| &*target.tenant == "acme"));
+        assert_eq!(full.targets()[6].scope, Scope::Token(TokenHash::of("acme", "i", "j")));
+    }
+
+    #[test]
+    fn a_claim_that_is_missing_names_nothing() {
+        let letters =
+            |claims: Claims<'_>| -> String { claims.targets().iter().map(|target| target.scope.letter()).collect() };
+        assert_eq!(letters(Claims { tenant: "acme", ..Claims::default() }), "n");
+        // A kid and a jti mean nothing without the issuer.
+        assert_eq!(letters(Claims { tenant: "acme", kid: "k", jti: "j", ..Claims::default() }), "n");
+        assert_eq!(letters(Claims { tenant: "acme", issuer: "i", ..Claims::default() }), "n");
+    }
+}

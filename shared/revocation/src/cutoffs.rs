@@ -1,0 +1,246 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
+use foldhash::quality::RandomState;
+
+use crate::claims::Claims;
+use crate::rules::{Answer, Rule, Rules};
+use crate::state::{Entry, Kept, State};
+use crate::target::{CutoffBy, RevocationId, Scope, Target};
+use crate::time::{Millis, Version};
+
+/// By name. A fast hash with a random seed; names come from callers who may revoke.
+pub(crate) type ByName<T> = HashMap<Box<str>, T, RandomState>;
+
+/// All that is revoked of a tenant, but for single tokens: held in full, and looked up by the text of a claim.
+#[derive(Debug)]
+pub(crate) struct Cutoffs {
+    whole: Option<Held>,
+    /// By issuer, then kid.
+    keys: ByName<ByName<Held>>,
+    clients: ByName<Held>,
+    /// By `iat`.
+    subjects: ByName<Held>,
+    /// By `auth_time`.
+    logins: ByName<Held>,
+    sessions: ByName<Held>,
+    /// Before this moment nothing expires.
+    soonest: Millis,
+}
+
+/// What is known of one of them: a [`State`] that is no token's, and its version.
+#[derive(Debug)]
+struct Held {
+    version: Version,
+    expires: Millis,
+    cutoff: Option<Millis>,
+    kept: Box<[Kept]>,
+    undone: bool,
+}
+
+/// How much is held.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+// === impl Cutoffs ===
+
+impl Cutoffs {
+    pub(crate) fn new() -> Self {
+        Self {
+            whole: None,
+            keys: HashMap::default(),
+            clients: HashMap::default(),
+            subjects: HashMap::default(),
+            logins: HashMap::default(),
+            sessions: HashMap::default(),
+            soonest: Millis(i64::MAX),
+        }
+    }
+
+    /// Takes in an entry of this tenant, unless a higher version is held. A token's is none of them.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> bool {
+        self.soonest = self.soonest.min(entry.state.expires);
+        match &entry.target.scope {
+            Scope::Token(_) => false,
+            Scope::Session(sid) => put(&mut self.sessions, sid, entry),
+            Scope::Subject { user, by: CutoffBy::IssuedAt } => put(&mut self.subjects, user, entry),
+            Scope::Subject { user, by: CutoffBy::AuthTime } => put(&mut self.logins, user, entry),
+            Scope::Client(client) => put(&mut self.clients, client, entry),
+            Scope::Key { issuer, kid } => put(self.keys.entry(issuer.clone()).or_default(), kid, entry),
+            Scope::Tenant => match &mut self.whole {
+                Some(held) => held.update(entry),
+                None => {
+                    self.whole = Some(Held::of(entry));
+                    true
+                }
+            },
+        }
+    }
+
+    /// The first of the rules by which a token of this tenant is revoked. No allocation.
+    pub(crate) fn revokes(&self, claims: &Claims<'_>, rules: &Rules, now: Millis) -> Option<Answer> {
+        let tenant = claims.tenant;
+        let cuts = |held: &Held, time| held.holds(now) && rules.cuts(held.cutoff, &held.kept, time, claims);
+        let issued = claims.issued_at;
+        let answer = |rule, letter, parts: &[&str]| Some(Answer::revoked(rule, RevocationId::of(letter, parts)));
+        if self.whole.as_ref().is_some_and(|held| cuts(held, issued)) {
+            return answer(Rule::Tenant, 'n', &[tenant]);
+        }
+        if claims.names_key() && self.key(claims).is_some_and(|held| held.holds(now)) {
+            return answer(Rule::Key, 'k', &[tenant, claims.issuer, claims.kid]);
+        }
+        if get(&self.clients, claims.client).is_some_and(|held| cuts(held, issued)) {
+            return answer(Rule::Client, 'c', &[tenant, claims.client]);
+        }
+        if get(&self.subjects, claims.subject).is_some_and(|held| cuts(held, issued)) {
+            return answer(Rule::Subject, 'i', &[tenant, claims.subject]);
+        }
+        if get(&self.logins, claims.subject).is_some_and(|held| cuts(held, claims.auth_time)) {
+            return answer(Rule::Subject, 'a', &[tenant, claims.subject]);
+        }
+        if get(&self.sessions, claims.sid).is_some_and(|held| held.holds(now)) {
+            return answer(Rule::Session, 's', &[tenant, claims.sid]);
+        }
+        None
+    }
+
+    fn key(&self, claims: &Claims<'_>) -> Option<&Held> {
+        get(get(&self.keys, claims.issuer)?, claims.kid)
+    }
+
+    /// Whether something can be forgotten.
+    pub(crate) fn is_due(&self, now: Millis) -> bool {
+        self.soonest <= now
+    }
+
+    /// Forgets what has expired. Whether nothing is left.
+    pub(crate) fn prune(&mut self, now: Millis) -> bool {
+        let mut soonest = Millis(i64::MAX);
+        let mut keep = |held: &Held| {
+            let keep = held.expires > now;
+            if keep {
+                soonest = soonest.min(held.expires);
+            }
+            keep
+        };
+        self.whole.take_if(|held| !keep(held));
+        self.keys.retain(|_, kids| {
+            kids.retain(|_, held| keep(held));
+            !kids.is_empty()
+        });
+        for held in [&mut self.clients, &mut self.subjects, &mut self.logins, &mut self.sessions] {
+            held.retain(|_, held| keep(held));
+            // Gives memory back after many have expired, but not each time.
+            if held.capacity() / 4 > held.len() {
+                held.shrink_to(held.len() * 2);
+            }
+        }
+        self.soonest = soonest;
+        self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        let named = [&self.clients, &self.subjects, &self.logins, &self.sessions];
+        self.whole.is_none() && self.keys.is_empty() && named.iter().all(|held| held.is_empty())
+    }
+
+    /// What holds, and does so for longer than until `beyond`.
+    pub(crate) fn persistent(&self, tenant: &str, beyond: Millis, entries: &mut Vec<Entry>) {
+        let mut add = |held: &Held, scope: &dyn Fn() -> Scope| {
+            if held.holds(beyond) {
+                entries.push(held.entry(Target { tenant: tenant.into(), scope: scope() }));
+            }
+        };
+        if let Some(held) = &self.whole {
+            add(held, &|| Scope::Tenant);
+        }
+        for (issuer, kids) in &self.keys {
+            for (kid, held) in kids {
+                add(held, &|| Scope::Key { issuer: issuer.clone(), kid: kid.clone() });
+            }
+        }
+        self.clients.iter().for_each(|(client, held)| add(held, &|| Scope::Client(client.clone())));
+        for (by, users) in [(CutoffBy::IssuedAt, &self.subjects), (CutoffBy::AuthTime, &self.logins)] {
+            users.iter().for_each(|(user, held)| add(held, &|| Scope::Subject { user: user.clone(), by }));
+        }
+        self.sessions.iter().for_each(|(sid, held)| add(held, &|| Scope::Session(sid.clone())));
+    }
+
+    /// How many are held, and about how much memory they take.
+    pub(crate) fn size(&self) -> Size {
+        let mut size = Size { count: usize::from(self.whole.is_some()), bytes: size_of::<Self>() };
+        let kids = self.keys.iter().map(|(issuer, kids)| {
+            size.bytes += issuer.len() + size_of::<(Box<str>, ByName<Held>)>();
+            kids
+        });
+        let kids: Vec<_> = kids.collect();
+        for held in [&self.clients, &self.subjects, &self.logins, &self.sessions].into_iter().chain(kids) {
+            size.count += held.len();
+            // A slot has its control byte besides.
+            size.bytes += held.capacity() * (size_of::<(Box<str>, Held)>() + 1);
+            size.bytes += held.iter().map(|(name, held)| name.len() + held.kept_bytes()).sum::<usize>();
+        }
+        size
+    }
+}
+
+/// Looks up a claim. A map that is empty is not asked, nor is a claim that is missing: hashing is what costs.
+fn get<'a, T>(map: &'a ByName<T>, name: &str) -> Option<&'a T> {
+    if map.is_empty() || name.is_empty() { None } else { map.get(name) }
+}
+
+/// Takes in what is known of `name`, unless a higher version is held.
+fn put(map: &mut ByName<Held>, name: &str, entry: &Entry) -> bool {
+    match map.entry(name.into()) {
+        Slot::Occupied(mut slot) => slot.get_mut().update(entry),
+        Slot::Vacant(slot) => {
+            slot.insert(Held::of(entry));
+            true
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    fn of(entry: &Entry) -> Self {
+        let State { undone, expires, cutoff, token_expires: _, kept } = &entry.state;
+        Self {
+            version: entry.version,
+            expires: *expires,
+            cutoff: *cutoff,
+            kept: kept.as_slice().into(),
+            undone: *undone,
+        }
+    }
+
+    fn update(&mut self, entry: &Entry) -> bool {
+        let newer = entry.version > self.version;
+        if newer {
+            *self = Self::of(entry);
+        }
+        newer
+    }
+
+    fn holds(&self, now: Millis) -> bool {
+        !self.undone && self.expires > now
+    }
+
+    fn entry(&self, target: Target) -> Entry {
+        let state = State {
+            undone: self.undone,
+            expires: self.expires,
+            cutoff: self.cutoff,
+            token_expires: None,
+            kept: self.kept.to_vec(),
+        };
+        Entry { target, state, version: self.version }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.kept.iter().map(|kept| size_of::<Kept>() + kept.sid.len()).sum()
+    }
+}

@@ -1,0 +1,33 @@
+//! What a revocation is, and whether a token is revoked: the rules, and the replica that answers from memory.
+//!
+//! Pure: no I/O, and no clock is read. The service and its clients share it, so that both answer alike.
+//!
+//! - A [`Target`] is what is revoked, a [`State`] is what is known of it, and an [`Entry`] of the feed is both with a
+//!   [`Version`]: of two entries of one target the one with the higher version holds, in whichever order they come.
+//! - [`judge`] tells from exact states whether a token with these [`Claims`] is good; [`Replica`] tells it from memory
+//!   and follows the same [`Rules`], but of a single token it may only be able to say that it is [`Answer::Suspect`].
+//! - [`Sequence`] says how far a feed was followed.
+//! - [`filter`] has the buckets of the Bloom filters, in the store and in memory; [`wire`] has the messages.
+
+mod claims;
+mod cutoffs;
+pub mod filter;
+mod replica;
+mod rules;
+mod sequence;
+mod state;
+mod target;
+pub mod text;
+mod time;
+mod tokens;
+pub mod wire;
+
+pub use claims::Claims;
+pub use filter::Filters;
+pub use replica::{Replica, Stats};
+pub use rules::{Answer, Rule, Rules, judge};
+pub use sequence::Sequence;
+pub use state::{Entry, Kept, State};
+pub use target::{CutoffBy, RevocationId, Scope, Target, TokenHash};
+pub use text::Malformed;
+pub use time::{Millis, Version};

@@ -1,0 +1,189 @@
+use std::collections::HashMap;
+
+use parking_lot::RwLock;
+
+use crate::claims::Claims;
+use crate::cutoffs::{ByName, Cutoffs};
+use crate::filter::Filters;
+use crate::rules::{Answer, Rule, Rules};
+use crate::state::Entry;
+use crate::target::{RevocationId, Scope, TokenHash};
+use crate::time::{Millis, Version};
+use crate::tokens::Tokens;
+
+/// All revocations, in memory: cutoffs, sessions and keys in full, single tokens in Bloom filters.
+///
+/// It knows what it was told, and not how old that is: whoever feeds it decides whether it may answer. Entries may come
+/// in any order and more than once, with one condition, which the service keeps to: of two entries of one target the one
+/// with the higher version does not expire earlier.
+///
+/// All methods are short and synchronous, and may be called from any thread. Reads run side by side; a write waits for
+/// them and holds them up, for about a microsecond unless a method says otherwise.
+#[derive(Debug)]
+pub struct Replica {
+    rules: Rules,
+    known: RwLock<Known>,
+}
+
+/// How much a [`Replica`] holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Revoked tokens: those in the filters, also if they were undone.
+    pub tokens: usize,
+    /// Everything else: those that hold, and those that were undone and have not expired.
+    pub cutoffs: usize,
+    /// How much memory the filters take.
+    pub filter_bytes: usize,
+    /// About how much memory the cutoffs take.
+    pub cutoff_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What expired up to here is forgotten, so that no earlier moment can be asked for.
+    floor: Millis,
+    tenants: ByName<Cutoffs>,
+    tokens: Tokens,
+}
+
+// === impl Replica ===
+
+impl Replica {
+    /// A replica that knows of no revocation.
+    pub fn new(rules: Rules, filters: Filters) -> Self {
+        let tokens = Tokens::new(&rules, &filters);
+        let known = Known { floor: Millis(i64::MIN), tenants: HashMap::default(), tokens };
+        Self { rules, known: RwLock::new(known) }
+    }
+
+    /// What tokens must keep to.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Takes in an entry of the feed, unless a higher version of its target is held.
+    ///
+    /// Returns `false` if nothing changed for certain. Of a token that is revoked the replica does not hold the version,
+    /// so that it is always `true`, until [`Replica::prune`] came past its expiry.
+    ///
+    /// A filter that is full grows, which takes a millisecond for each 3 MiB.
+    pub fn apply(&self, entry: &Entry) -> bool {
+        let known = &mut *self.known.write();
+        if let Scope::Token(hash) = &entry.target.scope {
+            return known.tokens.apply(*hash, &entry.state, entry.version, known.floor);
+        }
+        let tenant = &*entry.target.tenant;
+        if let Some(cutoffs) = known.tenants.get_mut(tenant) {
+            return cutoffs.apply(entry);
+        }
+        // A feed that is read from its beginning has much that is over.
+        let live = entry.state.expires > known.floor;
+        if live {
+            known.tenants.entry(tenant.into()).or_insert_with(Cutoffs::new).apply(entry);
+        }
+        live
+    }
+
+    /// Judges a token by what is known. [`Answer::Suspect`] if only the store can tell, for one of so many good tokens
+    /// as [`Filters`] allow, and for revoked ones until they are confirmed.
+    ///
+    /// `now` is the store's time, as well as the caller knows it; one before that of the last [`Replica::prune`] counts as
+    /// that. At most seven look-ups and one SHA-256; nothing is allocated.
+    pub fn check(&self, claims: &Claims<'_>, now: Millis) -> Answer {
+        self.known.read().check(claims, &self.rules, now)
+    }
+
+    /// Judges many tokens, and hands `sink` each answer in turn: as [`Replica::check`], but of one state of knowledge.
+    /// `sink` must not call this replica: writes wait until the last is judged.
+    pub fn check_many<'a>(
+        &self,
+        claims: impl IntoIterator<Item = &'a Claims<'a>>,
+        now: Millis,
+        mut sink: impl FnMut(Answer),
+    ) {
+        let known = self.known.read();
+        claims.into_iter().for_each(|claims| sink(known.check(claims, &self.rules, now)));
+    }
+
+    /// Remembers that the store holds the token's revocation, in this version: from now on it is no longer suspect, but
+    /// revoked, until an entry of it with a higher version is applied, or was already. At least the last 32,768 are
+    /// remembered, at most 65,536.
+    pub fn confirm(&self, token: TokenHash, version: Version) {
+        self.known.write().tokens.confirm(token, version);
+    }
+
+    /// Forgets what no token can need any more at `now`, the store's time: buckets of filters that have ended, leeway
+    /// included, cutoffs that have expired, and tenants that have none left. From then on no earlier moment is answered
+    /// for, so that a clock that went back can't bring back a token whose revocation is forgotten.
+    ///
+    /// Linear in the cutoffs of the tenants that have one to forget. Reads wait for one tenant at a time.
+    pub fn prune(&self, now: Millis) {
+        let (filters, due, now) = {
+            let known = &mut *self.known.write();
+            known.floor = known.floor.max(now);
+            let due = known.tenants.iter().filter(|(_, cutoffs)| cutoffs.is_due(known.floor));
+            let due: Vec<_> = due.map(|(tenant, _)| tenant.clone()).collect();
+            (known.tokens.prune(known.floor), due, known.floor)
+        };
+        // They may be large: not while others wait.
+        drop(filters);
+        for tenant in due {
+            let known = &mut *self.known.write();
+            if known.tenants.get_mut(&tenant).is_some_and(|cutoffs| cutoffs.prune(now)) {
+                known.tenants.remove(&tenant);
+            }
+        }
+    }
+
+    /// How much is held. Linear in the cutoffs.
+    pub fn stats(&self) -> Stats {
+        let known = self.known.read();
+        let mut stats = Stats { tokens: known.tokens.len(), filter_bytes: known.tokens.bytes(), ..Stats::default() };
+        for (tenant, cutoffs) in &known.tenants {
+            let size = cutoffs.size();
+            stats.cutoffs += size.count;
+            stats.cutoff_bytes += size.bytes + tenant.len() + size_of::<Box<str>>();
+        }
+        stats
+    }
+
+    /// The cutoffs, sessions and keys that hold, and do so for longer than until `beyond`: they must be in the feed again
+    /// before it is trimmed to entries that are older than that. Those that were undone need not be, nor need tokens, which
+    /// never outlive the feed. In no order; linear in the cutoffs.
+    pub fn persistent(&self, beyond: Millis) -> Vec<Entry> {
+        let known = self.known.read();
+        let mut entries = Vec::new();
+        known.tenants.iter().for_each(|(tenant, cutoffs)| cutoffs.persistent(tenant, beyond, &mut entries));
+        entries
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn check(&self, claims: &Claims<'_>, rules: &Rules, now: Millis) -> Answer {
+        let now = now.max(self.floor);
+        if let Some(rule) = rules.broken_by(claims, now) {
+            return Answer::Revoked { rule, revocation: None };
+        }
+        let cutoffs = self.tenants.get(claims.tenant);
+        if let Some(answer) = cutoffs.and_then(|cutoffs| cutoffs.revokes(claims, rules, now)) {
+            return answer;
+        }
+        // Hashing is what costs most.
+        let hash = if self.tokens.is_empty() { None } else { claims.token() };
+        let (Some(hash), Some(expires)) = (hash, claims.expires) else {
+            return Answer::Active;
+        };
+        if !self.tokens.holds(hash, expires) {
+            Answer::Active
+        } else if self.tokens.is_confirmed(hash) {
+            Answer::revoked(Rule::Token, RevocationId::from(hash))
+        } else {
+            Answer::Suspect(hash)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

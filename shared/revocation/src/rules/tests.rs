@@ -1,0 +1,236 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Answer, Rule, Rules, judge};
+use crate::{Claims, CutoffBy, Kept, Millis, Scope, State, Target, TokenHash};
+
+const NOW: i64 = 1_800_000_000_000;
+const HOUR: i64 = 3_600_000;
+const MINUTE: i64 = 60_000;
+
+const RULES: Rules =
+    Rules { max_lifetime: Duration::from_secs(3600), leeway: Duration::from_secs(60), issuer_skew: Duration::ZERO };
+
+/// A good token of an hour, half of which is over.
+fn claims() -> Claims<'static> {
+    Claims {
+        tenant: "acme",
+        issuer: "https://idp",
+        jti: "j-1",
+        sid: "s-1",
+        subject: "u-42",
+        client: "web",
+        kid: "k-1",
+        issued_at: Some(Millis(NOW - HOUR / 2)),
+        auth_time: Some(Millis(NOW - HOUR)),
+        expires: Some(Millis(NOW + HOUR / 2)),
+    }
+}
+
+fn subject(by: CutoffBy) -> Scope {
+    Scope::Subject { user: "u-42".into(), by }
+}
+
+fn known(scope: Scope, cutoff: Option<i64>) -> (Target, State) {
+    let state = State {
+        undone: false,
+        expires: Millis(NOW + HOUR),
+        cutoff: cutoff.map(Millis),
+        token_expires: None,
+        kept: Vec::new(),
+    };
+    (Target { tenant: "acme".into(), scope }, state)
+}
+
+fn rule(claims: &Claims<'_>, rules: &Rules, known: &[(Target, State)]) -> Option<Rule> {
+    match judge(claims, rules, Millis(NOW), known) {
+        Answer::Active => None,
+        Answer::Revoked { rule, .. } => Some(rule),
+        Answer::Suspect(_) => panic!("what is exact is never suspect"),
+    }
+}
+
+/// The rule for a token of this `iat` under a cutoff for its user.
+fn by_cutoff(iat: Option<Millis>, cutoff: i64) -> Option<Rule> {
+    rule(&Claims { issued_at: iat, ..claims() }, &RULES, &[known(subject(CutoffBy::IssuedAt), Some(cutoff))])
+}
+
+#[test]
+fn a_good_token_is_active() {
+    assert_eq!(rule(&claims(), &RULES, &[]), None);
+    assert_eq!(rule(&Claims { tenant: "acme", expires: Some(Millis(NOW)), ..Claims::default() }, &RULES, &[]), None);
+}
+
+#[test]
+fn a_token_must_expire_and_not_have_expired() {
+    let expires =
+        |expires: Option<i64>| rule(&Claims { expires: expires.map(Millis), issued_at: None, ..claims() }, &RULES, &[]);
+    assert_eq!(expires(None), Some(Rule::NoExpiry));
+    assert_eq!(expires(Some(NOW - MINUTE)), Some(Rule::Expired));
+    assert_eq!(expires(Some(NOW - MINUTE + 1)), None, "the leeway is the clocks'");
+    assert_eq!(expires(Some(i64::MIN)), Some(Rule::Expired));
+}
+
+#[test]
+fn a_token_must_not_live_too_long() {
+    let life = |iat: Option<i64>, exp: i64| {
+        rule(&Claims { issued_at: iat.map(Millis), expires: Some(Millis(exp)), ..claims() }, &RULES, &[])
+    };
+    assert_eq!(life(Some(NOW), NOW + HOUR), None);
+    assert_eq!(life(Some(NOW), NOW + HOUR + 1), Some(Rule::LifetimeTooLong));
+    // Nearly over, and still too long.
+    assert_eq!(life(Some(NOW - 2 * HOUR), NOW), Some(Rule::LifetimeTooLong));
+    assert_eq!(life(None, NOW + HOUR + MINUTE), None);
+    assert_eq!(life(None, NOW + HOUR + MINUTE + 1), Some(Rule::LifetimeTooLong));
+    assert_eq!(life(Some(i64::MIN), i64::MAX), Some(Rule::LifetimeTooLong));
+    assert_eq!(life(Some(i64::MAX), i64::MAX), Some(Rule::LifetimeTooLong));
+}
+
+#[test]
+fn a_token_must_not_come_from_the_future() {
+    let issued = |iat: i64, rules: &Rules| {
+        rule(&Claims { issued_at: Some(Millis(iat)), expires: Some(Millis(NOW + HOUR)), ..claims() }, rules, &[])
+    };
+    assert_eq!(issued(NOW + MINUTE, &RULES), None);
+    assert_eq!(issued(NOW + MINUTE + 1, &RULES), Some(Rule::IssuedInFuture));
+    let skewed = Rules { issuer_skew: Duration::from_secs(5), ..RULES };
+    assert_eq!(issued(NOW + MINUTE + 5000, &skewed), None);
+    assert_eq!(issued(NOW + MINUTE + 5001, &skewed), Some(Rule::IssuedInFuture));
+}
+
+#[test]
+fn a_login_in_the_second_of_the_logout_works_if_iat_has_a_fraction() {
+    let second = NOW - MINUTE;
+    let logout = second + 400;
+    let iat = |seconds: f64| Millis::from_seconds(seconds);
+    let seconds = second as f64 / 1000.0;
+    assert_eq!(by_cutoff(iat(seconds + 0.399), logout), Some(Rule::Subject));
+    assert_eq!(by_cutoff(iat(seconds + 0.400), logout), Some(Rule::Subject), "up to the moment, inclusive");
+    assert_eq!(by_cutoff(iat(seconds + 0.401), logout), None);
+    // An integer can't tell before from after: it counts as before, until the next second.
+    assert_eq!(by_cutoff(iat(seconds), logout), Some(Rule::Subject));
+    assert_eq!(by_cutoff(iat(seconds + 1.0), logout), None);
+}
+
+#[test]
+fn a_token_that_does_not_say_when_is_revoked_by_any_cutoff() {
+    assert_eq!(by_cutoff(None, NOW - 10 * HOUR), Some(Rule::Subject));
+    let logins = [known(subject(CutoffBy::AuthTime), Some(NOW - 10 * HOUR))];
+    assert_eq!(rule(&claims(), &RULES, &logins), None);
+    assert_eq!(rule(&Claims { auth_time: None, ..claims() }, &RULES, &logins), Some(Rule::Subject));
+    // What it does not say for another kind of cutoff does not matter.
+    assert_eq!(rule(&Claims { issued_at: None, ..claims() }, &RULES, &logins), None);
+}
+
+#[test]
+fn a_cutoff_by_login_spares_no_token_of_an_older_login() {
+    let cutoff = [known(subject(CutoffBy::AuthTime), Some(NOW - HOUR))];
+    assert_eq!(rule(&claims(), &RULES, &cutoff), Some(Rule::Subject), "though it was issued later");
+    let later = Claims { auth_time: Some(Millis(NOW - HOUR + 1)), ..claims() };
+    assert_eq!(rule(&later, &RULES, &cutoff), None);
+}
+
+#[test]
+fn kept_sessions_are_under_the_cutoff_before() {
+    let (target, mut state) = known(subject(CutoffBy::IssuedAt), Some(NOW));
+    state.kept = vec![
+        Kept { sid: "s-1".into(), cutoff: None },
+        Kept { sid: "s-2".into(), cutoff: Some(Millis(NOW - HOUR / 2)) },
+        Kept { sid: "s-3".into(), cutoff: Some(Millis(NOW - HOUR / 2 - 1)) },
+    ];
+    let known = [(target, state)];
+    let sid = |sid| rule(&Claims { sid, ..claims() }, &RULES, &known);
+    assert_eq!((sid("s-1"), sid("s-3")), (None, None));
+    assert_eq!((sid("s-2"), sid("s-4"), sid("")), (Some(Rule::Subject), Some(Rule::Subject), Some(Rule::Subject)));
+}
+
+#[test]
+fn of_several_rules_the_first_is_told() {
+    let mut all = vec![
+        known(Scope::Token(TokenHash::of("acme", "https://idp", "j-1")), None),
+        known(Scope::Session("s-1".into()), None),
+        known(subject(CutoffBy::AuthTime), Some(NOW)),
+        known(subject(CutoffBy::IssuedAt), Some(NOW)),
+        known(Scope::Client("web".into()), Some(NOW)),
+        known(Scope::Key { issuer: "https://idp".into(), kid: "k-1".into() }, None),
+        known(Scope::Tenant, Some(NOW)),
+    ];
+    let mut told = Vec::new();
+    while let Answer::Revoked { rule, revocation } = judge(&claims(), &RULES, Millis(NOW), &all) {
+        let last = all.pop().expect("what is revoked is revoked by something");
+        assert_eq!(revocation, Some(last.0.id()), "{rule:?}");
+        assert_eq!(rule, last.0.scope.rule());
+        told.push(rule);
+    }
+    let order = [Rule::Tenant, Rule::Key, Rule::Client, Rule::Subject, Rule::Subject, Rule::Session, Rule::Token];
+    assert_eq!(told, order);
+    let expired = Claims { expires: Some(Millis(0)), ..claims() };
+    let answer = judge(&expired, &RULES, Millis(NOW), &[known(Scope::Tenant, Some(NOW))]);
+    assert_eq!(answer, Answer::Revoked { rule: Rule::Expired, revocation: None });
+}
+
+#[test]
+fn what_is_anothers_undone_or_expired_is_not_held_against_a_token() {
+    for scope in [
+        Scope::Token(TokenHash::of("acme", "https://other", "j-1")),
+        Scope::Token(TokenHash::of("other", "https://idp", "j-1")),
+        Scope::Session("s-2".into()),
+        Scope::Subject { user: "u-43".into(), by: CutoffBy::IssuedAt },
+        Scope::Client("u-42".into()),
+        Scope::Key { issuer: "https://other".into(), kid: "k-1".into() },
+        Scope::Key { issuer: "https://idp".into(), kid: "k-2".into() },
+    ] {
+        assert_eq!(rule(&claims(), &RULES, &[known(scope.clone(), Some(NOW))]), None, "{scope:?}");
+    }
+    let (mut target, state) = known(Scope::Tenant, Some(NOW));
+    let undone = State { undone: true, ..state.clone() };
+    let expired = State { expires: Millis(NOW), ..state.clone() };
+    assert_eq!(rule(&claims(), &RULES, &[(target.clone(), undone), (target.clone(), expired)]), None);
+    target.tenant = "other".into();
+    assert_eq!(rule(&claims(), &RULES, &[(target, state)]), None);
+}
+
+#[test]
+fn a_cutoff_without_a_moment_takes_in_everything() {
+    assert_eq!(rule(&claims(), &RULES, &[known(Scope::Tenant, None)]), Some(Rule::Tenant));
+}
+
+proptest! {
+    #[test]
+    fn skew_of_issuers_only_adds_to_what_a_cutoff_revokes(
+        iat in proptest::option::of(-5000i64..5000), cutoff in -5000i64..5000, skew in 0u64..5000,
+    ) {
+        let cutoff = Some(Millis(cutoff));
+        let cuts = |skew| {
+            let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
+            rules.cuts(cutoff, &[], iat.map(Millis), &claims())
+        };
+        prop_assert!(cuts(skew) || !cuts(0), "what is revoked without skew is revoked with it");
+    }
+
+    /// No token comes back to life when the cutoff that revoked it is forgotten.
+    #[test]
+    fn a_cutoff_outlives_every_token_that_it_revokes(
+        iat in 0i64..4 * HOUR, life in 0i64..2 * HOUR, cutoff in 0i64..4 * HOUR, skew in 0u64..5000, later in 0i64..HOUR,
+    ) {
+        let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
+        let token = Claims { issued_at: Some(Millis(iat)), expires: Some(Millis(iat + life)), ..claims() };
+        let forgotten = rules.cutoff_expires(Millis(cutoff));
+        if rules.cuts(Some(Millis(cutoff)), &[], token.issued_at, &token) {
+            let broken = rules.broken_by(&token, Millis(forgotten.0 + later));
+            prop_assert!(matches!(broken, Some(Rule::Expired | Rule::LifetimeTooLong)), "{broken:?}: it is active again");
+        }
+    }
+
+    #[test]
+    fn no_time_breaks_the_rules(
+        now in any::<i64>(), iat in any::<Option<i64>>(), exp in any::<Option<i64>>(), cutoff in any::<i64>(),
+    ) {
+        let token = Claims { issued_at: iat.map(Millis), auth_time: iat.map(Millis), expires: exp.map(Millis), ..claims() };
+        let rules = Rules { max_lifetime: Duration::MAX, leeway: Duration::MAX, issuer_skew: Duration::MAX };
+        for rules in [RULES, rules] {
+            judge(&token, &rules, Millis(now), &[known(Scope::Tenant, Some(cutoff))]);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::text::Malformed;
+
+/// How far a feed was followed: a dense number for each partition, 0 before its first entry.
+///
+/// For callers its text is opaque: they compare by asking the service, never by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence(Box<[u64]>);
+
+/// Why a text is not a sequence.
+const MALFORMED: Malformed = Malformed::new("a sequence", "it must be one that a revocation or an answer came with");
+
+/// The first byte of the text: another layout has another one.
+const LAYOUT: u8 = 1;
+
+// === impl Sequence ===
+
+impl Sequence {
+    /// The most partitions that a store has.
+    pub const MAX_PARTITIONS: u32 = 64;
+    /// The longest text that [`Sequence::encode`] makes.
+    pub const MAX_TEXT: usize = (1 + 10 * Self::MAX_PARTITIONS as usize) * 4 / 3 + 1;
+
+    /// Nothing yet, of `count` partitions: 1 to 64, else the nearest of them.
+    pub fn new(count: u32) -> Self {
+        Self(vec![0; count.clamp(1, Self::MAX_PARTITIONS) as usize].into())
+    }
+
+    /// Up to the entry `seq` of `partition`, and nothing of the others.
+    pub fn of(partition: u32, seq: u64, count: u32) -> Self {
+        let mut sequence = Self::new(count);
+        sequence.set(partition, seq);
+        sequence
+    }
+
+    /// How many partitions it tells of.
+    pub fn partitions(&self) -> u32 {
+        // At most MAX_PARTITIONS.
+        self.0.len() as u32
+    }
+
+    /// The number of the last entry of `partition`; 0 if there is no such partition.
+    pub fn get(&self, partition: u32) -> u64 {
+        self.0.get(partition as usize).copied().unwrap_or_default()
+    }
+
+    /// Says that `seq` is the last entry of `partition`, also if that is less than before. Nothing if there is no such partition.
+    pub fn set(&mut self, partition: u32, seq: u64) {
+        if let Some(last) = self.0.get_mut(partition as usize) {
+            *last = seq;
+        }
+    }
+
+    /// Whether everything in `other` is in this. `false` if they are of different stores, by their number of partitions.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(own, other)| own >= other)
+    }
+
+    /// Takes in `other`: of each partition the higher number. `false`, and nothing, if the numbers of partitions differ.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let same = self.0.len() == other.0.len();
+        if same {
+            self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own = (*own).max(*other));
+        }
+        same
+    }
+
+    /// The opaque text, in the alphabet of base64url: 7 bytes with 4 partitions at their start, 856 at most.
+    pub fn encode(&self) -> String {
+        let mut bytes = Vec::with_capacity(1 + 4 * self.0.len());
+        bytes.push(LAYOUT);
+        for number in &self.0 {
+            push_varint(&mut bytes, *number);
+        }
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Undoes [`Sequence::encode`].
+    ///
+    /// # Errors
+    /// [`Malformed`] for whatever it does not make.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        Self::read(text).ok_or(MALFORMED)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        if text.len() > Self::MAX_TEXT {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let mut rest = bytes.strip_prefix(&[LAYOUT])?;
+        let mut numbers = Vec::new();
+        while !rest.is_empty() {
+            let (number, after) = take_varint(rest)?;
+            numbers.push(number);
+            rest = after;
+        }
+        let valid = (1..=Self::MAX_PARTITIONS as usize).contains(&numbers.len());
+        // A number may be written in more bytes than it needs; one sequence has one text.
+        Some(Self(numbers.into())).filter(|sequence| valid && sequence.encode() == text)
+    }
+}
+
+/// Seven bits to a byte, the lowest first; the highest bit says that more follow.
+fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0u64;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        let bits = u64::from(byte & 0x7f);
+        let shifted = bits << (7 * index);
+        if shifted >> (7 * index) != bits {
+            return None;
+        }
+        number |= shifted;
+        if byte & 0x80 == 0 {
+            return Some((number, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sequence;
+    use proptest::prelude::*;
+
+    #[test]
+    fn it_covers_what_is_no_further_in_any_partition() {
+        let mut all = Sequence::of(1, 5, 4);
+        assert!(all.covers(&Sequence::new(4)) && all.covers(&all));
+        assert!(all.covers(&Sequence::of(1, 4, 4)) && !all.covers(&Sequence::of(1, 6, 4)));
+        assert!(!all.covers(&Sequence::of(0, 1, 4)), "another partition is another feed");
+        assert!(all.merge(&Sequence::of(0, 1, 4)) && all.merge(&Sequence::of(1, 3, 4)));
+        assert_eq!((all.get(0), all.get(1), all.get(2), all.get(9)), (1, 5, 0, 0));
+    }
+
+    #[test]
+    fn stores_with_other_partitions_are_not_compared() {
+        let mut four = Sequence::of(0, 9, 4);
+        let eight = Sequence::of(0, 1, 8);
+        assert!(!four.covers(&eight) && !eight.covers(&four) && !four.covers(&Sequence::new(1)));
+        assert!(!four.merge(&eight));
+        assert_eq!(four, Sequence::of(0, 9, 4));
+    }
+
+    #[test]
+    fn partitions_are_bounded() {
+        assert_eq!((Sequence::new(0).partitions(), Sequence::new(65).partitions()), (1, 64));
+        assert_eq!(Sequence::of(7, 1, 4), Sequence::new(4), "there is no such partition");
+    }
+
+    #[test]
+    fn the_longest_text_is_as_long_as_it_says() {
+        let mut longest = Sequence::new(Sequence::MAX_PARTITIONS);
+        (0..64).for_each(|partition| longest.set(partition, u64::MAX));
+        let text = longest.encode();
+        assert_eq!(text.len(), Sequence::MAX_TEXT);
+        assert_eq!(Sequence::parse(&text), Ok(longest));
+    }
+
+    #[test]
+    fn forged_texts_are_refused() {
+        use base64::Engine as _;
+        let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+        let refused = [
+            String::new(),
+            text(&[1]),
+            text(&[2, 1]),
+            text(&[1, 0x80]),
+            text(&[1, 0x80, 0x00]),
+            text(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]),
+            text(&[1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]),
+            text(&[[1].as_slice(), &[0; 65]].concat()),
+            format!("{}=", text(&[1, 1, 1])),
+            "A".repeat(100_000),
+            "ä".to_owned(),
+        ];
+        for text in refused {
+            assert!(Sequence::parse(&text).is_err(), "{text:?} is no sequence, and must not be read");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_sequence_comes_back_from_its_text(numbers in proptest::collection::vec(any::<u64>(), 1..=64)) {
+            let sequence = Sequence(numbers.into());
+            prop_assert_eq!(Sequence::parse(&sequence.encode()), Ok(sequence));
+        }
+
+        #[test]
+        fn no_text_breaks_the_parser(text in "[A-Za-z0-9_-]{0,40}") {
+            if let Ok(sequence) = Sequence::parse(&text) {
+                prop_assert_eq!(sequence.encode(), text);
+            }
+        }
+    }
+}

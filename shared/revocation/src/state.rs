@@ -1,0 +1,215 @@
+use std::fmt::Write as _;
+
+use crate::target::Target;
+use crate::text::{self, Malformed};
+use crate::time::{Millis, Version};
+
+/// A session that a cutoff leaves alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kept {
+    /// The `sid` claim.
+    pub sid: Box<str>,
+    /// The earlier cutoff that still holds for it, if there is one.
+    pub cutoff: Option<Millis>,
+}
+
+/// What is known of a target: the whole of it, never a change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Whether the revocation was taken back.
+    pub undone: bool,
+    /// From this moment on it can be forgotten.
+    pub expires: Millis,
+    /// Tokens up to this moment are revoked. `None` where all are: token, session, key.
+    pub cutoff: Option<Millis>,
+    /// `exp` of the token, where one token is revoked and its `exp` is known.
+    pub token_expires: Option<Millis>,
+    /// Sessions that the cutoff leaves alone.
+    pub kept: Vec<Kept>,
+}
+
+/// One entry of the feed: what is known of a target since a version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// Of what.
+    pub target: Target,
+    /// What.
+    pub state: State,
+    /// Since when. Of two entries of one target the one with the higher version holds.
+    pub version: Version,
+}
+
+/// Why a text is not a state.
+const MALFORMED: Malformed = Malformed::new("a state", "it has five parts, R or U, three times, and the kept sessions");
+
+// === impl Kept ===
+
+impl Kept {
+    /// Finds the kept session `sid`. `None` if it is not kept, or `sid` is empty.
+    pub(crate) fn find<'a>(kept: &'a [Self], sid: &str) -> Option<&'a Self> {
+        kept.iter().find(|kept| !sid.is_empty() && *kept.sid == *sid)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (sid, cutoff) = text.split_once('=')?;
+        Some(Self { sid: text::decode(sid)?, cutoff: optional(cutoff)? })
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether it still holds: not undone, and not to be forgotten.
+    pub fn holds(&self, now: Millis) -> bool {
+        !self.undone && self.expires > now
+    }
+
+    /// The text in the store and in the feed: `R` (revoked) or `U` (undone), when it expires, the cutoff, the token's
+    /// `exp`, and `sid=cutoff` of each kept session with `,` between; the five with `;` between, times in milliseconds,
+    /// sids as [`text::encode`] makes them, and nothing where there is nothing.
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(48);
+        out.push(if self.undone { 'U' } else { 'R' });
+        for time in [Some(self.expires), self.cutoff, self.token_expires] {
+            out.push(';');
+            push_time(&mut out, time);
+        }
+        for (index, kept) in self.kept.iter().enumerate() {
+            out.push(if index == 0 { ';' } else { ',' });
+            text::push(&mut out, &kept.sid);
+            out.push('=');
+            push_time(&mut out, kept.cutoff);
+        }
+        if self.kept.is_empty() {
+            out.push(';');
+        }
+        out
+    }
+
+    /// Undoes [`State::encode`].
+    ///
+    /// # Errors
+    /// [`Malformed`] for whatever it does not make.
+    pub fn decode(text: &str) -> Result<Self, Malformed> {
+        Self::read(text).ok_or(MALFORMED)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(';');
+        let undone = match parts.next()? {
+            "R" => false,
+            "U" => true,
+            _ => return None,
+        };
+        let expires = Millis(text::number(parts.next()?)?);
+        let (cutoff, token_expires) = (optional(parts.next()?)?, optional(parts.next()?)?);
+        let kept = match parts.next()? {
+            "" => Vec::new(),
+            kept => kept.split(',').map(Kept::decode).collect::<Option<_>>()?,
+        };
+        parts.next().is_none().then_some(Self { undone, expires, cutoff, token_expires, kept })
+    }
+}
+
+fn push_time(out: &mut String, time: Option<Millis>) {
+    if let Some(time) = time {
+        // Writing to a String can't fail.
+        let _ = write!(out, "{time}");
+    }
+}
+
+/// A time, or nothing; `None` if it is neither.
+fn optional(text: &str) -> Option<Option<Millis>> {
+    if text.is_empty() { Some(None) } else { text::number(text).map(|millis| Some(Millis(millis))) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Kept, State};
+    use crate::Millis;
+    use proptest::prelude::*;
+
+    /// Any state.
+    pub(crate) fn states() -> impl Strategy<Value = State> {
+        let time = || proptest::option::of((0i64..4_102_444_800_000).prop_map(Millis));
+        let kept = ("[a-z ;,=%ä]{1,8}", time()).prop_map(|(sid, cutoff)| Kept { sid: sid.into(), cutoff });
+        (any::<bool>(), any::<i64>(), time(), time(), proptest::collection::vec(kept, 0..4)).prop_map(
+            |(undone, expires, cutoff, token_expires, kept)| State {
+                undone,
+                expires: Millis(expires),
+                cutoff,
+                token_expires,
+                kept,
+            },
+        )
+    }
+
+    #[test]
+    fn the_text_of_a_state() {
+        let bare = State { undone: false, expires: Millis(9), cutoff: None, token_expires: None, kept: Vec::new() };
+        assert_eq!(bare.encode(), "R;9;;;");
+        let kept = vec![Kept { sid: "a=b".into(), cutoff: None }, Kept { sid: "c".into(), cutoff: Some(Millis(-3)) }];
+        let full =
+            State { undone: true, expires: Millis(9), cutoff: Some(Millis(7)), token_expires: Some(Millis(8)), kept };
+        assert_eq!(full.encode(), "U;9;7;8;a%3Db=,c=-3");
+        assert_eq!(State::decode("U;9;7;8;a%3Db=,c=-3"), Ok(full));
+    }
+
+    #[test]
+    fn forged_texts_are_refused() {
+        for text in [
+            "",
+            "R",
+            "R;9;;",
+            "R;9;;;;",
+            "X;9;;;",
+            "r;9;;;",
+            "R;;;;",
+            "R;x;;;",
+            "R;+9;;;",
+            "R;09;;;",
+            "R;9;;;a",
+            "R;9;;;=",
+            "R;9;;;=5",
+            "R;9;;;a=,",
+            "R;9;;;,a=",
+            "R;9;;;a=b",
+            "R;9;;;a=1=2",
+            "R;9;;;%61=",
+            "R;9;;;a b=",
+            "R;9.5;;;",
+            "R;1e3;;;",
+            "R;9; ;;",
+        ] {
+            assert!(State::decode(text).is_err(), "{text:?} is no state, and must not be read");
+        }
+    }
+
+    #[test]
+    fn it_holds_until_it_expires_or_is_undone() {
+        let mut state =
+            State { undone: false, expires: Millis(9), cutoff: None, token_expires: None, kept: Vec::new() };
+        assert!(state.holds(Millis(8)) && !state.holds(Millis(9)));
+        state.undone = true;
+        assert!(!state.holds(Millis(8)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_comes_back_from_its_text(state in states()) {
+            prop_assert_eq!(State::decode(&state.encode()), Ok(state));
+        }
+
+        #[test]
+        fn garbage_is_refused_or_canonical(text in "[RU];[0-9;,=a%-]{0,20}") {
+            if let Ok(state) = State::decode(&text) {
+                prop_assert_eq!(state.encode(), text);
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_the_parser(text in ".{0,40}") {
+            let _ = State::decode(&text);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::text::{self, Malformed};
+
+/// A token, without its text: the first 16 bytes of SHA-256 over tenant, issuer and jti, each with its length before it
+/// as 4 bytes, big-endian. So a jti is scoped by tenant and issuer, and no other three parts can have the same hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenHash([u8; Self::BYTES]);
+
+/// The id of a revocation: a letter for the kind, and 32 hex digits. The same target has the same id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RevocationId([u8; 33]);
+
+/// Which time of a token a cutoff counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CutoffBy {
+    /// `iat`.
+    IssuedAt,
+    /// `auth_time`.
+    AuthTime,
+}
+
+/// What is revoked within a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// One token.
+    Token(TokenHash),
+    /// The tokens of a login session, by `sid`.
+    Session(Box<str>),
+    /// A user's tokens, up to a moment.
+    Subject {
+        /// The `sub` claim.
+        user: Box<str>,
+        /// Which time of a token counts.
+        by: CutoffBy,
+    },
+    /// The tokens of a client, up to a moment.
+    Client(Box<str>),
+    /// What a key signed.
+    Key {
+        /// Whose key it is.
+        issuer: Box<str>,
+        /// `kid` of the token's header.
+        kid: Box<str>,
+    },
+    /// All tokens, up to a moment.
+    Tenant,
+}
+
+/// What is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// Whose tokens.
+    pub tenant: Box<str>,
+    /// Which of them.
+    pub scope: Scope,
+}
+
+/// Why a text is not a target.
+const MALFORMED: Malformed = Malformed::new("a target", "it has a kind's letter, and as many parts as that kind has");
+
+// === impl TokenHash ===
+
+impl TokenHash {
+    /// How long it is.
+    pub const BYTES: usize = 16;
+
+    /// The hash of a token. One SHA-256, no allocation.
+    pub fn of(tenant: &str, issuer: &str, jti: &str) -> Self {
+        Self(digest([tenant, issuer, jti]))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// Reads 32 hex digits, small letters.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES];
+        let pairs = text.as_bytes().chunks_exact(2);
+        if text.len() != 2 * Self::BYTES {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl From<[u8; Self::BYTES]> for TokenHash {
+    fn from(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenHash({self})")
+    }
+}
+
+/// The first 16 bytes of SHA-256 over the parts, each with its length before it.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a str> + Clone) -> [u8; 16] {
+    // Hashing piece by piece costs twice as much as hashing the whole, which fits but for the longest names.
+    let mut buffer = [0; 512];
+    let digest = match gather(&mut buffer, parts.clone()) {
+        Some(whole) => Sha256::digest(whole),
+        None => {
+            let mut hasher = Sha256::new();
+            for part in parts {
+                hasher.update(length(part));
+                hasher.update(part);
+            }
+            hasher.finalize()
+        }
+    };
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest[..16]);
+    first
+}
+
+/// The parts, each with its length before it, if they fit.
+fn gather<'a, 'b>(buffer: &'a mut [u8], parts: impl IntoIterator<Item = &'b str>) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for part in parts {
+        let start = end + 4;
+        buffer.get_mut(end..start)?.copy_from_slice(&length(part));
+        end = start + part.len();
+        buffer.get_mut(start..end)?.copy_from_slice(part.as_bytes());
+    }
+    buffer.get(..end)
+}
+
+/// Parts of 4 GiB never get here: the doors stop at 256 bytes.
+fn length(part: &str) -> [u8; 4] {
+    u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+// === impl RevocationId ===
+
+impl RevocationId {
+    /// Reads an id: one of `tsiackn`, and 32 hex digits, small letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (letter, hex) = text.split_at_checked(1)?;
+        let hash = TokenHash::from_hex(hex)?;
+        let letter = letter.bytes().next().filter(|letter| b"tsiackn".contains(letter))?;
+        Some(Self::new(letter, hash.0))
+    }
+
+    /// The id as it stands in resource names.
+    pub fn as_str(&self) -> &str {
+        // Made of ASCII alone, so it is never the default.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The letter of its kind, as [`Scope::letter`] has it.
+    pub fn letter(&self) -> char {
+        char::from(self.0[0])
+    }
+
+    /// Which of `count` partitions of the store it belongs to: the first 4 bytes of its hash, big-endian, modulo `count`.
+    pub fn partition(&self, count: u32) -> u32 {
+        let first = self.0[1..9].iter().fold(0, |sum, digit| sum << 4 | u32::from(nibble(*digit).unwrap_or_default()));
+        first % count.max(1)
+    }
+
+    /// The id of what `parts` name: the tenant, and what else names it. Not for tokens.
+    pub(crate) fn of(letter: char, parts: &[&str]) -> Self {
+        let mut kind = [0; 4];
+        let kind: &str = letter.encode_utf8(&mut kind);
+        Self::new(kind.as_bytes()[0], digest(std::iter::once(kind).chain(parts.iter().copied())))
+    }
+
+    fn new(letter: u8, hash: [u8; 16]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [letter; 33];
+        for (pair, byte) in text[1..].chunks_exact_mut(2).zip(hash) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        Self(text)
+    }
+}
+
+impl From<TokenHash> for RevocationId {
+    fn from(hash: TokenHash) -> Self {
+        Self::new(b't', hash.0)
+    }
+}
+
+impl fmt::Display for RevocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RevocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RevocationId({self})")
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// The letter of its kind: in ids, and in the feed.
+    pub fn letter(&self) -> char {
+        match self {
+            Self::Token(_) => 't',
+            Self::Session(_) => 's',
+            Self::Subject { by: CutoffBy::IssuedAt, .. } => 'i',
+            Self::Subject { by: CutoffBy::AuthTime, .. } => 'a',
+            Self::Client(_) => 'c',
+            Self::Key { .. } => 'k',
+            Self::Tenant => 'n',
+        }
+    }
+
+    /// Whether it ends at a moment (subject, client, tenant), or holds whenever a token was issued (token, session, key).
+    pub fn has_cutoff(&self) -> bool {
+        match self {
+            Self::Token(_) | Self::Session(_) | Self::Key { .. } => false,
+            Self::Subject { .. } | Self::Client(_) | Self::Tenant => true,
+        }
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Its id. One SHA-256, but for a token; no allocation.
+    pub fn id(&self) -> RevocationId {
+        let (letter, tenant) = (self.scope.letter(), &*self.tenant);
+        match &self.scope {
+            Scope::Token(hash) => (*hash).into(),
+            Scope::Session(name) | Scope::Subject { user: name, .. } | Scope::Client(name) => {
+                RevocationId::of(letter, &[tenant, name])
+            }
+            Scope::Key { issuer, kid } => RevocationId::of(letter, &[tenant, issuer, kid]),
+            Scope::Tenant => RevocationId::of(letter, &[tenant]),
+        }
+    }
+
+    /// The text in the feed: the kind's letter, the tenant, and what else names it, each percent-encoded
+    /// ([`text::encode`]), with a space between.
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(64);
+        out.push(self.scope.letter());
+        let mut part = |text: &str| {
+            out.push(' ');
+            text::push(&mut out, text);
+        };
+        part(&self.tenant);
+        match &self.scope {
+            Scope::Token(hash) => part(&hash.to_string()),
+            Scope::Session(name) | Scope::Subject { user: name, .. } | Scope::Client(name) => part(name),
+            Scope::Key { issuer, kid } => {
+                part(issuer);
+                part(kid);
+            }
+            Scope::Tenant => {}
+        }
+        out
+    }
+
+    /// Undoes [`Target::encode`].
+    ///
+    /// # Errors
+    /// [`Malformed`] for whatever it does not make; a part that is empty, too.
+    pub fn decode(text: &str) -> Result<Self, Malformed> {
+        Self::read(text).ok_or(MALFORMED)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let letter = parts.next()?;
+        let tenant = text::decode(parts.next()?)?;
+        let mut part = || text::decode(parts.next()?);
+        let scope = match letter {
+            "t" => Scope::Token(TokenHash::from_hex(&part()?)?),
+            "s" => Scope::Session(part()?),
+            "i" => Scope::Subject { user: part()?, by: CutoffBy::IssuedAt },
+            "a" => Scope::Subject { user: part()?, by: CutoffBy::AuthTime },
+            "c" => Scope::Client(part()?),
+            "k" => Scope::Key { issuer: part()?, kid: part()? },
+            "n" => Scope::Tenant,
+            _ => return None,
+        };
+        parts.next().is_none().then_some(Self { tenant, scope })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

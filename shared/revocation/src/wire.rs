@@ -1,0 +1,228 @@
+//! The messages of `keyplane.revocation.v1`, to what they stand for and back.
+
+use keyplane_contracts::revocation::v1 as pb;
+use prost_types::{Duration as PbDuration, Timestamp};
+use std::time::Duration;
+
+use crate::rules::{Rule, Rules};
+use crate::state::{Entry, Kept, State};
+use crate::target::{CutoffBy, Scope, Target, TokenHash};
+use crate::time::{Millis, Version};
+
+/// A message that does not stand for anything. Values are not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {rule}")]
+pub struct Invalid {
+    /// The field, in proto spelling.
+    pub field: &'static str,
+    /// The rule that it breaks.
+    pub rule: &'static str,
+}
+
+/// The first second that a `Timestamp` may tell: 0001-01-01T00:00:00Z.
+const FIRST_SECOND: i64 = -62_135_596_800;
+/// The last one: 9999-12-31T23:59:59Z.
+const LAST_SECOND: i64 = 253_402_300_799;
+const NANOS_PER_MILLI: i32 = 1_000_000;
+
+// --- times ---
+
+/// A moment, cut to the millisecond, towards the past.
+///
+/// # Errors
+/// [`Invalid`], with `field` as it is given, if it is not within the years 1 to 9999, or its nanoseconds are not 0 to 999,999,999.
+pub fn millis(field: &'static str, timestamp: &Timestamp) -> Result<Millis, Invalid> {
+    let valid =
+        (FIRST_SECOND..=LAST_SECOND).contains(&timestamp.seconds) && (0..1_000_000_000).contains(&timestamp.nanos);
+    // In range, so that nothing overflows.
+    let millis = || Millis(timestamp.seconds * 1000 + i64::from(timestamp.nanos / NANOS_PER_MILLI));
+    valid
+        .then(millis)
+        .ok_or(Invalid { field, rule: "must be a time within the years 1 to 9999, with 0 to 999999999 nanoseconds" })
+}
+
+/// A moment, if it is set; see [`millis`].
+///
+/// # Errors
+/// As [`millis`].
+pub fn optional_millis(field: &'static str, timestamp: Option<&Timestamp>) -> Result<Option<Millis>, Invalid> {
+    timestamp.map(|timestamp| millis(field, timestamp)).transpose()
+}
+
+/// A moment as a message; what is before the year 1 or after 9999 becomes the nearest that a message can tell.
+pub fn timestamp(millis: Millis) -> Timestamp {
+    let millis = millis.0.clamp(FIRST_SECOND * 1000, LAST_SECOND * 1000 + 999);
+    // Below 1000.
+    let nanos = millis.rem_euclid(1000) as i32 * NANOS_PER_MILLI;
+    Timestamp { seconds: millis.div_euclid(1000), nanos }
+}
+
+// --- rules ---
+
+/// The rules as a message.
+pub fn rules(rules: &Rules) -> pb::Rules {
+    pb::Rules {
+        max_lifetime: Some(duration(rules.max_lifetime)),
+        leeway: Some(duration(rules.leeway)),
+        issuer_skew: Some(duration(rules.issuer_skew)),
+    }
+}
+
+/// The rules of a message.
+///
+/// # Errors
+/// [`Invalid`] if a duration is negative or malformed, or `max_lifetime` is missing; the others are zero then.
+pub fn rules_of(message: &pb::Rules) -> Result<Rules, Invalid> {
+    let read = |field, duration: Option<&PbDuration>| {
+        let invalid = Invalid { field, rule: "must be a duration that is not negative" };
+        duration.map_or(Ok(Duration::ZERO), |duration| Duration::try_from(*duration).map_err(|_| invalid))
+    };
+    let missing = Invalid { field: "max_lifetime", rule: "must be set" };
+    message.max_lifetime.as_ref().ok_or(missing)?;
+    Ok(Rules {
+        max_lifetime: read("max_lifetime", message.max_lifetime.as_ref())?,
+        leeway: read("leeway", message.leeway.as_ref())?,
+        issuer_skew: read("issuer_skew", message.issuer_skew.as_ref())?,
+    })
+}
+
+fn duration(duration: Duration) -> PbDuration {
+    // Settings are days at most; the longest that a message can tell is 10,000 years.
+    PbDuration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// A rule as a message.
+pub fn rule(rule: Rule) -> pb::Rule {
+    match rule {
+        Rule::NoExpiry => pb::Rule::NoExpiry,
+        Rule::Expired => pb::Rule::Expired,
+        Rule::LifetimeTooLong => pb::Rule::LifetimeTooLong,
+        Rule::IssuedInFuture => pb::Rule::IssuedInFuture,
+        Rule::Tenant => pb::Rule::Tenant,
+        Rule::Key => pb::Rule::Key,
+        Rule::Client => pb::Rule::Client,
+        Rule::Subject => pb::Rule::Subject,
+        Rule::Session => pb::Rule::Session,
+        Rule::Token => pb::Rule::Token,
+    }
+}
+
+/// The rule of a message. `None` if it is unspecified, so that nothing is broken.
+pub fn rule_of(message: pb::Rule) -> Option<Rule> {
+    match message {
+        pb::Rule::Unspecified => None,
+        pb::Rule::NoExpiry => Some(Rule::NoExpiry),
+        pb::Rule::Expired => Some(Rule::Expired),
+        pb::Rule::LifetimeTooLong => Some(Rule::LifetimeTooLong),
+        pb::Rule::IssuedInFuture => Some(Rule::IssuedInFuture),
+        pb::Rule::Tenant => Some(Rule::Tenant),
+        pb::Rule::Key => Some(Rule::Key),
+        pb::Rule::Client => Some(Rule::Client),
+        pb::Rule::Subject => Some(Rule::Subject),
+        pb::Rule::Session => Some(Rule::Session),
+        pb::Rule::Token => Some(Rule::Token),
+    }
+}
+
+// --- the feed ---
+
+/// The kind of a scope as a message.
+pub fn scope(scope: &Scope) -> pb::Scope {
+    match scope {
+        Scope::Token(_) => pb::Scope::Token,
+        Scope::Session(_) => pb::Scope::Session,
+        Scope::Subject { by: CutoffBy::IssuedAt, .. } => pb::Scope::SubjectIssuedAt,
+        Scope::Subject { by: CutoffBy::AuthTime, .. } => pb::Scope::SubjectAuthTime,
+        Scope::Client(_) => pb::Scope::Client,
+        Scope::Key { .. } => pb::Scope::Key,
+        Scope::Tenant => pb::Scope::Tenant,
+    }
+}
+
+/// What a scope names, for the fields `target` and `issuer`: the sid, user, client or kid, and the issuer of a key. Empty
+/// where there is nothing; a token has none, since its hash is all that is known of it.
+pub fn names(scope: &Scope) -> (&str, &str) {
+    match scope {
+        Scope::Token(_) | Scope::Tenant => ("", ""),
+        Scope::Session(name) | Scope::Subject { user: name, .. } | Scope::Client(name) => (name, ""),
+        Scope::Key { issuer, kid } => (kid, issuer),
+    }
+}
+
+/// An entry as a message. Times before the year 1 or after 9999 become the nearest that a message can tell.
+pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
+    let Entry { target, state, version } = entry;
+    let (name, issuer) = names(&target.scope);
+    let token_hash = match &target.scope {
+        Scope::Token(hash) => hash.as_bytes().to_vec(),
+        Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => Vec::new(),
+    };
+    let kept = |kept: &Kept| pb::feed_entry::Kept { sid: kept.sid.to_string(), not_before: kept.cutoff.map(timestamp) };
+    pb::FeedEntry {
+        tenant: target.tenant.to_string(),
+        scope: scope(&target.scope).into(),
+        token_hash,
+        target: name.to_owned(),
+        issuer: issuer.to_owned(),
+        not_before: state.cutoff.map(timestamp),
+        kept: state.kept.iter().map(kept).collect(),
+        expire_time: Some(timestamp(state.expires)),
+        token_expire_time: state.token_expires.map(timestamp),
+        undone: state.undone,
+        version: i64::try_from(version.0).unwrap_or(i64::MAX),
+    }
+}
+
+/// The entry of a message.
+///
+/// # Errors
+/// [`Invalid`] with the first field that is missing, or stands for nothing. What is known must not be guessed: a replica
+/// that can't read an entry must not answer.
+pub fn entry_of(message: &pb::FeedEntry) -> Result<Entry, Invalid> {
+    let expires = message.expire_time.as_ref().ok_or(Invalid { field: "expire_time", rule: "must be set" })?;
+    let kept = |kept: &pb::feed_entry::Kept| {
+        let cutoff = optional_millis("kept.not_before", kept.not_before.as_ref())?;
+        Ok(Kept { sid: named("kept.sid", &kept.sid)?, cutoff })
+    };
+    let state = State {
+        undone: message.undone,
+        expires: millis("expire_time", expires)?,
+        cutoff: optional_millis("not_before", message.not_before.as_ref())?,
+        token_expires: optional_millis("token_expire_time", message.token_expire_time.as_ref())?,
+        kept: message.kept.iter().map(kept).collect::<Result<_, _>>()?,
+    };
+    let target = Target { tenant: named("tenant", &message.tenant)?, scope: scope_of(message)? };
+    let version =
+        u64::try_from(message.version).map_err(|_| Invalid { field: "version", rule: "must not be negative" })?;
+    Ok(Entry { target, state, version: Version(version) })
+}
+
+fn scope_of(message: &pb::FeedEntry) -> Result<Scope, Invalid> {
+    let unknown = Invalid { field: "scope", rule: "is not one that this program knows; it may be too old" };
+    let name = || named("target", &message.target);
+    Ok(match pb::Scope::try_from(message.scope).map_err(|_| unknown)? {
+        pb::Scope::Unspecified => return Err(unknown),
+        pb::Scope::Token => Scope::Token(token_hash(&message.token_hash)?),
+        pb::Scope::Session => Scope::Session(name()?),
+        pb::Scope::SubjectIssuedAt => Scope::Subject { user: name()?, by: CutoffBy::IssuedAt },
+        pb::Scope::SubjectAuthTime => Scope::Subject { user: name()?, by: CutoffBy::AuthTime },
+        pb::Scope::Client => Scope::Client(name()?),
+        pb::Scope::Key => Scope::Key { issuer: named("issuer", &message.issuer)?, kid: name()? },
+        pb::Scope::Tenant => Scope::Tenant,
+    })
+}
+
+fn token_hash(bytes: &[u8]) -> Result<TokenHash, Invalid> {
+    let bytes: Result<[u8; TokenHash::BYTES], _> = bytes.try_into();
+    bytes.map(TokenHash::from).map_err(|_| Invalid { field: "token_hash", rule: "must have 16 bytes" })
+}
+
+fn named(field: &'static str, name: &str) -> Result<Box<str>, Invalid> {
+    if name.is_empty() { Err(Invalid { field, rule: "must not be empty" }) } else { Ok(name.into()) }
+}
+
+#[cfg(test)]
+mod tests;
