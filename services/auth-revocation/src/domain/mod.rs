@@ -1,0 +1,9 @@
+//! The rules of a revocation: plain functions on plain structs, without I/O and without a clock.
+
+mod audit;
+mod policy;
+mod revoke;
+
+pub use audit::{AuditEntry, AuditPage, AuditToken};
+pub use policy::{OutagePolicy, OutagePolicyError};
+pub use revoke::{Cause, Cutoff, Durability, Outcome, Reason, Record, Revoke, Written};

@@ -1,0 +1,99 @@
+//! Envoy's external authorization: the same answers, in the gateway's words.
+//!
+//! A token that must be refused is 401. What can't be told is an error of the call, for which the gateway answers 503
+//! (`status_on_error`): never 403, which would say that the token is good and the caller not allowed.
+
+mod claims;
+mod reply;
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use keyplane_revocation::Answer;
+use keyplane_server::config::parse_duration;
+use keyplane_server::status;
+use tonic::{Request, Response, Status};
+
+use self::claims::Refusal;
+use super::sparse::Sparse;
+use crate::domain::OutagePolicy;
+use crate::error::Error;
+use crate::replica::{Checker, Demands};
+
+/// Where a route names its outage policy: `context_extensions` of the filter's `check_settings`.
+const POLICY: &str = "keyplane.policy";
+
+/// Envoy's external authorization.
+#[derive(Debug)]
+pub(crate) struct Authz {
+    checker: Checker,
+    tenant_claim: Arc<str>,
+    refusals: Sparse,
+    mistakes: Sparse,
+}
+
+// === impl Authz ===
+
+impl Authz {
+    /// Answers by `checker`; a token's tenant stands in the claim `tenant_claim`.
+    pub(crate) fn new(checker: Checker, tenant_claim: Arc<str>) -> Authz {
+        Authz { checker, tenant_claim, refusals: Sparse::default(), mistakes: Sparse::default() }
+    }
+
+    async fn authorize(&self, request: &CheckRequest) -> Result<CheckResponse, Error> {
+        let policy = policy(request).inspect_err(|error| {
+            if let Some(left_out) = self.mistakes.admit() {
+                tracing::error!(%error, left_out, "a route of the gateway is refused: correct its context_extensions");
+            }
+        })?;
+        let claims = match claims::read(request, &self.tenant_claim) {
+            Ok(claims) => claims,
+            Err(refusal) => {
+                self.note(refusal);
+                return Ok(reply::unacceptable());
+            }
+        };
+        let demands = Demands { policy, ..Demands::default() };
+        let found = match self.checker.check_now(&claims, &demands) {
+            Some(found) => found,
+            None => self.checker.check(&claims, &demands).await?,
+        };
+        Ok(match found.answer {
+            Answer::Active => reply::allowed(&claims),
+            Answer::Revoked { rule, .. } => reply::refused(rule),
+            // The checker confirms what is suspect; if it ever did not, nothing must pass.
+            Answer::Suspect(_) => return Err(Error::FreshnessUnknown),
+        })
+    }
+
+    fn note(&self, refusal: Refusal<'_>) {
+        let Some(left_out) = self.refusals.admit() else { return };
+        match refusal {
+            Refusal::NoToken => {
+                tracing::warn!(
+                    left_out,
+                    "a request is refused: the gateway verified no token; should its route need none?"
+                );
+            }
+            Refusal::Missing(claim) => tracing::warn!(claim, left_out, "a token is refused: it lacks the claim"),
+            Refusal::Malformed(claim) => {
+                tracing::warn!(claim, left_out, "a token is refused: the claim breaks its rule")
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for Authz {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        self.authorize(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+}
+
+/// The outage policy of the request's route, if it has one of its own.
+fn policy(request: &CheckRequest) -> Result<Option<OutagePolicy>, Error> {
+    let text = request.attributes.as_ref().and_then(|attributes| attributes.context_extensions.get(POLICY));
+    let parse = |text: &String| OutagePolicy::parse(text, parse_duration);
+    text.map(parse).transpose().map_err(|error| Error::RoutePolicy(error.to_string()))
+}

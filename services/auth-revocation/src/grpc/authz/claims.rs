@@ -1,0 +1,223 @@
+//! The claims that the gateway verified, out of what it tells of a request.
+//!
+//! Only the metadata of its filter `jwt_authn` counts: a header may hold anything, and nobody has looked at its signature.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use envoy_types::pb::google::protobuf::Value;
+use envoy_types::pb::google::protobuf::value::Kind;
+use keyplane_contracts::names::{Id, TenantId};
+use keyplane_revocation::{Claims, Millis};
+
+/// Where `jwt_authn` puts what it verified.
+pub(super) const FILTER: &str = "envoy.filters.http.jwt_authn";
+/// Its `payload_in_metadata`.
+const PAYLOAD: &str = "payload";
+/// Its `header_in_metadata`.
+const HEADER: &str = "header";
+/// Seconds up to the year 10000.
+const LATEST: f64 = 253_402_300_800.0;
+/// Bytes of an issuer, a jti, a sid, a client, a kid.
+const LONGEST: usize = 256;
+
+/// Why a request has no claims that could be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal<'a> {
+    /// The gateway verified no token.
+    NoToken,
+    /// The token lacks the claim.
+    Missing(&'a str),
+    /// The claim is not of its kind, or breaks its rule.
+    Malformed(&'a str),
+}
+
+type Fields = HashMap<String, Value>;
+
+/// The claims of the token that the gateway verified; its tenant stands in the claim `tenant_claim`.
+pub(super) fn read<'a>(request: &'a CheckRequest, tenant_claim: &'a str) -> Result<Claims<'a>, Refusal<'a>> {
+    let metadata = request.attributes.as_ref().and_then(|attributes| attributes.metadata_context.as_ref());
+    let verified = metadata.and_then(|metadata| metadata.filter_metadata.get(FILTER)).ok_or(Refusal::NoToken)?;
+    let payload = structure(&verified.fields, PAYLOAD)?.ok_or(Refusal::NoToken)?;
+    let header = structure(&verified.fields, HEADER)?;
+
+    let tenant = text(payload, tenant_claim)?;
+    if tenant.is_empty() {
+        return Err(Refusal::Missing(tenant_claim));
+    }
+    TenantId::parse(tenant, "").map_err(|_| Refusal::Malformed(tenant_claim))?;
+    let subject = text(payload, "sub")?;
+    if !subject.is_empty() {
+        Id::parse(subject, "").map_err(|_| Refusal::Malformed("sub"))?;
+    }
+    let client = match bounded(payload, "client_id")? {
+        "" => bounded(payload, "azp")?,
+        client => client,
+    };
+    Ok(Claims {
+        tenant,
+        subject,
+        client,
+        issuer: bounded(payload, "iss")?,
+        jti: bounded(payload, "jti")?,
+        sid: bounded(payload, "sid")?,
+        kid: header.map_or(Ok(""), |header| bounded(header, "kid"))?,
+        issued_at: time(payload, "iat_ms", "iat")?,
+        auth_time: time(payload, "auth_time_ms", "auth_time")?,
+        expires: seconds(payload, "exp")?,
+    })
+}
+
+fn kind<'a>(fields: &'a Fields, name: &str) -> Option<&'a Kind> {
+    fields.get(name).and_then(|value| value.kind.as_ref())
+}
+
+fn structure<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a Fields>, Refusal<'a>> {
+    match kind(fields, name) {
+        None => Ok(None),
+        Some(Kind::StructValue(inner)) => Ok(Some(&inner.fields)),
+        Some(
+            Kind::NullValue(_) | Kind::NumberValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::ListValue(_),
+        ) => Err(Refusal::Malformed(name)),
+    }
+}
+
+/// A text; empty where the claim is missing.
+fn text<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
+    match kind(fields, name) {
+        None => Ok(""),
+        Some(Kind::StringValue(text)) => Ok(text),
+        Some(
+            Kind::NullValue(_) | Kind::NumberValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
+        ) => Err(Refusal::Malformed(name)),
+    }
+}
+
+/// A text that a revocation could name.
+fn bounded<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
+    let text = text(fields, name)?;
+    let holds = text.len() <= LONGEST && !text.chars().any(char::is_control);
+    if holds { Ok(text) } else { Err(Refusal::Malformed(name)) }
+}
+
+fn number<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<f64>, Refusal<'a>> {
+    match kind(fields, name) {
+        None => Ok(None),
+        Some(Kind::NumberValue(number)) => Ok(Some(*number)),
+        Some(
+            Kind::NullValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
+        ) => Err(Refusal::Malformed(name)),
+    }
+}
+
+/// A time: `exact`, in whole milliseconds, wins over `name`, in seconds.
+fn time<'a>(fields: &'a Fields, exact: &'static str, name: &'static str) -> Result<Option<Millis>, Refusal<'a>> {
+    match number(fields, exact)? {
+        None => seconds(fields, name),
+        // Whole, and in range: the cast cuts nothing off.
+        Some(ms) if ms.fract() == 0.0 && (0.0..LATEST * 1e3).contains(&ms) => Ok(Some(Millis(ms as i64))),
+        Some(_) => Err(Refusal::Malformed(exact)),
+    }
+}
+
+/// A time in seconds, perhaps with a fraction.
+fn seconds<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<Millis>, Refusal<'a>> {
+    let Some(seconds) = number(fields, name)? else { return Ok(None) };
+    let in_range = (0.0..LATEST).contains(&seconds);
+    let time = in_range.then(|| Millis::from_seconds(seconds)).flatten();
+    time.map(Some).ok_or(Refusal::Malformed(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::config::core::v3::Metadata;
+    use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
+    use envoy_types::pb::google::protobuf::Struct;
+
+    use super::*;
+
+    fn value(json: &serde_json::Value) -> Value {
+        let kind = match json {
+            serde_json::Value::Null => Kind::NullValue(0),
+            serde_json::Value::Bool(flag) => Kind::BoolValue(*flag),
+            serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+            serde_json::Value::String(text) => Kind::StringValue(text.clone()),
+            serde_json::Value::Array(_) => unreachable!("no test has one"),
+            serde_json::Value::Object(_) => Kind::StructValue(fields(json)),
+        };
+        Value { kind: Some(kind) }
+    }
+
+    fn fields(json: &serde_json::Value) -> Struct {
+        let fields = json.as_object().unwrap().iter().map(|(name, json)| (name.clone(), value(json))).collect();
+        Struct { fields }
+    }
+
+    fn request(verified: &serde_json::Value) -> CheckRequest {
+        let metadata =
+            Metadata { filter_metadata: [(FILTER.to_owned(), fields(verified))].into(), ..Metadata::default() };
+        let attributes = AttributeContext { metadata_context: Some(metadata), ..AttributeContext::default() };
+        CheckRequest { attributes: Some(attributes) }
+    }
+
+    #[test]
+    fn every_claim_is_read() {
+        let request = request(&serde_json::json!({
+            "payload": {"tenant": "acme", "iss": "https://idp", "jti": "j", "sid": "s", "sub": "u-42", "azp": "portal",
+                        "iat": 1_700_000_000.25, "auth_time": 1_700_000_000, "exp": 1_700_000_600},
+            "header": {"kid": "k", "alg": "ES256"},
+        }));
+        let claims = read(&request, "tenant").unwrap();
+        assert_eq!((claims.tenant, claims.issuer, claims.jti, claims.sid), ("acme", "https://idp", "j", "s"));
+        assert_eq!((claims.subject, claims.client, claims.kid), ("u-42", "portal", "k"));
+        assert_eq!(claims.issued_at, Some(Millis(1_700_000_000_250)));
+        assert_eq!(claims.auth_time, Some(Millis(1_700_000_000_000)));
+        assert_eq!(claims.expires, Some(Millis(1_700_000_600_000)));
+    }
+
+    #[test]
+    fn the_client_id_and_exact_times_win() {
+        let request = request(&serde_json::json!({"payload": {
+            "org": "acme", "client_id": "app", "azp": "other", "iat": 1_700_000_000, "iat_ms": 1_700_000_000_999_i64,
+        }}));
+        let claims = read(&request, "org").unwrap();
+        assert_eq!((claims.client, claims.issued_at), ("app", Some(Millis(1_700_000_000_999))));
+        assert_eq!((claims.kid, claims.expires), ("", None));
+    }
+
+    #[test]
+    fn a_fraction_survives_being_a_double() {
+        for ms in [1_700_000_000_001_i64, 1_700_000_000_549, 1_700_000_000_999, 1_899_999_999_123] {
+            let request = request(&serde_json::json!({"payload": {"tenant": "acme", "iat": ms as f64 / 1e3}}));
+            assert_eq!(read(&request, "tenant").unwrap().issued_at, Some(Millis(ms)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_claim_is_refused_by_name() {
+        let refused = |payload: serde_json::Value| {
+            let request = request(&serde_json::json!({ "payload": payload }));
+            read(&request, "tenant").map(|_| ()).map_err(|refusal| format!("{refusal:?}"))
+        };
+        let cases = [
+            (serde_json::json!({"sub": "u"}), "Missing(\"tenant\")"),
+            (serde_json::json!({"tenant": ""}), "Missing(\"tenant\")"),
+            (serde_json::json!({"tenant": 7}), "Malformed(\"tenant\")"),
+            (serde_json::json!({"tenant": "ACME"}), "Malformed(\"tenant\")"),
+            (serde_json::json!({"tenant": "acme", "sub": 42}), "Malformed(\"sub\")"),
+            (serde_json::json!({"tenant": "acme", "sub": "a b"}), "Malformed(\"sub\")"),
+            (serde_json::json!({"tenant": "acme", "jti": null}), "Malformed(\"jti\")"),
+            (serde_json::json!({"tenant": "acme", "jti": "x".repeat(257)}), "Malformed(\"jti\")"),
+            (serde_json::json!({"tenant": "acme", "sid": "a\nb"}), "Malformed(\"sid\")"),
+            (serde_json::json!({"tenant": "acme", "exp": "soon"}), "Malformed(\"exp\")"),
+            (serde_json::json!({"tenant": "acme", "exp": 1e300}), "Malformed(\"exp\")"),
+            (serde_json::json!({"tenant": "acme", "iat": -1}), "Malformed(\"iat\")"),
+            (serde_json::json!({"tenant": "acme", "iat_ms": 1.5, "iat": 1}), "Malformed(\"iat_ms\")"),
+        ];
+        for (payload, refusal) in cases {
+            assert_eq!(refused(payload.clone()), Err(refusal.to_owned()), "{payload}");
+        }
+        assert_eq!(read(&CheckRequest::default(), "tenant").map(|_| ()), Err(Refusal::NoToken));
+        assert_eq!(read(&request(&serde_json::json!({})), "tenant").map(|_| ()), Err(Refusal::NoToken));
+    }
+}

@@ -1,0 +1,67 @@
+//! What the gateway is told.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::config::core::v3::{
+    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::rpc;
+use keyplane_revocation::{Claims, Rule};
+use tonic::Code;
+
+/// The request may pass. Its tenant, subject, jti and client, as far as the token has them, go on to the filters after.
+pub(super) fn allowed(claims: &Claims<'_>) -> CheckResponse {
+    let told = [("tenant", claims.tenant), ("subject", claims.subject), ("jti", claims.jti), ("client", claims.client)];
+    let field = |(name, text): (&str, &str)| {
+        (!text.is_empty()).then(|| (name.to_owned(), Value { kind: Some(Kind::StringValue(text.to_owned())) }))
+    };
+    let fields: HashMap<_, _> = told.into_iter().filter_map(field).collect();
+    CheckResponse {
+        status: Some(rpc::Status { code: Code::Ok.into(), ..rpc::Status::default() }),
+        dynamic_metadata: Some(Struct { fields }),
+        http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+    }
+}
+
+/// The token must be refused. RFC 6750 has one error for it; the words say what a client may do.
+pub(super) fn refused(rule: Rule) -> CheckResponse {
+    let why = match rule {
+        Rule::Expired => "the token has expired",
+        Rule::NoExpiry => "the token never expires",
+        Rule::LifetimeTooLong => "the token lives longer than tokens may",
+        Rule::IssuedInFuture => "the token was issued in the future",
+        Rule::Tenant | Rule::Key | Rule::Client | Rule::Subject | Rule::Session | Rule::Token => {
+            "the token was revoked"
+        }
+    };
+    denied(format!("Bearer error=\"invalid_token\", error_description=\"{why}\""))
+}
+
+/// The request has no token that could be checked.
+pub(super) fn unacceptable() -> CheckResponse {
+    denied("Bearer error=\"invalid_token\"".to_owned())
+}
+
+/// 401, without a body: the gateway makes one as for its own refusals.
+fn denied(challenge: String) -> CheckResponse {
+    let header = HeaderValue { key: "www-authenticate".to_owned(), value: challenge, ..HeaderValue::default() };
+    let header = HeaderValueOption {
+        header: Some(header),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    };
+    CheckResponse {
+        status: Some(rpc::Status { code: Code::Unauthenticated.into(), ..rpc::Status::default() }),
+        dynamic_metadata: None,
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
+            status: Some(HttpStatus { code: StatusCode::Unauthorized.into() }),
+            headers: vec![header],
+            body: String::new(),
+        })),
+    }
+}

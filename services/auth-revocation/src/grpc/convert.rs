@@ -1,0 +1,101 @@
+//! Messages to the domain's types and back. A request is checked here, once; every violated field is told at once.
+
+mod check;
+mod fields;
+mod reply;
+mod revoke;
+
+use std::time::Duration;
+
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::{Violation, Violations};
+use keyplane_revocation::{RevocationId, Sequence, Version};
+
+use crate::domain::{AuditToken, Cause};
+use crate::error::Error;
+
+pub(super) use check::{batch, check, check_response, check_result};
+pub(super) use fields::{is_user, nameable, tenant};
+pub(super) use reply::{audit_page, batch_revoked, freshness, head, propagation, result, revocation, written};
+pub(super) use revoke::{
+    batch_revoke, bulk_item, now, revoke_client, revoke_key, revoke_session, revoke_subject, revoke_tenant,
+    revoke_token,
+};
+
+/// How long WaitForPropagation waits where nothing is said, and at most.
+const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// The tenant and the id in a revocation's name.
+pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str, RevocationId), Error> {
+    fields::revocation_name(name, field).map_err(|violation| Error::Invalid(vec![violation]))
+}
+
+/// What to take back, which version of it, and why.
+pub(super) fn undo(request: &pb::UndoRevocationRequest) -> Result<(&str, RevocationId, Option<Version>, Cause), Error> {
+    let mut violations = Violations::new();
+    let name = violations.keep(fields::revocation_name(&request.name, "name"));
+    let version = match request.etag.as_str() {
+        "" => None,
+        etag => {
+            let rule =
+                || Violation::new("etag", format!("must be a revocation's etag; {} bytes were sent", etag.len()));
+            violations.keep(Version::parse(etag).ok_or_else(rule))
+        }
+    };
+    let cause = fields::cause(request.cause.clone(), "", &mut violations);
+    checked(name, violations).map(|(tenant, id)| (tenant, id, version, cause))
+}
+
+/// The tenant, how many, and from where on.
+pub(super) fn list(request: &pb::ListAuditEntriesRequest) -> Result<(&str, u32, Option<AuditToken>), Error> {
+    let mut violations = Violations::new();
+    let tenant = violations.keep(fields::tenant(&request.parent, "parent"));
+    let size = match request.page_size {
+        0 => 50,
+        size => u32::try_from(size).map_or_else(
+            |_| {
+                violations.add("page_size", format!("must not be negative; {size} was sent"));
+                0
+            },
+            |size| size.min(1000),
+        ),
+    };
+    let token = request.page_token.as_str();
+    let after = tenant.filter(|_| !token.is_empty()).and_then(|tenant| {
+        let rule = || Violation::new("page_token", "must be the next_page_token of a page of the same parent");
+        violations.keep(AuditToken::parse(token, tenant).ok_or_else(rule))
+    });
+    checked(tenant, violations).map(|tenant| (tenant, size, after))
+}
+
+/// The tenant that is watched; `None` for all.
+pub(super) fn watched(parent: &str) -> Result<Option<&str>, Error> {
+    if parent == "tenants/-" {
+        return Ok(None);
+    }
+    fields::tenant(parent, "parent").map(Some).map_err(|violation| Error::Invalid(vec![violation]))
+}
+
+/// What to wait for, and how long.
+pub(super) fn wait(request: &pb::WaitForPropagationRequest, partitions: u32) -> Result<(Sequence, Duration), Error> {
+    let mut violations = Violations::new();
+    let sequence = violations.keep(fields::sequence(&request.sequence, "sequence", partitions));
+    let timeout = match request.timeout {
+        None => WAIT.0,
+        Some(asked) => match Duration::try_from(asked) {
+            Ok(asked) if asked <= WAIT.1 => asked,
+            Ok(_) | Err(_) => {
+                violations.add("timeout", "must be 0s to 10s");
+                WAIT.0
+            }
+        },
+    };
+    checked(sequence, violations).map(|sequence| (sequence, timeout))
+}
+
+fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
+    match (parsed, violations.is_empty()) {
+        (Some(parsed), true) => Ok(parsed),
+        (Some(_) | None, _) => Err(Error::Invalid(violations.into_iter().collect())),
+    }
+}

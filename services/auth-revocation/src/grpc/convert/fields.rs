@@ -1,0 +1,179 @@
+//! The rules of single fields. A violation names the rule and the length of what was sent, never the value.
+
+use keyplane_contracts::names::{Id, TenantId};
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::{Violation, Violations};
+use keyplane_revocation::{Millis, RevocationId, Sequence};
+
+use crate::domain::{Cause, Reason};
+
+/// Bytes of an issuer, a jti, a sid, a client, a kid.
+const LONGEST: usize = 256;
+/// The last second of the year 9999.
+const LATEST: i64 = 253_402_300_799;
+
+/// The tenant of `tenants/{tenant}`.
+pub(in crate::grpc) fn tenant<'a>(name: &'a str, field: &str) -> Result<&'a str, Violation> {
+    match name.strip_prefix("tenants/").filter(|tenant| !tenant.contains('/')) {
+        Some(tenant) => TenantId::parse(tenant, field).map(|_| tenant),
+        None => Err(broken(field, "must have the form tenants/{tenant}", name)),
+    }
+}
+
+/// The tenant and the id of `tenants/{tenant}/revocations/{revocation}`.
+pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str, RevocationId), Violation> {
+    let mismatch = || broken(field, "must have the form tenants/{tenant}/revocations/{revocation}", name);
+    let (parent, id) = name.split_once("/revocations/").ok_or_else(mismatch)?;
+    let tenant = tenant(parent, field)?;
+    Ok((tenant, RevocationId::parse(id).ok_or_else(mismatch)?))
+}
+
+/// A text that must be there and can be named: 1 to 256 bytes, no control characters.
+pub(super) fn named(text: &str, field: &str, what: &'static str, violations: &mut Violations) -> Option<Box<str>> {
+    if !text.is_empty() && nameable(text) {
+        return Some(text.into());
+    }
+    violations.add([field, what].concat(), unnameable(text));
+    None
+}
+
+/// Whether `text` has at most 256 bytes and no control characters.
+pub(in crate::grpc) fn nameable(text: &str) -> bool {
+    // No control character of ASCII, and no sign that one beyond ASCII may be in it: then there is none.
+    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    text.len() <= LONGEST && (plain || !text.chars().any(char::is_control))
+}
+
+/// What is wrong with a text that is not [`nameable`].
+pub(super) fn unnameable(text: &str) -> String {
+    match text.len() {
+        0 => "must be set".to_owned(),
+        sent => format!("must be 1 to {LONGEST} bytes without control characters; {sent} bytes were sent"),
+    }
+}
+
+/// A user, where one must be named.
+pub(super) fn user(text: &str, field: &str, violations: &mut Violations) -> Option<Box<str>> {
+    violations.keep(Id::parse(text, field)).map(|_| text.into())
+}
+
+/// Whether `text` is a user, as [`Id`] has it, or nothing. Allocates nothing.
+pub(in crate::grpc) fn is_user(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@|:+-".contains(&byte);
+    text.len() <= 128 && text.bytes().all(allowed)
+}
+
+/// A moment, cut to milliseconds: since 1970, up to the year 9999.
+pub(super) fn moment(time: &prost_types::Timestamp) -> Option<Millis> {
+    let valid = (0..=LATEST).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    valid.then(|| Millis(time.seconds * 1000 + i64::from(time.nanos / 1_000_000)))
+}
+
+/// What is wrong with a time that is not a [`moment`].
+pub(super) const NO_MOMENT: &str = "must be a time between the years 1970 and 9999";
+
+/// A time that may be missing.
+pub(super) fn optional_moment(
+    time: Option<prost_types::Timestamp>,
+    field: &str,
+    what: &'static str,
+    violations: &mut Violations,
+) -> Option<Millis> {
+    let broken = || Violation::new([field, what].concat(), NO_MOMENT);
+    time.and_then(|time| violations.keep(moment(&time).ok_or_else(broken)))
+}
+
+/// Who revoked, and why.
+pub(super) fn cause(cause: Option<pb::Cause>, at: &str, violations: &mut Violations) -> Cause {
+    let cause = cause.unwrap_or_default();
+    let mut short = |text: &str, name: &str, most: usize| {
+        if text.len() > most || text.chars().any(char::is_control) {
+            let rule =
+                format!("must have at most {most} bytes and no control characters; {} bytes were sent", text.len());
+            violations.add([at, "cause.", name].concat(), rule);
+        }
+    };
+    short(&cause.initiator, "initiator", 128);
+    short(&cause.description, "description", 256);
+    let reason = pb::Reason::try_from(cause.reason).unwrap_or_else(|_| {
+        violations.add([at, "cause.reason"].concat(), format!("must be a Reason; {} is none", cause.reason));
+        pb::Reason::Unspecified
+    });
+    Cause { reason: reason_in(reason), initiator: cause.initiator, description: cause.description }
+}
+
+/// A sequence of this store.
+pub(super) fn sequence(text: &str, field: &str, partitions: u32) -> Result<Sequence, Violation> {
+    let sequence = Sequence::parse(text).ok().filter(|sequence| sequence.partitions() == partitions);
+    sequence.ok_or_else(|| broken(field, "must be the sequence of a revocation", text))
+}
+
+fn reason_in(reason: pb::Reason) -> Reason {
+    match reason {
+        pb::Reason::Unspecified => Reason::Unspecified,
+        pb::Reason::Logout => Reason::Logout,
+        pb::Reason::Deactivated => Reason::Deactivated,
+        pb::Reason::CredentialChange => Reason::CredentialChange,
+        pb::Reason::Compromised => Reason::Compromised,
+        pb::Reason::Administrative => Reason::Administrative,
+        pb::Reason::Policy => Reason::Policy,
+    }
+}
+
+fn broken(field: &str, rule: &str, sent: &str) -> Violation {
+    if sent.is_empty() {
+        return Violation::new(field, format!("{rule}, and is empty"));
+    }
+    Violation::new(field, format!("{rule}; {} bytes were sent", sent.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_apart() {
+        let id = format!("t{}", "0f".repeat(16));
+        let name = format!("tenants/acme/revocations/{id}");
+        assert_eq!(revocation_name(&name, "name").map(|(tenant, id)| (tenant, id.to_string())), Ok(("acme", id)));
+        for name in
+            ["", "tenants/acme", "tenants/acme/revocations/", "tenants/acme/revocations/x", "tenants/a/b/revocations/x"]
+        {
+            assert!(revocation_name(name, "name").is_err(), "{name}");
+        }
+        assert_eq!(tenant("tenants/acme", "parent"), Ok("acme"));
+        for name in ["", "acme", "tenants/", "tenants/ACME", "tenants/a/b", "tenants/-"] {
+            let violation = tenant(name, "parent").expect_err(name);
+            assert_eq!(violation.field, "parent");
+            assert!(name.is_empty() || !violation.description.contains("ACME"), "the value is never told");
+        }
+    }
+
+    #[test]
+    fn what_can_be_named() {
+        for good in ["j", "https://idp.example/", "grüße", "a b", &"x".repeat(256)] {
+            assert!(nameable(good), "{good}");
+        }
+        for bad in ["a\nb", "\u{7f}", "a\u{85}b", &"x".repeat(257)] {
+            assert!(!nameable(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_an_id() {
+        for text in (0..=0x17f).filter_map(char::from_u32).map(String::from).chain(["x".repeat(128), "x".repeat(129)]) {
+            assert_eq!(is_user(&text), Id::parse(&text, "").is_ok(), "{text:?}");
+        }
+        assert!(is_user(""), "a claim may be missing");
+    }
+
+    #[test]
+    fn times_are_cut_to_milliseconds() {
+        let time = |seconds, nanos| moment(&prost_types::Timestamp { seconds, nanos });
+        assert_eq!(time(1, 999_999_999), Some(Millis(1999)));
+        assert_eq!(time(LATEST, 0), Some(Millis(LATEST * 1000)));
+        for bad in [time(-1, 0), time(LATEST + 1, 0), time(1, -1), time(1, 1_000_000_000)] {
+            assert_eq!(bad, None);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What is answered.
+
+use std::time::Duration;
+
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_revocation::{RevocationId, Sequence, wire};
+use keyplane_server::ServiceError as _;
+
+use crate::domain::{AuditEntry, AuditPage, Cause, Durability, Outcome, Reason, Record, Written};
+use crate::error::Error;
+use crate::replica::{Freshness, Head, Propagation, Source};
+
+/// The name of a revocation.
+pub(super) fn name(tenant: &str, id: &RevocationId) -> String {
+    ["tenants/", tenant, "/revocations/", id.as_str()].concat()
+}
+
+/// A revocation that was read.
+pub(in crate::grpc) fn revocation(record: &Record) -> pb::Revocation {
+    let Record { target, state, version } = record;
+    let (named, issuer) = wire::names(&target.scope);
+    let live = if state.undone { pb::revocation::State::Undone } else { pb::revocation::State::Revoked };
+    let stored = version.0 != 0;
+    pb::Revocation {
+        name: name(&target.tenant, &target.id()),
+        scope: wire::scope(&target.scope).into(),
+        target: named.to_owned(),
+        issuer: issuer.to_owned(),
+        not_before: state.cutoff.map(wire::timestamp),
+        keep_sids: state.kept.iter().map(|kept| kept.sid.to_string()).collect(),
+        expire_time: Some(wire::timestamp(state.expires)),
+        state: live.into(),
+        etag: if stored { version.to_string() } else { String::new() },
+        update_time: stored.then(|| wire::timestamp(version.time())),
+        sequence: String::new(),
+        durability: pb::Durability::Unspecified.into(),
+    }
+}
+
+/// A revocation that was made or taken back.
+pub(in crate::grpc) fn written(written: &Written) -> pb::Revocation {
+    let sequence = written.sequence.encode();
+    pb::Revocation { sequence, durability: durability(written.durability).into(), ..revocation(&written.record) }
+}
+
+/// What became of one revocation among many.
+pub(in crate::grpc) fn result(made: &Result<Written, Error>) -> pb::RevokeResult {
+    match made {
+        Ok(made) => pb::RevokeResult { revocation: Some(written(made)), ..pb::RevokeResult::default() },
+        Err(error) => pb::RevokeResult {
+            revocation: None,
+            code: error.code().into(),
+            reason: error.reason().to_owned(),
+            message: error.message(),
+        },
+    }
+}
+
+/// What became of a batch: each result, all that was made, and the weakest of it.
+pub(in crate::grpc) fn batch_revoked(results: &[Result<Written, Error>], partitions: u32) -> pb::BatchRevokeResponse {
+    let made = || results.iter().flatten();
+    let mut sequence = Sequence::new(partitions);
+    for written in made() {
+        sequence.merge(&written.sequence);
+    }
+    let weakest = made().filter(|written| written.outcome != Outcome::Expired).map(|written| written.durability).min();
+    pb::BatchRevokeResponse {
+        results: results.iter().map(result).collect(),
+        sequence: sequence.encode(),
+        durability: weakest.map_or(pb::Durability::Unspecified, durability).into(),
+    }
+}
+
+/// A page of the audit.
+pub(in crate::grpc) fn audit_page(tenant: &str, page: AuditPage) -> pb::ListAuditEntriesResponse {
+    let next_page_token = page.next.map_or_else(String::new, |token| token.encode(tenant));
+    pb::ListAuditEntriesResponse { audit_entries: page.entries.into_iter().map(audit_entry).collect(), next_page_token }
+}
+
+fn audit_entry(entry: AuditEntry) -> pb::AuditEntry {
+    pb::AuditEntry {
+        time: Some(wire::timestamp(entry.time)),
+        revocation: Some(revocation(&entry.record)),
+        cause: Some(cause(entry.cause)),
+    }
+}
+
+fn cause(cause: Cause) -> pb::Cause {
+    let reason = match cause.reason {
+        Reason::Unspecified => pb::Reason::Unspecified,
+        Reason::Logout => pb::Reason::Logout,
+        Reason::Deactivated => pb::Reason::Deactivated,
+        Reason::CredentialChange => pb::Reason::CredentialChange,
+        Reason::Compromised => pb::Reason::Compromised,
+        Reason::Administrative => pb::Reason::Administrative,
+        Reason::Policy => pb::Reason::Policy,
+    };
+    pb::Cause { reason: reason.into(), initiator: cause.initiator, description: cause.description }
+}
+
+fn durability(durability: Durability) -> pb::Durability {
+    match durability {
+        Durability::PrimaryOnly => pb::Durability::PrimaryOnly,
+        Durability::Replicated => pb::Durability::Replicated,
+    }
+}
+
+/// How fresh an answer is.
+pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
+    let source = match freshness.source {
+        Source::Local => pb::Source::Local,
+        Source::Store => pb::Source::Store,
+        Source::Policy => pb::Source::Policy,
+    };
+    pb::Freshness { sequence: freshness.sequence.to_string(), age: Some(span(freshness.age)), source: source.into() }
+}
+
+/// How far this instance is.
+pub(in crate::grpc) fn head(head: &Head) -> pb::GetHeadResponse {
+    pb::GetHeadResponse { sequence: head.sequence.to_string(), epoch: head.epoch.to_string(), age: head.age.map(span) }
+}
+
+/// Who has applied a revocation.
+pub(in crate::grpc) fn propagation(propagation: Propagation) -> pb::WaitForPropagationResponse {
+    pb::WaitForPropagationResponse {
+        complete: propagation.complete,
+        instance_count: i32::try_from(propagation.instances).unwrap_or(i32::MAX),
+        lagging_instances: propagation.lagging,
+    }
+}
+
+fn span(span: Duration) -> prost_types::Duration {
+    // Ages are far below what a message can tell.
+    prost_types::Duration::try_from(span).unwrap_or_default()
+}

@@ -1,0 +1,64 @@
+//! Revoking, for every face alike.
+
+use keyplane_revocation::{RevocationId, Rules, Version};
+
+use crate::domain::{Cause, Outcome, Revoke, Written};
+use crate::error::Error;
+use crate::replica::Mirror;
+use crate::store::Store;
+
+/// Writes to the store, and at once to this instance's memory: whoever revokes here is refused here from then on.
+pub(super) struct Writer {
+    store: Store,
+    mirror: Mirror,
+    rules: Rules,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(store: Store, mirror: Mirror, rules: Rules) -> Writer {
+        Writer { store, mirror, rules }
+    }
+
+    /// What tokens must keep to.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Makes each of the revocations; one result for each, in their order.
+    pub(super) async fn revoke(&self, revokes: Vec<Revoke>) -> Vec<Result<Written, Error>> {
+        if revokes.is_empty() {
+            return Vec::new();
+        }
+        let results = self.store.revoke(revokes).await;
+        results.iter().flatten().for_each(|written| self.take_in(written));
+        results
+    }
+
+    /// Makes one.
+    pub(super) async fn revoke_one(&self, revoke: Revoke) -> Result<Written, Error> {
+        let made = self.revoke(vec![revoke]).await.pop();
+        made.unwrap_or(Err(Error::Corrupt("a revocation without a result")))
+    }
+
+    /// Takes one back.
+    pub(super) async fn undo(
+        &self,
+        tenant: &str,
+        id: &RevocationId,
+        version: Option<Version>,
+        cause: Cause,
+    ) -> Result<Written, Error> {
+        let written = self.store.undo(tenant, id, version, cause).await?;
+        self.take_in(&written);
+        Ok(written)
+    }
+
+    fn take_in(&self, written: &Written) {
+        match written.outcome {
+            Outcome::Changed | Outcome::Unchanged => self.mirror.apply(&written.record),
+            Outcome::Expired => {}
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What an operator sets about the replica.
+
+use std::time::Duration;
+
+use keyplane_revocation::{Filters, Rules};
+
+use crate::domain::OutagePolicy;
+
+/// How the replica follows the feed, and when it may answer.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The oldest knowledge that an answer from memory may rest on; default 100 ms. A longer one than `beat` and a few
+    /// round trips, else every check asks the store.
+    pub bound: Duration,
+    /// Between two questions for the head of a partition's feed; default 33 ms. The age of what is known is at most this,
+    /// a round trip, and what the system's scheduler adds. Each partition costs one small read for each beat.
+    pub beat: Duration,
+    /// How long a check waits for the store; default 100 ms. A caller's deadline that leaves less holds as well.
+    pub ask: Duration,
+    /// What is answered when neither memory nor the store can tell; a check may bring its own.
+    pub policy: OutagePolicy,
+    /// What every token must keep to.
+    pub rules: Rules,
+    /// The shape of the filters that hold revoked tokens.
+    pub filters: Filters,
+    /// For how long an instance counts as live after it last told where it is; default 3 s. It tells each time that it
+    /// went on, at most every 20 ms, and at least every second.
+    pub lease: Duration,
+    /// How long a partition is left to the other instances to give back what they hold, after the store had lost entries;
+    /// default 1 s. Meanwhile neither memory nor the store is believed.
+    pub settle: Duration,
+    /// Entries that a subscriber may be behind before it misses some; default 8192.
+    pub backlog: usize,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The defaults of everything but the rules and the filters.
+    #[must_use]
+    pub fn new(rules: Rules, filters: Filters) -> Settings {
+        Settings {
+            bound: Duration::from_millis(100),
+            beat: Duration::from_millis(33),
+            ask: Duration::from_millis(100),
+            policy: OutagePolicy::Closed,
+            rules,
+            filters,
+            lease: Duration::from_secs(3),
+            settle: Duration::from_secs(1),
+            backlog: 8192,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the kit needs to know of this service, and its start.
+
+use std::borrow::Cow;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
+    AuthorizationServer, SERVICE_NAME as AUTHORIZATION,
+};
+use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationServiceServer, SERVICE_NAME};
+use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
+use keyplane_valkey::Valkey;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::grpc::{Authz, OAuth, Service, Watches};
+use crate::replica::{Checker, Mirror};
+use crate::store::Store;
+
+/// Envoy's external authorization, as far as this service speaks it, as an encoded `FileDescriptorSet`.
+pub const ENVOY_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb"));
+
+/// What the kit needs to know of this service.
+pub static SERVICE: ServiceInfo = ServiceInfo {
+    name: "auth-revocation",
+    version: env!("CARGO_PKG_VERSION"),
+    grpc_services: &[SERVICE_NAME, AUTHORIZATION],
+    default_port: 50052,
+};
+
+/// The whole program: settings, telemetry, service, drain.
+#[must_use]
+pub fn main() -> ExitCode {
+    keyplane_server::main(&SERVICE, Config::read, |config| &mut config.server, start)
+}
+
+/// Starts the service. Calls are let in once the store has shown that it can do what the scripts need and holds this
+/// program's layout; it is ready once the replica has caught up, and stays ready: from then on it answers by itself, and
+/// where it can't, the outage policy does.
+///
+/// # Errors
+///
+/// An address that can't be bound, or settings of the store that make no sense. A store that is away is no
+/// error: the service waits for it, not ready.
+pub async fn start(mut config: Config) -> Result<Running, Error> {
+    config.server.descriptors.push(Cow::Borrowed(ENVOY_DESCRIPTOR_SET));
+    let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
+    let rules = config.store.rules;
+    let store = Store::new(valkey.clone(), config.store).map_err(|error| Error::Service(Box::new(error)))?;
+    let mirror = Mirror::start(valkey.clone(), store.clone(), config.replica);
+    let checker = Checker::new(mirror.clone());
+    let checked = store.clone();
+    let check = Box::new(move || {
+        let store = checked.clone();
+        Box::pin(async move { store.check().await }) as _
+    });
+    let readiness = Readiness::OwnAfter(check, mirror.ready());
+    keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+        let tenant_claim: Arc<str> = config.tenant_claim.into();
+        let watches = Watches::new(config.max_watches, mirror.clone(), rules, context.drain.clone());
+        let oauth = OAuth::new(config.jwks, config.issuers, tenant_claim.clone(), rules);
+        let authz = Authz::new(checker.clone(), tenant_claim);
+        let service = Service::new(store, mirror, checker, rules, oauth, watches, context.drain.clone());
+        Routes::new(RevocationServiceServer::new(service).max_decoding_message_size(context.max_message))
+            .add_service(AuthorizationServer::new(authz).max_decoding_message_size(context.max_message))
+    })
+    .await
+}

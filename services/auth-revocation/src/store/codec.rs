@@ -1,0 +1,103 @@
+//! Records and replies as the scripts keep them; `scripts/common.lua` describes them.
+
+use keyplane_revocation::{Millis, RevocationId, Scope, State, Target, TokenHash, Version};
+use keyplane_valkey::{StreamEntry, Value};
+
+use crate::domain::{AuditEntry, Cause, Reason, Record};
+use crate::error::Error;
+
+/// A record from its text. A token's does not name the token: it is `tenant`'s, and the id is its hash.
+pub(super) fn record(text: &str, tenant: &str, id: &RevocationId) -> Result<Record, Error> {
+    let malformed = Error::Corrupt("a record is malformed");
+    let mut head = text.splitn(3, ';');
+    let (Some(version), Some(_appended), Some(rest)) = (head.next(), head.next(), head.next()) else {
+        return Err(malformed);
+    };
+    // No part of a state or of a target has a `;` in it.
+    let (Some((state, target)), Some(version)) = (rest.rsplit_once(';'), Version::parse(version)) else {
+        return Err(malformed);
+    };
+    let target = if target.is_empty() { token_target(tenant, id) } else { Target::decode(target).ok() };
+    let target = target.ok_or(Error::Corrupt("a record's target is malformed"))?;
+    let state = State::decode(state).map_err(|_| Error::Corrupt("a record's state is malformed"))?;
+    Ok(Record { target, state, version })
+}
+
+fn token_target(tenant: &str, id: &RevocationId) -> Option<Target> {
+    let hash = TokenHash::from_hex(id.as_str().strip_prefix('t')?)?;
+    Some(Target { tenant: tenant.into(), scope: Scope::Token(hash) })
+}
+
+/// An entry of a tenant's audit.
+pub(super) fn audit(raw: &StreamEntry) -> Result<AuditEntry, Error> {
+    let get = |name: &str| {
+        let found = raw.fields.iter().find(|(field, _)| field.as_ref() == name.as_bytes());
+        found.map_or(Err(Error::Corrupt("an entry of the audit lacks a field")), |(_, value)| text(value))
+    };
+    let (millis, _) = position(&raw.id)?;
+    let version = Version::parse(get("v")?).ok_or(Error::Corrupt("a version in the audit is malformed"))?;
+    let state = State::decode(get("t")?).map_err(|_| Error::Corrupt("a state in the audit is malformed"))?;
+    let target = Target::decode(get("s")?).map_err(|_| Error::Corrupt("a target in the audit is malformed"))?;
+    Ok(AuditEntry {
+        time: Millis(i64::try_from(millis).unwrap_or(i64::MAX)),
+        record: Record { target, state, version },
+        cause: Cause {
+            reason: Reason::from_word(get("w")?),
+            initiator: get("i")?.to_owned(),
+            description: get("d")?.to_owned(),
+        },
+    })
+}
+
+/// The two numbers of an entry's id.
+pub(super) fn position(id: &str) -> Result<(u64, u64), Error> {
+    let parse = || id.split_once('-').and_then(|(millis, place)| Some((millis.parse().ok()?, place.parse().ok()?)));
+    parse().ok_or(Error::Corrupt("an id of a stream is malformed"))
+}
+
+/// The elements of an array of just `N`.
+pub(super) fn exactly<const N: usize>(value: Value) -> Result<[Value; N], Error> {
+    <[Value; N]>::try_from(value.array()?).map_err(|_| Error::Corrupt("a reply of another length"))
+}
+
+/// A moment in a reply.
+pub(super) fn moment(value: &Value) -> Result<Millis, Error> {
+    Ok(Millis(value.int()?))
+}
+
+/// A number that is never negative, in a reply.
+pub(super) fn count(value: &Value) -> Result<u64, Error> {
+    u64::try_from(value.int()?).map_err(|_| Error::Corrupt("a number in a reply is negative"))
+}
+
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(bytes).map_err(|_| Error::Corrupt("text that is not UTF-8"))
+}
+
+pub(super) fn number(bytes: &[u8]) -> Result<u64, Error> {
+    text(bytes)?.parse().map_err(|_| Error::Corrupt("a number that is none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_with_its_target_or_by_its_id() {
+        let id = RevocationId::parse("t0102030405060708090a0b0c0d0e0f10").expect("an id");
+        let token = record("17;;R;9;;5;;", "acme", &id).expect("a token's record");
+        assert_eq!((token.version, token.target.id()), (Version(17), id));
+        let tenant = record("17;3;U;9;5;;a=,b=4;n acme", "acme", &id).expect("a tenant's record");
+        assert_eq!((tenant.target.scope, tenant.state.kept.len(), tenant.state.undone), (Scope::Tenant, 2, true));
+    }
+
+    #[test]
+    fn a_record_of_another_form_is_refused() {
+        let token = RevocationId::parse("t0102030405060708090a0b0c0d0e0f10").expect("an id");
+        let session = RevocationId::parse("s0102030405060708090a0b0c0d0e0f10").expect("an id");
+        for text in ["", "17", "17;;", "x;;R;9;;;;", "17;;R;9;;;", "17;;X;9;;;;", "17;;R;9;;;;x"] {
+            assert!(record(text, "acme", &token).is_err(), "{text:?}");
+        }
+        assert!(record("17;;R;9;;5;;", "acme", &session).is_err(), "a session's record names the session");
+    }
+}

@@ -1,0 +1,55 @@
+use keyplane_revocation::RevocationId;
+use keyplane_revocation::filter::Bucket;
+use keyplane_valkey::{App, Feature, Key};
+
+/// The place of a tenant in keys that are for all tenants: no tenant has this name.
+const ALL: &str = "_";
+
+/// The keys of the revocations. Those of one partition share its hash tag, so that a script can touch them together:
+///
+/// | key | holds |
+/// |---|---|
+/// | `<app>:revocation:<tenant>:<id>:{p<n>}` | the state of a revocation (string) |
+/// | `<app>:revocation:<tenant>:audit:{p<n>}` | who revoked what, and why (stream) |
+/// | `<app>:revocation:_:head:{p<n>}` | how far the partition is, and which filters can be trusted (hash) |
+/// | `<app>:revocation:_:feed:{p<n>}` | the states, in the order in which they were written (stream) |
+/// | `<app>:revocation:_:bloom:<bucket>:{p<n>}` | tokens that were revoked (Bloom filter) |
+/// | `<app>:revocation:_:leases:{p0}` | the instances of the service (zset) |
+/// | `<app>:revocation:_:positions:{p0}` | how far each has followed the feed (hash) |
+pub(super) struct Keys<'a>(pub(super) &'a App);
+
+// === impl Keys ===
+
+impl Keys<'_> {
+    pub(super) fn record(&self, tenant: &str, id: &RevocationId, partition: u32) -> Key {
+        self.key(tenant, &[id.as_str()], partition)
+    }
+
+    pub(super) fn audit(&self, tenant: &str, partition: u32) -> Key {
+        self.key(tenant, &["audit"], partition)
+    }
+
+    pub(super) fn head(&self, partition: u32) -> Key {
+        self.key(ALL, &["head"], partition)
+    }
+
+    pub(super) fn feed(&self, partition: u32) -> Key {
+        self.key(ALL, &["feed"], partition)
+    }
+
+    pub(super) fn filter(&self, bucket: Bucket, partition: u32) -> Key {
+        self.key(ALL, &["bloom", &bucket.to_string()], partition)
+    }
+
+    pub(super) fn leases(&self) -> Key {
+        self.key(ALL, &["leases"], 0)
+    }
+
+    pub(super) fn positions(&self) -> Key {
+        self.key(ALL, &["positions"], 0)
+    }
+
+    fn key(&self, tenant: &str, parts: &[&str], partition: u32) -> Key {
+        Key::partitioned(self.0, Feature::REVOCATION, tenant, parts, partition)
+    }
+}

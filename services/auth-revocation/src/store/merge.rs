@@ -1,0 +1,116 @@
+//! States that go into the feed again: what a failover lost, and what the feed is about to forget.
+
+use std::time::Duration;
+
+use keyplane_revocation::{Entry, Millis, Scope};
+use keyplane_valkey::{Arg, Key};
+
+use super::{AGAIN, ITEMS, Spans, Store, codec, nonces, scripts};
+use crate::error::Error;
+
+/// What an item's arguments are made of.
+struct Item {
+    record: Key,
+    filter: Option<Key>,
+    nonce: String,
+    target: String,
+    state: String,
+    bucket: String,
+    until: i64,
+    token: String,
+    version: u64,
+    expires: i64,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Writes those of the entries that belong to `partition` again, unless the store has them, or later ones of their
+    /// targets, or they have expired; returns how many it wrote. Idempotent; a call of the script for each 64.
+    ///
+    /// Dropped or failed half-way, some are written.
+    ///
+    /// # Errors
+    ///
+    /// The store's, or [`Error::NoRandomness`].
+    pub async fn merge(&self, partition: u32, entries: &[Entry]) -> Result<u64, Error> {
+        self.append_again(partition, entries, None).await
+    }
+
+    /// The same, and those that the store has are appended to the feed again, as the store has them, if their last copy
+    /// in it is of `age` or more. For what expires later than [`Settings::retention`](super::Settings::retention) from now.
+    ///
+    /// # Errors
+    ///
+    /// The store's, or [`Error::NoRandomness`].
+    pub async fn refresh(&self, partition: u32, entries: &[Entry], age: Duration) -> Result<u64, Error> {
+        self.append_again(partition, entries, Some(age)).await
+    }
+
+    async fn append_again(&self, partition: u32, entries: &[Entry], age: Option<Duration>) -> Result<u64, Error> {
+        let own: Vec<&Entry> = entries.iter().filter(|entry| self.partition(&entry.target.id()) == partition).collect();
+        let mut count = 0;
+        for chunk in own.chunks(ITEMS) {
+            count += self.append_chunk(partition, chunk, age).await?;
+        }
+        Ok(count)
+    }
+
+    async fn append_chunk(&self, partition: u32, entries: &[&Entry], age: Option<Duration>) -> Result<u64, Error> {
+        let spans = self.spans();
+        let age = age.map_or_else(String::new, |age| age.as_millis().to_string());
+        for _ in 0..AGAIN {
+            let now = self.now();
+            let generation = spans.generation_of(now);
+            let items = self.copies(partition, entries, spans, now)?;
+            let (head, feed) = (self.head_key(partition), self.feed_key(partition));
+            let mut keys = vec![&head, &feed];
+            let mut args = spans.common(items.len(), generation).to_vec();
+            args.push((&age).into());
+            for item in &items {
+                keys.extend([&item.record, item.filter.as_ref().unwrap_or(&head)]);
+                args.extend([
+                    Arg::from(&item.nonce),
+                    (&item.target).into(),
+                    if item.filter.is_some() { "token" } else { "" }.into(),
+                    item.version.into(),
+                    (&item.state).into(),
+                    item.expires.into(),
+                    (&item.bucket).into(),
+                    item.until.into(),
+                    (&item.token).into(),
+                ]);
+            }
+            let reply = self.inner.valkey.run(&scripts::MERGE, &keys, &args).await?;
+            if let Some(reply) = self.heard(reply)? {
+                return codec::count(reply.get(2).ok_or(Error::Corrupt("a reply of another length"))?);
+            }
+        }
+        Err(super::jumped())
+    }
+
+    fn copies(&self, partition: u32, entries: &[&Entry], spans: &Spans, now: Millis) -> Result<Vec<Item>, Error> {
+        let keys = self.keys();
+        let item = |(entry, nonce): (&&Entry, String)| {
+            let (token, bucket) = match &entry.target.scope {
+                Scope::Token(hash) => (hash.to_string(), Some(spans.buckets.bucket_of(entry.state.token_expires, now))),
+                Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => {
+                    (String::new(), None)
+                }
+            };
+            Item {
+                record: keys.record(&entry.target.tenant, &entry.target.id(), partition),
+                filter: bucket.map(|bucket| keys.filter(bucket, partition)),
+                nonce,
+                target: entry.target.encode(),
+                state: entry.state.encode(),
+                bucket: bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
+                until: bucket.map_or(0, |bucket| spans.buckets.until(bucket).0),
+                token,
+                version: entry.version.0,
+                expires: entry.state.expires.0,
+            }
+        };
+        Ok(entries.iter().zip(nonces(entries.len())?).map(item).collect())
+    }
+}

@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use keyplane_revocation::filter::Buckets;
+use keyplane_revocation::{Filters, Millis, Rules};
+use keyplane_valkey::{Arg, Feature, Ttl, TtlError};
+
+/// The longest that a revocation of a session or of a key can be asked to hold.
+pub const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How long what is needed is kept beyond the need, so that a retry has nothing to prolong.
+const SLACK: Duration = Duration::from_secs(60);
+/// How long the head of a partition is kept after the last revocation: it must outlive them all.
+const HEAD: Duration = Duration::from_secs(800 * 24 * 60 * 60);
+/// How many tokens a filter is made for; it grows.
+const CAPACITY: u32 = 10_000;
+
+/// How the revocations are kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Into how many partitions they are spread: 1 to 64. Fixed when the store is used first.
+    pub partitions: u32,
+    /// What tokens keep to: everything about how long revocations are kept follows from it.
+    pub rules: Rules,
+    /// How the Bloom filters of tokens are made.
+    pub filters: Filters,
+    /// How long the audit is kept.
+    pub audit_age: Duration,
+    /// When a write counts as replicated.
+    pub replication: Replication,
+}
+
+/// When a write counts as replicated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// Where the engine has `WAIT`, this user may call it, and enough replicas are attached.
+    Auto {
+        /// As soon as so many replicas have it.
+        replicas: u32,
+        /// How long a write waits for them.
+        within: Duration,
+    },
+    /// Never: no write waits.
+    Off,
+}
+
+/// The settings as scripts take them, in milliseconds. Each TTL is one that keys of this feature may have.
+#[derive(Clone, Debug)]
+pub(super) struct Spans {
+    pub(super) buckets: Buckets,
+    pub(super) feed: u64,
+    head: u64,
+    audit: u64,
+    pub(super) generation: u64,
+    pub(super) leeway: u64,
+    pub(super) furthest_exp: u64,
+    pub(super) furthest_end: u64,
+    /// How long a token of unknown expiry is held at least, and what is added.
+    pub(super) token: (u64, u64),
+    /// The same of a cutoff, and of a session.
+    pub(super) cutoff: (u64, u64),
+    /// The same of a key.
+    pub(super) key: (u64, u64),
+    false_positives: String,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    /// 4 partitions, tokens of at most 24 h, clocks that differ by at most 60 s, filters of an hour that are wrong once in
+    /// 10,000 checks, an audit of 90 days, and one replica, awaited for 50 ms.
+    fn default() -> Settings {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Settings {
+            partitions: 4,
+            rules: Rules { max_lifetime: day, leeway: Duration::from_secs(60), issuer_skew: Duration::ZERO },
+            filters: Filters { false_positives: 1e-4, bucket: Duration::from_secs(60 * 60) },
+            audit_age: 90 * day,
+            replication: Replication::Auto { replicas: 1, within: Duration::from_millis(50) },
+        }
+    }
+}
+
+impl Settings {
+    /// How long the feed keeps an entry. What expires later must be appended again before: see
+    /// [`Store::refresh`](super::Store::refresh).
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        let Rules { leeway, issuer_skew, .. } = self.rules;
+        // A token may be revoked that an issuer whose clock is ahead has only just issued.
+        let longest = self.rules.memory().saturating_add(leeway).saturating_add(issuer_skew);
+        longest.saturating_add(SLACK.saturating_mul(2))
+    }
+}
+
+// === impl Spans ===
+
+impl Spans {
+    pub(super) fn new(settings: &Settings) -> Result<Spans, TtlError> {
+        let ttl = |duration| Ttl::new(Feature::REVOCATION, duration).map(Ttl::as_millis);
+        let rules = &settings.rules;
+        let memory = rules.memory();
+        let ahead = memory.saturating_add(rules.leeway).saturating_add(rules.issuer_skew);
+        ttl(LONGEST.saturating_add(SLACK))?;
+        Ok(Spans {
+            buckets: Buckets::new(rules, &settings.filters),
+            feed: ttl(settings.retention())?,
+            head: ttl(HEAD)?,
+            audit: ttl(settings.audit_age)?,
+            generation: ttl(memory)?,
+            leeway: millis(rules.leeway),
+            furthest_exp: ttl(memory)?,
+            furthest_end: ttl(LONGEST)?,
+            // The replica's generations reach no further than that.
+            token: (ttl(memory)?, millis(rules.leeway)),
+            cutoff: (ttl(ahead)?, millis(SLACK)),
+            key: (ttl(LONGEST)?, millis(SLACK)),
+            false_positives: settings.filters.false_positives.clamp(1e-9, 0.5).to_string(),
+        })
+    }
+
+    /// The generation of filters at a time, of which the scripts must have the same idea.
+    pub(super) fn generation_of(&self, now: Millis) -> u64 {
+        u64::try_from(now.0).unwrap_or_default() / self.generation.max(1)
+    }
+
+    /// ARGV[1..8] of the scripts that write: see `scripts/common.lua`.
+    pub(super) fn common(&self, items: usize, generation: u64) -> [Arg<'_>; 8] {
+        [
+            Arg::from(items as u64),
+            self.feed.into(),
+            self.head.into(),
+            self.audit.into(),
+            generation.into(),
+            self.generation.into(),
+            Arg::from(&self.false_positives),
+            CAPACITY.into(),
+        ]
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

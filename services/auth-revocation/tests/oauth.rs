@@ -1,0 +1,191 @@
+//! RFC 7009: who holds a token can revoke it, and nobody else.
+
+mod support;
+
+use std::path::PathBuf;
+
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use keyplane_contracts::google::api::HttpBody;
+use keyplane_contracts::revocation::v1 as pb;
+use serde_json::{Value, json};
+use support::{ISSUER, PARENT, Service, claims, details, seconds_from_now, shared, violated};
+use tonic::{Code, Status};
+
+/// A key pair of P-256, made for the test.
+struct Pair {
+    kid: String,
+    key: EncodingKey,
+}
+
+/// The key set in a file, which goes with it.
+struct KeySet(tempfile::NamedTempFile);
+
+// === impl Pair ===
+
+impl Pair {
+    fn new(kid: &str) -> Pair {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).expect("random numbers");
+        // PKCS#8 of P-256: a fixed header, and the secret. Nearly every 32 bytes are one, if the first is not 0xff.
+        secret[0] &= 0x7f;
+        let header = "3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420";
+        let header = (0..header.len()).step_by(2).map(|at| u8::from_str_radix(&header[at..at + 2], 16).expect("hex"));
+        let der: Vec<u8> = header.chain(secret).collect();
+        Pair { kid: kid.to_owned(), key: EncodingKey::from_ec_der(&der) }
+    }
+
+    fn public(&self) -> Jwk {
+        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256).expect("a key of P-256");
+        jwk.common.key_id = Some(self.kid.clone());
+        jwk
+    }
+
+    fn sign(&self, changed: &Value) -> String {
+        let mut claims = json!({
+            "iss": ISSUER, "jti": "j-1", "tenant": "acme", "sub": "u-42", "exp": support::claims("").expire_time.unwrap().seconds,
+        });
+        claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.kid.clone());
+        encode(&header, &claims, &self.key).expect("it is signed")
+    }
+}
+
+// === impl KeySet ===
+
+impl KeySet {
+    fn of(pairs: &[&Pair]) -> KeySet {
+        let set = KeySet(tempfile::NamedTempFile::new().expect("a file"));
+        set.put(pairs);
+        set
+    }
+
+    fn put(&self, pairs: &[&Pair]) {
+        let keys: Vec<_> = pairs.iter().map(|pair| pair.public()).collect();
+        std::fs::write(self.0.path(), json!({ "keys": keys }).to_string()).expect("it is written");
+    }
+
+    fn path(&self) -> String {
+        let path: PathBuf = self.0.path().to_owned();
+        path.into_os_string().into_string().expect("a path of text")
+    }
+}
+
+async fn serve(set: &KeySet) -> Service {
+    shared(&[("KEYPLANE_REVOCATION_JWKS", &set.path()), ("KEYPLANE_REVOCATION_ISSUERS", ISSUER)]).await
+}
+
+async fn send(service: &Service, content_type: &str, data: String) -> Result<(), Status> {
+    let body = HttpBody { content_type: content_type.into(), data: data.into() };
+    let request = pb::RevokeOAuthTokenRequest { parent: PARENT.into(), body: Some(body) };
+    service.client.clone().revoke_o_auth_token(request).await.map(drop)
+}
+
+async fn revoke(service: &Service, token: &str) -> Result<(), Status> {
+    send(service, "application/x-www-form-urlencoded", format!("token={token}&token_type_hint=access_token")).await
+}
+
+async fn is_revoked(service: &Service) -> bool {
+    service.rule(claims("j-1")).await == pb::Rule::Token
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_holds_is_revoked() {
+    let pair = Pair::new("k-1");
+    let set = KeySet::of(&[&pair]);
+    let service = serve(&set).await;
+    revoke(&service, &pair.sign(&json!({}))).await.expect("200");
+    assert!(is_revoked(&service).await);
+    let list = pb::ListAuditEntriesRequest { parent: PARENT.into(), ..pb::ListAuditEntriesRequest::default() };
+    let audit = service.client.clone().list_audit_entries(list).await.expect("a page").into_inner().audit_entries;
+    let cause = audit[0].cause.clone().expect("who and why");
+    assert_eq!(
+        (cause.initiator.as_str(), cause.reason(), cause.description.as_str()),
+        ("u-42", pb::Reason::Logout, "RFC 7009")
+    );
+
+    let service = serve(&set).await;
+    let body = json!({"token": pair.sign(&json!({}))}).to_string();
+    send(&service, "application/json", body).await.expect("200");
+    assert!(is_revoked(&service).await, "JSON says the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_does_not_hold_is_200_and_has_no_effect() {
+    let (pair, stranger) = (Pair::new("k-1"), Pair::new("k-1"));
+    let set = KeySet::of(&[&pair]);
+    let service = serve(&set).await;
+    let good = pair.sign(&json!({}));
+    let (signed, _) = good.rsplit_once('.').expect("three parts");
+    let (_, signature) = stranger.sign(&json!({})).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let tokens = [
+        "a-refresh-token-or-so".to_owned(),
+        stranger.sign(&json!({})),
+        format!("{signed}.{signature}"),
+        format!("{signed}."),
+        pair.sign(&json!({"tenant": "other"})),
+        pair.sign(&json!({"iss": "https://elsewhere.example"})),
+        pair.sign(&json!({"exp": seconds_from_now(-120).seconds})),
+        pair.sign(&json!({"exp": null})),
+        Pair::new("k-unknown").sign(&json!({})),
+    ];
+    for token in tokens {
+        revoke(&service, &token).await.expect("200, as the RFC has it");
+        assert!(!is_revoked(&service).await, "{token}");
+    }
+    revoke(&service, &good).await.expect("200");
+    assert!(is_revoked(&service).await, "the same with its own signature");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_refused() {
+    let pair = Pair::new("k-1");
+    let set = KeySet::of(&[&pair]);
+    let service = serve(&set).await;
+    let form = "application/x-www-form-urlencoded";
+    let refused =
+        async |content_type: &str, data: &str| send(&service, content_type, data.to_owned()).await.unwrap_err();
+    let hint = refused(form, "token=x&token_type_hint=refresh_token").await;
+    details(&hint, Code::InvalidArgument, "UNSUPPORTED_TOKEN_TYPE");
+    let nameless = format!("token={}", pair.sign(&json!({"jti": ""})));
+    details(&refused(form, &nameless).await, Code::InvalidArgument, "UNSUPPORTED_TOKEN_TYPE");
+    assert_eq!(violated(&refused(form, "").await), ["body.token"]);
+    assert_eq!(violated(&refused(form, "token=a&token=b").await), ["body.token"]);
+    assert_eq!(violated(&refused("text/plain", "token=a").await), ["body.content_type"]);
+    let status = service.client.clone().revoke_o_auth_token(pb::RevokeOAuthTokenRequest::default()).await.unwrap_err();
+    assert_eq!(violated(&status), ["parent", "body"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_the_call_is_refused() {
+    let service = shared(&[]).await;
+    let status = revoke(&service, "a.b.c").await.unwrap_err();
+    details(&status, Code::FailedPrecondition, "JWKS_NOT_CONFIGURED");
+    let set = KeySet::of(&[]);
+    let path = set.path();
+    drop(set);
+    let service = shared(&[("KEYPLANE_REVOCATION_JWKS", &path)]).await;
+    let status = revoke(&service, "a.b.c").await.unwrap_err();
+    details(&status, Code::FailedPrecondition, "JWKS_NOT_CONFIGURED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_is_found_at_once_and_an_old_one_is_dropped() {
+    let (old, new) = (Pair::new("old"), Pair::new("new"));
+    let set = KeySet::of(&[&old]);
+    let service = serve(&set).await;
+    revoke(&service, &old.sign(&json!({"jti": "j-0"}))).await.expect("200");
+    set.put(&[&old, &new]);
+    revoke(&service, &new.sign(&json!({}))).await.expect("200");
+    assert!(is_revoked(&service).await, "a token may be the first that the new key signed");
+
+    set.put(&[&new]);
+    let mut n = 1;
+    keyplane_testkit::eventually("the old key is dropped", support::PATIENCE, async || {
+        n += 1;
+        revoke(&service, &old.sign(&json!({ "jti": format!("j-{n}") }))).await.expect("200");
+        service.rule(claims(&format!("j-{n}"))).await == pb::Rule::Unspecified
+    })
+    .await;
+}

@@ -1,0 +1,326 @@
+//! The store against an exact model: whatever is revoked, undone, lost and told again, both judge every token alike.
+//!
+//! The model knows nothing of records, versions or filters: of each target it remembers the cutoffs that were made, with
+//! the sessions that each left alone, and of a token what its own rules say.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use keyplane_auth_revocation::domain::{Cause, Cutoff, Outcome, Revoke};
+use keyplane_auth_revocation::store::Settings;
+use keyplane_engine::Cluster;
+use keyplane_revocation::{Answer, Claims, CutoffBy, Entry, Filters, Millis, Rule, Target};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use tokio::runtime::Runtime;
+
+use crate::case::{Case, HOUR, ISSUER, TENANT, client, key, modules, session, subject, tenant, token};
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+
+static CLUSTER: LazyLock<Cluster> =
+    LazyLock::new(|| Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster of three primaries"));
+
+const NAMES: [&str; 3] = ["x", "y", "z w"];
+/// How far apart the moments of a run are, ms; a token or a cutoff is at one of them, or a millisecond beside it.
+const STEP: i64 = 1000;
+
+/// What is done to the store.
+#[derive(Clone, Debug)]
+enum Call {
+    /// Whoever says when it expires says what the token itself says.
+    Token {
+        name: usize,
+        exp: bool,
+    },
+    Session {
+        name: usize,
+    },
+    Key {
+        name: usize,
+    },
+    Cut {
+        what: What,
+        moment: u8,
+        keep: Vec<usize>,
+    },
+    /// The one that was revoked so long ago is taken back.
+    Undo {
+        ago: usize,
+    },
+    /// The feed is told again from some entry on, as by a replica that has old news.
+    Merge {
+        from: usize,
+    },
+    /// A failover: the records are gone, and what the feed told comes back.
+    Lose(Lost),
+    Check(Presented),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Subject(usize, CutoffBy),
+    Client(usize),
+    Tenant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    Records,
+    Filters,
+    Heads,
+}
+
+/// A token, in indices of names and moments.
+#[derive(Clone, Debug)]
+struct Presented {
+    names: [usize; 5],
+    issued: Option<(u8, i64)>,
+    logged_in: Option<(u8, i64)>,
+}
+
+/// A cutoff that was made: tokens up to it, but for these sessions. Without a moment: all.
+type Made = (Option<i64>, Vec<usize>);
+
+/// What holds, by target.
+#[derive(Default)]
+struct Model {
+    made: BTreeMap<Target, Vec<Made>>,
+}
+
+// === impl Model ===
+
+impl Model {
+    /// Whether it is a later cutoff than any that holds.
+    fn cut(&mut self, target: Target, cutoff: i64, keep: Vec<usize>) -> bool {
+        let made = self.made.entry(target).or_default();
+        let later = made.iter().all(|(at, _)| at.is_none_or(|at| at < cutoff));
+        if later {
+            made.push((Some(cutoff), keep));
+        }
+        later
+    }
+
+    /// Whether a revocation that holds revokes a token of this session, issued (or whose user logged in) at `time`.
+    fn revokes(&self, target: &Target, session: usize, time: Option<i64>) -> bool {
+        let made = self.made.get(target).map(Vec::as_slice).unwrap_or_default();
+        let mut concerning = made.iter().filter(|(_, keep)| !keep.contains(&session));
+        concerning.any(|(cutoff, _)| match (cutoff, time) {
+            (None, _) | (_, None) => true,
+            (Some(cutoff), Some(time)) => time <= *cutoff,
+        })
+    }
+}
+
+// === running ===
+
+struct Run {
+    case: Case,
+    model: Model,
+    /// A moment in the past, from which the run's moments count.
+    base: i64,
+    revoked: Vec<Target>,
+}
+
+// === impl Run ===
+
+impl Run {
+    async fn new(url: &str) -> Run {
+        let filters = Filters { false_positives: 0.2, ..Settings::default().filters };
+        let case = Case::on(url, Settings { partitions: 3, filters, ..Settings::default() }).await;
+        let base = case.store.now().0 - 60 * STEP;
+        Run { case, model: Model::default(), base, revoked: Vec::new() }
+    }
+
+    fn moment(&self, moment: u8) -> i64 {
+        self.base + i64::from(moment) * STEP
+    }
+
+    /// Each token has an `exp` of its own.
+    fn exp(&self, name: usize) -> Millis {
+        Millis(self.base + HOUR / 2 + HOUR * [0, 1, 9][name])
+    }
+
+    async fn run(&mut self, call: Call) {
+        match call {
+            Call::Token { name, exp } => {
+                let revoke = token(NAMES[name], exp.then(|| self.exp(name)));
+                self.model.made.insert(revoke.target.clone(), vec![(None, Vec::new())]);
+                self.revoke(revoke).await;
+            }
+            Call::Session { name } => self.all(session(NAMES[name], None)).await,
+            Call::Key { name } => self.all(key(NAMES[name], None)).await,
+            Call::Cut { what, moment, keep } => {
+                let (at, sids) = (self.moment(moment), keep.iter().map(|name| NAMES[*name]).collect::<Vec<_>>());
+                let cutoff = Cutoff::At(Millis(at));
+                let revoke = match what {
+                    What::Subject(user, by) => subject(NAMES[user], by, cutoff, &sids),
+                    What::Client(name) => client(NAMES[name], cutoff),
+                    What::Tenant => tenant(cutoff),
+                };
+                let keep = if matches!(what, What::Subject(..)) { keep } else { Vec::new() };
+                let later = self.model.cut(revoke.target.clone(), at, keep);
+                let outcome = self.revoke(revoke).await;
+                assert_eq!(outcome == Outcome::Changed, later, "only a later cutoff changes anything");
+            }
+            Call::Undo { ago } => {
+                let Some(target) = self.revoked.iter().rev().nth(ago).cloned() else { return };
+                let undone = self.case.store.undo(TENANT, &target.id(), None, Cause::default()).await.expect("undone");
+                let held = self.model.made.remove(&target).is_some();
+                assert_eq!(undone.outcome == Outcome::Changed, held, "only what holds can be taken back");
+            }
+            Call::Merge { from } => {
+                for partition in 0..3 {
+                    let entries: Vec<Entry> = self.entries(partition).await.into_iter().skip(from).collect();
+                    assert_eq!(self.case.store.merge(partition, &entries).await.expect("a merge"), 0, "old news");
+                }
+            }
+            Call::Lose(lost) => self.lose(lost).await,
+            Call::Check(presented) => self.check(&presented).await,
+        }
+    }
+
+    async fn all(&mut self, revoke: Revoke) {
+        self.model.made.insert(revoke.target.clone(), vec![(None, Vec::new())]);
+        self.revoke(revoke).await;
+    }
+
+    async fn revoke(&mut self, revoke: Revoke) -> Outcome {
+        self.revoked.push(revoke.target.clone());
+        self.case.revoke(revoke).await.expect("a revocation").outcome
+    }
+
+    async fn entries(&self, partition: u32) -> Vec<Entry> {
+        self.case.feed(partition).await.into_iter().map(|record| record.entry).collect()
+    }
+
+    async fn lose(&self, lost: Lost) {
+        match lost {
+            Lost::Records => {
+                self.delete(&format!("revocation:{TENANT}:"), ":audit:");
+                for partition in 0..3 {
+                    let entries = self.entries(partition).await;
+                    self.case.store.merge(partition, &entries).await.expect("what was lost is merged");
+                }
+            }
+            Lost::Filters => self.delete(":bloom:", "no exception"),
+            Lost::Heads => self.delete(":head:", "no exception"),
+        }
+    }
+
+    /// On whichever node the keys are.
+    fn delete(&self, part: &str, but: &str) {
+        let nodes = CLUSTER.nodes().iter().chain([modules()]);
+        for node in nodes {
+            for key in self.case.keys_with(node, part).iter().filter(|key| !key.contains(but)) {
+                node.command(&["DEL", key]).expect("a key is deleted");
+            }
+        }
+    }
+
+    async fn check(&self, presented: &Presented) {
+        let [jti, sid, user, app, kid] = presented.names;
+        let time = |at: Option<(u8, i64)>| at.map(|(moment, beside)| self.moment(moment) + beside);
+        let (issued, logged_in) = (time(presented.issued), time(presented.logged_in));
+        let claims = Claims {
+            tenant: TENANT,
+            issuer: ISSUER,
+            jti: NAMES[jti],
+            sid: NAMES[sid],
+            subject: NAMES[user],
+            client: NAMES[app],
+            kid: NAMES[kid],
+            issued_at: issued.map(Millis),
+            auth_time: logged_in.map(Millis),
+            expires: Some(self.exp(jti)),
+        };
+        let model = &self.model;
+        let cut = |revoke: Revoke, time| model.revokes(&revoke.target, sid, time);
+        let at = Cutoff::Now;
+        // In the order of the contract.
+        let expected = [
+            (Rule::Tenant, cut(tenant(at), issued)),
+            (Rule::Key, cut(key(NAMES[kid], None), issued)),
+            (Rule::Client, cut(client(NAMES[app], at), issued)),
+            (
+                Rule::Subject,
+                cut(subject(NAMES[user], CutoffBy::IssuedAt, at, &[]), issued)
+                    || cut(subject(NAMES[user], CutoffBy::AuthTime, at, &[]), logged_in),
+            ),
+            (Rule::Session, cut(session(NAMES[sid], None), issued)),
+            (Rule::Token, cut(token(NAMES[jti], None), issued)),
+        ];
+        let expected = expected.iter().find(|(_, revoked)| *revoked).map(|(rule, _)| *rule);
+        let answer = self.case.store.judge(&claims).await.expect("the store judges");
+        let rule = match answer {
+            Answer::Active => None,
+            Answer::Revoked { rule, revocation } => {
+                assert!(revocation.is_some(), "{rule:?} names no revocation");
+                Some(rule)
+            }
+            Answer::Suspect(_) => panic!("the store knows; it never suspects"),
+        };
+        assert_eq!(rule, expected, "of {claims:?}");
+        let known = self.case.store.is_token_revoked(TENANT, claims.token().expect("it has a jti")).await;
+        let expected = model.made.contains_key(&token(NAMES[jti], None).target);
+        assert_eq!(known.expect("the store tells").is_some(), expected, "the token itself");
+    }
+}
+
+// === calls ===
+
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let name = || 0..NAMES.len();
+    // Moments before the run began: a cutoff may not be in the future.
+    let moment = || 0u8..50;
+    let by = prop_oneof![Just(CutoffBy::IssuedAt), Just(CutoffBy::AuthTime)];
+    let what = prop_oneof![
+        6 => (name(), by).prop_map(|(user, by)| What::Subject(user, by)),
+        1 => name().prop_map(What::Client),
+        1 => Just(What::Tenant),
+    ];
+    let keep = proptest::collection::vec(name(), 0..3);
+    let beside = || (moment(), -1i64..=1);
+    let presented = (
+        [name(), name(), name(), name(), name()],
+        proptest::option::weighted(0.9, beside()),
+        proptest::option::weighted(0.8, beside()),
+    );
+    let presented = presented.prop_map(|(names, issued, logged_in)| Presented { names, issued, logged_in });
+    let call = prop_oneof![
+        3 => (name(), any::<bool>()).prop_map(|(name, exp)| Call::Token { name, exp }),
+        1 => name().prop_map(|name| Call::Session { name }),
+        1 => name().prop_map(|name| Call::Key { name }),
+        6 => (what, moment(), keep).prop_map(|(what, moment, keep)| Call::Cut { what, moment, keep }),
+        6 => (0usize..6).prop_map(|ago| Call::Undo { ago }),
+        1 => (0usize..6).prop_map(|from| Call::Merge { from }),
+        1 => prop_oneof![Just(Lost::Records), Just(Lost::Filters), Just(Lost::Heads)].prop_map(Call::Lose),
+        12 => presented.prop_map(Call::Check),
+    ];
+    proptest::collection::vec(call, 1..60)
+}
+
+async fn hold_against_the_model(url: &str, calls: Vec<Call>) {
+    let mut run = Run::new(url).await;
+    for call in calls {
+        run.run(call).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 64, ..Config::default() })]
+
+    #[test]
+    fn the_store_judges_as_the_model_does(calls in calls()) {
+        RUNTIME.block_on(hold_against_the_model(&modules().url(), calls));
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 16, ..Config::default() })]
+
+    #[test]
+    fn a_cluster_judges_as_the_model_does(calls in calls()) {
+        RUNTIME.block_on(hold_against_the_model(&CLUSTER.url(), calls));
+    }
+}

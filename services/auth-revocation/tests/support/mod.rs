@@ -1,0 +1,133 @@
+//! What the tests of the revocation service share: the whole service, in this process, on ports of its own.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::time::{Duration, SystemTime};
+
+use keyplane_auth_revocation::Config;
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_server::Running;
+use keyplane_server::config::Env;
+use prost_types::Timestamp;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+pub const PARENT: &str = "tenants/acme";
+pub const ISSUER: &str = "https://idp.example";
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Service {
+    pub running: Running,
+    pub client: RevocationServiceClient<Channel>,
+}
+
+/// The service on the server that the tests of this binary share, ready.
+pub async fn shared(settings: &[(&str, &str)]) -> Service {
+    start(&keyplane_testkit::app(), &keyplane_testkit::valkey().url(), settings, |_| {}).await
+}
+
+/// The service on the store at `url`, ready. `change` sets what no variable does.
+pub async fn start(app: &str, url: &str, settings: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Service {
+    let mut given = vec![
+        ("KEYPLANE_APP", app),
+        ("KEYPLANE_KV_URL", url),
+        ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
+        ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
+        ("KEYPLANE_DRAIN_DELAY", "0s"),
+        // Tests share the cores with others: what is a lag there must not make these ask the store.
+        ("KEYPLANE_REVOCATION_MAX_STALENESS", "5s"),
+        ("KEYPLANE_REVOCATION_STORE_TIMEOUT", "5s"),
+    ];
+    given.retain(|(name, _)| !settings.iter().any(|(given, _)| given == name));
+    given.extend(settings);
+    let mut env = Env::from_map(given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut config = Config::read(&mut env);
+    env.finish().expect("the settings of the test");
+    change(&mut config);
+    let running = keyplane_auth_revocation::start(config).await.expect("the service starts");
+    let client = RevocationServiceClient::new(channel(&running));
+    let service = Service { running, client };
+    service.wait_ready().await;
+    service
+}
+
+pub fn channel(running: &Running) -> Channel {
+    Endpoint::from_shared(format!("http://{}", running.grpc_addr())).expect("an address").connect_lazy()
+}
+
+// === impl Service ===
+
+impl Service {
+    pub async fn wait_ready(&self) {
+        let url = format!("http://{}/readyz", self.running.admin_addr());
+        keyplane_testkit::eventually("the service is ready", PATIENCE, async || {
+            let response = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
+        })
+        .await;
+    }
+
+    pub async fn revoke_token(&self, jti: &str) -> pb::Revocation {
+        self.client.clone().revoke_token(token(jti)).await.expect("it is revoked").into_inner()
+    }
+
+    pub async fn check(&self, claims: pb::Claims) -> pb::CheckResponse {
+        let request = pb::CheckRequest { parent: PARENT.into(), claims: Some(claims), ..pb::CheckRequest::default() };
+        self.client.clone().check(request).await.expect("it can be told").into_inner()
+    }
+
+    /// The rule by which the token is refused; RULE_UNSPECIFIED if it is good.
+    pub async fn rule(&self, claims: pb::Claims) -> pb::Rule {
+        self.check(claims).await.rule()
+    }
+}
+
+/// A request that revokes the token `jti`, which expires as that of [`claims`] does.
+pub fn token(jti: &str) -> pb::RevokeTokenRequest {
+    pb::RevokeTokenRequest {
+        parent: PARENT.into(),
+        issuer: ISSUER.into(),
+        jti: jti.into(),
+        expire_time: claims(jti).expire_time,
+        cause: None,
+    }
+}
+
+/// What a token says that was issued a minute ago, for ten minutes.
+pub fn claims(jti: &str) -> pb::Claims {
+    pb::Claims {
+        issuer: ISSUER.into(),
+        jti: jti.into(),
+        sid: "s-1".into(),
+        subject: "u-42".into(),
+        client: "portal".into(),
+        kid: "k-1".into(),
+        issue_time: Some(seconds_from_now(-60)),
+        auth_time: Some(seconds_from_now(-60)),
+        expire_time: Some(seconds_from_now(600)),
+    }
+}
+
+pub fn seconds_from_now(seconds: i64) -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+    Timestamp { seconds: i64::try_from(now.as_secs()).expect("a clock of this age") + seconds, nanos: 0 }
+}
+
+/// Holds a status against its code and reason, and returns its details.
+#[track_caller]
+pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
+    assert_eq!(status.code(), code, "{status:?}");
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "keyplane.dev"));
+    details
+}
+
+/// The fields that an INVALID_ARGUMENT names.
+#[track_caller]
+pub fn violated(status: &Status) -> Vec<String> {
+    let found = details(status, Code::InvalidArgument, "INVALID_REQUEST");
+    let violations = &found.bad_request().expect("a BadRequest").field_violations;
+    violations.iter().map(|violation| violation.field.clone()).collect()
+}

@@ -1,0 +1,86 @@
+//! What memory can't tell, the service can.
+
+use std::collections::HashMap;
+
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_revocation::{Claims, RevocationId, wire};
+use tonic::{Code, Request, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{ReplicaSettings, Verdict};
+use crate::Channel;
+
+/// Asks the service about one token.
+///
+/// # Errors
+///
+/// The service's status; UNAVAILABLE if it could not tell either, and lets the token pass by its own policy.
+pub(super) async fn check(
+    mut client: RevocationServiceClient<Channel>,
+    claims: &Claims<'_>,
+    settings: &ReplicaSettings,
+) -> Result<Verdict, Status> {
+    let mut request = Request::new(pb::CheckRequest {
+        parent: format!("tenants/{}", claims.tenant),
+        claims: Some(message(claims)),
+        min_sequence: String::new(),
+        max_staleness: prost_types::Duration::try_from(settings.bound).ok(),
+    });
+    request.set_timeout(settings.check_timeout);
+    let response = client.check(request).await?.into_inner();
+    let guessed = response.freshness.as_ref().is_some_and(|freshness| freshness.source() == pb::Source::Policy);
+    match response.verdict() {
+        pb::Verdict::Active if guessed => Err(Status::unavailable("the service could not tell either")),
+        pb::Verdict::Active => Ok(Verdict::Active),
+        pb::Verdict::Revoked => {
+            let revocation = response.revocation.rsplit('/').next().and_then(RevocationId::parse);
+            Ok(Verdict::Revoked { rule: wire::rule_of(response.rule()), revocation })
+        }
+        pb::Verdict::Unspecified => Err(Status::unavailable("the service answered what this release does not know")),
+    }
+}
+
+/// What a caller gets when the service failed with `status`.
+pub(super) fn unknown(status: Status, suspect: bool) -> Status {
+    match status.code() {
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => {
+            let metadata = suspect.then(|| ("suspect".to_owned(), "true".to_owned()));
+            let metadata: HashMap<String, String> = metadata.into_iter().collect();
+            let details = ErrorDetails::with_error_info("FRESHNESS_UNKNOWN", "keyplane.dev", metadata);
+            let message = format!("the replica is too old, and the revocation service failed: {}", status.message());
+            Status::with_error_details(Code::Unavailable, message, details)
+        }
+        // The call itself was wrong: a repeat does not help, and a policy for outages must not speak.
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => status,
+    }
+}
+
+fn message(claims: &Claims<'_>) -> pb::Claims {
+    pb::Claims {
+        issuer: claims.issuer.to_owned(),
+        jti: claims.jti.to_owned(),
+        sid: claims.sid.to_owned(),
+        subject: claims.subject.to_owned(),
+        client: claims.client.to_owned(),
+        kid: claims.kid.to_owned(),
+        issue_time: claims.issued_at.map(wire::timestamp),
+        auth_time: claims.auth_time.map(wire::timestamp),
+        expire_time: claims.expires.map(wire::timestamp),
+    }
+}

@@ -1,0 +1,204 @@
+//! A revocation service whose feed, age and answers a test decides.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::Stream;
+use futures::stream::Empty;
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationService, RevocationServiceServer};
+use keyplane_revocation::Sequence;
+use pb::watch_response::Stage;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Response, Status};
+
+/// What the service does.
+#[derive(Clone)]
+pub struct Script {
+    pub entries: Vec<pb::FeedEntry>,
+    pub rules: pb::Rules,
+    pub epoch: &'static str,
+    /// How old it says that it is.
+    pub age: Option<Duration>,
+    /// Whether the feed says anything at all.
+    pub speaks: bool,
+    /// Whether it says that the snapshot is complete.
+    pub live: bool,
+    /// Another one breaks every stream.
+    pub stream: u32,
+    /// What a new stream is refused with.
+    pub refuses: Option<Code>,
+    pub check: Result<pb::CheckResponse, Code>,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    pub endpoint: Endpoint,
+    script: watch::Sender<Script>,
+    watches: Arc<Mutex<Vec<String>>>,
+    pub open: Arc<AtomicUsize>,
+    pub checks: Arc<AtomicUsize>,
+}
+
+// === impl Fake ===
+
+impl Fake {
+    pub async fn start() -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let script = Script {
+            entries: Vec::new(),
+            rules: rules(30),
+            epoch: "first",
+            age: Some(Duration::ZERO),
+            speaks: true,
+            live: true,
+            stream: 0,
+            refuses: None,
+            check: Err(Code::Unavailable),
+        };
+        let fake = Fake {
+            endpoint: Endpoint::from_shared(url).expect("an address"),
+            script: watch::Sender::new(script),
+            watches: Arc::default(),
+            open: Arc::default(),
+            checks: Arc::default(),
+        };
+        let server = tonic::transport::Server::builder().add_service(RevocationServiceServer::new(fake.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        fake
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Script)) {
+        self.script.send_modify(change);
+    }
+
+    pub fn revoke(&self, entry: pb::FeedEntry) {
+        self.change(|script| script.entries.push(entry));
+    }
+
+    /// The resume token of each stream that was asked for.
+    pub fn watches(&self) -> Vec<String> {
+        self.watches.lock().unwrap().clone()
+    }
+
+    pub fn checks(&self) -> usize {
+        self.checks.load(Ordering::SeqCst)
+    }
+
+    async fn feed(&self, resume_token: String, feed: mpsc::Sender<Result<pb::WatchResponse, Status>>) {
+        let mut script = self.script.subscribe();
+        let stream = script.borrow().stream;
+        let mut sent = resume_token.parse().unwrap_or(0);
+        let mut first = true;
+        loop {
+            let now = script.borrow_and_update().clone();
+            if now.stream != stream {
+                drop(feed.send(Err(Status::aborted("it restarted"))).await);
+                return;
+            }
+            if now.speaks {
+                let stage = if now.live { Stage::Live } else { Stage::Snapshot };
+                let response = pb::WatchResponse {
+                    stage: stage.into(),
+                    entries: now.entries[sent..].to_vec(),
+                    sequence: if now.live { sequence(now.entries.len()) } else { String::new() },
+                    epoch: now.epoch.to_owned(),
+                    resume_token: now.entries.len().to_string(),
+                    rules: first.then_some(now.rules),
+                };
+                sent = now.entries.len();
+                first = false;
+                if feed.send(Ok(response)).await.is_err() {
+                    return;
+                }
+            }
+            // A heartbeat now and then.
+            drop(tokio::time::timeout(Duration::from_millis(50), script.changed()).await);
+            if feed.is_closed() {
+                return;
+            }
+        }
+    }
+}
+
+fn sequence(entries: usize) -> String {
+    Sequence::of(0, entries as u64, 1).encode()
+}
+
+pub fn rules(leeway: i64) -> pb::Rules {
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    pb::Rules { max_lifetime: seconds(86_400), leeway: seconds(leeway), issuer_skew: seconds(0) }
+}
+
+/// Implements the service with the given items, and refuses the calls that a replica has no use for.
+macro_rules! refusing {
+    ($service:ty { $($item:item)* } $($call:ident: $request:ty => $response:ty,)*) => {
+        #[tonic::async_trait]
+        impl RevocationService for $service {
+            $($item)*
+            $(async fn $call(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
+                Err(Status::unimplemented(stringify!($call)))
+            })*
+        }
+    };
+}
+
+refusing! {
+    Fake {
+        type BulkRevokeStream = Empty<Result<pb::BulkRevokeResponse, Status>>;
+        type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+        async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+            let request = request.into_inner();
+            assert_eq!(request.parent, "tenants/-");
+            self.watches.lock().unwrap().push(request.resume_token.clone());
+            if let Some(code) = self.script.borrow().refuses {
+                return Err(Status::new(code, "the test wants it so"));
+            }
+            let (sender, receiver) = mpsc::channel(1);
+            let fake = self.clone();
+            self.open.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                fake.feed(request.resume_token, sender).await;
+                fake.open.fetch_sub(1, Ordering::SeqCst);
+            });
+            Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        }
+
+        async fn get_head(&self, _: Request<pb::GetHeadRequest>) -> Result<Response<pb::GetHeadResponse>, Status> {
+            let script = self.script.borrow();
+            let age = script.age.map(|age| age.try_into().expect("a duration"));
+            let (sequence, epoch) = (sequence(script.entries.len()), script.epoch.to_owned());
+            Ok(Response::new(pb::GetHeadResponse { sequence, epoch, age }))
+        }
+
+        async fn check(&self, request: Request<pb::CheckRequest>) -> Result<Response<pb::CheckResponse>, Status> {
+            assert_eq!(request.get_ref().parent, "tenants/acme");
+            assert_eq!(request.get_ref().max_staleness.map(|bound| bound.nanos), Some(100_000_000));
+            self.checks.fetch_add(1, Ordering::SeqCst);
+            let answer = self.script.borrow().check.clone();
+            answer.map(Response::new).map_err(|code| Status::new(code, "the test wants it so"))
+        }
+    }
+    revoke_token: pb::RevokeTokenRequest => pb::Revocation,
+    revoke_session: pb::RevokeSessionRequest => pb::Revocation,
+    revoke_subject: pb::RevokeSubjectRequest => pb::Revocation,
+    revoke_client: pb::RevokeClientRequest => pb::Revocation,
+    revoke_key: pb::RevokeKeyRequest => pb::Revocation,
+    revoke_tenant: pb::RevokeTenantRequest => pb::Revocation,
+    batch_revoke: pb::BatchRevokeRequest => pb::BatchRevokeResponse,
+    bulk_revoke: tonic::Streaming<pb::BulkRevokeRequest> => Self::BulkRevokeStream,
+    get_revocation: pb::GetRevocationRequest => pb::Revocation,
+    undo_revocation: pb::UndoRevocationRequest => pb::Revocation,
+    list_audit_entries: pb::ListAuditEntriesRequest => pb::ListAuditEntriesResponse,
+    revoke_o_auth_token: pb::RevokeOAuthTokenRequest => (),
+    batch_check: pb::BatchCheckRequest => pb::BatchCheckResponse,
+    wait_for_propagation: pb::WaitForPropagationRequest => pb::WaitForPropagationResponse,
+}
