@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyplane_server::config::{Env, ServerConfig, parse_duration};
+use tonic::transport::Endpoint;
 
 use crate::SERVICE;
 use crate::domain::{Overflow, Policies, Policy};
@@ -21,6 +22,8 @@ pub struct Config {
     pub max_watches: usize,
     /// Silence after which a browser's watch is sent a comment line.
     pub heartbeat: Duration,
+    /// Where tokens are revoked; without it, `revoke_tokens` is refused.
+    pub revocation: Option<Endpoint>,
 }
 
 const IDLE: &str = "KEYPLANE_SESSION_IDLE_TIMEOUT";
@@ -32,6 +35,7 @@ const EVENT_AGE: &str = "KEYPLANE_SESSION_EVENT_AGE";
 const REQUEST_AGE: &str = "KEYPLANE_SESSION_REQUEST_AGE";
 const HEARTBEAT: &str = "KEYPLANE_SESSION_HEARTBEAT";
 const MAX_WATCHES: &str = "KEYPLANE_SESSION_MAX_WATCHES";
+const REVOCATION_URL: &str = "KEYPLANE_SESSION_REVOCATION_URL";
 
 // === impl Config ===
 
@@ -56,8 +60,19 @@ impl Config {
         let heartbeat = env.duration(HEARTBEAT, "15s", "silence after which an event stream is sent a comment line");
         let bounds = Duration::from_millis(100)..=Duration::from_mins(5);
         env.require(HEARTBEAT, bounds.contains(&heartbeat), "must be 100ms to 5m");
-        Config { server, policies, retention, max_watches, heartbeat }
+        let doc = "the revocation service, e.g. `http://auth-revocation:50052`; without it, `revoke_tokens` is refused";
+        let revocation = env.optional(REVOCATION_URL, doc, revocation_endpoint);
+        Config { server, policies, retention, max_watches, heartbeat, revocation }
     }
+}
+
+fn revocation_endpoint(text: &str) -> Result<Endpoint, String> {
+    let rule = || "must be `http://<host>:<port>`, and nothing more".to_owned();
+    let endpoint = Endpoint::from_shared(text.to_owned()).map_err(|_| rule())?;
+    let uri = endpoint.uri();
+    let has_user = uri.authority().is_none_or(|authority| authority.as_str().contains('@'));
+    let bare = uri.path() == "/" && uri.query().is_none() && uri.port().is_some();
+    if uri.scheme_str() == Some("http") && bare && !has_user { Ok(endpoint) } else { Err(rule()) }
 }
 
 fn read_policies(env: &mut Env) -> Policies {

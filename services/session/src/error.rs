@@ -27,6 +27,26 @@ pub enum Error {
         /// The most.
         limit: u32,
     },
+    /// Sessions changed each time between the revocation of what was issued for them and their end.
+    #[error("sessions kept changing while their tokens were revoked; none was ended: try again")]
+    SessionsChanging,
+    /// The revocation service does not answer, or not now.
+    #[error("the revocation service can't be reached: no session was ended, and the call may safely be repeated")]
+    RevocationUnavailable,
+    /// The revocation service will not do it.
+    #[error("the revocation service refused ({code:?}, {reason}): no session was ended; ask the operator")]
+    RevocationRefused {
+        /// Its status.
+        code: Code,
+        /// The reason in it.
+        reason: String,
+    },
+    /// The operator named no revocation service.
+    #[error(
+        "this service knows no revocation service, so it can't revoke tokens: no session was ended; leave \
+         `revoke_tokens` out, or have the operator set KEYPLANE_SESSION_REVOCATION_URL"
+    )]
+    RevocationNotConfigured,
     /// The request id was used for something else.
     #[error("the request id was used for another request in the last minutes; choose a new one")]
     RequestIdReused,
@@ -68,9 +88,10 @@ impl ServiceError for Error {
         match self {
             Error::Invalid(_) | Error::RequestIdReused => Code::InvalidArgument,
             Error::NotFound => Code::NotFound,
-            Error::VersionMismatch { .. } => Code::Aborted,
+            Error::VersionMismatch { .. } | Error::SessionsChanging => Code::Aborted,
+            Error::RevocationRefused { .. } | Error::RevocationNotConfigured => Code::FailedPrecondition,
             Error::TooManySessions { .. } | Error::TooManyWatches { .. } => Code::ResourceExhausted,
-            Error::Stopping => Code::Unavailable,
+            Error::Stopping | Error::RevocationUnavailable => Code::Unavailable,
             Error::Corrupt(_) | Error::NoRandomness | Error::Ttl(_) => Code::Internal,
             Error::Store(error) => ServiceError::code(error),
         }
@@ -82,6 +103,10 @@ impl ServiceError for Error {
             Error::RequestIdReused => "REQUEST_ID_REUSED",
             Error::NotFound => "SESSION_NOT_FOUND",
             Error::VersionMismatch { .. } => "VERSION_MISMATCH",
+            Error::SessionsChanging => "SESSIONS_CHANGING",
+            Error::RevocationUnavailable => "REVOCATION_UNAVAILABLE",
+            Error::RevocationRefused { .. } => "REVOCATION_REFUSED",
+            Error::RevocationNotConfigured => "REVOCATION_NOT_CONFIGURED",
             Error::TooManySessions { .. } => "TOO_MANY_SESSIONS",
             Error::TooManyWatches { .. } => "TOO_MANY_WATCHES",
             Error::Stopping => "STOPPING",
@@ -100,11 +125,15 @@ impl ServiceError for Error {
         match self {
             Error::TooManyWatches { .. } => Some(Duration::from_secs(1)),
             Error::Stopping => Some(Duration::from_millis(100)),
+            Error::RevocationUnavailable => Some(Duration::from_millis(500)),
             Error::Store(error) => ServiceError::retry_after(error),
             Error::Invalid(_)
             | Error::RequestIdReused
             | Error::NotFound
             | Error::VersionMismatch { .. }
+            | Error::SessionsChanging
+            | Error::RevocationRefused { .. }
+            | Error::RevocationNotConfigured
             | Error::TooManySessions { .. }
             | Error::Corrupt(_)
             | Error::NoRandomness
@@ -119,12 +148,18 @@ impl ServiceError for Error {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Error::VersionMismatch { current } => vec![("current_version", current.to_string())],
+            Error::RevocationRefused { code, reason } => {
+                vec![("revocation_code", format!("{code:?}")), ("revocation_reason", reason.clone())]
+            }
             Error::TooManySessions { limit } => vec![("max_sessions", limit.to_string())],
             Error::TooManyWatches { limit } => vec![("max_watches", limit.to_string())],
             Error::Store(error) => error.metadata(),
             Error::Invalid(_)
             | Error::RequestIdReused
             | Error::NotFound
+            | Error::SessionsChanging
+            | Error::RevocationUnavailable
+            | Error::RevocationNotConfigured
             | Error::Stopping
             | Error::Corrupt(_)
             | Error::NoRandomness
@@ -140,6 +175,10 @@ impl ServiceError for Error {
             | Error::RequestIdReused
             | Error::NotFound
             | Error::VersionMismatch { .. }
+            | Error::SessionsChanging
+            | Error::RevocationUnavailable
+            | Error::RevocationRefused { .. }
+            | Error::RevocationNotConfigured
             | Error::Stopping
             | Error::Corrupt(_)
             | Error::NoRandomness

@@ -7,6 +7,7 @@ use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::grpc::{Service, Watches};
+use crate::logout::{Logout, Revoker};
 use crate::store::Store;
 
 /// What the kit needs to know of this service.
@@ -39,7 +40,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     }));
     keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
         let watches = Watches::new(config.max_watches, config.heartbeat, context.drain.clone());
-        let service = Service::new(store, config.policies, watches);
+        let logout = Logout::new(store.clone(), config.revocation.map(Revoker::new));
+        let service = Service::new(store, logout, config.policies, watches);
         Routes::new(SessionServiceServer::new(service).max_decoding_message_size(context.max_message))
     })
     .await

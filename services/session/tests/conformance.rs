@@ -43,7 +43,11 @@ async fn a_retried_login_makes_one_session() {
     let status = service.client.create_session(other).await.unwrap_err();
     details(&status, Code::InvalidArgument, "REQUEST_ID_REUSED");
 
-    service.client.delete_session(pb::DeleteSessionRequest { name: first.name, allow_missing: false }).await.unwrap();
+    service
+        .client
+        .delete_session(pb::DeleteSessionRequest { name: first.name, allow_missing: false, revoke_tokens: false })
+        .await
+        .unwrap();
     let status = service.client.create_session(request).await.unwrap_err();
     details(&status, Code::NotFound, "SESSION_NOT_FOUND");
 }
@@ -87,7 +91,7 @@ async fn an_update_merges_what_is_present_or_masked() {
 async fn an_update_never_recreates_a_session() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
-    let delete = pb::DeleteSessionRequest { name: made.name.clone(), allow_missing: false };
+    let delete = pb::DeleteSessionRequest { name: made.name.clone(), allow_missing: false, revoke_tokens: false };
     service.client.delete_session(delete.clone()).await.unwrap();
     let patch = pb::Session { name: made.name.clone(), last_path: "/late".into(), ..pb::Session::default() };
     details(&service.update(patch).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
@@ -195,7 +199,8 @@ async fn all_sessions_but_one_are_revoked() {
     for _ in 0..3 {
         service.create(sample()).await;
     }
-    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: kept.name.clone() };
+    let request =
+        pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: kept.name.clone(), revoke_tokens: false };
     assert_eq!(service.client.revoke_all_sessions(request.clone()).await.unwrap().into_inner().revoked_count, 3);
     assert!(service.get(&kept.name).await.is_ok());
     let all = pb::RevokeAllSessionsRequest { except: String::new(), ..request };

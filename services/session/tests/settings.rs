@@ -25,11 +25,39 @@ fn wrong_settings_are_told_at_once() {
         ("KEYPLANE_SESSION_TENANTS", "acme: idle=5"),
         ("KEYPLANE_SESSION_EVENT_AGE", "0s"),
         ("KEYPLANE_KV_URL", "http://store"),
+        ("KEYPLANE_SESSION_REVOCATION_URL", "auth-revocation:50052"),
     ];
     let mut env = Env::from_map(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let _ = Config::read(&mut env);
-    let errors = env.finish().expect_err("six of them are wrong").to_string();
+    let errors = env.finish().expect_err("all of them are wrong").to_string();
     for (name, _) in given {
         assert!(errors.contains(name), "{name} is not in:\n{errors}");
+    }
+}
+
+#[test]
+fn the_revocation_service_is_a_bare_address() {
+    let read = |url: &str| {
+        let mut env = Env::from_map([("KEYPLANE_SESSION_REVOCATION_URL", url)]);
+        let config = Config::read(&mut env);
+        env.finish().map(|_| config.revocation.map(|endpoint| endpoint.uri().to_string()))
+    };
+    for url in ["http://auth-revocation:50052", "http://127.0.0.1:1/", "http://[::1]:50052"] {
+        let found = read(url).unwrap_or_else(|errors| panic!("{url}: {errors}")).expect("it is set");
+        assert_eq!(found.trim_end_matches('/'), url.trim_end_matches('/'));
+    }
+    let wrong = [
+        "https://a:1",
+        "http://a",
+        "http://user@a:1",
+        "http://a:1/path",
+        "http://a:1/?q",
+        "a:1",
+        "http://",
+        "not an address",
+    ];
+    for url in wrong {
+        let errors = read(url).expect_err(url).to_string();
+        assert!(errors.contains("must be `http://<host>:<port>`"), "{url}: {errors}");
     }
 }

@@ -41,7 +41,7 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 }
 
 async fn delete(service: &Service, name: &str) {
-    let request = pb::DeleteSessionRequest { name: name.to_owned(), allow_missing: false };
+    let request = pb::DeleteSessionRequest { name: name.to_owned(), allow_missing: false, revoke_tokens: false };
     service.client.clone().delete_session(request).await.expect("it is deleted");
 }
 
@@ -79,7 +79,7 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
     delete(&service, &rotated.name).await;
     assert_eq!(watch.next(Type::Deleted).await.name, rotated.name);
 
-    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: String::new() };
+    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: String::new(), revoke_tokens: false };
     service.client.revoke_all_sessions(request).await.unwrap();
     let ended = watch.next(Type::Expired).await;
     assert_eq!((ended.name.as_str(), ended.reason()), (before.name.as_str(), EndReason::Revoked));

@@ -16,12 +16,14 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::{Policies, check_timeouts};
 use crate::error::Error;
+use crate::logout::Logout;
 use crate::store::Store;
 pub(crate) use watch::Watches;
 
 /// The session service.
 pub(crate) struct Service {
     store: Store,
+    logout: Logout,
     policies: Policies,
     watches: Watches,
 }
@@ -32,8 +34,8 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     /// A service over `store`.
-    pub(crate) fn new(store: Store, policies: Policies, watches: Watches) -> Service {
-        Service { store, policies, watches }
+    pub(crate) fn new(store: Store, logout: Logout, policies: Policies, watches: Watches) -> Service {
+        Service { store, logout, policies, watches }
     }
 
     async fn create(&self, request: pb::CreateSessionRequest) -> Result<pb::Session, Error> {
@@ -67,7 +69,9 @@ impl Service {
 
     async fn delete(&self, request: &pb::DeleteSessionRequest) -> Result<(), Error> {
         let name = convert::session_name(&request.name, "name")?;
-        match self.store.delete(&name).await {
+        let deleted =
+            if request.revoke_tokens { self.logout.delete(&name).await } else { self.store.delete(&name, None).await };
+        match deleted {
             Err(Error::NotFound) if request.allow_missing => Ok(()),
             result => result,
         }
@@ -75,7 +79,10 @@ impl Service {
 
     async fn revoke_all(&self, request: &pb::RevokeAllSessionsRequest) -> Result<i32, Error> {
         let (user, except) = convert::revoke_all(request)?;
-        self.store.revoke_all(&user, except.as_ref()).await
+        if request.revoke_tokens {
+            return self.logout.revoke_all(&user, except.as_ref()).await;
+        }
+        self.store.revoke_all(&user, except.as_ref(), None).await
     }
 }
 

@@ -228,28 +228,47 @@ impl Store {
         reply.made(&name.user)
     }
 
-    /// Ends a session.
+    /// Ends a session; with a `version`, only if that is the current one.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], or the store's.
-    pub async fn delete(&self, name: &SessionName) -> Result<(), Error> {
+    /// [`Error::NotFound`], [`Error::VersionMismatch`], or the store's.
+    pub async fn delete(&self, name: &SessionName, version: Option<i32>) -> Result<(), Error> {
         let keys = self.keys(&name.user);
-        let args = self.args(&keys, [name.session.as_str().into()]);
+        let args = self.args(&keys, [name.session.as_str().into(), i64::from(version.unwrap_or(0)).into()]);
         let key = keys.session(&name.session);
-        self.run(&scripts::DELETE, &keys, &[&key], &args).await.map(drop)
+        let reply = self.run(&scripts::DELETE, &keys, &[&key], &args).await?;
+        match reply.status.as_str() {
+            "VERSION" => Err(Error::VersionMismatch { current: reply.only()?.int()? }),
+            _ => Ok(()),
+        }
     }
 
     /// Ends all sessions of a user but `except`, in one step; returns how many. O(n) in the user's sessions.
     ///
+    /// With `known`, it ends all or none: none if one is live that is not among them, in its version.
+    ///
     /// # Errors
     ///
-    /// The store's.
-    pub async fn revoke_all(&self, user: &UserName, except: Option<&SessionId>) -> Result<i32, Error> {
+    /// [`Error::SessionsChanging`] if `known` is not all that is live, or the store's.
+    pub async fn revoke_all(
+        &self,
+        user: &UserName,
+        except: Option<&SessionId>,
+        known: Option<&[Session]>,
+    ) -> Result<i32, Error> {
         let keys = self.keys(user);
-        let args = self.args(&keys, [except.map_or("", SessionId::as_str).into()]);
+        let mut args =
+            self.args(&keys, [except.map_or("", SessionId::as_str).into(), i64::from(known.is_some()).into()]);
+        for session in known.unwrap_or_default() {
+            args.push(session.name.session.as_str().into());
+            args.push(i64::from(session.version).into());
+        }
         let reply = self.run(&scripts::REVOKE_ALL, &keys, &[], &args).await?;
-        i32::try_from(reply.only()?.int()?).map_err(|_| Error::Corrupt("a count out of range"))
+        match reply.status.as_str() {
+            "VERSION" => Err(Error::SessionsChanging),
+            _ => i32::try_from(reply.only()?.int()?).map_err(|_| Error::Corrupt("a count out of range")),
+        }
     }
 
     fn keys<'a>(&'a self, user: &'a UserName) -> UserKeys<'a> {

@@ -10,8 +10,8 @@ pub(crate) enum Call {
     Patch { session: usize, fields: Fields, removed: Vec<String>, version: Version },
     Touch(usize),
     Rotate(usize),
-    Delete(usize),
-    RevokeAll { except: Option<usize> },
+    Delete(usize, Version),
+    RevokeAll { except: Option<usize>, known: Version },
     Expire(usize),
 }
 
@@ -20,6 +20,19 @@ pub(crate) enum Version {
     Any,
     Current,
     Stale,
+}
+
+// === impl Version ===
+
+impl Version {
+    /// What a caller says whose session has the version `current`.
+    pub(crate) fn of(self, current: i32) -> Option<i32> {
+        match self {
+            Version::Any => None,
+            Version::Current => Some(current),
+            Version::Stale => Some(current + 1),
+        }
+    }
 }
 
 // === strategies ===
@@ -39,9 +52,9 @@ pub(crate) fn fields() -> impl Strategy<Value = Fields> {
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
     let session = 0..32_usize;
-    let version = proptest::sample::select(&[Version::Any, Version::Current, Version::Stale][..]);
+    let version = || proptest::sample::select(&[Version::Any, Version::Current, Version::Stale][..]);
     let removed = proptest::collection::vec(proptest::sample::select(&["a", "b", "c"][..]), 0..2);
-    let patch = (session.clone(), fields(), removed, version).prop_map(|(session, mut fields, removed, version)| {
+    let patch = (session.clone(), fields(), removed, version()).prop_map(|(session, mut fields, removed, version)| {
         let removed: Vec<String> = removed.into_iter().map(str::to_owned).collect();
         fields.attributes.retain(|key, _| !removed.contains(key));
         Call::Patch { session, fields, removed, version }
@@ -51,8 +64,9 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         8 => patch,
         2 => session.clone().prop_map(Call::Touch),
         2 => session.clone().prop_map(Call::Rotate),
-        2 => session.clone().prop_map(Call::Delete),
-        1 => proptest::option::of(session.clone()).prop_map(|except| Call::RevokeAll { except }),
+        2 => (session.clone(), version()).prop_map(|(session, version)| Call::Delete(session, version)),
+        1 => (proptest::option::of(session.clone()), version())
+            .prop_map(|(except, known)| Call::RevokeAll { except, known }),
         2 => session.prop_map(Call::Expire),
     ]
 }

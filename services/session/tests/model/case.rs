@@ -139,18 +139,8 @@ impl Case {
                 }
             }
             Call::Rotate(session) => self.rotate(session).await,
-            Call::Delete(session) => {
-                let id = self.chosen(session);
-                let deleted = self.writer().delete(&user().session(id.clone())).await;
-                assert_eq!(deleted.is_ok(), self.model.live.remove(&id).is_some(), "{deleted:?}");
-            }
-            Call::RevokeAll { except } => {
-                let except = except.map(|place| self.chosen(place));
-                let revoked = self.writer().revoke_all(&user(), except.as_ref()).await.expect("revoking works");
-                let before = self.model.live.len();
-                self.model.live.retain(|id, _| Some(id) == except.as_ref());
-                assert_eq!(usize::try_from(revoked).unwrap(), before - self.model.live.len());
-            }
+            Call::Delete(session, version) => self.delete(session, version).await,
+            Call::RevokeAll { except, known } => self.revoke_all(except, known).await,
             Call::Expire(session) => {
                 let id = self.chosen(session);
                 let key = |parts: &[&str]| Key::tagged(self.valkey.app(), Feature::SESSION, "acme", "u-42", parts);
@@ -195,11 +185,7 @@ impl Case {
     async fn patch(&mut self, session: usize, fields: Fields, removed: Vec<String>, version: Version) {
         let id = self.chosen(session);
         let current = self.model.live.get(&id).map_or(1, |content| content.version);
-        let expected = match version {
-            Version::Any => None,
-            Version::Current => Some(current),
-            Version::Stale => Some(current + 1),
-        };
+        let expected = version.of(current);
         let patch = Patch { fields: fields.clone(), removed_attributes: removed.clone(), version: expected };
         let patched = self.writer().patch(&user().session(id.clone()), &patch).await;
         let Some(content) = self.model.live.get_mut(&id) else {
@@ -216,6 +202,44 @@ impl Case {
             content.version += 1;
         }
         assert_eq!(Content::from(&patched.expect("a live session is patched")), *content);
+    }
+
+    async fn delete(&mut self, session: usize, version: Version) {
+        let id = self.chosen(session);
+        let current = self.model.live.get(&id).map(|content| content.version);
+        let expected = version.of(current.unwrap_or(1));
+        let deleted = self.writer().delete(&user().session(id.clone()), expected).await;
+        match current {
+            None => assert!(matches!(deleted, Err(Error::NotFound)), "{deleted:?}"),
+            Some(current) if matches!(version, Version::Stale) => {
+                let told =
+                    matches!(deleted, Err(Error::VersionMismatch { current: found }) if found == i64::from(current));
+                assert!(told, "{deleted:?}");
+            }
+            Some(_) => {
+                deleted.expect("a live session is deleted");
+                self.model.live.remove(&id);
+            }
+        }
+    }
+
+    async fn revoke_all(&mut self, except: Option<usize>, known: Version) {
+        let except = except.map(|place| self.chosen(place));
+        let mut listed = self.writer().list(&user(), 100, None).await.expect("a list").sessions;
+        let ends = listed.iter().position(|session| Some(&session.name.session) != except.as_ref());
+        if let (Version::Stale, Some(place)) = (known, ends) {
+            // Either it has changed since, or it is new.
+            if listed.len() % 2 == 0 { listed[place].version += 1 } else { drop(listed.remove(place)) }
+        }
+        let given = (!matches!(known, Version::Any)).then_some(listed.as_slice());
+        let revoked = self.writer().revoke_all(&user(), except.as_ref(), given).await;
+        if matches!(known, Version::Stale) && ends.is_some() {
+            assert!(matches!(revoked, Err(Error::SessionsChanging)), "all or none: {revoked:?}");
+            return;
+        }
+        let before = self.model.live.len();
+        self.model.live.retain(|id, _| Some(id) == except.as_ref());
+        assert_eq!(usize::try_from(revoked.expect("revoking works")).unwrap(), before - self.model.live.len());
     }
 
     /// The session that a full user loses to a new one.
@@ -256,7 +280,7 @@ impl Case {
         let mut roomy = self.policy.clone();
         roomy.max_sessions = 100;
         let made = self.writer().create(&user(), last.clone(), &plain(Fields::default()), &roomy).await;
-        self.writer().delete(&made.expect("a last session").name).await.expect("it is deleted");
+        self.writer().delete(&made.expect("a last session").name, None).await.expect("it is deleted");
         loop {
             let event = self.watcher.next().await.expect("a user's watch has no end").expect("an event");
             if event.kind == EventKind::Deleted(last.clone()) {
@@ -281,7 +305,10 @@ impl Case {
             tokio::spawn(async move {
                 for call in calls {
                     let done = perform(&store, &policy, &made, call).await;
-                    let expected = matches!(done, Ok(()) | Err(Error::NotFound | Error::VersionMismatch { .. }));
+                    let expected = matches!(
+                        done,
+                        Ok(()) | Err(Error::NotFound | Error::VersionMismatch { .. } | Error::SessionsChanging)
+                    );
                     assert!(expected, "{done:?}");
                 }
             })
@@ -340,10 +367,16 @@ async fn perform(store: &Store, policy: &Policy, made: &[SessionId], call: Call)
         }
         Call::Touch(session) => store.touch(&name(session)).await.map(drop),
         Call::Rotate(session) => store.rotate(&name(session), fresh_id(), None).await.map(drop),
-        Call::Delete(session) | Call::Expire(session) => store.delete(&name(session)).await,
-        Call::RevokeAll { except } => {
+        Call::Delete(session, version) => {
+            let version = matches!(version, Version::Stale).then_some(1);
+            store.delete(&name(session), version).await
+        }
+        Call::Expire(session) => store.delete(&name(session), None).await,
+        Call::RevokeAll { except, known } => {
             let except = except.map(|place| name(place).session);
-            store.revoke_all(&user(), except.as_ref()).await.map(drop)
+            let listed = store.list(&user(), 100, None).await?.sessions;
+            let known = (!matches!(known, Version::Any)).then_some(listed.as_slice());
+            store.revoke_all(&user(), except.as_ref(), known).await.map(drop)
         }
     }
 }
