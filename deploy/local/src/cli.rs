@@ -1,7 +1,7 @@
 //! The program behind `cargo up`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use keyplane_engine::Toolbox;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::lock::Lock;
-use crate::{Error, Mesh, Options, services};
+use crate::{Error, Grant, Issuer, Mesh, Options, services};
 
 /// Leaves room for the admin port.
 const HIGHEST_PORT: u16 = u16::MAX - 1000;
@@ -50,7 +50,7 @@ struct Args {
     #[arg(long)]
     fetch_only: bool,
     /// Where logs and generated files go; one mesh at a time uses it [default: .run in the workspace]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, global = true, alias = "folder", value_name = "FOLDER")]
     run_dir: Option<PathBuf>,
     /// Be this service: how the mesh starts its services
     #[arg(long, hide = true, env = "KEYPLANE_LOCAL_SERVICE")]
@@ -67,6 +67,33 @@ enum Command {
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
         server: Vec<String>,
     },
+    /// Print a token of the mesh that runs in the same folder: TOKEN=$(cargo up token --tenant acme --user u-42)
+    Token(TokenArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct TokenArgs {
+    /// Claim tenant
+    #[arg(long, value_name = "TENANT")]
+    tenant: String,
+    /// Claim sub
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// How long it lives, 1s to 24h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+    /// Claim scope
+    #[arg(long, value_name = "SCOPE", default_value = "*")]
+    scope: String,
+    /// Claim jti [default: random]
+    #[arg(long, value_name = "ID")]
+    jti: Option<String>,
+    /// Claim sid, the login session [default: random]
+    #[arg(long, value_name = "ID")]
+    sid: Option<String>,
+    /// Claim client_id [default: none]
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
 }
 
 /// The whole program: 0 when it was stopped, 1 when something failed, 2 when the options make no sense.
@@ -79,8 +106,17 @@ pub fn run() -> ExitCode {
             None => failure(&format!("there is no service {name:?}; there are {}", services::names())),
         };
     }
-    if let Some(Command::Openapi { server }) = &args.command {
-        return print(&format!("{:#}", keyplane_contracts::openapi::document(server)));
+    match &args.command {
+        Some(Command::Openapi { server }) => {
+            return print(&format!("{:#}", keyplane_contracts::openapi::document(server)));
+        }
+        Some(Command::Token(token)) => {
+            return match args.folder().and_then(|folder| Issuer::open(&folder)?.mint(&token.grant())) {
+                Ok(token) => print(&token),
+                Err(error) => failure(&error.to_string()),
+            };
+        }
+        None => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -130,21 +166,38 @@ struct Stop {
 impl Args {
     fn options(&self) -> Result<Options, Error> {
         let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or_else(|| Path::new("."));
-        let folder = self.run_dir.clone().unwrap_or_else(|| workspace.join(".run"));
-        let folder = std::path::absolute(folder).map_err(Error::io("finding the folder to run in"))?;
         Ok(Options {
             gateway: !self.no_gateway,
             gateway_port: self.gateway_port,
             service_ports: self.service_port.clone(),
             valkey_port: self.valkey_port,
             valkey_url: self.valkey_url.clone(),
-            folder,
+            folder: self.folder()?,
             program,
             otlp_endpoint: self.otlp_endpoint.clone(),
             cors_origins: self.cors_origins.clone(),
             settings: Vec::new(),
         })
+    }
+
+    fn folder(&self) -> Result<PathBuf, Error> {
+        let folder = self.run_dir.clone().unwrap_or_else(Options::default_folder);
+        std::path::absolute(folder).map_err(Error::io("finding the folder to run in"))
+    }
+}
+
+// === impl TokenArgs ===
+
+impl TokenArgs {
+    fn grant(&self) -> Grant {
+        Grant {
+            scope: self.scope.clone(),
+            jti: self.jti.clone(),
+            sid: self.sid.clone(),
+            client: self.client.clone(),
+            ttl: self.ttl,
+            ..Grant::new(&self.tenant, &self.user)
+        }
     }
 }
 

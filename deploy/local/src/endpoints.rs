@@ -25,6 +25,8 @@ pub struct Endpoints {
     pub folder: String,
     /// Name of a session to try things out with; it lives for 30 minutes after its last use.
     pub example: Option<String>,
+    /// A token of that session's user, to try things out with. It ends with the mesh, or after 12 hours.
+    pub token: String,
 }
 
 /// Where a service listens.

@@ -45,6 +45,12 @@ pub enum Error {
     /// The gateway's configuration has a name that nothing fills, or an endpoint that is no address.
     #[error("the gateway can't be configured: {0}")]
     Gateway(String),
+    /// There is no key to sign with, since no mesh runs in the folder.
+    #[error("keyplane is not running in {0}: start it with `cargo up`, or name its folder with --run-dir")]
+    NotRunning(String),
+    /// A token can't be made.
+    #[error("no token: {0}")]
+    Token(String),
     /// A file or folder can't be read or written.
     #[error("{what}: {source}")]
     Io {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use keyplane_contracts::{FILE_DESCRIPTOR_SET, openapi};
 use url::Url;
 
-use crate::Error;
+use crate::{Error, Issuer};
 
 const TEMPLATE: &str = include_str!("../../envoy/gateway.yaml");
 
@@ -25,6 +25,8 @@ pub struct Gateway {
     pub otlp_endpoint: Option<String>,
     /// Origins that browsers may call from: a regular expression (RE2) for the whole of one.
     pub cors_origins: String,
+    /// The issuer's public keys, a JSON Web Key Set: a file.
+    pub keys: PathBuf,
 }
 
 // === impl Gateway ===
@@ -53,6 +55,9 @@ impl Gateway {
             // In double quotes there, where a backslash starts an escape.
             ("CORS_ORIGINS", self.cors_origins.replace('\\', "\\\\").replace('"', "\\\"")),
             ("TRACE_PERCENT", "100".to_owned()),
+            ("ISSUER", Issuer::NAME.to_owned()),
+            ("AUDIENCE", Issuer::AUDIENCE.to_owned()),
+            ("JWKS", self.keys.display().to_string()),
         ];
         let mut values: Vec<(String, String)> =
             values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -1,18 +1,29 @@
 //! What `cargo up` prints when all is ready.
 
 use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::Endpoints;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
-const SERVICE: &str = "keyplane.session.v1.SessionService";
+use crate::{Endpoints, Options};
+
+const SESSION: &str = "keyplane.session.v1.SessionService";
+const REVOCATION: &str = "keyplane.revocation.v1.RevocationService";
+/// The tenant of the examples.
+const TENANT: &str = "tenants/demo";
 /// The user of the examples.
 const USER: &str = "tenants/demo/users/ada";
+/// In double quotes, where the shell fills it in.
+const TOKEN: &str = r#"-H "authorization: Bearer $TOKEN""#;
+const JSON: &str = "-H 'content-type: application/json' -d";
 
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// What `cargo up` prints: where everything is, and command lines to copy that work as they are. Each of these is
-    /// one line, indented by two spaces, that starts with `curl` or `grpcurl`.
+    /// What `cargo up` prints: where everything is, and command lines to copy that work as they are, in this order. Each
+    /// of these is one line, indented by two spaces, that starts with `TOKEN=`, `curl` or `grpcurl`.
     #[must_use]
     pub fn guide(&self) -> String {
         let mut text = String::from("\nkeyplane is up\n\n");
@@ -21,20 +32,31 @@ impl Endpoints {
             let _ = writeln!(text, "{line}");
         };
         if let (Some(gateway), Some(openapi)) = (&self.gateway, &self.openapi) {
-            line(&format!("  gateway   {gateway}   (OpenAPI: {openapi})"));
+            line(&format!("  {:<15} {gateway}   (OpenAPI: {openapi})", "gateway"));
         }
         for (name, service) in &self.services {
-            line(&format!("  {name:<9} {}   (metrics, health: {})", service.grpc, service.admin));
+            line(&format!("  {name:<15} {}   (metrics, health: {})", service.grpc, service.admin));
         }
-        line(&format!("  valkey    {}", self.valkey));
-        line(&format!("  logs      {}", self.folder));
+        line(&format!("  {:<15} {}", "valkey", self.valkey));
+        line(&format!("  {:<15} {}", "logs", self.folder));
+        let check = check(&self.token).to_string();
         if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
+            line(
+                "\na token, which the gateway asks for; the second line makes another one, for whom you like (--help)\n",
+            );
+            line(&format!("  TOKEN={}", self.token));
+            line(&format!("  TOKEN=$(cargo up token --tenant demo --user ada --ttl 1h{})", self.elsewhere()));
             line("\nover JSON: create a session, read one, change it, watch it (Ctrl-C ends the watch)\n");
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
+            line("\nis the printed token good? revoke the one that you have, and be refused from then on\n");
+            revocation_lines(gateway, example, &check).iter().for_each(|command| line(&format!("  {command}")));
         }
         line("\nover gRPC: what there is, is it well, then create or read a session, and watch the user's\n");
         let commands = grpc_lines(&self.service("session").grpc, self.example.as_deref());
         commands.iter().for_each(|command| line(&format!("  {command}")));
+        line("\nwhat the services ask each other: is a token good?\n");
+        let revocation = &self.service("auth-revocation").grpc;
+        line(&format!("  {}", grpc_call(revocation, REVOCATION, "Check", &check)));
         line("\nCtrl-C stops everything");
         text
     }
@@ -45,24 +67,38 @@ impl Endpoints {
         value["pid"] = std::process::id().into();
         value.to_string()
     }
+
+    /// The option that names the folder, where `cargo up` would look elsewhere.
+    fn elsewhere(&self) -> String {
+        let usual = Options::default_folder().display().to_string() == self.folder;
+        if usual { String::new() } else { format!(" --run-dir '{}'", self.folder) }
+    }
 }
 
 fn json_lines(gateway: &str, example: &str) -> [String; 4] {
-    let json = "-H 'content-type: application/json' -d";
     let session = format!("{gateway}/v1/{example}");
+    let new = r#"{"companyId":"c-7","lastPath":"/tasks"}"#;
     [
-        format!(r#"curl -s -X POST {gateway}/v1/{USER}/sessions {json} '{{"companyId":"c-7","lastPath":"/tasks"}}'"#),
-        format!("curl -s {session}"),
-        format!(r#"curl -s -X PATCH '{session}?updateMask=lastPath' {json} '{{"lastPath":"/tasks/42"}}'"#),
-        format!("curl -sN {session}:watch"),
+        format!("curl -s -X POST {gateway}/v1/{USER}/sessions {TOKEN} {JSON} '{new}'"),
+        format!("curl -s {session} {TOKEN}"),
+        format!(r#"curl -s -X PATCH '{session}?updateMask=lastPath' {TOKEN} {JSON} '{{"lastPath":"/tasks/42"}}'"#),
+        format!("curl -sN {session}:watch {TOKEN}"),
+    ]
+}
+
+fn revocation_lines(gateway: &str, example: &str, check: &str) -> [String; 3] {
+    [
+        format!("curl -s -X POST {gateway}/v1/{TENANT}:check {TOKEN} {JSON} '{check}'"),
+        format!(r#"curl -s -X POST {gateway}/v1/{TENANT}/oauth2/revoke -d "token=$TOKEN""#),
+        format!("curl -s {gateway}/v1/{example} {TOKEN}"),
     ]
 }
 
 fn grpc_lines(grpc: &str, example: Option<&str>) -> [String; 5] {
-    let call = |body: &str, method: &str| format!("grpcurl -plaintext -d '{body}' {grpc} {SERVICE}/{method}");
+    let call = |body: &str, method: &str| grpc_call(grpc, SESSION, method, body);
     [
         format!("grpcurl -plaintext {grpc} list"),
-        format!("grpcurl -plaintext {grpc} describe {SERVICE}"),
+        format!("grpcurl -plaintext {grpc} describe {SESSION}"),
         format!("grpcurl -plaintext {grpc} grpc.health.v1.Health/Check"),
         match example {
             Some(example) => call(&format!(r#"{{"name":"{example}"}}"#), "GetSession"),
@@ -72,31 +108,58 @@ fn grpc_lines(grpc: &str, example: Option<&str>) -> [String; 5] {
     ]
 }
 
+fn grpc_call(grpc: &str, service: &str, method: &str, body: &str) -> String {
+    format!("grpcurl -plaintext -d '{body}' {grpc} {service}/{method}")
+}
+
+/// The body of a `Check` of `token`; without claims if it is none.
+fn check(token: &str) -> Value {
+    let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let claims: Value = payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+    let time = |millis: u64| humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string();
+    json!({"parent": TENANT, "claims": {
+        "issuer": claims["iss"], "jti": claims["jti"], "sid": claims["sid"], "subject": claims["sub"],
+        "issueTime": time(claims["iat_ms"].as_u64().unwrap_or_default()),
+        "expireTime": time(claims["exp"].as_u64().unwrap_or_default().saturating_mul(1000)),
+    }})
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::{Endpoints, ServiceEndpoints};
+    use crate::{Endpoints, Grant, Issuer, ServiceEndpoints};
 
     fn endpoints() -> Endpoints {
         let admin = "http://127.0.0.1:51051".to_owned();
-        let session = ServiceEndpoints { grpc: "127.0.0.1:50051".to_owned(), admin, pid: 7 };
+        let at = |grpc: &str| ServiceEndpoints { grpc: grpc.to_owned(), admin: admin.clone(), pid: 7 };
+        let folder = tempfile::tempdir().unwrap();
+        let grant = Grant { jti: Some("j-1".into()), ..Grant::new("demo", "ada") };
         Endpoints {
             gateway: Some("http://127.0.0.1:8080".into()),
             openapi: Some("http://127.0.0.1:8080/openapi.json".into()),
-            services: [("session", session)].into(),
+            services: [("auth-revocation", at("127.0.0.1:50052")), ("session", at("127.0.0.1:50051"))].into(),
             valkey: "valkey://127.0.0.1:6390".into(),
             folder: ".run".into(),
             example: Some("tenants/demo/users/ada/sessions/0123".into()),
+            token: Issuer::create(folder.path()).unwrap().mint(&grant).unwrap(),
         }
     }
 
     #[test]
     fn the_guide_has_whole_lines_to_copy() {
-        let text = endpoints().guide();
-        assert!(
-            text.contains("  curl -sN http://127.0.0.1:8080/v1/tenants/demo/users/ada/sessions/0123:watch\n"),
-            "{text}"
-        );
-        assert!(text.contains("  grpcurl -plaintext 127.0.0.1:50051 list\n"), "{text}");
+        let endpoints = endpoints();
+        let text = endpoints.guide();
+        let session = "http://127.0.0.1:8080/v1/tenants/demo/users/ada/sessions/0123";
+        for line in [
+            format!("TOKEN={}", endpoints.token),
+            "TOKEN=$(cargo up token --tenant demo --user ada --ttl 1h --run-dir '.run')".to_owned(),
+            format!(r#"curl -sN {session}:watch -H "authorization: Bearer $TOKEN""#),
+            r#"curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/oauth2/revoke -d "token=$TOKEN""#.to_owned(),
+            "grpcurl -plaintext 127.0.0.1:50051 list".to_owned(),
+        ] {
+            assert!(text.contains(&format!("\n  {line}\n")), "{line} is not in {text}");
+        }
+        let check = text.lines().find(|line| line.ends_with("RevocationService/Check")).unwrap();
+        assert!(check.contains(r#""jti":"j-1""#) && check.contains(r#""subject":"ada""#), "{check}");
     }
 
     #[test]
@@ -106,5 +169,6 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["services"]["session"]["grpc"], "127.0.0.1:50051");
         assert_eq!(value["pid"], std::process::id());
+        assert_eq!(value["token"].as_str().unwrap().split('.').count(), 3);
     }
 }

@@ -8,11 +8,13 @@ use serde_json::json;
 
 use crate::endpoints::{Addresses, title, without_password};
 use crate::error::tail;
-use crate::services::SERVICES;
-use crate::{Endpoints, Error, Gateway, Options, ports, ready};
+use crate::services::{SERVICES, Service, Surroundings};
+use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, ports, ready};
 
 /// How long a process may take to stop in good order. More than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long the printed token lives.
+const WORKING_DAY: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The running mesh. Dropping it kills every process; [`Mesh::stop`] ends them in good order.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub struct Mesh {
     gateway: Option<Envoy>,
     services: Vec<(&'static ServiceInfo, Process)>,
     valkey: Option<Valkey>,
+    issuer: Issuer,
     endpoints: Endpoints,
 }
 
@@ -38,12 +41,13 @@ impl Mesh {
     pub async fn start(options: Options) -> Result<Mesh, Error> {
         let launched = tokio::task::spawn_blocking(move || Mesh::launch(&options)).await;
         let mut mesh = launched.map_err(|error| Error::io("starting the mesh")(std::io::Error::other(error)))??;
-        let http = reqwest::Client::new();
+        let token = mesh.issuer.mint(&Grant { ttl: WORKING_DAY, ..Grant::new("demo", "ada") })?;
         let example = tokio::select! {
-            ready = mesh.ready(&http) => ready?,
+            ready = mesh.ready(&token) => ready?,
             died = mesh.died() => return Err(died),
         };
         mesh.endpoints.example = example;
+        mesh.endpoints.token = token;
         Ok(mesh)
     }
 
@@ -51,6 +55,12 @@ impl Mesh {
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Makes tokens that the gateway accepts.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
     /// A service's process, to signal it or to read its log.
@@ -126,10 +136,13 @@ impl Mesh {
 
         let valkey = start_valkey(options, &toolbox)?;
         let store = valkey.as_ref().map(Valkey::url).or_else(|| options.valkey_url.clone()).unwrap_or_default();
-        let start = |at: &Addresses| Ok((at.info, start_service(options, at, &store)?));
-        let services = addresses.iter().map(start).collect::<Result<Vec<_>, Error>>()?;
+        let issuer = Issuer::create(folder)?;
+        let mesh = Surroundings { services: &addresses, keys: issuer.keys() };
+        let start =
+            |(service, at): (&Service, &Addresses)| Ok((at.info, start_service(options, service, at, &store, &mesh)?));
+        let services = SERVICES.iter().zip(&addresses).map(start).collect::<Result<Vec<_>, Error>>()?;
         let listen = gateway_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let gateway = listen.map(|listen| start_gateway(options, &toolbox, listen, &addresses)).transpose()?;
+        let gateway = listen.map(|listen| start_gateway(options, &toolbox, listen, &mesh)).transpose()?;
 
         let url = listen.map(|listen| format!("http://{listen}"));
         let endpoints = Endpoints {
@@ -139,8 +152,9 @@ impl Mesh {
             valkey: valkey.as_ref().map_or_else(|| without_password(&store), Valkey::admin_url),
             folder: folder.display().to_string(),
             example: None,
+            token: String::new(),
         };
-        Ok(Mesh { gateway, services, valkey, endpoints })
+        Ok(Mesh { gateway, services, valkey, issuer, endpoints })
     }
 
     /// The tools that `options` need.
@@ -156,23 +170,24 @@ impl Mesh {
     }
 
     /// Waits for each part in turn. Ends with a session that was created through the gateway.
-    async fn ready(&self, http: &reqwest::Client) -> Result<Option<String>, Error> {
+    async fn ready(&self, token: &str) -> Result<Option<String>, Error> {
+        let http = reqwest::Client::new();
         for (info, process) in &self.services {
             let at = self.endpoints.service(info.name);
             let served = ready::until(async || ready::serving(&at.grpc, info.grpc_services[0]).await).await;
             served.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
             let url = format!("{}/readyz", at.admin);
-            let answered = ready::until(async || ready::get(http, &url).await).await;
+            let answered = ready::until(async || ready::get(&http, &url).await).await;
             answered.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
         }
         let (Some(url), Some(gateway)) = (&self.endpoints.gateway, &self.gateway) else { return Ok(None) };
         let healthz = format!("{url}/healthz");
-        let answered = ready::until(async || ready::get(http, &healthz).await).await;
+        let answered = ready::until(async || ready::get(&http, &healthz).await).await;
         answered.map_err(|detail| not_ready("the gateway", gateway.log(), detail))?;
         // Through everything; and the printed examples need a session.
         let sessions = format!("{url}/v1/tenants/demo/users/ada/sessions");
         let body = json!({"companyId": "c-7", "lastPath": "/"});
-        let created = ready::until(async || ready::post(http, &sessions, &body).await).await;
+        let created = ready::until(async || ready::post(&http, &sessions, token, &body).await).await;
         let created = created.map_err(|detail| not_ready("the gateway", gateway.log(), detail))?;
         let created: serde_json::Value = serde_json::from_str(&created).unwrap_or_default();
         Ok(created["name"].as_str().map(str::to_owned))
@@ -217,10 +232,20 @@ fn start_valkey(options: &Options, toolbox: &Toolbox) -> Result<Option<Valkey>, 
     Ok(Some(Valkey::builder(toolbox).modules(true).port(Some(port)).dir(folder).start()?))
 }
 
-fn start_service(options: &Options, at: &Addresses, store: &str) -> Result<Process, Error> {
+fn start_service(
+    options: &Options,
+    service: &Service,
+    at: &Addresses,
+    store: &str,
+    mesh: &Surroundings<'_>,
+) -> Result<Process, Error> {
     let log = options.folder.join(format!("{}.log", at.info.name));
     remove_log(&log)?;
-    let mut spec = Spec::new(&options.program)
+    let mut spec = Spec::new(&options.program).clear_env();
+    for (name, value) in std::env::vars_os().filter(|(name, _)| !service.is_foreign(&name.to_string_lossy())) {
+        spec = spec.env(name, value);
+    }
+    spec = spec
         .name(at.info.name)
         .env("KEYPLANE_LOCAL_SERVICE", at.info.name)
         .env("KEYPLANE_GRPC_ADDR", at.grpc.to_string())
@@ -234,7 +259,10 @@ fn start_service(options: &Options, at: &Addresses, store: &str) -> Result<Proce
     if let Some(endpoint) = &options.otlp_endpoint {
         spec = spec.env("KEYPLANE_OTLP_ENDPOINT", endpoint);
     }
-    for (name, value) in &options.settings {
+    for (name, value) in (service.settings)(mesh) {
+        spec = spec.env(name, value);
+    }
+    for (name, value) in options.settings.iter().filter(|(name, _)| !service.is_foreign(name)) {
         spec = spec.env(name, value);
     }
     Ok(Process::spawn(spec)?)
@@ -244,15 +272,16 @@ fn start_gateway(
     options: &Options,
     toolbox: &Toolbox,
     listen: SocketAddr,
-    services: &[Addresses],
+    mesh: &Surroundings<'_>,
 ) -> Result<Envoy, Error> {
     let gateway = Gateway {
         listen,
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        services: services.iter().map(|at| (at.info.name, at.grpc)).collect(),
+        services: mesh.services.iter().map(|at| (at.info.name, at.grpc)).collect(),
         folder: options.folder.clone(),
         otlp_endpoint: options.otlp_endpoint.clone(),
         cors_origins: options.cors_origins.clone(),
+        keys: mesh.keys.to_owned(),
     };
     Ok(Envoy::start(toolbox, &gateway.prepare()?)?)
 }

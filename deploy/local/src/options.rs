@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyplane_server::ServiceInfo;
 
@@ -26,7 +26,7 @@ pub struct Options {
     pub otlp_endpoint: Option<String>,
     /// Origins that browsers may call from: a regular expression (RE2) for the whole of one.
     pub cors_origins: String,
-    /// Further settings of every service, e.g. `KEYPLANE_LOG`.
+    /// Further settings: of every service, e.g. `KEYPLANE_LOG`, or of one, e.g. `KEYPLANE_SESSION_IDLE_TIMEOUT`.
     pub settings: Vec<(String, String)>,
 }
 
@@ -35,6 +35,13 @@ pub struct Options {
 impl Options {
     /// Origins of development servers on this machine.
     pub const LOCAL_ORIGINS: &str = r"https?://(localhost|127\.0\.0\.1)(:[0-9]+)?";
+
+    /// Where `cargo up` runs: `.run` in the workspace that this program was built in.
+    #[must_use]
+    pub(crate) fn default_folder() -> PathBuf {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or_else(|| Path::new("."));
+        workspace.join(".run")
+    }
 
     /// Everything, on free ports: for tests. `program` is the built `keyplane-up`.
     #[must_use]

@@ -43,9 +43,14 @@ pub(crate) async fn get(http: &reqwest::Client, url: &str) -> Result<String, Str
     body(http.get(url).send().await, url).await
 }
 
-/// HTTP POST of JSON: the body once the status is 200.
-pub(crate) async fn post(http: &reqwest::Client, url: &str, json: &serde_json::Value) -> Result<String, String> {
-    body(http.post(url).json(json).send().await, url).await
+/// HTTP POST of JSON with a bearer token: the body once the status is 200.
+pub(crate) async fn post(
+    http: &reqwest::Client,
+    url: &str,
+    token: &str,
+    json: &serde_json::Value,
+) -> Result<String, String> {
+    body(http.post(url).bearer_auth(token).json(json).send().await, url).await
 }
 
 async fn body(response: reqwest::Result<reqwest::Response>, url: &str) -> Result<String, String> {

@@ -1,5 +1,7 @@
 //! A page in a real Chromium, on another origin than the gateway: CORS and its preflights, an EventSource that outlives
-//! the service behind it, and errors that a page can read. Needs the feature `browser`, and Chromium.
+//! the service behind it, and ends with its token, and errors that a page can read. Needs the feature `browser`, and Chromium.
+
+mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use axum::{Json, Router};
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use keyplane_engine::{Process, Spec, free_port};
-use keyplane_local::{Mesh, Options};
+use keyplane_local::{Grant, Mesh};
 use keyplane_testkit::eventually;
 use serde_json::{Value, json};
 use tonic::transport::{Channel, Endpoint};
@@ -141,10 +143,15 @@ async fn stop(process: Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
-    let mesh = Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap();
+    let mesh = Mesh::start(support::options(folder)).await.unwrap();
     let site = Site::start().await;
     let gateway = mesh.endpoints().gateway.as_deref().unwrap();
-    let chromium = Chromium::open(&format!("{}/?gateway={gateway}", site.origin));
+    let token = mesh.issuer().mint(&Grant::new("acme", "bob@x.com")).unwrap();
+    let chromium = Chromium::open(&format!("{}/?gateway={gateway}&token={token}", site.origin));
+
+    let refused = site.wait("refused", 1, &chromium).await;
+    assert_eq!((&refused["status"], &refused["body"]["code"]), (&json!(401), &json!(16)), "{refused}");
+    assert!(refused["challenge"].as_str().is_some_and(|challenge| challenge.starts_with("Bearer")), "{refused}");
 
     // An error is readable, with its details and the exposed headers.
     let missing = site.wait("missing", 1, &chromium).await;
@@ -194,8 +201,17 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     // The EventSource did it all by itself: it was never closed (2), and it went on where it had been.
     let states: Vec<_> = site.told("interrupted").iter().map(|entry| entry["state"].clone()).collect();
     assert!(states.iter().all(|state| *state == 0), "{states:?}");
-    drop(chromium);
+
+    // A stream goes on when its token is revoked. When it breaks, the EventSource is told that it shall not come again.
+    let revoke = reqwest::Client::new().post(format!("{gateway}/v1/tenants/acme/oauth2/revoke"));
+    assert_eq!(revoke.json(&json!({"token": token})).send().await.unwrap().status(), 200);
     stop(again).await;
+    eventually("the EventSource gives up", PATIENCE, async || {
+        let told = site.told("interrupted");
+        if told.last().is_some_and(|last| last["state"] == 2) { Ok(()) } else { Err(told) }
+    })
+    .await;
+    drop(chromium);
     mesh.stop().await.unwrap();
 }
 

@@ -1,12 +1,14 @@
 //! A rolling restart as JSON clients see it: every call is completed, or refused in a way that says "again".
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keyplane_engine::{Process, Signal, Spec};
-use keyplane_local::{Mesh, Options};
+use keyplane_local::Mesh;
 use keyplane_testkit::eventually;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -25,8 +27,13 @@ async fn json(response: Response) -> (u16, Value) {
 }
 
 /// Writes ever higher numbers until a call is refused.
-async fn write(gateway: String, user: usize, stopping: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Written {
-    let client = Client::new();
+async fn write(
+    client: Client,
+    gateway: String,
+    user: usize,
+    stopping: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+) -> Written {
     let sessions = format!("{gateway}/v1/tenants/acme/users/u-{user}/sessions");
     let (status, made) = json(client.post(&sessions).json(&json!({})).send().await.unwrap()).await;
     assert_eq!(status, 200, "{made}");
@@ -59,10 +66,11 @@ fn successor(mesh: &Mesh) -> Process {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_is_seen_as_success_or_as_try_again() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drain");
-    let mesh = Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap();
+    let mesh = Mesh::start(support::options(folder)).await.unwrap();
     let gateway = mesh.endpoints().gateway.clone().unwrap();
+    let client = support::http(&mesh.endpoints().token);
     let (stopping, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let write = |user| tokio::spawn(write(gateway.clone(), user, stopping.clone(), done.clone()));
+    let write = |user| tokio::spawn(write(client.clone(), gateway.clone(), user, stopping.clone(), done.clone()));
     let writers: Vec<_> = (0..16).map(write).collect();
     eventually("the writers are at it", PATIENCE, async || done.load(Ordering::Relaxed) > 300).await;
 
@@ -76,7 +84,6 @@ async fn sigterm_under_load_is_seen_as_success_or_as_try_again() {
     assert!(exit.success(), "{exit}: {}", mesh.service("session").log());
 
     let successor = successor(&mesh);
-    let client = Client::new();
     for Written { session, acknowledged } in written {
         let found = eventually("the session can be read again", PATIENCE, async || {
             let (status, found) = json(client.get(&session).send().await.unwrap()).await;

@@ -1,10 +1,12 @@
 //! The command lines that `cargo up` prints, taken from what it prints and run as a person would run them.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyplane_engine::{GrpcClient, Process, Spec, Toolbox};
-use keyplane_local::{Mesh, Options};
+use keyplane_local::Mesh;
 use keyplane_testkit::eventually;
 use serde_json::Value;
 
@@ -27,13 +29,22 @@ esac
 
 /// The same for curl, in the Python that the toolbox needs anyway.
 const PYTHON_AS_CURL: &str = r#"#!/usr/bin/env python3
-import getopt, sys, urllib.request
+import getopt, sys, urllib.error, urllib.request
 options, urls = getopt.gnu_getopt(sys.argv[1:], "sNX:H:d:")
 given = dict(options)
-headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
+headers = dict(value.split(": ", 1) for name, value in options if name == "-H")
 body = given["-d"].encode() if "-d" in given else None
-for line in urllib.request.urlopen(urllib.request.Request(urls[0], body, headers, method=given.get("-X"))):
+try:
+    answer = urllib.request.urlopen(urllib.request.Request(urls[0], body, headers, method=given.get("-X")))
+except urllib.error.HTTPError as error:
+    answer = error
+for line in answer:
     print(line.decode(), end="", flush=True)
+"#;
+
+/// The same for `cargo up`, which a test must not build.
+const BUILT_AS_CARGO: &str = r#"#!/bin/sh
+[ "$1" = up ] && shift && exec "$KEYPLANE_LOCAL_UP" "$@"
 "#;
 
 /// Runs lines in a shell whose `grpcurl` is the client under test.
@@ -41,6 +52,7 @@ struct Shell {
     path: String,
     buf: PathBuf,
     folder: tempfile::TempDir,
+    token: String,
 }
 
 // === impl Shell ===
@@ -57,7 +69,14 @@ impl Shell {
             }
         }
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        Shell { path, buf, folder }
+        script(&folder.path().join("cargo"), BUILT_AS_CARGO);
+        Shell { path, buf, folder, token: String::new() }
+    }
+
+    /// Runs a line that sets TOKEN, which the lines after it use.
+    async fn take_token(&mut self, line: &str) {
+        let said = self.run(&format!("{line}; echo \"$TOKEN\"")).await;
+        said.trim().clone_into(&mut self.token);
     }
 
     /// The same without a curl of this machine.
@@ -68,7 +87,8 @@ impl Shell {
 
     fn start(&self, line: &str) -> Process {
         let spec = Spec::new("/bin/sh").name(line).args(["-c", line]);
-        Process::spawn(spec.env("PATH", &self.path).env("BUF", &self.buf)).unwrap()
+        let spec = spec.env("PATH", &self.path).env("BUF", &self.buf).env("TOKEN", &self.token);
+        Process::spawn(spec.env("KEYPLANE_LOCAL_UP", env!("CARGO_BIN_EXE_keyplane-up"))).unwrap()
     }
 
     /// Everything that it prints, once it has ended well.
@@ -110,14 +130,14 @@ fn script(path: &Path, text: &str) {
 
 async fn mesh(folder: &str, gateway: bool) -> Mesh {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
+    let mut options = support::options(folder);
     options.gateway = gateway;
     Mesh::start(options).await.unwrap()
 }
 
-/// The lines of the guide that call this program.
-fn lines(mesh: &Mesh, program: &str) -> Vec<String> {
-    let start = format!("  {program} ");
+/// The lines of the guide that start so.
+fn lines(mesh: &Mesh, start: &str) -> Vec<String> {
+    let start = format!("  {start}");
     let guide = mesh.endpoints().guide();
     guide.lines().filter(|line| line.starts_with(&start)).map(|line| line.trim_start().to_owned()).collect()
 }
@@ -125,7 +145,7 @@ fn lines(mesh: &Mesh, program: &str) -> Vec<String> {
 /// Runs the guide's grpcurl lines. `made`: whether the fourth makes a session, or reads the example.
 async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     let shell = Shell::new(client);
-    let [list, describe, health, call, watch] = <[String; 5]>::try_from(lines(mesh, "grpcurl")).unwrap();
+    let [list, describe, health, call, watch, check] = <[String; 6]>::try_from(lines(mesh, "grpcurl ")).unwrap();
 
     let services = shell.run(&list).await;
     for service in ["keyplane.session.v1.SessionService", "grpc.health.v1.Health"] {
@@ -143,10 +163,16 @@ async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     assert_eq!(session["version"], 1, "{session}");
     assert_eq!(call.contains("CreateSession"), made, "{call}");
     shell.watch(&watch, &["TYPE_SNAPSHOT", name]).await;
+    let checked = shell.json(&check).await;
+    assert_eq!(checked["verdict"], "VERDICT_ACTIVE", "{checked}");
+    assert_eq!(checked["freshness"]["source"], "SOURCE_LOCAL", "{checked}");
 }
 
-async fn runs_curl_lines(mesh: &Mesh, shell: &Shell) {
-    let [create, read, change, watch] = <[String; 4]>::try_from(lines(mesh, "curl")).unwrap();
+/// Runs the guide's curl lines, after one of those that set TOKEN. `revoked`: whether the printed token is already.
+async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: bool) {
+    shell.take_token(token).await;
+    let lines = <[String; 7]>::try_from(lines(mesh, "curl ")).unwrap();
+    let [create, read, change, watch, check, revoke, again] = lines;
     let example = mesh.endpoints().example.as_deref();
 
     let made = shell.json(&create).await;
@@ -156,6 +182,12 @@ async fn runs_curl_lines(mesh: &Mesh, shell: &Shell) {
     let changed = shell.json(&change).await;
     assert_eq!((changed["name"].as_str(), changed["lastPath"].as_str()), (example, Some("/tasks/42")), "{changed}");
     shell.watch(&watch, &["event: snapshot", "id: ", "/tasks/42"]).await;
+
+    let checked = shell.json(&check).await;
+    assert_eq!(checked["verdict"], if revoked { "VERDICT_REVOKED" } else { "VERDICT_ACTIVE" }, "{checked}");
+    assert_eq!(shell.json(&revoke).await, serde_json::json!({}));
+    let refused = shell.json(&again).await;
+    assert_eq!(support::reason(&refused), (16, "TOKEN_REVOKED"), "{refused}");
 }
 
 fn client() -> GrpcClient {
@@ -168,7 +200,7 @@ fn client() -> GrpcClient {
 async fn the_printed_grpcurl_lines_work_without_a_gateway() {
     let mesh = mesh("grpcurl-alone", false).await;
     let client = tokio::task::spawn_blocking(client).await.unwrap();
-    assert_eq!(lines(&mesh, "curl"), Vec::<String>::new());
+    assert_eq!(lines(&mesh, "curl "), Vec::<String>::new());
     runs_grpcurl_lines(&mesh, &client, true).await;
     // What takes the place of grpcurl on machines without Go.
     let buf = tokio::task::spawn_blocking(|| GrpcClient::buf(&Toolbox::find()).unwrap()).await.unwrap();
@@ -182,10 +214,13 @@ async fn the_printed_lines_work_with_a_gateway() {
     let client = tokio::task::spawn_blocking(client).await.unwrap();
     runs_grpcurl_lines(&mesh, &client, false).await;
 
+    let [printed, mint] = <[String; 2]>::try_from(lines(&mesh, "TOKEN=")).unwrap();
+    runs_curl_lines(&mesh, &mut Shell::new(&client).with_python_as_curl(), &printed, false).await;
     let curl = std::process::Command::new("curl").arg("--version").output();
     if curl.is_ok_and(|output| output.status.success()) {
-        runs_curl_lines(&mesh, &Shell::new(&client)).await;
+        runs_curl_lines(&mesh, &mut Shell::new(&client), &mint, true).await;
     }
-    runs_curl_lines(&mesh, &Shell::new(&client).with_python_as_curl()).await;
+    let mut shell = Shell::new(&client).with_python_as_curl();
+    runs_curl_lines(&mesh, &mut shell, &mint, true).await;
     mesh.stop().await.unwrap();
 }

@@ -1,31 +1,46 @@
 //! Each JSON route, through a real Envoy with the shipped configuration.
 
+mod support;
+
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::StreamExt;
+use keyplane_contracts::session::v1 as pb;
+use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use keyplane_local::{Mesh, Options};
-use reqwest::Method;
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tonic::Code;
+use tonic::transport::Endpoint;
 
 /// One mesh for this binary; it dies with it.
-fn url() -> &'static str {
+fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
-    let mesh = MESH.get_or_init(|| {
+    MESH.get_or_init(|| {
         let start = || tokio::runtime::Runtime::new().unwrap().block_on(Mesh::start(options("json"))).unwrap();
         std::thread::spawn(start).join().unwrap()
-    });
-    mesh.endpoints().gateway.as_deref().unwrap()
+    })
+}
+
+fn url() -> &'static str {
+    mesh().endpoints().gateway.as_deref().unwrap()
+}
+
+/// Sends the token that `cargo up` prints.
+fn client(mesh: &Mesh) -> Client {
+    support::http(&mesh.endpoints().token)
 }
 
 fn options(folder: &str) -> Options {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)
+    support::options(folder)
 }
 
-async fn call(url: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    let mut request = reqwest::Client::new().request(method, format!("{url}{path}"));
+async fn call(mesh: &Mesh, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let url = mesh.endpoints().gateway.as_deref().unwrap();
+    let mut request = client(mesh).request(method, format!("{url}{path}"));
     if let Some(body) = body {
         request = request.json(&body);
     }
@@ -37,15 +52,15 @@ async fn call(url: &str, method: Method, path: &str, body: Option<Value>) -> (u1
 }
 
 async fn get(path: &str) -> (u16, Value) {
-    call(url(), Method::GET, path, None).await
+    call(mesh(), Method::GET, path, None).await
 }
 
 async fn post(path: &str, body: Value) -> (u16, Value) {
-    call(url(), Method::POST, path, Some(body)).await
+    call(mesh(), Method::POST, path, Some(body)).await
 }
 
 async fn patch(path: &str, body: Value) -> (u16, Value) {
-    call(url(), Method::PATCH, path, Some(body)).await
+    call(mesh(), Method::PATCH, path, Some(body)).await
 }
 
 /// Creates a session of `user`; its path.
@@ -127,7 +142,7 @@ async fn touch_prolongs_and_nothing_else() {
     assert_eq!((status, &touched["version"]), (200, &json!(1)), "{touched}");
     assert!(touched["expireTime"].as_str() >= before["expireTime"].as_str(), "{touched}");
     // Also without a body: there is nothing to say.
-    let (status, _) = call(url(), Method::POST, &format!("{path}:touch"), None).await;
+    let (status, _) = call(mesh(), Method::POST, &format!("{path}:touch"), None).await;
     assert_eq!(status, 200);
 }
 
@@ -143,10 +158,10 @@ async fn rotate_gives_a_new_name() {
 #[tokio::test]
 async fn delete_ends_a_session() {
     let path = created("deleted", json!({})).await;
-    assert_eq!(call(url(), Method::DELETE, &path, None).await, (200, json!({})));
-    let (status, error) = call(url(), Method::DELETE, &path, None).await;
+    assert_eq!(call(mesh(), Method::DELETE, &path, None).await, (200, json!({})));
+    let (status, error) = call(mesh(), Method::DELETE, &path, None).await;
     assert_eq!((status, &detail(&error, "ErrorInfo")["reason"]), (404, &json!("SESSION_NOT_FOUND")));
-    assert_eq!(call(url(), Method::DELETE, &format!("{path}?allowMissing=true"), None).await.0, 200);
+    assert_eq!(call(mesh(), Method::DELETE, &format!("{path}?allowMissing=true"), None).await.0, 200);
 }
 
 #[tokio::test]
@@ -174,7 +189,7 @@ async fn an_escaped_at_sign_is_the_same_user() {
 #[tokio::test]
 async fn watch_streams_events() {
     let path = created("watched", json!({"lastPath": "/"})).await;
-    let response = reqwest::get(format!("{}{path}:watch", url())).await.unwrap();
+    let response = client(mesh()).get(format!("{}{path}:watch", url())).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut stream = response.bytes_stream();
@@ -189,7 +204,7 @@ async fn watch_streams_events() {
     until("event: snapshot").await;
     assert_eq!(patch(&path, json!({"lastPath": "/tasks/42"})).await.0, 200);
     until("/tasks/42").await;
-    assert_eq!(call(url(), Method::DELETE, &path, None).await.0, 200);
+    assert_eq!(call(mesh(), Method::DELETE, &path, None).await.0, 200);
     until("event: deleted").await;
     assert!(text.contains("event: updated") && text.contains("id: "), "{text}");
 }
@@ -227,7 +242,7 @@ async fn another_version_is_409() {
 
 #[tokio::test]
 async fn what_is_not_json_is_400_in_the_error_shape() {
-    let request = reqwest::Client::new().post(format!("{}/v1/tenants/acme/users/u/sessions", url()));
+    let request = client(mesh()).post(format!("{}/v1/tenants/acme/users/u/sessions", url()));
     let response = request.header("content-type", "application/json").body("{\"lastPath\":").send().await.unwrap();
     assert_eq!(response.status(), 400);
     let error: Value = response.json().await.unwrap();
@@ -241,6 +256,21 @@ async fn huge_bodies_are_turned_away() {
     assert_eq!(status, 413, "{error}");
 }
 
+/// The gateway must not hold on to what arrives while it waits for the answer about the token.
+#[tokio::test]
+async fn huge_grpc_messages_are_answered_too() {
+    let channel = Endpoint::from_static(url()).connect().await.unwrap();
+    let session = pb::Session { last_path: format!("/{}", "a".repeat(3 << 20)), ..pb::Session::default() };
+    let parent = "tenants/acme/users/u".to_owned();
+    let request = pb::CreateSessionRequest { parent, session: Some(session), ..pb::CreateSessionRequest::default() };
+    let mut request = tonic::Request::new(request);
+    request.metadata_mut().insert("authorization", support::bearer(&mesh().endpoints().token).parse().unwrap());
+    let mut client = SessionServiceClient::new(channel);
+    let called = tokio::time::timeout(Duration::from_secs(20), client.create_session(request));
+    let status = called.await.expect("an answer").unwrap_err();
+    assert!(matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
+}
+
 #[tokio::test]
 async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
     let mesh = Mesh::start(options("json-outage")).await.unwrap();
@@ -250,14 +280,15 @@ async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
     mesh.valkey().unwrap().pause().unwrap();
     for method in [Method::GET, Method::PATCH] {
         let body = (method == Method::PATCH).then(|| json!({"lastPath": "/a"}));
-        let (status, error) = call(&url, method.clone(), &path, body).await;
+        let (status, error) = call(&mesh, method.clone(), &path, body).await;
         // The service's own answer, not the gateway's timeout.
         assert!(status == 503 || status == 504, "{method}: {status} {error}");
         let reason = &detail(&error, "ErrorInfo")["reason"];
-        assert!(reason != "SERVICE_TIMEOUT" && reason != "SERVICE_UNREACHABLE", "{method}: {error}");
+        let gateways = ["SERVICE_TIMEOUT", "SERVICE_UNREACHABLE", "REVOCATION_UNAVAILABLE"];
+        assert!(!gateways.iter().any(|gateway| reason == gateway), "{method}: {error}");
     }
     // A browser's EventSource would give up on anything but 200. It gets a stream that ends, and comes again.
-    let watch = reqwest::Client::new().get(format!("{url}{path}:watch")).header("accept", "text/event-stream");
+    let watch = client(&mesh).get(format!("{url}{path}:watch")).header("accept", "text/event-stream");
     let response = watch.send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -266,7 +297,7 @@ async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
     mesh.valkey().unwrap().resume().unwrap();
 
     mesh.service("session").kill().unwrap();
-    let (status, error) = call(&url, Method::GET, &path, None).await;
+    let (status, error) = call(&mesh, Method::GET, &path, None).await;
     assert_eq!((status, &error["code"]), (503, &json!(14)), "{error}");
     assert_eq!(detail(&error, "ErrorInfo")["reason"], "SERVICE_UNREACHABLE");
 }

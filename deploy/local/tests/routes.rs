@@ -1,41 +1,93 @@
-//! The shipped gateway configuration, without a service behind it: each RPC has its route, and none gets past it.
+//! The shipped gateway configuration, without a service behind it: each RPC has its route, none gets past it, and none
+//! gets past it without a token.
+
+mod support;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use keyplane_contracts::http::{Binding, bindings};
-use keyplane_contracts::session::v1::GetSessionRequest;
-use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use keyplane_engine::{Envoy, Toolbox, free_port};
-use keyplane_local::Gateway;
+use keyplane_local::{Gateway, Issuer};
 use regex::Regex;
 use serde_json::Value;
+use support::peer::{Answer, Peer};
+use support::{grpc, http, reason, token};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
 
-/// One Envoy for this binary; it dies with it.
-fn envoy() -> &'static (Envoy, String) {
-    static ENVOY: OnceLock<(Envoy, String)> = OnceLock::new();
-    ENVOY.get_or_init(|| {
-        let gateway = gateway("running", None);
-        let envoy = Envoy::start(&Toolbox::find(), &gateway.prepare().unwrap()).unwrap();
-        let address = envoy.listener("gateway").unwrap();
-        (envoy, format!("http://{address}"))
-    })
+/// A gateway without the services that it leads to.
+struct Gate {
+    envoy: Envoy,
+    url: String,
+    token: String,
 }
 
-/// Listens anywhere, and looks for the service where nothing is.
-fn gateway(folder: &str, otlp_endpoint: Option<&str>) -> Gateway {
+/// One for this binary, where every token is good; it dies with it.
+fn gate() -> &'static Gate {
+    static GATE: OnceLock<Gate> = OnceLock::new();
+    GATE.get_or_init(|| Gate::start("running", Peer::start(Answer::Pass).address))
+}
+
+/// One where nobody can tell whether a token is good.
+fn blind() -> &'static Gate {
+    static GATE: OnceLock<Gate> = OnceLock::new();
+    GATE.get_or_init(|| Gate::start("blind", local(free_port().unwrap())))
+}
+
+/// Listens anywhere, and looks for the session service where nothing is.
+fn gateway(folder: &str, authorization: SocketAddr, otlp_endpoint: Option<&str>) -> (Gateway, Issuer) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("routes").join(folder);
     std::fs::create_dir_all(&folder).unwrap();
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    Gateway {
+    let issuer = Issuer::create(&folder).unwrap();
+    let gateway = Gateway {
         listen: local(0),
         admin: local(0),
-        services: vec![("session", local(free_port().unwrap()))],
+        services: vec![("session", local(free_port().unwrap())), ("auth-revocation", authorization)],
         folder,
         otlp_endpoint: otlp_endpoint.map(str::to_owned),
         cors_origins: keyplane_local::Options::LOCAL_ORIGINS.to_owned(),
+        keys: issuer.keys().to_owned(),
+    };
+    (gateway, issuer)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+// === impl Gate ===
+
+impl Gate {
+    fn start(folder: &str, authorization: SocketAddr) -> Gate {
+        let (gateway, issuer) = gateway(folder, authorization, None);
+        let envoy = Envoy::start(&Toolbox::find(), &gateway.prepare().unwrap()).unwrap();
+        let url = format!("http://{}", envoy.listener("gateway").unwrap());
+        Gate { envoy, url, token: token(&issuer, "u-42") }
     }
+
+    /// A request for the binding, with as much of a body as it takes.
+    async fn call(&self, binding: &Binding, client: &reqwest::Client) -> reqwest::Response {
+        let verb = reqwest::Method::from_bytes(binding.verb.as_bytes()).unwrap();
+        let mut request = client.request(verb, format!("{}{}", self.url, path(binding)));
+        if !binding.body.is_empty() {
+            request = request.header("content-type", "application/json").body("{}");
+        }
+        request.send().await.unwrap()
+    }
+
+    fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url.clone()).unwrap().connect_lazy()
+    }
+}
+
+/// The path of every RPC of the services that the gateway leads to.
+fn rpcs() -> Vec<String> {
+    let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
+    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+    let paths = methods.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
+    paths.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 /// What a request for the binding looks like.
@@ -45,6 +97,7 @@ fn path(binding: &Binding) -> String {
             "tenant" => "acme",
             "user" => "urn:bob%40x.com",
             "session" => "0123456789abcdef0123456789abcdef",
+            "revocation" => "t0123456789abcdef0123456789abcdef",
             _ => "any",
         };
         path.replace(&format!("{{{name}}}"), value)
@@ -54,7 +107,7 @@ fn path(binding: &Binding) -> String {
 // === the routes as Envoy has read them ===
 
 fn routes() -> Vec<Value> {
-    let dump: Value = serde_json::from_str(&envoy().0.admin_get("/config_dump").unwrap()).unwrap();
+    let dump: Value = serde_json::from_str(&gate().envoy.admin_get("/config_dump").unwrap()).unwrap();
     let configs = dump["configs"].as_array().unwrap();
     let routes = configs.iter().find(|config| config["static_route_configs"].is_array()).unwrap();
     let hosts = &routes["static_route_configs"][0]["route_config"]["virtual_hosts"];
@@ -102,7 +155,8 @@ fn cluster(binding: &Binding) -> String {
 fn envoy_accepts_the_configuration_with_and_without_a_collector() {
     let toolbox = Toolbox::find();
     for otlp in [None, Some("http://127.0.0.1:4317")] {
-        Envoy::validate(&toolbox, &gateway("validated", otlp).prepare().unwrap()).unwrap();
+        let (gateway, _issuer) = gateway("validated", local(0), otlp);
+        Envoy::validate(&toolbox, &gateway.prepare().unwrap()).unwrap();
     }
 }
 
@@ -139,27 +193,92 @@ fn only_reads_are_tried_again_after_the_service_may_have_seen_them() {
         let retry_on = route["route"]["retry_policy"]["retry_on"].as_str().unwrap();
         let unsafe_for_writes =
             retry_on.split(',').any(|on| !["connect-failure", "refused-stream", "reset-before-request"].contains(&on));
-        assert_eq!(unsafe_for_writes, route["name"] == "session.read", "{}: {retry_on}", route["name"]);
+        let reads = route["name"].as_str().unwrap().ends_with(".read");
+        assert_eq!(unsafe_for_writes, reads, "{}: {retry_on}", route["name"]);
     }
+}
+
+/// Who must bear a token is not left to the order of rules and paths: every route does, but for those named here.
+#[test]
+fn every_route_asks_for_a_token_but_three() {
+    let mut open = Vec::new();
+    for route in routes() {
+        let name = route["name"].as_str().unwrap().to_owned();
+        let filter = |name: &str| route["typed_per_filter_config"][format!("envoy.filters.http.{name}")].clone();
+        let (token, check) = (filter("jwt_authn"), filter("ext_authz"));
+        assert_eq!(token["disabled"], check["disabled"], "{name}: a token that is asked for must be checked");
+        if token["disabled"] == true {
+            open.push(name);
+        } else if token["requirement_name"] == "header_or_cookie" {
+            let methods = route["match"]["headers"].as_array().unwrap().iter();
+            let read = methods.clone().any(|rule| rule["name"] == ":method" && rule["string_match"]["exact"] == "GET");
+            assert!(read, "{name}: a cookie does for reading only: {methods:?}");
+        } else {
+            assert!(token.is_null() && check.is_null(), "{name}: {token} {check}");
+        }
+    }
+    open.sort();
+    assert_eq!(open, ["none", "openapi", "revocation.oauth2"]);
+}
+
+#[tokio::test]
+async fn without_a_token_no_route_is_taken() {
+    let gate = gate();
+    let http = reqwest::Client::new();
+    for binding in bindings().iter().filter(|binding| binding.needs_token()) {
+        let response = gate.call(binding, &http).await;
+        assert_eq!(response.status(), 401, "{} {}", binding.verb, binding.path);
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(reason(&error), (16, "UNAUTHENTICATED"), "{} {}", binding.verb, binding.path);
+    }
+    for path in rpcs() {
+        let status = grpc(&gate.channel(), &path, None).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{path}");
+    }
+}
+
+/// What a gateway must never do: let requests pass because it has nobody to ask.
+#[tokio::test]
+async fn without_auth_revocation_no_route_is_taken() {
+    let gate = blind();
+    let http = http(&gate.token);
+    for binding in bindings() {
+        let response = gate.call(&binding, &http).await;
+        assert_eq!(response.status(), 503, "{} {}", binding.verb, binding.path);
+        let error: Value = response.json().await.unwrap();
+        let expected = if binding.needs_token() { "REVOCATION_UNAVAILABLE" } else { "SERVICE_UNREACHABLE" };
+        assert_eq!(reason(&error), (14, expected), "{} {}", binding.verb, binding.path);
+    }
+    for path in rpcs() {
+        let status = grpc(&gate.channel(), &path, Some(&gate.token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{path}: {status:?}");
+    }
+    // The check was asked again before that: the next one may find another instance.
+    let retries = gate.envoy.admin_get("/stats?filter=cluster.authz.upstream_rq_retry$").unwrap();
+    let retries: u64 = retries.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(retries > 0, "no check was repeated");
+}
+
+/// Envoy's own question is for Envoy alone.
+#[tokio::test]
+async fn nobody_asks_for_authorization_from_outside() {
+    let gate = gate();
+    let path = "/envoy.service.auth.v3.Authorization/Check";
+    let status = grpc(&gate.channel(), path, Some(&gate.token)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
 }
 
 #[tokio::test]
 async fn without_its_service_every_json_route_answers_503_in_the_error_shape() {
-    let (_, url) = envoy();
-    let http = reqwest::Client::new();
-    for binding in bindings() {
-        let verb = reqwest::Method::from_bytes(binding.verb.as_bytes()).unwrap();
-        let mut request = http.request(verb, format!("{url}{}", path(&binding)));
-        if !binding.body.is_empty() {
-            request = request.header("content-type", "application/json").body("{}");
-        }
-        let response = request.send().await.unwrap();
+    let gate = gate();
+    let http = http(&gate.token);
+    for binding in bindings().iter().filter(|binding| cluster(binding) == "session") {
+        let response = gate.call(binding, &http).await;
         let route = format!("{} {}", binding.verb, binding.path);
         assert_eq!(response.status(), 503, "{route}");
         assert_eq!(response.headers()["content-type"], "application/json", "{route}");
         let error: Value = response.json().await.unwrap();
-        assert_eq!(error["code"], 14, "{route}");
-        assert_eq!(error["details"][0]["reason"], "SERVICE_UNREACHABLE", "{route}");
+        assert_eq!(reason(&error), (14, "SERVICE_UNREACHABLE"), "{route}");
         assert_eq!(error["details"][1]["retryDelay"], "1s", "{route}");
     }
 }
@@ -167,9 +286,9 @@ async fn without_its_service_every_json_route_answers_503_in_the_error_shape() {
 /// Any other answer would be the end of it: an EventSource comes again only after a 200 or a broken connection.
 #[tokio::test]
 async fn without_its_service_an_event_source_is_told_to_come_again() {
-    let (_, url) = envoy();
+    let gate = gate();
     for binding in bindings().iter().filter(|binding| binding.path.ends_with(":watch")) {
-        let request = reqwest::Client::new().get(format!("{url}{}?after=1-0", path(binding)));
+        let request = http(&gate.token).get(format!("{}{}?after=1-0", gate.url, path(binding)));
         let request = request.header("accept", "text/event-stream").header("origin", "http://localhost:4200");
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200, "{}", binding.path);
@@ -182,15 +301,18 @@ async fn without_its_service_an_event_source_is_told_to_come_again() {
 
 #[tokio::test]
 async fn without_its_service_grpc_answers_unavailable() {
-    let mut client = SessionServiceClient::connect(envoy().1.clone()).await.unwrap();
-    let status = client.get_session(GetSessionRequest::default()).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::Unavailable);
-    assert!(!status.message().starts_with('{'), "{}", status.message());
+    let gate = gate();
+    for path in rpcs().iter().filter(|path| path.starts_with("/keyplane.session.")) {
+        let status = grpc(&gate.channel(), path, Some(&gate.token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{path}");
+        assert!(!status.message().starts_with('{'), "{path}: {}", status.message());
+    }
 }
 
 #[tokio::test]
 async fn what_nobody_thought_of_is_404_in_the_error_shape() {
-    let (_, url) = envoy();
+    // A path that is none needs no token: whoever has mistyped one learns of it.
+    let Gate { url, .. } = gate();
     let http = reqwest::Client::new();
     let session = "/v1/tenants/acme/users/u/sessions/0123456789abcdef0123456789abcdef";
     let paths = [
@@ -214,9 +336,9 @@ async fn what_nobody_thought_of_is_404_in_the_error_shape() {
 
 #[tokio::test]
 async fn stray_query_parameters_and_escaped_slashes_are_400() {
-    let (_, url) = envoy();
+    let gate = gate();
     for path in ["/v1/tenants/acme/users/u/sessions?pagesize=3", "/v1/tenants/acme/users/a%2Fb/sessions"] {
-        let response = reqwest::get(format!("{url}{path}")).await.unwrap();
+        let response = http(&gate.token).get(format!("{}{path}", gate.url)).send().await.unwrap();
         assert_eq!(response.status(), 400, "{path}");
         let error: Value = response.json().await.unwrap();
         assert_eq!((&error["code"], &error["details"][0]["reason"]), (&3.into(), &"INVALID_REQUEST".into()), "{path}");
@@ -226,7 +348,7 @@ async fn stray_query_parameters_and_escaped_slashes_are_400() {
 
 #[tokio::test]
 async fn the_document_and_health_need_no_service() {
-    let (_, url) = envoy();
+    let Gate { url, .. } = gate();
     assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), 200);
     let response = reqwest::get(format!("{url}/openapi.json")).await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -236,7 +358,7 @@ async fn the_document_and_health_need_no_service() {
 
 #[tokio::test]
 async fn preflights_are_answered_here() {
-    let (_, url) = envoy();
+    let Gate { url, .. } = gate();
     let http = reqwest::Client::new();
     for (origin, allowed) in [("http://localhost:4200", true), ("http://localhost:4200.evil.example", false)] {
         let response = http
@@ -258,7 +380,7 @@ async fn preflights_are_answered_here() {
 
 #[tokio::test]
 async fn errors_can_be_read_by_pages_of_allowed_origins() {
-    let (_, url) = envoy();
+    let Gate { url, .. } = gate();
     let request = reqwest::Client::new().get(format!("{url}/v1/tenants/acme/users/u/sessions"));
     let response = request.header("origin", "http://localhost:4200").send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");

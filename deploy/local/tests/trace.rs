@@ -1,8 +1,10 @@
-//! One trace from the caller through the gateway and the service to the store.
+//! One trace from the caller through the gateway and the services to the store.
+
+mod support;
 
 use std::path::Path;
 
-use keyplane_local::{Mesh, Options};
+use keyplane_local::Mesh;
 use keyplane_testkit::{Collector, Span};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -12,28 +14,35 @@ const CALLER: &str = "00f067aa0ba902b7";
 async fn a_json_call_is_one_trace() {
     let collector = Collector::start();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trace");
-    let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
+    let mut options = support::options(folder);
     options.otlp_endpoint = Some(collector.endpoint());
     let mesh = Mesh::start(options).await.unwrap();
     let endpoints = mesh.endpoints();
 
     let url = format!("{}/v1/{}", endpoints.gateway.as_ref().unwrap(), endpoints.example.as_ref().unwrap());
-    let request = reqwest::Client::new().get(url).header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
+    let request = support::http(&endpoints.token).get(url).header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
     assert_eq!(request.send().await.unwrap().status(), 200);
 
-    let all_there = |spans: &[Span]| gateway_span(spans).is_some() && spans.iter().any(is_of_store);
+    let all_there =
+        |spans: &[Span]| gateway_span(spans).is_some() && spans.iter().any(is_of_store) && check(spans).is_some();
     let spans = ours(collector.wait_for(|spans| all_there(&ours(spans.to_vec()))).await);
     let gateway = gateway_span(&spans).unwrap();
     assert_eq!(gateway.parent_span_id, CALLER);
     assert_eq!(gateway.name, "session.read");
-    let service = spans.iter().find(|span| span.parent_span_id == gateway.span_id);
-    let service = service.unwrap_or_else(|| panic!("the gateway's span has no child: {spans:#?}"));
-    assert_eq!(service.kind, "server");
+    let service = spans.iter().find(|span| span.service == "keyplane-session" && span.kind == "server");
+    let service = service.unwrap_or_else(|| panic!("no span of the session service: {spans:#?}"));
+    assert_eq!(service.parent_span_id, gateway.span_id);
     assert!(service.name.ends_with("SessionService/GetSession"), "{}", service.name);
+    // Whether the token was revoked is a call of the gateway's own, within the same trace.
+    let check = check(&spans).unwrap();
+    let asked = spans.iter().find(|span| span.span_id == check.parent_span_id);
+    let asked = asked.unwrap_or_else(|| panic!("nobody has asked: {spans:#?}"));
+    assert_eq!((asked.service.as_str(), &asked.parent_span_id), ("keyplane-gateway", &gateway.span_id));
     // Paths and keys hold user ids; spans must not.
     for span in &spans {
         for (name, value) in &span.attributes {
             assert!(!value.contains("ada"), "{}: {name} is {value}", span.name);
+            assert!(!value.contains(&endpoints.token), "{}: {name} holds the token", span.name);
         }
     }
     mesh.stop().await.unwrap();
@@ -49,4 +58,8 @@ fn gateway_span(spans: &[Span]) -> Option<&Span> {
 
 fn is_of_store(span: &Span) -> bool {
     span.service == "keyplane-session" && span.kind == "client"
+}
+
+fn check(spans: &[Span]) -> Option<&Span> {
+    spans.iter().find(|span| span.service == "keyplane-auth-revocation" && span.name.ends_with("Authorization/Check"))
 }

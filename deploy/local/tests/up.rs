@@ -56,8 +56,20 @@ impl Drop for Up {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
-    command.args(["--json", "--gateway-port", "0", "--service-port", "session=0", "--run-dir"]).arg(folder);
+    command.args(["--json", "--gateway-port", "0", "--service-port", "session=0"]);
+    command.args(["--service-port", "auth-revocation=0", "--run-dir"]).arg(folder);
     command
+}
+
+/// `cargo up token` for the mesh that runs in `folder`, if one does.
+fn token(folder: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
+    command.args(["token", "--tenant", "acme", "--user", "u-42", "--run-dir"]).arg(folder).args(more);
+    command.output().unwrap()
+}
+
+async fn get(url: &str, token: &str) -> reqwest::Response {
+    reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap()
 }
 
 fn is_open(address: &str) -> bool {
@@ -79,10 +91,20 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     let addresses = [gateway.clone(), up.text("/services/session/grpc").to_owned(), up.text("/valkey").to_owned()];
 
     let session = format!("{gateway}/v1/{}", up.text("/example"));
-    let answer: Value = reqwest::get(&session).await.unwrap().json().await.unwrap();
+    let answer: Value = get(&session, up.text("/token")).await.json().await.unwrap();
     assert_eq!(answer["companyId"], "c-7", "{answer}");
     let document: Value = reqwest::get(up.text("/openapi")).await.unwrap().json().await.unwrap();
     assert_eq!(document["servers"][0]["url"], gateway.as_str());
+
+    // As a person would, while the mesh runs: the token and nothing else, so that a shell can take it.
+    let minted = token(folder.path(), &["--ttl", "5m", "--jti", "j-1", "--sid", "s-1", "--client", "app"]);
+    assert!(minted.status.success() && minted.stderr.is_empty(), "{}", stderr(&minted));
+    let minted = String::from_utf8(minted.stdout).unwrap();
+    assert_eq!(minted.trim_end().split('.').count(), 3, "{minted:?}");
+    assert_eq!(get(&session, minted.trim_end()).await.status(), 200);
+    let wrong = token(folder.path(), &["--ttl", "25h"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("1s to 24h") && wrong.stdout.is_empty(), "{}", stderr(&wrong));
 
     let second = command(folder.path()).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
@@ -96,6 +118,9 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     for address in addresses {
         assert!(!is_open(&address), "{address} is still open");
     }
+    let late = token(folder.path(), &[]);
+    assert_eq!(late.status.code(), Some(1));
+    assert!(stderr(&late).contains("is not running in") && late.stdout.is_empty(), "{}", stderr(&late));
 }
 
 #[tokio::test]
@@ -105,7 +130,7 @@ async fn a_valkey_of_ones_own_is_used_left_running_and_its_password_kept() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::run(command(folder.path()).args(["--valkey-url", &valkey.url()]));
     let session = format!("{}/v1/{}", up.text("/gateway"), up.text("/example"));
-    let answer: Value = reqwest::get(&session).await.unwrap().json().await.unwrap();
+    let answer: Value = get(&session, up.text("/token")).await.json().await.unwrap();
     assert_eq!(answer["companyId"], "c-7", "{answer}");
     let stored = valkey.command(&["EXISTS", "portal:session:{demo:ada}:index"]).unwrap();
     assert_eq!(stored.int(), Some(1), "it is in the store that was named");
@@ -142,7 +167,8 @@ fn a_taken_port_is_told_with_the_option_that_changes_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_keyplane-up"))
-        .args(["--service-port", "session=0", "--valkey-port", "0", "--gateway-port", &port, "--run-dir"])
+        .args(["--service-port", "session=0", "--service-port", "auth-revocation=0", "--valkey-port", "0"])
+        .args(["--gateway-port", &port, "--run-dir"])
         .arg(folder.path())
         .output()
         .unwrap();

@@ -1,0 +1,243 @@
+//! Who gets past the gateway: what it takes for a token, what it asks of auth-revocation, and what it makes of each answer.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use envoy_types::pb::google::protobuf::{Value as Claim, value::Kind};
+use keyplane_engine::{Envoy, Toolbox};
+use keyplane_local::{Gateway, Grant, Issuer, Options};
+use reqwest::{Client, Method, Response};
+use serde_json::Value;
+use support::peer::{Answer, Peer};
+use support::{grpc, http, reason, token};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+const SESSIONS: &str = "/v1/tenants/acme/users/u-42/sessions";
+const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
+const METADATA: &str = "envoy.filters.http.jwt_authn";
+
+/// A gateway, an issuer that it trusts, and what stands behind it.
+struct Gate {
+    url: String,
+    peer: Peer,
+    issuer: Issuer,
+    envoy: Envoy,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    fn start(name: &str) -> Gate {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authz").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let issuer = Issuer::create(&folder).unwrap();
+        let peer = Peer::start(Answer::Pass);
+        let gateway = Gateway {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            services: vec![("session", peer.address), ("auth-revocation", peer.address)],
+            folder,
+            otlp_endpoint: None,
+            cors_origins: Options::LOCAL_ORIGINS.to_owned(),
+            keys: issuer.keys().to_owned(),
+        };
+        let envoy = Envoy::start(&Toolbox::find(), &gateway.prepare().unwrap()).unwrap();
+        let url = format!("http://{}", envoy.listener("gateway").unwrap());
+        Gate { url, peer, issuer, envoy }
+    }
+
+    fn token(&self) -> String {
+        token(&self.issuer, "u-42")
+    }
+
+    /// GET of a page's script, which is allowed to read the answer.
+    async fn get(&self, path: &str, client: &Client) -> Response {
+        let request = client.get(format!("{}{path}", self.url)).header("origin", "http://localhost:4200");
+        request.send().await.unwrap()
+    }
+
+    fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url.clone()).unwrap().connect_lazy()
+    }
+
+    /// Whether a request got as far as a service.
+    fn passed(&self) -> bool {
+        !self.peer.take_others().is_empty()
+    }
+}
+
+/// 401 with what a client needs to know; the WWW-Authenticate header, and the reason.
+async fn refused(response: Response) -> (String, String) {
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let challenge = response.headers()["www-authenticate"].to_str().unwrap().to_owned();
+    let error: Value = response.json().await.unwrap();
+    let (code, reason) = reason(&error);
+    assert_eq!(code, 16, "{error}");
+    (challenge, reason.to_owned())
+}
+
+fn text(claim: Option<&Claim>) -> &str {
+    match claim.and_then(|claim| claim.kind.as_ref()) {
+        Some(Kind::StringValue(text)) => text,
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+fn number(claim: Option<&Claim>) -> f64 {
+    match claim.and_then(|claim| claim.kind.as_ref()) {
+        Some(Kind::NumberValue(number)) => *number,
+        other => panic!("no number: {other:?}"),
+    }
+}
+
+// === tests ===
+
+#[tokio::test]
+async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
+    let gate = Gate::start("tokens");
+    let client = Client::new();
+    let (challenge, reason) = refused(gate.get(SESSIONS, &client).await).await;
+    assert!(challenge.starts_with("Bearer realm="), "{challenge}");
+    assert_eq!(reason, "UNAUTHENTICATED");
+    assert_eq!(grpc(&gate.channel(), LIST, None).await.unwrap_err().code(), Code::Unauthenticated);
+
+    let hour = Duration::from_secs(3600);
+    let expired = gate.issuer.mint(&Grant { age: 2 * hour, ..Grant::new("acme", "u-42") }).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = token(&Issuer::create(elsewhere.path()).unwrap(), "u-42");
+    let good = gate.token();
+    let cut = good.rsplit_once('.').unwrap().0.to_owned() + ".";
+    for (what, bad) in [("expired", &expired), ("another key", &other), ("no signature", &cut), ("none", &"x".into())] {
+        let (challenge, reason) = refused(gate.get(SESSIONS, &http(bad)).await).await;
+        assert!(challenge.contains(r#"error="invalid_token""#), "{what}: {challenge}");
+        assert_eq!(reason, "UNAUTHENTICATED", "{what}");
+        let status = grpc(&gate.channel(), LIST, Some(bad)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{what}");
+        assert!(!status.message().starts_with('{'), "{what}: {}", status.message());
+    }
+    // Where logs and histories would keep it.
+    refused(gate.get(&format!("{SESSIONS}?access_token={good}"), &client).await).await;
+    assert!(gate.peer.take_checks().is_empty(), "auth-revocation was asked about a token that is none");
+    assert!(!gate.passed());
+
+    gate.get(SESSIONS, &http(&good)).await;
+    assert!(gate.passed(), "{}", gate.envoy.log());
+}
+
+#[tokio::test]
+async fn a_cookie_does_for_reading_only() {
+    let gate = Gate::start("cookie");
+    let cookie = format!("theme=dark; keyplane_token={}", gate.token());
+    let client = Client::new();
+    let call = async |method: Method, path: &str, cookie: &str, header: Option<&str>| {
+        let mut request = client.request(method, format!("{}{path}", gate.url)).header("cookie", cookie);
+        if let Some(header) = header {
+            request = request.bearer_auth(header);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    for path in [SESSIONS.to_owned(), format!("{SESSIONS}:watch")] {
+        assert_ne!(call(Method::GET, &path, &cookie, None).await, 401, "{path}");
+        assert!(gate.passed(), "{path}");
+    }
+    // Another site can make a browser send these, cookies and all.
+    assert_eq!(call(Method::POST, SESSIONS, &cookie, None).await, 401);
+    assert_eq!(call(Method::POST, "/v1/tenants/acme:revokeTenant", &cookie, None).await, 401);
+    assert!(!gate.passed());
+
+    // What is left of an earlier login does not stand in the way of a header.
+    gate.peer.take_checks();
+    let stale = "keyplane_token=x.y.z";
+    assert_ne!(call(Method::GET, SESSIONS, stale, Some(&gate.token())).await, 401);
+    assert!(gate.passed());
+    // Of two that are good, the one in the header counts.
+    let header = gate.issuer.mint(&Grant { jti: Some("in-header".into()), ..Grant::new("acme", "u-42") }).unwrap();
+    gate.peer.take_checks();
+    call(Method::GET, SESSIONS, &cookie, Some(&header)).await;
+    let checks = gate.peer.take_checks();
+    let metadata = &checks[0].attributes.as_ref().unwrap().metadata_context.as_ref().unwrap().filter_metadata;
+    let Some(Kind::StructValue(payload)) = &metadata[METADATA].fields["payload"].kind else { panic!("{checks:?}") };
+    assert_eq!(text(payload.fields.get("jti")), "in-header");
+}
+
+#[tokio::test]
+async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_services_get_no_token() {
+    let gate = Gate::start("claims");
+    let grant = Grant { jti: Some("j-1".into()), sid: Some("s-1".into()), ..Grant::new("acme", "u-42") };
+    let token = gate.issuer.mint(&grant).unwrap();
+    let request = http(&token).get(format!("{}{SESSIONS}", gate.url)).header("x-jwt-payload", "forged");
+    request.header("cookie", "theme=dark").send().await.unwrap();
+
+    let checks = gate.peer.take_checks();
+    let attributes = checks[0].attributes.as_ref().unwrap();
+    let request = attributes.request.as_ref().unwrap().http.as_ref().unwrap();
+    assert!(request.headers.is_empty(), "{:?}", request.headers);
+    let metadata = &attributes.metadata_context.as_ref().unwrap().filter_metadata;
+    assert_eq!(metadata.keys().collect::<Vec<_>>(), [METADATA]);
+    let of = |name: &str| match &metadata[METADATA].fields[name].kind {
+        Some(Kind::StructValue(fields)) => fields.fields.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    let (header, payload) = (of("header"), of("payload"));
+    assert_eq!(text(header.get("kid")), gate.issuer.kid());
+    for (name, value) in [("iss", Issuer::NAME), ("sub", "u-42"), ("tenant", "acme"), ("jti", "j-1"), ("sid", "s-1")] {
+        assert_eq!(text(payload.get(name)), value, "{name}");
+    }
+    let (iat, millis) = (number(payload.get("iat")), number(payload.get("iat_ms")));
+    assert!((iat * 1000.0 - millis).abs() < 0.01, "{iat} lost the fraction of {millis}");
+
+    let seen = gate.peer.take_others();
+    assert!(!seen.is_empty());
+    for (path, headers) in seen {
+        let leaked = headers.values().any(|value| value.to_str().is_ok_and(|value| value.contains(&token)));
+        let names = ["authorization", "cookie"].iter().any(|name| headers.contains_key(*name));
+        assert!(!leaked && !names, "{path}: {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_401_and_whatever_is_no_answer_is_503() {
+    let gate = Gate::start("answers");
+    let (client, token) = (http(&gate.token()), gate.token());
+
+    for (answer, expected) in [(Answer::Revoked, "TOKEN_REVOKED"), (Answer::Unacceptable, "UNAUTHENTICATED")] {
+        gate.peer.answer(answer);
+        let (challenge, why) = refused(gate.get(SESSIONS, &client).await).await;
+        assert!(challenge.starts_with(r#"Bearer error="invalid_token""#), "{challenge}");
+        assert_eq!(why, expected);
+        let status = grpc(&gate.channel(), LIST, Some(&token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    }
+
+    for answer in [Answer::Unavailable, Answer::Broken, Answer::Silent] {
+        gate.peer.answer(answer);
+        let began = Instant::now();
+        let response = gate.get(SESSIONS, &client).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{answer:?}: {:?}", began.elapsed());
+        assert_eq!(response.status(), 503, "{answer:?}");
+        assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(reason(&error), (14, "REVOCATION_UNAVAILABLE"), "{answer:?}: {error}");
+        let status = grpc(&gate.channel(), LIST, Some(&token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{answer:?}: {status:?}");
+        // A browser's EventSource would give up on anything but 200: it is told to come again.
+        let watch = client.get(format!("{}{SESSIONS}:watch", gate.url)).header("accept", "text/event-stream");
+        let response = watch.send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (200, "retry: 1000\n\n"));
+    }
+    assert!(!gate.passed());
+
+    // It gives up on this, as it should: the user must log in again.
+    gate.peer.answer(Answer::Revoked);
+    let watch = client.get(format!("{}{SESSIONS}:watch", gate.url)).header("accept", "text/event-stream");
+    assert_eq!(watch.send().await.unwrap().status(), 401);
+    gate.peer.answer(Answer::Pass);
+    gate.get(SESSIONS, &client).await;
+    assert!(gate.passed());
+}

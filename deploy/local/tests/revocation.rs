@@ -1,0 +1,400 @@
+//! Revoked tokens, through a real Envoy with the shipped configuration: refused within the bound, wherever and however they
+//! were revoked, and nothing gets past a gateway that can't tell.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use keyplane_contracts::http::{Binding, bindings};
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_engine::{Process, Spec, free_port};
+use keyplane_local::{Grant, Issuer, Mesh, Options};
+use keyplane_testkit::eventually;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use support::{grpc, http, reason};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// No request that begins so long after the acknowledgement may pass.
+const BOUND: Duration = Duration::from_millis(100);
+
+/// One mesh for this binary; it dies with it.
+fn mesh() -> &'static Mesh {
+    static MESH: OnceLock<Mesh> = OnceLock::new();
+    MESH.get_or_init(|| {
+        let start = || tokio::runtime::Runtime::new().unwrap().block_on(start("revocation"));
+        std::thread::spawn(start).join().unwrap()
+    })
+}
+
+async fn start(folder: &str) -> Mesh {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap()
+}
+
+/// An instance of a service in place of the mesh's, or beside it.
+fn instance(mesh: &Mesh, name: &str, grpc: &str) -> Process {
+    let mut spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
+        .name(name)
+        .env("KEYPLANE_LOCAL_SERVICE", name)
+        .env("KEYPLANE_GRPC_ADDR", grpc)
+        .env("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0")
+        .env("KEYPLANE_KV_URL", &mesh.endpoints().valkey);
+    if name == "auth-revocation" {
+        spec = spec.env("KEYPLANE_REVOCATION_JWKS", mesh.issuer().keys());
+    }
+    Process::spawn(spec).unwrap()
+}
+
+/// Someone with a token.
+struct User<'a> {
+    mesh: &'a Mesh,
+    grant: Grant,
+    token: String,
+    http: Client,
+}
+
+// === impl User ===
+
+impl<'a> User<'a> {
+    fn new(mesh: &'a Mesh, grant: Grant) -> User<'a> {
+        let grant = Grant { jti: Some(grant.jti.clone().unwrap_or_else(|| format!("j-{}", grant.user))), ..grant };
+        let token = mesh.issuer().mint(&grant).unwrap();
+        let http = http(&token);
+        User { mesh, grant, token, http }
+    }
+
+    fn of(mesh: &'a Mesh, user: &str) -> User<'a> {
+        User::new(mesh, Grant::new("acme", user))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.mesh.endpoints().gateway.as_ref().unwrap())
+    }
+
+    /// Reads the user's own sessions, once.
+    async fn try_read(&self) -> Response {
+        let path = format!("/v1/tenants/{}/users/{}/sessions", self.grant.tenant, self.grant.user);
+        self.http.get(self.url(&path)).send().await.unwrap()
+    }
+
+    /// The same as a client would: 503 says that it shall try again. On a busy machine that is so for moments.
+    async fn read(&self) -> Response {
+        eventually("the gateway can tell", PATIENCE, async || {
+            let response = self.try_read().await;
+            if response.status() == 503 { Err(response) } else { Ok(response) }
+        })
+        .await
+    }
+
+    async fn status(&self) -> u16 {
+        self.read().await.status().as_u16()
+    }
+
+    async fn try_status(&self) -> u16 {
+        self.try_read().await.status().as_u16()
+    }
+
+    /// POSTs JSON, and expects it to be well.
+    async fn post(&self, path: &str, body: &Value) -> Value {
+        eventually("the gateway can tell", PATIENCE, async || {
+            let response = self.http.post(self.url(path)).json(body).send().await.unwrap();
+            let status = response.status();
+            let answer: Value = response.json().await.unwrap();
+            assert!(status == 200 || status == 503, "{path}: {status} {answer}");
+            if status == 200 { Ok(answer) } else { Err(answer) }
+        })
+        .await
+    }
+
+    /// RFC 7009, without a token but the one in the body.
+    async fn revoke_by(&self, tenant: &str, body: RevokeBy<'_>) -> (u16, Value) {
+        let request = Client::new().post(self.url(&format!("/v1/tenants/{tenant}/oauth2/revoke")));
+        let request = match body {
+            RevokeBy::Form(form) => {
+                request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())
+            }
+            RevokeBy::Json(json) => request.json(&json),
+        };
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+}
+
+enum RevokeBy<'a> {
+    Form(&'a str),
+    Json(Value),
+}
+
+fn in_an_hour() -> prost_types::Timestamp {
+    (SystemTime::now() + Duration::from_secs(3600)).into()
+}
+
+/// Refused as RFC 6750 has it, and in the shape of our errors.
+async fn assert_revoked(response: Response) {
+    assert_eq!(response.status(), 401);
+    let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("Bearer") && challenge.contains(r#"error="invalid_token""#), "{challenge}");
+    let error: Value = response.json().await.unwrap();
+    assert_eq!(reason(&error), (16, "TOKEN_REVOKED"), "{error}");
+}
+
+// === how it is revoked ===
+
+/// Revoked on one instance, while the gateway asks another.
+#[tokio::test]
+async fn whatever_begins_100_ms_after_the_acknowledgement_is_refused() {
+    let mesh = mesh();
+    let address = format!("127.0.0.1:{}", free_port().unwrap());
+    let other = instance(mesh, "auth-revocation", &address);
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let mut other_client = RevocationServiceClient::new(channel);
+    eventually("the other instance is ready", PATIENCE, async || {
+        let head = other_client.clone().get_head(pb::GetHeadRequest {}).await;
+        head.map_err(|status| format!("{status}: {}", other.log()))
+    })
+    .await;
+
+    let mut delays = Vec::new();
+    for round in 0..50 {
+        let user = User::of(mesh, &format!("fast-{round}"));
+        assert_eq!(user.status().await, 200);
+        let request = pb::RevokeTokenRequest {
+            parent: "tenants/acme".to_owned(),
+            issuer: Issuer::NAME.to_owned(),
+            jti: user.grant.jti.clone().unwrap(),
+            expire_time: Some(in_an_hour()),
+            cause: None,
+        };
+        other_client.revoke_token(request).await.unwrap();
+        let acknowledged = Instant::now();
+        loop {
+            let began = acknowledged.elapsed();
+            match user.try_status().await {
+                401 => break delays.push(began),
+                503 => assert!(began < PATIENCE, "round {round}: the gateway still can't tell"),
+                _ => assert!(began < BOUND, "round {round}: it passed, begun {began:?} after the acknowledgement"),
+            }
+        }
+    }
+    delays.sort();
+    println!("first refused request began after: p50 {:?}, max {:?}", delays[25], delays[49]);
+    drop(other);
+}
+
+#[tokio::test]
+async fn each_scope_revokes_what_it_covers_and_nothing_else() {
+    let mesh = mesh();
+    let grant = |tenant: &str, user: &str| Grant { sid: Some(format!("s-{user}")), ..Grant::new(tenant, user) };
+    let admin = User::of(mesh, "admin");
+    let bystander = User::new(mesh, grant("scopes", "bystander"));
+    let app = Grant { client: Some("app".to_owned()), ..grant("scopes", "of-client") };
+    let cases = [
+        (grant("scopes", "of-token"), ":revokeToken", json!({"issuer": Issuer::NAME, "jti": "j-of-token"})),
+        (grant("scopes", "of-session"), ":revokeSession", json!({"sid": "s-of-session"})),
+        (grant("scopes", "of-subject"), ":revokeSubject", json!({"user": "of-subject"})),
+        (grant("scopes", "of-login"), ":revokeSubject", json!({"user": "of-login", "kind": "KIND_AUTH_TIME"})),
+        (app, ":revokeClient", json!({"client": "app"})),
+        (grant("by-key", "u"), ":revokeKey", json!({"issuer": Issuer::NAME, "kid": mesh.issuer().kid()})),
+        (grant("by-tenant", "u"), ":revokeTenant", json!({})),
+    ];
+    for (grant, verb, body) in cases {
+        let path = format!("/v1/tenants/{}{verb}", grant.tenant);
+        let user = User::new(mesh, grant);
+        assert_eq!(user.status().await, 200, "{path}");
+        let revocation = admin.post(&path, &body).await;
+        assert_revoked(user.read().await).await;
+        let path = "/keyplane.session.v1.SessionService/ListSessions";
+        let channel = Endpoint::from_shared(user.url("")).unwrap().connect_lazy();
+        let status = grpc(&channel, path, Some(&user.token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{verb}: {status:?}");
+
+        // Undone, it is good again.
+        let name = revocation["name"].as_str().unwrap();
+        let undone = admin.post(&format!("/v1/{name}:undo"), &json!({"etag": revocation["etag"]})).await;
+        assert_eq!(undone["state"], "STATE_UNDONE", "{undone}");
+        assert_eq!(user.status().await, 200, "{verb}");
+    }
+    assert_eq!((bystander.status().await, admin.status().await), (200, 200));
+}
+
+#[tokio::test]
+async fn a_login_right_after_logging_out_everywhere_is_good() {
+    let mesh = mesh();
+    let admin = User::of(mesh, "admin");
+    for round in 0..5 {
+        let name = format!("again-{round}");
+        let before = User::new(mesh, Grant { jti: Some(format!("{name}-1")), ..Grant::new("acme", &name) });
+        assert_eq!(before.status().await, 200);
+        let revocation = admin.post("/v1/tenants/acme:revokeSubject", &json!({"user": name})).await;
+        // The cutoff counts in milliseconds: no person logs in within the same one.
+        let cutoff = humantime::parse_rfc3339(revocation["notBefore"].as_str().unwrap()).unwrap();
+        let next = cutoff + Duration::from_millis(1);
+        eventually("the next millisecond", PATIENCE, async || SystemTime::now() >= next).await;
+        let after = User::new(mesh, Grant { jti: Some(format!("{name}-2")), ..Grant::new("acme", &name) });
+        assert_revoked(before.read().await).await;
+        assert_eq!(after.status().await, 200, "within the same second");
+    }
+}
+
+// === RFC 7009 ===
+
+#[tokio::test]
+async fn whoever_has_a_token_may_revoke_it_by_form_or_json() {
+    let mesh = mesh();
+    for (name, json) in [("by-form", false), ("by-json", true)] {
+        let user = User::of(mesh, name);
+        assert_eq!(user.status().await, 200);
+        let form = format!("token={}&token_type_hint=access_token", user.token);
+        let body = if json { RevokeBy::Json(json!({"token": user.token})) } else { RevokeBy::Form(&form) };
+        assert_eq!(user.revoke_by("acme", body).await, (200, json!({})));
+        assert_revoked(user.read().await).await;
+        // Once more: just as well.
+        assert_eq!(user.revoke_by("acme", RevokeBy::Form(&form)).await, (200, json!({})));
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_verified_is_200_and_has_no_effect() {
+    let mesh = mesh();
+    let user = User::of(mesh, "untouched");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let forged = Issuer::create(elsewhere.path()).unwrap().mint(&user.grant).unwrap();
+    let unsigned = format!("{}.", user.token.rsplit_once('.').unwrap().0);
+    let ok = (200, json!({}));
+    for token in [forged.as_str(), &unsigned, "garbage", "a.b.c", "%00"] {
+        assert_eq!(user.revoke_by("acme", RevokeBy::Form(&format!("token={token}"))).await, ok, "{token}");
+        assert_eq!(user.revoke_by("acme", RevokeBy::Json(json!({"token": token}))).await, ok, "{token}");
+    }
+    // Another tenant's.
+    assert_eq!(user.revoke_by("other", RevokeBy::Json(json!({"token": user.token}))).await, ok);
+    assert_eq!(user.status().await, 200);
+
+    let refresh = json!({"token": "x", "token_type_hint": "refresh_token"});
+    let (status, error) = user.revoke_by("acme", RevokeBy::Json(refresh)).await;
+    assert_eq!((status, reason(&error)), (400, (3, "UNSUPPORTED_TOKEN_TYPE")), "{error}");
+    let (status, error) = user.revoke_by("acme", RevokeBy::Form(&format!("token={}", "a".repeat(20_000)))).await;
+    assert_eq!((status, reason(&error)), (413, (11, "REQUEST_TOO_LARGE")), "{error}");
+}
+
+#[tokio::test]
+async fn an_event_source_brings_its_token_in_a_cookie() {
+    let mesh = mesh();
+    let user = User::of(mesh, "browser");
+    let watch = async || {
+        let request = Client::new().get(user.url("/v1/tenants/acme/users/browser/sessions:watch"));
+        let request = request.header("cookie", format!("keyplane_token={}", user.token));
+        request.header("accept", "text/event-stream").send().await.unwrap()
+    };
+    let open = watch().await;
+    assert_eq!(open.headers()["content-type"], "text/event-stream", "{}", open.status());
+    user.revoke_by("acme", RevokeBy::Json(json!({"token": user.token}))).await;
+    assert_revoked(watch().await).await;
+}
+
+// === what is gone ===
+
+/// A request for the binding, with as much of a body as it takes.
+async fn call(user: &User<'_>, binding: &Binding) -> Response {
+    let path = binding.variables.iter().fold(binding.path.clone(), |path, name| {
+        let value = if name == "session" { "0123456789abcdef0123456789abcdef" } else { "any" };
+        path.replace(&format!("{{{name}}}"), value)
+    });
+    let verb = reqwest::Method::from_bytes(binding.verb.as_bytes()).unwrap();
+    let mut request = user.http.request(verb, user.url(&path));
+    if !binding.body.is_empty() {
+        request = request.json(&json!({}));
+    }
+    request.send().await.unwrap()
+}
+
+/// The path of every RPC of the services that the gateway leads to.
+fn rpcs() -> BTreeSet<String> {
+    let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
+    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+    methods.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
+}
+
+fn is_of(path: &str, service: &str) -> bool {
+    path.split('.').nth(1) == Some(if service == "auth-revocation" { "revocation" } else { service })
+}
+
+/// Every route is 503, but for those of services that are there.
+async fn assert_nothing_passes(user: &User<'_>, channel: &Channel, gone: &str) {
+    for binding in bindings() {
+        let status = call(user, &binding).await.status();
+        let closed = gone == "auth-revocation" || is_of(&binding.grpc_path(), gone);
+        assert_eq!(status == 503, closed, "without {gone}: {} {}: {status}", binding.verb, binding.path);
+    }
+    for path in rpcs() {
+        if let Err(status) = grpc(channel, &path, Some(&user.token)).await {
+            let closed = gone == "auth-revocation" || is_of(&path, gone);
+            assert_eq!(status.code() == Code::Unavailable, closed, "without {gone}: {path}: {status:?}");
+        } else {
+            assert!(!is_of(&path, gone) && gone != "auth-revocation", "without {gone}: {path} was answered");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_route_gets_past_a_service_that_is_gone() {
+    let mesh = start("revocation-gone").await;
+    let user = User::of(&mesh, "u-42");
+    let channel = Endpoint::from_shared(user.url("")).unwrap().connect_lazy();
+    assert_eq!(user.status().await, 200);
+    let mut back = Vec::new();
+    for name in ["session", "auth-revocation"] {
+        mesh.service(name).kill().unwrap();
+        assert_nothing_passes(&user, &channel, name).await;
+        // It comes back where it was, and nothing else has to be started again.
+        let again = instance(&mesh, name, &mesh.endpoints().service(name).grpc);
+        eventually("the gateway has found it", PATIENCE, async || match user.try_status().await {
+            200 => Ok(()),
+            status => Err(format!("{status}: {}", again.log())),
+        })
+        .await;
+        back.push(again);
+    }
+    drop(back);
+    mesh.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_of_valkey_restarts_nothing_else_and_brings_no_token_back() {
+    let mesh = start("revocation-valkey").await;
+    let (good, bad) = (User::of(&mesh, "good"), User::of(&mesh, "bad"));
+    assert_eq!(bad.revoke_by("acme", RevokeBy::Json(json!({"token": bad.token}))).await.0, 200);
+    assert_eq!((good.status().await, bad.status().await), (200, 401));
+
+    mesh.valkey().unwrap().kill().unwrap();
+    // Closed: nobody can tell. (Once what is known is too old.)
+    eventually("good tokens are refused for now", PATIENCE, async || match good.try_status().await {
+        503 => Ok(()),
+        status => Err(status),
+    })
+    .await;
+    assert_ne!(bad.try_status().await, 200);
+    mesh.valkey().unwrap().restart().unwrap();
+    eventually("good tokens pass again", PATIENCE, async || {
+        let status = bad.try_status().await;
+        assert!(status == 401 || status == 503, "a revoked token: {status}");
+        match good.try_status().await {
+            200 => Ok(()),
+            status => Err(status),
+        }
+    })
+    .await;
+    // The store came back empty: what it lost, the replica has.
+    assert_revoked(bad.read().await).await;
+    for name in ["session", "auth-revocation"] {
+        assert_eq!(mesh.service(name).exit(), None, "{name} ended: {}", mesh.service(name).log());
+    }
+    assert_eq!(mesh.gateway().unwrap().process().exit(), None, "the gateway ended");
+    mesh.stop().await.unwrap();
+}
