@@ -57,9 +57,14 @@ openapi: _tools
 deny: _tools
     cargo deny check bans licenses sources
 
-# Measures on this machine: `just bench mesh` (the calls against what bounds them) or `just bench sessions` (10,000 of them).
+# Measures on this machine: `just bench mesh` (the calls against what bounds them), `just bench sessions` (10,000 of them),
+# or `just bench revocation` (checks, and a million revocations).
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
+
+# Proves that no revoked token passes 100 ms after the acknowledgement: `just prove --quick` in a minute and a half; without it, at length.
+prove *options:
+    cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- propagation {{ options }}
 
 # Lints and runs the test in a real Chromium: apt-get install chromium, or name one in KEYPLANE_CHROMIUM.
 browser:

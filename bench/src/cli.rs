@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
-use crate::{Error, mesh, serve, sessions};
+use crate::{Error, mesh, propagation, revocation, serve, sessions};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
 #[derive(Debug, Parser)]
@@ -32,9 +32,25 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Runs the services; the other commands start it themselves.
+    /// Revokes while things go wrong, and looks for checks that let a revoked token pass.
+    Propagation {
+        #[command(flatten)]
+        options: propagation::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Compares checks of tokens with an echo, and tells what a million revocations cost.
+    Revocation {
+        #[command(flatten)]
+        options: revocation::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Runs a service; the other commands start it themselves.
     #[command(hide = true)]
     Serve {
+        /// Which one.
+        service: serve::Service,
         /// The yardsticks as well.
         #[arg(long)]
         echo: bool,
@@ -53,9 +69,11 @@ struct Output {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Serve { echo } => serve::run(echo).map(|()| Vec::new()),
+        Command::Serve { service, echo } => serve::run(service, echo).map(|()| Vec::new()),
         Command::Mesh { options, output } => mesh::run(&options).and_then(|report| output.write(&report)),
         Command::Sessions { options, output } => sessions::run(&options).and_then(|report| output.write(&report)),
+        Command::Revocation { options, output } => revocation::run(&options).and_then(|report| output.write(&report)),
+        Command::Propagation { options, output } => propagation::run(&options).and_then(|report| output.write(&report)),
     };
     match done {
         Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,

@@ -6,16 +6,20 @@
 //! how to read the figures.
 
 mod cli;
+mod closed;
 mod echo;
 mod load;
 mod machine;
 mod mesh;
 mod numbers;
+mod propagation;
 mod raw;
 mod report;
+mod revocation;
 mod rig;
 mod serve;
 mod sessions;
+mod tokens;
 
 pub use cli::main;
 

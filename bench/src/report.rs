@@ -13,6 +13,11 @@ pub(crate) trait Report: Serialize {
     fn failures(&self) -> Vec<String>;
 }
 
+/// Whether a figure is as it was wanted, in a word.
+pub(crate) fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "**missed**" }
+}
+
 /// A duration with its unit, longer than zero and at most ten minutes.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;

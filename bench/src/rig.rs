@@ -1,28 +1,31 @@
-//! What is measured: an embedded Valkey, and the services in a child process.
+//! What is measured: an embedded Valkey, and the services in child processes.
 
 use std::net::SocketAddr;
-use std::sync::mpsc;
 use std::time::Duration;
 
-use keyplane_contracts::session::v1::GetSessionRequest;
-use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
-use keyplane_engine::{Process, Spec, Toolbox, Valkey};
-use tokio::time::{Instant, sleep};
-use tonic::Code;
+use keyplane_engine::{Process, Signal, Spec, Toolbox, Valkey};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
-use crate::serve::Addresses;
+use crate::serve::{Addresses, Service};
 use crate::{Error, machine};
 
 /// The application whose keys a run writes.
 pub(crate) const APP: &str = "bench";
 
-/// How long a service may take until it serves, and until it is ready.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a service may take until it serves, and until it is ready: one that has a million revocations to read takes
+/// its time.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Bytes that a server may send on a connection before they are read.
+const WINDOW: u32 = 16 << 20;
 /// How long a service idles before its memory is read.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// The services in a process of their own, which ends when this is dropped.
+/// A service, perhaps with the yardsticks, in a process of its own, which ends when this is dropped.
 pub(crate) struct Services {
     process: Process,
     pub(crate) addresses: Addresses,
@@ -46,9 +49,9 @@ pub(crate) fn used_memory(valkey: &Valkey) -> Result<u64, Error> {
     Ok(info(valkey, "memory", "used_memory")?.parse()?)
 }
 
-/// Resident memory of the session service alone, ready but without a call, in bytes.
-pub(crate) async fn idle_rss(valkey: &Valkey) -> Result<u64, Error> {
-    let services = Services::start(valkey, false).await?;
+/// Resident memory of a service alone, ready but without a call, in bytes.
+pub(crate) async fn idle_rss(service: Service, valkey: &Valkey) -> Result<u64, Error> {
+    let services = Services::start(service, &valkey.url(), false, &[]).await?;
     sleep(IDLE).await;
     machine::rss(services.pid())
 }
@@ -57,7 +60,10 @@ pub(crate) async fn idle_rss(valkey: &Valkey) -> Result<u64, Error> {
 pub(crate) async fn channels(address: SocketAddr, count: usize) -> Result<Vec<Channel>, Error> {
     let mut channels = Vec::with_capacity(count);
     for _ in 0..count {
-        channels.push(Endpoint::from_shared(format!("http://{address}"))?.connect().await?);
+        // Half of the window is also how many answers h2 buffers: by default a server that was stopped for a moment
+        // answers so many calls at once that the client takes it for an attack, and closes the connection.
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.initial_connection_window_size(WINDOW);
+        channels.push(endpoint.connect().await?);
     }
     Ok(channels)
 }
@@ -65,28 +71,42 @@ pub(crate) async fn channels(address: SocketAddr, count: usize) -> Result<Vec<Ch
 // === impl Services ===
 
 impl Services {
-    /// Starts the session service, and the yardsticks with it, on `valkey`, and waits until it is ready.
+    /// Starts a service, and the yardsticks with it if asked to, on the store at `url`, and waits until it is ready.
     ///
-    /// The settings are the defaults, but for the store, the ports and the drain; this process's environment may set others.
-    pub(crate) async fn start(valkey: &Valkey, echo: bool) -> Result<Services, Error> {
-        let (said, lines) = mpsc::channel();
+    /// The settings are the defaults, but for the store, the ports, the drain and what `settings` names; this process's
+    /// environment may set others.
+    pub(crate) async fn start(
+        service: Service,
+        url: &str,
+        echo: bool,
+        settings: &[(&str, &str)],
+    ) -> Result<Services, Error> {
+        let (said, says) = oneshot::channel();
+        let mut said = Some(said);
+        let name = match service {
+            Service::Session => "session",
+            Service::Revocation => "revocation",
+        };
         let spec = Spec::new(std::env::current_exe()?)
             .name("the services")
-            .arg("serve")
+            .args(["serve", name])
             .args(echo.then_some("--echo"))
             .env("KEYPLANE_APP", APP)
-            .env("KEYPLANE_KV_URL", valkey.url())
+            .env("KEYPLANE_KV_URL", url)
             .env("KEYPLANE_GRPC_ADDR", "127.0.0.1:0")
             .env("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0")
             .env("KEYPLANE_DRAIN_DELAY", "0s")
             .on_line(move |line| {
-                if let Ok(addresses) = serde_json::from_str::<Addresses>(line) {
+                if let Ok(addresses) = serde_json::from_str::<Addresses>(line)
+                    && let Some(said) = said.take()
+                {
                     // Nobody listens any more: then the start has failed already.
                     let _ = said.send(addresses);
                 }
             });
+        let spec = settings.iter().fold(spec, |spec, (name, value)| spec.env(name, value));
         let process = Process::spawn(spec)?;
-        let Ok(addresses) = lines.recv_timeout(PATIENCE) else {
+        let Ok(Ok(addresses)) = timeout(PATIENCE, says).await else {
             return Err(format!("the services do not start:\n{}", process.log()).into());
         };
         let services = Services { process, addresses };
@@ -98,19 +118,33 @@ impl Services {
         self.process.pid()
     }
 
-    /// Waits until a call gets past the store: it finds no such session.
+    /// Freezes the process: connections stay open, and nothing is answered.
+    pub(crate) fn pause(&self) -> Result<(), Error> {
+        Ok(self.process.signal(Signal::STOP)?)
+    }
+
+    /// Ends a [`Services::pause`].
+    pub(crate) fn resume(&self) -> Result<(), Error> {
+        Ok(self.process.signal(Signal::CONT)?)
+    }
+
+    /// What it has written so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Waits until the service says of itself that it is ready.
     async fn wait_ready(&self) -> Result<(), Error> {
-        let channel = channels(self.addresses.session, 1).await?.remove(0);
-        let mut client = SessionServiceClient::new(channel);
-        let name = format!("tenants/bench/users/nobody/sessions/{:032}", 0);
+        let mut client = HealthClient::new(channels(self.addresses.service, 1).await?.remove(0));
         let until = Instant::now() + PATIENCE;
         loop {
-            match client.get_session(GetSessionRequest { name: name.clone() }).await {
-                Err(status) if status.code() == Code::NotFound => return Ok(()),
-                Err(status) if Instant::now() > until => {
-                    return Err(format!("the services do not get ready: {status}\n{}", self.process.log()).into());
+            let request = HealthCheckRequest { service: "readiness".to_owned() };
+            match client.check(request).await {
+                Ok(reply) if reply.get_ref().status() == ServingStatus::Serving => return Ok(()),
+                _ if Instant::now() > until => {
+                    return Err(format!("the services do not get ready:\n{}", self.process.log()).into());
                 }
-                _ => sleep(Duration::from_millis(50)).await,
+                _ => sleep(Duration::from_millis(5)).await,
             }
         }
     }

@@ -2,36 +2,64 @@
 
 use std::net::SocketAddr;
 
-use keyplane_server::config::Env;
-use keyplane_session::Config;
+use clap::ValueEnum;
+use keyplane_server::Running;
+use keyplane_server::config::{Env, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, echo};
 
+/// Which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    Session,
+    Revocation,
+}
+
 /// Where the services listen: the line that the child prints once it serves.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Addresses {
-    pub(crate) session: SocketAddr,
+    pub(crate) service: SocketAddr,
     pub(crate) echo: Option<SocketAddr>,
 }
 
-/// Runs the session service, and the yardsticks if asked to, until SIGTERM, as a service's own program does.
-pub(crate) fn run(with_echo: bool) -> Result<(), Error> {
+/// Runs a service, and the yardsticks if asked to, until SIGTERM, as the service's own program does.
+pub(crate) fn run(service: Service, with_echo: bool) -> Result<(), Error> {
+    match service {
+        Service::Session => {
+            use keyplane_session::Config;
+            host(with_echo, Config::read, |config| &mut config.server, keyplane_session::start)
+        }
+        Service::Revocation => {
+            use keyplane_auth_revocation::Config;
+            host(with_echo, Config::read, |config| &mut config.server, keyplane_auth_revocation::start)
+        }
+    }
+}
+
+fn host<C, F>(
+    with_echo: bool,
+    read: impl FnOnce(&mut Env) -> C,
+    server: impl Fn(&mut C) -> &mut ServerConfig,
+    start: impl FnOnce(C) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<Running, keyplane_server::Error>>,
+{
     let mut env = Env::process();
-    let mut config = Config::read(&mut env);
-    config.server.settings = env.finish()?;
+    let mut config = read(&mut env);
+    server(&mut config).settings = env.finish()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
-        let telemetry = keyplane_telemetry::init(&config.server.telemetry)?;
-        config.server.registry = telemetry.registry();
+        let telemetry = keyplane_telemetry::init(&server(&mut config).telemetry)?;
+        server(&mut config).registry = telemetry.registry();
         let echo = match with_echo {
-            true => Some(echo::start(config.server.clone()).await?),
+            true => Some(echo::start(server(&mut config).clone()).await?),
             false => None,
         };
-        let session = keyplane_session::start(config).await?;
-        let addresses =
-            Addresses { session: session.grpc_addr(), echo: echo.as_ref().map(keyplane_server::Running::grpc_addr) };
+        let service = start(config).await?;
+        let addresses = Addresses { service: service.grpc_addr(), echo: echo.as_ref().map(Running::grpc_addr) };
         println!("{}", serde_json::to_string(&addresses)?);
-        Ok(session.wait().await?)
+        Ok(service.wait().await?)
     })
 }

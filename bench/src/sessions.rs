@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 use crate::load::Made;
 use crate::machine::{self, Cores, Machine};
 use crate::rig::{self, Services};
+use crate::serve::Service;
 use crate::{Error, load};
 use pacer::{Plan, Updates};
 pub(crate) use report::Report;
@@ -77,10 +78,10 @@ async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<
         false => (usize::try_from(options.sessions)?, options.interval, options.duration),
     };
     let machine = Machine::here(rig::info(engine, "server", "valkey_version")?);
-    let mut memory = Memory { idle_rss: rig::idle_rss(engine).await?, ..Memory::default() };
-    let services = Services::start(engine, false).await?;
+    let mut memory = Memory { idle_rss: rig::idle_rss(Service::Session, engine).await?, ..Memory::default() };
+    let services = Services::start(Service::Session, &engine.url(), false, &[]).await?;
     let (service_pid, valkey_pid) = (services.pid(), engine.pid().ok_or("Valkey ended")?);
-    let updaters = rig::channels(services.addresses.session, UPDATERS).await?;
+    let updaters = rig::channels(services.addresses.service, UPDATERS).await?;
 
     eprintln!("making {count} sessions");
     memory.valkey[0] = rig::used_memory(engine)?;
@@ -91,7 +92,7 @@ async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<
     eprintln!("opening {count} watches");
     memory.service[0] = machine::rss(service_pid)?;
     let plan = Plan::new(count, interval, duration);
-    let watching = rig::channels(services.addresses.session, count.div_ceil(WATCHES)).await?;
+    let watching = rig::channels(services.addresses.service, count.div_ceil(WATCHES)).await?;
     let watchers = Watchers::open(&watching, &sessions, &plan).await?;
     memory.service[1] = machine::rss(service_pid)?;
 

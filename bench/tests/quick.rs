@@ -1,14 +1,16 @@
-//! Both runs, as short as they get: everything works, no call fails, the report is whole.
+//! All runs, as short as they get: everything works, no call fails, the report is whole.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-fn run(command: &str) -> Value {
+fn run(command: &str, options: &[&str]) -> Value {
     let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{command}-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_keyplane-bench"))
-        .args([command, "--quick", "--json"])
+        .args([command, "--quick"])
+        .args(options)
+        .arg("--json")
         .arg(&report)
         .output()
         .expect("the bench starts");
@@ -22,7 +24,7 @@ fn run(command: &str) -> Value {
 
 #[test]
 fn mesh() {
-    let report = run("mesh");
+    let report = run("mesh", &[]);
     let rows = report["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 9);
     for row in rows {
@@ -36,9 +38,39 @@ fn mesh() {
 
 #[test]
 fn sessions() {
-    let report = run("sessions");
+    let report = run("sessions", &[]);
     assert_eq!(report["updates_acknowledged"], report["updates_due"]);
     assert_eq!(report["events"], report["updates_acknowledged"]);
     assert!(report["update_us"]["p99"].as_f64().is_some_and(|p99| p99 > 0.0));
     assert!(report["valkey_bytes_per_session"][0].as_f64().is_some_and(|bytes| bytes > 192.0));
+}
+
+/// One scenario, which needs no second of peace; `just prove --quick` plays them all.
+#[test]
+fn propagation() {
+    let report = run("propagation", &["--scenario", "sigstop"]);
+    let runs = report["runs"].as_array().expect("runs");
+    assert_eq!(runs.len(), 2);
+    let [on, off] = [&runs[0], &runs[1]];
+    assert_eq!((&on["rule"], &on["late"], &on["wrong"]), (&true.into(), &0.into(), &0.into()), "{on}");
+    assert!(on["strikes"].as_u64().is_some_and(|strikes| strikes > 0), "{on}");
+    assert!(on["others_us"]["count"].as_u64() == on["revocations"].as_u64().map(|count| count * 2), "{on}");
+    assert_eq!(off["rule"], false);
+    assert!(off["late"].as_u64().is_some_and(|late| late > 0), "{off}");
+}
+
+#[test]
+fn revocation() {
+    let report = run("revocation", &[]);
+    let rows = report["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert_eq!(row["failed"], 0, "{row}");
+        assert!(row["calls_per_second"].as_f64().is_some_and(|calls| calls > 0.0), "{row}");
+    }
+    let filled = &report["filled"];
+    let bytes = |name: &str| filled[name].as_u64().unwrap_or(0);
+    assert!(bytes("valkey") > bytes("feed") && bytes("feed") > 0 && bytes("filters") > 0, "{filled}");
+    assert!(report["idle_commands"].as_object().is_some_and(|commands| !commands.is_empty()), "{report}");
+    assert!(report["in_process"]["checks_per_second"].as_f64().is_some_and(|checks| checks > 0.0));
 }

@@ -11,6 +11,7 @@ use prost::Message;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
+use crate::closed;
 use crate::load::{self, Made, TENANT};
 use crate::pb::echo_service_client::EchoServiceClient;
 use crate::pb::{EchoGetRequest, EchoPatchRequest, EchoRequest};
@@ -56,8 +57,10 @@ impl Row {
         Row::Touch,
         Row::Create,
     ];
+}
 
-    pub(crate) fn label(self) -> &'static str {
+impl closed::Row for Row {
+    fn label(self) -> &'static str {
         match self {
             Row::Echo => "echo",
             Row::RawGet => "raw HGETALL",
@@ -71,8 +74,7 @@ impl Row {
         }
     }
 
-    /// The row that this one is held against.
-    pub(crate) fn limit(self) -> Option<Row> {
+    fn limit(self) -> Option<Row> {
         match self {
             Row::Echo | Row::RawGet | Row::RawPatch => None,
             Row::EchoGet | Row::EchoPatch | Row::Touch | Row::Create => Some(Row::Echo),
@@ -94,10 +96,12 @@ impl Target {
             paths: Arc::default(),
         }
     }
+}
 
-    /// Makes the call `number` of a worker, on the worker's connection; returns the size of the reply in bytes, or what
-    /// went wrong.
-    pub(crate) async fn call(&mut self, row: Row, worker: usize, number: usize) -> Result<u64, String> {
+impl closed::Target for Target {
+    type Row = Row;
+
+    async fn call(&mut self, row: Row, worker: usize, number: usize) -> Result<u64, String> {
         let made = &self.sessions[number % self.sessions.len()];
         let place = made.place();
         let connection = worker % self.session.len();

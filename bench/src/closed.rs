@@ -1,0 +1,176 @@
+//! Closed loops: a number of workers, each with one call at a time.
+//!
+//! The rows take turns in short slices, forwards in one round and backwards in the next, so that whatever else the
+//! machine does hits all rows alike.
+
+mod lines;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::machine::{self, Cores};
+use crate::numbers::Latencies;
+use crate::rig::Services;
+use crate::{Error, rig};
+pub(crate) use lines::Lines;
+
+/// What is called: the calls of one bench.
+pub(crate) trait Row: Copy + PartialEq + Send + 'static {
+    /// Its name in the report.
+    fn label(self) -> &'static str;
+
+    /// The row that this one is held against.
+    fn limit(self) -> Option<Self>;
+}
+
+/// Who makes the calls; each worker has its own.
+pub(crate) trait Target: Clone + Send + 'static {
+    type Row: Row;
+
+    /// Makes the call `number` of a worker, on the worker's connection; returns the size of the reply in bytes, or what
+    /// went wrong.
+    fn call(
+        &mut self,
+        row: Self::Row,
+        worker: usize,
+        number: usize,
+    ) -> impl Future<Output = Result<u64, String>> + Send;
+}
+
+/// How many calls at a time, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) concurrency: u16,
+    pub(crate) rounds: u16,
+    pub(crate) slice: Duration,
+}
+
+/// The processes whose time is counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Pids {
+    service: u32,
+    valkey: u32,
+    generator: u32,
+}
+
+/// One turn of a row.
+struct Slice {
+    latencies: Latencies,
+    elapsed: Duration,
+    failed: u64,
+    /// What the first call that failed said.
+    failure: Option<String>,
+    reply_bytes: u64,
+    service_cpu: Duration,
+    valkey_cpu: Duration,
+    generator_cpu: Duration,
+}
+
+/// What a worker did in a slice.
+struct Work {
+    latencies: Latencies,
+    failed: u64,
+    failure: Option<String>,
+    reply_bytes: u64,
+}
+
+/// Calls of one worker in one slice, at most.
+const MAX_CALLS: u64 = 5_000_000;
+
+/// Gives each row its turns, and one before that is not counted. Takes about `rows * (rounds + 1) * slice`.
+pub(crate) async fn run<T: Target>(
+    shape: Shape,
+    rows: &[T::Row],
+    target: &T,
+    services: &Services,
+    valkey: &keyplane_engine::Valkey,
+) -> Result<Lines, Error> {
+    let pids =
+        Pids { service: services.pid(), valkey: valkey.pid().ok_or("Valkey ended")?, generator: std::process::id() };
+    let mut lines = Lines::new(rows);
+    for &row in rows {
+        turn(row, target, shape.concurrency, shape.slice / 2, pids).await?;
+    }
+    let (start, cpu) = (Cores::now()?, pids.cpu()?);
+    for round in 0..shape.rounds {
+        eprintln!("round {} of {}", round + 1, shape.rounds);
+        let mut order = rows.to_vec();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for row in order {
+            lines.add(row.label(), &turn(row, target, shape.concurrency, shape.slice, pids).await?);
+        }
+    }
+    lines.others_cpu = Cores::now()?.used_by_others(start, pids.cpu()?.saturating_sub(cpu));
+    lines.memory = machine::rss(services.pid())?;
+    lines.used_memory = rig::used_memory(valkey)?;
+    Ok(lines)
+}
+
+/// One turn of a row.
+async fn turn<T: Target>(row: T::Row, target: &T, workers: u16, length: Duration, pids: Pids) -> Result<Slice, Error> {
+    let before = [machine::cpu(pids.service)?, machine::cpu(pids.valkey)?, machine::cpu(pids.generator)?];
+    let start = Instant::now();
+    let until = start + length;
+    let work = (0..usize::from(workers)).map(|worker| {
+        let target = target.clone();
+        tokio::spawn(async move { work(row, target, worker, usize::from(workers), until).await })
+    });
+    let done = join_all(work).await;
+    let elapsed = start.elapsed();
+    let mut slice = Slice {
+        latencies: Latencies::new(),
+        elapsed,
+        failed: 0,
+        failure: None,
+        reply_bytes: 0,
+        service_cpu: machine::cpu(pids.service)?.saturating_sub(before[0]),
+        valkey_cpu: machine::cpu(pids.valkey)?.saturating_sub(before[1]),
+        generator_cpu: machine::cpu(pids.generator)?.saturating_sub(before[2]),
+    };
+    for work in done {
+        let work = work?;
+        slice.latencies.add(&work.latencies);
+        slice.failed += work.failed;
+        slice.failure = slice.failure.or(work.failure);
+        slice.reply_bytes = work.reply_bytes;
+    }
+    Ok(slice)
+}
+
+async fn work<T: Target>(row: T::Row, mut target: T, worker: usize, workers: usize, until: Instant) -> Work {
+    let mut work = Work { latencies: Latencies::new(), failed: 0, failure: None, reply_bytes: 0 };
+    let mut start = Instant::now();
+    let mut number = worker;
+    for _ in 0..MAX_CALLS {
+        let result = target.call(row, worker, number).await;
+        let end = Instant::now();
+        match result {
+            Ok(bytes) => {
+                work.latencies.record(end - start);
+                work.reply_bytes = bytes;
+            }
+            Err(error) => {
+                work.failed += 1;
+                work.failure.get_or_insert(error);
+            }
+        }
+        if end >= until {
+            break;
+        }
+        start = end;
+        number += workers;
+    }
+    work
+}
+
+// === impl Pids ===
+
+impl Pids {
+    fn cpu(self) -> Result<Duration, Error> {
+        Ok(machine::cpu(self.service)? + machine::cpu(self.valkey)? + machine::cpu(self.generator)?)
+    }
+}

@@ -1,0 +1,47 @@
+//! Chance enough to spread load and to vary faults.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// A small generator (xorshift64*), seeded by the system. Not for secrets.
+#[derive(Debug)]
+pub(super) struct Dice(u64);
+
+// === impl Dice ===
+
+impl Dice {
+    pub(super) fn new() -> Dice {
+        Dice(RandomState::new().hash_one(0_u8) | 1)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// From 0 to `end`, which is not reached; 0 if that is 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 16).checked_rem(end).unwrap_or(0)
+    }
+
+    /// Milliseconds, from one to the other.
+    pub(super) fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.below(to.saturating_sub(from) + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_to_its_bounds() {
+        let mut dice = Dice::new();
+        let numbers: Vec<_> = (0..1_000).map(|_| dice.millis(110, 120).as_millis()).collect();
+        assert!((110..=120).all(|expected| numbers.contains(&expected)), "{numbers:?}");
+        assert!(numbers.iter().all(|number| (110..=120).contains(number)));
+        assert_eq!(dice.below(0), 0);
+    }
+}

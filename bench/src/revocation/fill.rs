@@ -1,0 +1,77 @@
+//! Many live revocations in the store, and what they cost there.
+
+use std::time::{Duration, Instant};
+
+use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_engine::Valkey;
+use serde::Serialize;
+use tokio::time::sleep;
+use tonic::transport::Channel;
+
+use super::usage::{self, Commands};
+use crate::tokens::{Kind, Mint, PARENT};
+use crate::{Error, machine};
+
+/// What the revocations cost in the store, and in an instance that saw them come.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Filled {
+    pub(super) revocations: u64,
+    pub(super) seconds: f64,
+    /// Bytes of Valkey that they take, of which the feed, the filters, the audit; the rest are the records.
+    pub(super) valkey: u64,
+    pub(super) feed: u64,
+    pub(super) filters: u64,
+    pub(super) audit: u64,
+    /// Microseconds of Valkey that the scripts took for each.
+    pub(super) script_us: f64,
+    /// Resident memory that the instance took for them.
+    pub(super) instance_rss: u64,
+}
+
+/// Revocations in one call, and calls at a time.
+const BATCH: u64 = 1_000;
+const AT_A_TIME: usize = 4;
+/// How long the instance may need until it has read what it wrote.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Revokes `count` tokens of known expiry.
+pub(super) async fn fill(
+    valkey: &Valkey,
+    channels: &[Channel],
+    pid: u32,
+    mint: &Mint,
+    count: u64,
+) -> Result<Filled, Error> {
+    let (memory, rss, commands) = (usage::memory(valkey)?, machine::rss(pid)?, Commands::now(valkey)?);
+    let start = Instant::now();
+    let batches = (0..count.div_ceil(BATCH)).map(|batch| {
+        let mut client = RevocationServiceClient::new(channels[batch as usize % channels.len()].clone())
+            .max_decoding_message_size(16 << 20);
+        async move {
+            let numbers = batch * BATCH..((batch + 1) * BATCH).min(count);
+            let requests = numbers.map(|number| mint.revoke(Kind::Token, "r", number)).collect();
+            let request = pb::BatchRevokeRequest { parent: PARENT.to_owned(), requests };
+            let results = client.batch_revoke(request).await?.into_inner().results;
+            match results.iter().find(|result| result.revocation.is_none()) {
+                None => Ok::<_, Error>(()),
+                Some(failed) => Err(format!("a revocation failed: {} {}", failed.reason, failed.message).into()),
+            }
+        }
+    });
+    iter(batches).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let script_us = Commands::now(valkey)?.script_micros_since(&commands) as f64 / count as f64;
+    sleep(SETTLE).await;
+    Ok(Filled {
+        revocations: count,
+        seconds,
+        valkey: usage::memory(valkey)?.saturating_sub(memory),
+        feed: usage::family(valkey, "_:feed")?.0,
+        filters: usage::family(valkey, "_:bloom")?.0,
+        audit: usage::family(valkey, "bench:audit")?.0,
+        script_us,
+        instance_rss: machine::rss(pid)?.saturating_sub(rss),
+    })
+}

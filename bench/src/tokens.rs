@@ -1,0 +1,109 @@
+//! What the tokens of a run say of themselves, and how they are revoked.
+
+use std::time::{Duration, SystemTime};
+
+use keyplane_contracts::revocation::v1 as pb;
+
+/// The parent of every call.
+pub(crate) const PARENT: &str = "tenants/bench";
+const ISSUER: &str = "https://idp.example";
+
+/// How long before the run the tokens were issued, and how long after it they expire.
+const AGE: Duration = Duration::from_mins(1);
+const LIFE: Duration = Duration::from_hours(1);
+
+/// What is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Token,
+    Session,
+    Subject,
+}
+
+/// Makes tokens; all of one mint have the same times.
+#[derive(Clone, Debug)]
+pub(crate) struct Mint {
+    now: SystemTime,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// A mix: of ten, six tokens, two sessions, two subjects.
+    pub(crate) fn of(number: u64) -> Kind {
+        match number % 5 {
+            1 => Kind::Session,
+            3 => Kind::Subject,
+            _ => Kind::Token,
+        }
+    }
+}
+
+// === impl Mint ===
+
+impl Mint {
+    pub(crate) fn new() -> Mint {
+        Mint { now: SystemTime::now() }
+    }
+
+    /// A token that no other number of this `series` has: own jti, sid and subject; 16 clients and 4 keys.
+    pub(crate) fn claims(&self, series: &str, number: u64) -> pb::Claims {
+        pb::Claims {
+            issuer: ISSUER.to_owned(),
+            jti: format!("{series}-4fd8-9c3e-{number}"),
+            sid: format!("{series}-s-{number}"),
+            subject: format!("{series}-u-{number}"),
+            client: format!("app-{}", number % 16),
+            kid: format!("2026-{}", number % 4),
+            issue_time: Some((self.now - AGE).into()),
+            auth_time: Some((self.now - AGE).into()),
+            expire_time: Some((self.now + LIFE).into()),
+        }
+    }
+
+    pub(crate) fn check(&self, series: &str, number: u64) -> pb::CheckRequest {
+        let claims = Some(self.claims(series, number));
+        pb::CheckRequest { parent: PARENT.to_owned(), claims, ..pb::CheckRequest::default() }
+    }
+
+    /// Revokes what [`Mint::claims`] makes.
+    pub(crate) fn revoke(&self, kind: Kind, series: &str, number: u64) -> pb::RevokeRequest {
+        let claims = self.claims(series, number);
+        let parent = PARENT.to_owned();
+        let target = match kind {
+            Kind::Token => pb::revoke_request::Target::Token(pb::RevokeTokenRequest {
+                parent,
+                issuer: claims.issuer,
+                jti: claims.jti,
+                expire_time: claims.expire_time,
+                cause: None,
+            }),
+            Kind::Session => pb::revoke_request::Target::Session(pb::RevokeSessionRequest {
+                parent,
+                sid: claims.sid,
+                expire_time: claims.expire_time,
+                cause: None,
+            }),
+            Kind::Subject => pb::revoke_request::Target::Subject(pb::RevokeSubjectRequest {
+                parent,
+                user: claims.subject,
+                ..pb::RevokeSubjectRequest::default()
+            }),
+        };
+        pb::RevokeRequest { target: Some(target) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_one_series_differ() {
+        let mint = Mint::new();
+        let (one, other) = (mint.claims("a", 1), mint.claims("a", 17));
+        assert_eq!((&one.client, &one.kid), (&other.client, &other.kid));
+        assert!(one.jti != other.jti && one.sid != other.sid && one.subject != other.subject);
+        assert_ne!(one.jti, mint.claims("b", 1).jti);
+    }
+}
