@@ -90,6 +90,7 @@ async fn measure(
     let (other, full) = boot(engine, false).await?;
     let full_rss = machine::rss(other.pid())?;
     drop(other);
+    fill::add_cutoffs(&channels, &mint, count / 100).await?;
 
     let echo = services.addresses.echo.ok_or("the services came without the echo service")?;
     let target = Target::new(&rig::channels(echo, options.connections.into()).await?, &channels, mint);

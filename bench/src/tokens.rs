@@ -66,6 +66,29 @@ impl Mint {
         pb::CheckRequest { parent: PARENT.to_owned(), claims, ..pb::CheckRequest::default() }
     }
 
+    /// Revocations of the 16 clients and of the tenant, up to a moment before the tokens were issued, and of a key that
+    /// signed none of them: each check looks at them, and none of them revokes what [`Mint::claims`] makes.
+    pub(crate) fn revoke_earlier(&self) -> Vec<pb::RevokeRequest> {
+        use pb::revoke_request::Target;
+        let (parent, not_before) = (|| PARENT.to_owned(), Some((self.now - 2 * AGE).into()));
+        let client = |number| pb::RevokeClientRequest {
+            parent: parent(),
+            client: format!("app-{number}"),
+            not_before,
+            cause: None,
+        };
+        let key = pb::RevokeKeyRequest {
+            parent: parent(),
+            issuer: ISSUER.to_owned(),
+            kid: "stolen".to_owned(),
+            ..pb::RevokeKeyRequest::default()
+        };
+        let tenant = pb::RevokeTenantRequest { parent: parent(), not_before, cause: None };
+        let targets = (0..16).map(|number| Target::Client(client(number)));
+        let targets = targets.chain([Target::Key(key), Target::Tenant(tenant)]);
+        targets.map(|target| pb::RevokeRequest { target: Some(target) }).collect()
+    }
+
     /// Revokes what [`Mint::claims`] makes.
     pub(crate) fn revoke(&self, kind: Kind, series: &str, number: u64) -> pb::RevokeRequest {
         let claims = self.claims(series, number);

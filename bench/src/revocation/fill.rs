@@ -31,7 +31,7 @@ pub(super) struct Filled {
 }
 
 /// Revocations in one call, and calls at a time.
-const BATCH: u64 = 1_000;
+const BATCH: usize = 1_000;
 const AT_A_TIME: usize = 4;
 /// How long the instance may need until it has read what it wrote.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -46,21 +46,8 @@ pub(super) async fn fill(
 ) -> Result<Filled, Error> {
     let (memory, rss, commands) = (usage::memory(valkey)?, machine::rss(pid)?, Commands::now(valkey)?);
     let start = Instant::now();
-    let batches = (0..count.div_ceil(BATCH)).map(|batch| {
-        let mut client = RevocationServiceClient::new(channels[batch as usize % channels.len()].clone())
-            .max_decoding_message_size(16 << 20);
-        async move {
-            let numbers = batch * BATCH..((batch + 1) * BATCH).min(count);
-            let requests = numbers.map(|number| mint.revoke(Kind::Token, "r", number)).collect();
-            let request = pb::BatchRevokeRequest { parent: PARENT.to_owned(), requests };
-            let results = client.batch_revoke(request).await?.into_inner().results;
-            match results.iter().find(|result| result.revocation.is_none()) {
-                None => Ok::<_, Error>(()),
-                Some(failed) => Err(format!("a revocation failed: {} {}", failed.reason, failed.message).into()),
-            }
-        }
-    });
-    iter(batches).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+    let tokens = (0..count).map(|number| mint.revoke(Kind::Token, "r", number));
+    revoke(channels, tokens).await?;
     let seconds = start.elapsed().as_secs_f64();
     let script_us = Commands::now(valkey)?.script_micros_since(&commands) as f64 / count as f64;
     sleep(SETTLE).await;
@@ -74,4 +61,35 @@ pub(super) async fn fill(
         script_us,
         instance_rss: machine::rss(pid)?.saturating_sub(rss),
     })
+}
+
+/// Adds revocations of every other scope, so that each check has something to look at: `each` sessions and as many users, the
+/// clients, a key, the tenant.
+pub(super) async fn add_cutoffs(channels: &[Channel], mint: &Mint, each: u64) -> Result<(), Error> {
+    let others = [Kind::Session, Kind::Subject].into_iter();
+    let others = others.flat_map(|kind| (0..each).map(move |number| mint.revoke(kind, "r", number)));
+    revoke(channels, others.chain(mint.revoke_earlier())).await?;
+    sleep(SETTLE).await;
+    Ok(())
+}
+
+async fn revoke(channels: &[Channel], requests: impl Iterator<Item = pb::RevokeRequest>) -> Result<(), Error> {
+    let mut requests = requests.peekable();
+    let batches = std::iter::from_fn(|| {
+        requests.peek()?;
+        Some(requests.by_ref().take(BATCH).collect::<Vec<_>>())
+    });
+    let calls = batches.enumerate().map(|(number, requests)| {
+        let client = RevocationServiceClient::new(channels[number % channels.len()].clone());
+        let mut client = client.max_decoding_message_size(16 << 20);
+        async move {
+            let request = pb::BatchRevokeRequest { parent: PARENT.to_owned(), requests };
+            let results = client.batch_revoke(request).await?.into_inner().results;
+            match results.iter().find(|result| result.revocation.is_none()) {
+                None => Ok::<_, Error>(()),
+                Some(failed) => Err(format!("a revocation failed: {} {}", failed.reason, failed.message).into()),
+            }
+        }
+    });
+    iter(calls).buffer_unordered(AT_A_TIME).try_collect::<()>().await
 }

@@ -56,6 +56,12 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
     });
     let readiness = Readiness::OwnAfter(check, mirror.ready());
     keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+        let (leaving, drain) = (mirror.clone(), context.drain.clone());
+        // Else others would wait for this instance until its lease ends.
+        tokio::spawn(async move {
+            drain.started().await;
+            leaving.leave().await;
+        });
         let tenant_claim: Arc<str> = config.tenant_claim.into();
         let watches = Watches::new(config.max_watches, mirror.clone(), rules, context.drain.clone());
         let oauth = OAuth::new(config.jwks, config.issuers, tenant_claim.clone(), rules);

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use keyplane_contracts::Violation;
-use keyplane_revocation::{Millis, RevocationId, Scope, Sequence, State, Target, Version, text};
+use keyplane_revocation::{CutoffBy, Millis, RevocationId, Scope, Sequence, State, Target, Version, text};
 use keyplane_valkey::{Arg, Key, Value};
 
 use super::{AGAIN, ITEMS, Spans, Store, codec, nonces, scripts};
@@ -250,7 +250,11 @@ impl Item {
             Scope::Token(_) => ("token", spans.token),
             Scope::Session(_) => ("until", spans.cutoff),
             Scope::Key { .. } => ("until", spans.key),
-            Scope::Subject { .. } | Scope::Client(_) | Scope::Tenant => ("cutoff", spans.cutoff),
+            // A login may be refreshed for long: its tokens keep the `auth_time`, and get a new `exp` each time.
+            Scope::Subject { by: CutoffBy::AuthTime, .. } => ("cutoff", spans.key),
+            Scope::Subject { by: CutoffBy::IssuedAt, .. } | Scope::Client(_) | Scope::Tenant => {
+                ("cutoff", spans.cutoff)
+            }
         };
         let filters = self.filters.as_ref();
         let known = filters.and_then(|filters| filters.known.as_ref());
