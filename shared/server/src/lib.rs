@@ -8,6 +8,7 @@ pub mod config;
 pub mod errors;
 pub mod sse;
 
+mod allocator;
 mod info;
 mod layers;
 mod program;
