@@ -62,7 +62,7 @@ deny: _tools
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 
-# Proves that no revoked token passes 100 ms after the acknowledgement: `just prove --quick` in a minute and a half; without it, at length.
+# Proves that no revoked token passes 100 ms after the acknowledgement: `just prove --quick` takes a minute, else a quarter of an hour.
 prove *options:
     cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- propagation {{ options }}
 
