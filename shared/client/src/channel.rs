@@ -1,11 +1,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use keyplane_telemetry::propagation;
 use tonic::Status;
 use tonic::body::Body;
+use tonic::transport::Endpoint;
 use tower::Service;
 
 use crate::failure;
@@ -19,9 +21,27 @@ use crate::failure;
 #[derive(Clone, Debug)]
 pub struct Channel(tonic::transport::Channel);
 
+/// What a service may send ahead on a connection. Half of it is room for answers that nobody has read yet, 256 bytes each:
+/// past that h2 takes them for an attack and breaks the connection with all its calls.
+const WINDOW: u32 = 4 << 20;
+
 // === impl Channel ===
 
 impl Channel {
+    /// A connection that is made at the first call, and again after each loss. Making it may take `connect`; a peer that is
+    /// silent for `silence`, and then does not answer a ping for as long, counts as gone. To be called within a runtime.
+    #[must_use]
+    pub fn lazy(endpoint: Endpoint, connect: Duration, silence: Duration) -> Channel {
+        let endpoint = endpoint
+            .connect_timeout(connect)
+            .tcp_nodelay(true)
+            .initial_connection_window_size(WINDOW)
+            .http2_keep_alive_interval(silence)
+            .keep_alive_timeout(silence)
+            .keep_alive_while_idle(true);
+        Channel::new(endpoint.connect_lazy())
+    }
+
     /// Wraps tonic's own, however it connects.
     #[must_use]
     pub fn new(channel: tonic::transport::Channel) -> Channel {

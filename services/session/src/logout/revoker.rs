@@ -31,15 +31,9 @@ pub(crate) struct Revoker {
 // === impl Revoker ===
 
 impl Revoker {
-    /// A connection that is made at the first call, and again after each loss.
+    /// At the service behind `endpoint`.
     pub(crate) fn new(endpoint: Endpoint) -> Revoker {
-        let endpoint = endpoint
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(SILENCE)
-            .keep_alive_timeout(SILENCE)
-            .keep_alive_while_idle(true);
-        Revoker { client: RevocationServiceClient::new(Channel::new(endpoint.connect_lazy())) }
+        Revoker { client: RevocationServiceClient::new(Channel::lazy(endpoint, CONNECT, SILENCE)) }
     }
 
     /// Revokes all of `issued`, or fails; then some of it may be revoked.

@@ -82,13 +82,8 @@ impl RevocationReplica {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn connect(endpoint: Endpoint, settings: ReplicaSettings) -> RevocationReplica {
-        let endpoint = endpoint
-            .connect_timeout(settings.check_timeout)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(settings.silence)
-            .keep_alive_timeout(settings.silence)
-            .keep_alive_while_idle(true);
-        let client = RevocationServiceClient::new(Channel::new(endpoint.connect_lazy()));
+        let channel = Channel::lazy(endpoint, settings.check_timeout, settings.silence);
+        let client = RevocationServiceClient::new(channel);
         let follower = Arc::new(Follower::new(client, settings));
         let (feed, heads) = (Arc::clone(&follower), Arc::clone(&follower));
         let feed = tokio::spawn(async move { feed.follow().await }).abort_handle();

@@ -38,6 +38,13 @@ use crate::layers::trace::Trace;
 /// A ping this often finds connections whose other end is gone; one unanswered for [`KEEPALIVE_TIMEOUT`] closes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a client may send ahead on one stream.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// What it may send ahead on a connection, for each stream that it may have. h2 lets half of a connection's window go to
+/// the overhead of small frames that nobody has read yet, 256 bytes each, and takes more for an attack: it then breaks the
+/// connection with all its calls, as when a process that was held up for a moment finds a burst of small calls.
+/// (An adaptive window starts at 64 KiB, which is room for 128.)
+const WINDOW_A_STREAM: u32 = 4 << 10;
 /// Streams that clients reset before we saw them; h2's 20 makes a burst of cancels look like an attack.
 const MAX_RESETS: usize = 1024;
 
@@ -165,7 +172,8 @@ fn serve(
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_adaptive_window(Some(true))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(connection_window(config.limits.max_streams))
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .max_concurrent_streams(config.limits.max_streams);
     if !config.limits.max_connection_age.is_zero() {
@@ -187,6 +195,11 @@ fn serve(
     let incoming = incoming::accept(listener, drain.0.clone(), force.clone());
     let signal = drain.0.clone().cancelled_owned();
     server.serve_with_incoming_shutdown(routes.prepare(), incoming, signal)
+}
+
+/// At least what one stream may send ahead; at most what HTTP/2 allows.
+fn connection_window(streams: u32) -> u32 {
+    streams.saturating_mul(WINDOW_A_STREAM).clamp(STREAM_WINDOW, i32::MAX as u32)
 }
 
 /// Adds reflection, in v1 and in the v1alpha that older grpcurls speak, of the services of this process alone.

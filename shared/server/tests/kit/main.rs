@@ -1,6 +1,7 @@
 //! The kit over real sockets, with a small gRPC service of its own.
 
 mod admin;
+mod burst;
 mod config;
 mod deadline;
 mod drain;
