@@ -361,6 +361,11 @@ async fn a_barrier_waits_for_every_instance_or_names_those_that_lag() {
     assert_eq!((found.complete, found.instance_count, found.lagging_instances.len()), (false, 2, 2), "{found:?}");
 
     assert_eq!(violated(&client.wait_for_propagation(wait("", 11)).await.unwrap_err()), ["sequence", "timeout"]);
+
+    // Who stops in good order is not waited for. (The lease would last for three seconds more.)
+    second.running.drain_and_stop().await;
+    let found = client.wait_for_propagation(wait(&made.sequence, 10)).await.expect("the store answers").into_inner();
+    assert_eq!((found.complete, found.instance_count), (true, 1), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

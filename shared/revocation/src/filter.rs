@@ -213,7 +213,7 @@ mod tests {
 
     fn buckets() -> Buckets {
         let rules = Rules {
-            max_lifetime: Duration::from_millis((DAY - LEEWAY) as u64),
+            max_lifetime: Duration::from_millis((DAY - 2 * LEEWAY) as u64),
             leeway: Duration::from_millis(LEEWAY as u64),
             issuer_skew: Duration::ZERO,
         };

@@ -80,15 +80,16 @@ pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, 
 // === impl Rules ===
 
 impl Rules {
-    /// The longest that a token can be accepted: its life, and the leeway. What is longer ago than that, and was told in
-    /// full at the time, needs no telling any more.
+    /// The longest that a token can be accepted from now on that was issued up to now. Its issuer's clock may be ahead, by
+    /// the leeway that any clock has and by its own skew, and it is accepted for the leeway after it has expired. What is
+    /// longer ago than that needs no telling any more.
     pub fn memory(&self) -> Duration {
-        self.max_lifetime.saturating_add(self.leeway)
+        self.max_lifetime.saturating_add(self.leeway.saturating_mul(2)).saturating_add(self.issuer_skew)
     }
 
-    /// From when on a cutoff can be forgotten: every token with an `iat` up to it has expired by then.
+    /// From when on a cutoff can be forgotten: every token that it takes in has expired by then.
     pub fn cutoff_expires(&self, cutoff: Millis) -> Millis {
-        cutoff.plus(self.issuer_skew).plus(self.memory())
+        cutoff.plus(self.memory())
     }
 
     /// The first of the rules that the token breaks by itself, whatever was revoked.

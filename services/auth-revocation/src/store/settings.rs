@@ -84,10 +84,7 @@ impl Settings {
     /// [`Store::refresh`](super::Store::refresh).
     #[must_use]
     pub fn retention(&self) -> Duration {
-        let Rules { leeway, issuer_skew, .. } = self.rules;
-        // A token may be revoked that an issuer whose clock is ahead has only just issued.
-        let longest = self.rules.memory().saturating_add(leeway).saturating_add(issuer_skew);
-        longest.saturating_add(SLACK.saturating_mul(2))
+        self.rules.memory().saturating_add(SLACK.saturating_mul(2))
     }
 }
 
@@ -98,7 +95,6 @@ impl Spans {
         let ttl = |duration| Ttl::new(Feature::REVOCATION, duration).map(Ttl::as_millis);
         let rules = &settings.rules;
         let memory = rules.memory();
-        let ahead = memory.saturating_add(rules.leeway).saturating_add(rules.issuer_skew);
         ttl(LONGEST.saturating_add(SLACK))?;
         Ok(Spans {
             buckets: Buckets::new(rules, &settings.filters),
@@ -111,7 +107,7 @@ impl Spans {
             furthest_end: ttl(LONGEST)?,
             // The replica's generations reach no further than that.
             token: (ttl(memory)?, millis(rules.leeway)),
-            cutoff: (ttl(ahead)?, millis(SLACK)),
+            cutoff: (ttl(memory)?, millis(SLACK)),
             key: (ttl(LONGEST)?, millis(SLACK)),
             false_positives: settings.filters.false_positives.clamp(1e-9, 0.5).to_string(),
         })

@@ -223,6 +223,20 @@ proptest! {
         }
     }
 
+    /// A token that is revoked by itself, though nobody said when it expires, does not come back to life when that is
+    /// forgotten; however far its issuer's clock was ahead, within what the rules let pass.
+    #[test]
+    fn a_token_of_unknown_expiry_is_remembered_for_as_long_as_it_is_accepted(
+        short in 0i64..MINUTE, ahead in 0.0..=1.0f64, skew in 0u64..=60_000, later in 0i64..MINUTE,
+    ) {
+        let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
+        let issued = NOW + (ahead * (MINUTE + skew as i64) as f64) as i64;
+        let token =
+            Claims { issued_at: Some(Millis(issued)), expires: Some(Millis(issued + HOUR - short)), ..claims() };
+        let forgotten = Millis(NOW).plus(rules.memory()).plus(Duration::from_millis(later as u64));
+        prop_assert_eq!(rules.broken_by(&token, forgotten), Some(Rule::Expired), "it is active again");
+    }
+
     #[test]
     fn no_time_breaks_the_rules(
         now in any::<i64>(), iat in any::<Option<i64>>(), exp in any::<Option<i64>>(), cutoff in any::<i64>(),

@@ -91,9 +91,7 @@ impl History {
                 None => now + longest,
             },
             Kind::Session(_) | Kind::Key(..) => now + revoke.holds_for,
-            Kind::Subject(_) | Kind::Login(_) | Kind::Client(_) | Kind::Tenant => {
-                at.unwrap_or(now) + longest + self.rules.issuer_skew.as_millis() as i64
-            }
+            Kind::Subject(_) | Kind::Login(_) | Kind::Client(_) | Kind::Tenant => at.unwrap_or(now) + longest,
         };
         let kept = if at.is_some() { revoke.kept.clone() } else { Vec::new() };
         events.push(Event::Revoked { time: now, at, kept, until });
@@ -161,7 +159,7 @@ fn revoked(events: &[Event], token: &Token, time: Option<i64>, skew: i64, now: i
     !undone && end > now && by_any
 }
 
-/// How long a token can be good for.
+/// How long a token can be good for that was issued by now, by clocks that may be ahead.
 pub(crate) fn longest(rules: &Rules) -> i64 {
-    (rules.max_lifetime + rules.leeway).as_millis() as i64
+    (rules.max_lifetime + rules.leeway + rules.leeway + rules.issuer_skew).as_millis() as i64
 }
