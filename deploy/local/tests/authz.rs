@@ -32,6 +32,11 @@ struct Gate {
 
 impl Gate {
     fn start(name: &str) -> Gate {
+        Gate::start_with(name, |config| config)
+    }
+
+    /// With another configuration than the shipped one.
+    fn start_with(name: &str, change: impl FnOnce(String) -> String) -> Gate {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authz").join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let issuer = Issuer::create(&folder).unwrap();
@@ -45,7 +50,7 @@ impl Gate {
             cors_origins: Options::LOCAL_ORIGINS.to_owned(),
             keys: issuer.keys().to_owned(),
         };
-        let envoy = Envoy::start(&Toolbox::find(), &gateway.prepare().unwrap()).unwrap();
+        let envoy = Envoy::start(&Toolbox::find(), &change(gateway.prepare().unwrap())).unwrap();
         let url = format!("http://{}", envoy.listener("gateway").unwrap());
         Gate { url, peer, issuer, envoy }
     }
@@ -199,6 +204,27 @@ async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_servic
         let names = ["authorization", "cookie"].iter().any(|name| headers.contains_key(*name));
         assert!(!leaked && !names, "{path}: {headers:?}");
     }
+}
+
+/// As the comment beside the filter says.
+#[tokio::test]
+async fn a_route_can_have_an_outage_policy_of_its_own() {
+    let route = "match: {prefix: /keyplane.session.v1.SessionService/, headers: *is_grpc}\n";
+    let gate = Gate::start_with("policy", |config| {
+        let comment = config.lines().skip_while(|line| !line.ends_with("#   envoy.filters.http.ext_authz:")).take(3);
+        let lines = comment.map(|line| line.trim_start().trim_start_matches('#').trim_end());
+        let pad = " ".repeat(26);
+        let lines: String = lines.map(|line| format!("{pad}{line}\n")).collect();
+        assert!(lines.contains("keyplane.policy: open") && config.contains(route), "{lines}");
+        config.replacen(route, &format!("{route}{pad}typed_per_filter_config:\n{lines}"), 1)
+    });
+    let token = gate.token();
+    grpc(&gate.channel(), LIST, Some(&token)).await.ok();
+    gate.get(SESSIONS, &http(&token)).await;
+    let checks = gate.peer.take_checks();
+    let policy = |index: usize| checks[index].attributes.as_ref().unwrap().context_extensions.get("keyplane.policy");
+    assert_eq!(policy(0).map(String::as_str), Some("open"), "{checks:?}");
+    assert_eq!(policy(1), None, "another route");
 }
 
 #[tokio::test]

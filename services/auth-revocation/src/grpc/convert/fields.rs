@@ -25,7 +25,8 @@ pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str
     let mismatch = || broken(field, "must have the form tenants/{tenant}/revocations/{revocation}", name);
     let (parent, id) = name.split_once("/revocations/").ok_or_else(mismatch)?;
     let tenant = tenant(parent, field)?;
-    Ok((tenant, RevocationId::parse(id).ok_or_else(mismatch)?))
+    let rule = "the revocation must be a letter of t, s, i, a, c, k and n, and 32 hexadecimal digits in lower case";
+    Ok((tenant, RevocationId::parse(id).ok_or_else(|| broken(field, rule, name))?))
 }
 
 /// A text that must be there and can be named: 1 to 256 bytes, no control characters.
