@@ -7,6 +7,7 @@ mod lines;
 
 use std::time::Duration;
 
+use clap::Args;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -40,11 +41,32 @@ pub(crate) trait Target: Clone + Send + 'static {
 }
 
 /// How many calls at a time, and for how long.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Shape {
+    /// Calls in flight.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
+    /// Connections that they share.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) connections: u16,
+    /// Turns of each row, after one that is not counted.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) rounds: u16,
+    /// Length of a turn.
+    #[arg(long, default_value = "1500ms", value_parser = crate::report::duration)]
     pub(crate) slice: Duration,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// What was asked for; or, to see only that everything works, as little as there can be.
+    pub(crate) fn or_quick(self, quick: bool) -> Shape {
+        match quick {
+            true => Shape { concurrency: 4, rounds: 2, slice: Duration::from_millis(250), ..self },
+            false => self,
+        }
+    }
 }
 
 /// The processes whose time is counted.

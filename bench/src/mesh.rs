@@ -19,18 +19,8 @@ use row::{Row, Target};
 /// How the rows are measured.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Calls in flight.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: u16,
-    /// Connections that they share.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    connections: u16,
-    /// Turns of each row, after one that is not counted.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
-    rounds: u16,
-    /// Length of a turn.
-    #[arg(long, default_value = "1500ms", value_parser = crate::report::duration)]
-    slice: Duration,
+    #[command(flatten)]
+    shape: Shape,
     /// Sessions that the calls go to, one a user.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     sessions: u32,
@@ -50,20 +40,17 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
 }
 
 async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<Report, Error> {
-    let shape = match options.quick {
-        true => Shape { concurrency: 4, rounds: 2, slice: Duration::from_millis(250) },
-        false => Shape { concurrency: options.concurrency, rounds: options.rounds, slice: options.slice },
-    };
+    let shape = options.shape.or_quick(options.quick);
     let machine = Machine::here(rig::info(engine, "server", "valkey_version")?);
     let idle_rss = rig::idle_rss(Service::Session, engine).await?;
 
     let services = Services::start(Service::Session, &engine.url(), true, &[]).await?;
     let echo = services.addresses.echo.ok_or("the services came without the echo service")?;
-    let session = rig::channels(services.addresses.service, options.connections.into()).await?;
+    let session = rig::channels(services.addresses.service, shape.connections.into()).await?;
     let sessions = load::make_sessions(&session, usize::try_from(options.sessions)?).await?;
     let store = Valkey::connect(&Settings::new(engine.url()), App::new(APP)?)?;
     store.wait_ready(Duration::from_secs(5)).await?;
-    let target = Target::new(&rig::channels(echo, options.connections.into()).await?, &session, store, sessions);
+    let target = Target::new(&rig::channels(echo, shape.connections.into()).await?, &session, store, sessions);
 
     let rows = if options.rows.is_empty() { Row::ALL.to_vec() } else { options.rows.clone() };
     let lines = closed::run(shape, &rows, &target, &services, engine).await?;

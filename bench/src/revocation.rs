@@ -26,18 +26,8 @@ use usage::Commands;
 /// How the rows are measured, and how much is revoked.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Calls in flight.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: u16,
-    /// Connections that they share.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    connections: u16,
-    /// Turns of each row, after one that is not counted.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
-    rounds: u16,
-    /// Length of a turn.
-    #[arg(long, default_value = "1500ms", value_parser = crate::report::duration)]
-    slice: Duration,
+    #[command(flatten)]
+    shape: Shape,
     /// Revocations that are live meanwhile.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=20_000_000))]
     revocations: u64,
@@ -73,10 +63,7 @@ async fn measure(
     count: u64,
     idle: Duration,
 ) -> Result<Report, Error> {
-    let shape = match options.quick {
-        true => Shape { concurrency: 4, rounds: 2, slice: Duration::from_millis(250) },
-        false => Shape { concurrency: options.concurrency, rounds: options.rounds, slice: options.slice },
-    };
+    let shape = options.shape.or_quick(options.quick);
     let machine = Machine::here(rig::info(engine, "server", "valkey_version")?);
     let (services, empty) = boot(engine, true).await?;
     let empty_rss = machine::rss(services.pid())?;
@@ -84,7 +71,7 @@ async fn measure(
     let idle_commands = count_idle(engine, idle).await?;
 
     eprintln!("revoking {count} tokens");
-    let channels = rig::channels(services.addresses.service, options.connections.into()).await?;
+    let channels = rig::channels(services.addresses.service, shape.connections.into()).await?;
     let mint = Mint::new();
     let filled = fill::fill(engine, &channels, services.pid(), &mint, count).await?;
     let (other, full) = boot(engine, false).await?;
@@ -93,13 +80,13 @@ async fn measure(
     fill::add_cutoffs(&channels, &mint, count / 100).await?;
 
     let echo = services.addresses.echo.ok_or("the services came without the echo service")?;
-    let target = Target::new(&rig::channels(echo, options.connections.into()).await?, &channels, mint);
+    let target = Target::new(&rig::channels(echo, shape.connections.into()).await?, &channels, mint);
     let rows = if options.rows.is_empty() { Row::ALL.to_vec() } else { options.rows.clone() };
     let lines = closed::run(shape, &rows, &target, &services, engine).await?;
     Ok(Report {
         machine,
         concurrency: shape.concurrency,
-        connections: options.connections,
+        connections: shape.connections,
         rounds: shape.rounds,
         slice_ms: shape.slice.as_millis(),
         boot_seconds: [empty, full],

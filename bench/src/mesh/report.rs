@@ -35,7 +35,7 @@ impl Report {
         Report {
             machine,
             concurrency: shape.concurrency,
-            connections: options.connections,
+            connections: shape.connections,
             rounds: shape.rounds,
             slice_ms: shape.slice.as_millis(),
             sessions: options.sessions,

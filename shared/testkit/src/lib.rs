@@ -2,12 +2,14 @@
 //!
 //! [`valkey`] is the server of the test binary and [`app`] a prefix of the test's own. [`FaultProxy`] stands between a
 //! client and a server and misbehaves on demand. [`Collector`] receives traces over OTLP. [`Sse`] is an EventSource.
-//! [`eventually`] waits for a condition, so that no test sleeps for a fixed time.
+//! [`eventually`] waits for a condition, so that no test sleeps for a fixed time. [`fake_service`] is for a peer that a test
+//! plays itself.
 
 mod background;
 mod collector;
 mod engine;
 mod eventually;
+mod fake;
 mod proxy;
 mod pump;
 mod sse;

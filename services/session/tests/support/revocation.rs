@@ -90,21 +90,8 @@ pub fn name(request: &pb::RevokeRequest) -> String {
     }
 }
 
-/// Implements the service with the given items, and refuses the calls that the session service has no use for.
-macro_rules! refusing {
-    ($service:ty { $($item:item)* } $($call:ident: $request:ty => $response:ty,)*) => {
-        #[tonic::async_trait]
-        impl RevocationService for $service {
-            $($item)*
-            $(async fn $call(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
-                Err(Status::unimplemented(stringify!($call)))
-            })*
-        }
-    };
-}
-
-refusing! {
-    Revocations {
+keyplane_testkit::fake_service! {
+    RevocationService for Revocations {
         type BulkRevokeStream = Empty<Result<pb::BulkRevokeResponse, Status>>;
         type WatchStream = Empty<Result<pb::WatchResponse, Status>>;
 

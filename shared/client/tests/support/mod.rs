@@ -137,21 +137,8 @@ pub fn rules(leeway: i64) -> pb::Rules {
     pb::Rules { max_lifetime: seconds(86_400), leeway: seconds(leeway), issuer_skew: seconds(0) }
 }
 
-/// Implements the service with the given items, and refuses the calls that a replica has no use for.
-macro_rules! refusing {
-    ($service:ty { $($item:item)* } $($call:ident: $request:ty => $response:ty,)*) => {
-        #[tonic::async_trait]
-        impl RevocationService for $service {
-            $($item)*
-            $(async fn $call(&self, _: Request<$request>) -> Result<Response<$response>, Status> {
-                Err(Status::unimplemented(stringify!($call)))
-            })*
-        }
-    };
-}
-
-refusing! {
-    Fake {
+keyplane_testkit::fake_service! {
+    RevocationService for Fake {
         type BulkRevokeStream = Empty<Result<pb::BulkRevokeResponse, Status>>;
         type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
 

@@ -1,0 +1,17 @@
+/// Implements a generated service for a fake: with the items given, and UNIMPLEMENTED for each call that the test has no
+/// use for, listed as `name: Request => Response,`. The caller needs tonic.
+#[macro_export]
+macro_rules! fake_service {
+    ($service:ident for $fake:ty { $($item:item)* } $($call:ident: $request:ty => $response:ty,)*) => {
+        #[::tonic::async_trait]
+        impl $service for $fake {
+            $($item)*
+            $(async fn $call(
+                &self,
+                _: ::tonic::Request<$request>,
+            ) -> ::std::result::Result<::tonic::Response<$response>, ::tonic::Status> {
+                Err(::tonic::Status::unimplemented(stringify!($call)))
+            })*
+        }
+    };
+}
