@@ -158,7 +158,13 @@ async fn an_instance_is_ready_once_it_knows_what_was_revoked_before() {
     assert!(!*late.mirror.ready().borrow(), "it knows nothing yet");
     proxy.set(keyplane_testkit::Fault::Pass);
     late.wait_ready().await;
-    assert_eq!(late.mirror.stats().tokens, jtis.len(), "all of several pages of the feed");
+    // Where a filter takes a token for one that it holds, it counts one less: once in 10,000 by its setting.
+    let known = late.mirror.stats().tokens;
+    assert!(
+        (jtis.len() - 5..=jtis.len()).contains(&known),
+        "all of several pages of the feed; {known} of {}",
+        jtis.len()
+    );
     for jti in jtis.iter().step_by(100) {
         late.refuses(&token(jti)).await;
     }
