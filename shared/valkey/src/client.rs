@@ -91,11 +91,27 @@ impl Valkey {
         &self.pool.app
     }
 
+    /// Whether it is a cluster, by its URL.
+    pub fn is_cluster(&self) -> bool {
+        self.pool.clustered
+    }
+
     /// All fields of a hash, in no particular order; empty when there is no such key.
     pub async fn hgetall(&self, key: &Key) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let mut attempt = self.begin(Operation::read("HGETALL", key.feature().name())).await?;
         let result = attempt.reader().hgetall::<fred::types::Value, _>(key.text().clone()).await;
         Value::from_fred(attempt.finish(result)?).pairs().map_err(|error| error.in_operation("HGETALL"))
+    }
+
+    /// Some fields of a hash, in the order of `fields`; none for a field that is not there.
+    pub async fn hmget(&self, key: &Key, fields: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut attempt = self.begin(Operation::read("HMGET", key.feature().name())).await?;
+        let names: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        let result = attempt.reader().hmget::<fred::types::Value, _, _>(key.text().clone(), names).await;
+        let values = Value::from_fred(attempt.finish(result)?).array();
+        let decode = |value: Value| if value.is_nil() { Ok(None) } else { value.bytes().map(Some) };
+        let values = values.and_then(|values| values.into_iter().map(decode).collect());
+        values.map_err(|error| error.in_operation("HMGET"))
     }
 
     /// The text under a key.

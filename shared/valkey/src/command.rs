@@ -52,10 +52,22 @@ impl Valkey {
     ///
     /// Cancel safe in that nothing breaks; the script may still run.
     pub async fn run(&self, script: &'static Script, keys: &[&Key], args: &[Arg<'_>]) -> Result<Value, Error> {
+        debug_assert!(one_slot(keys), "the keys of {} must share a hash tag", script.name());
+        self.run_together(script, keys, args).await
+    }
+
+    /// Where a key is: keys of an equal place may share a call of [`Valkey::run_together`]. On one server all do.
+    pub fn place(&self, key: &Key) -> Option<u16> {
+        self.pool.clustered.then(|| fred::util::redis_keyslot(key.as_str().as_bytes()))
+    }
+
+    /// [`Valkey::run`] for a script that does several independent things in one call, and whose keys need not share a hash
+    /// tag where one server has them all: they must be of one [`Valkey::place`].
+    pub async fn run_together(&self, script: &'static Script, keys: &[&Key], args: &[Arg<'_>]) -> Result<Value, Error> {
         let Some(first) = keys.first() else {
             return Err(Error::new(ErrorKind::Script, script.name(), "a script needs at least one key"));
         };
-        debug_assert!(one_slot(keys), "the keys of {} must share a hash tag", script.name());
+        debug_assert!(!self.pool.clustered || one_slot(keys), "the keys of {} must be of one place", script.name());
         let feature = first.feature().name();
         let operation = Operation { command: "EVALSHA", script: Some(script.name()), feature, changes: true };
         let mut attempt = self.begin(operation).await?;

@@ -25,6 +25,8 @@ use crate::{App, Feature, Key};
 
 /// Channels of a feature. Fixed, since publishers and listeners of different versions must agree.
 const CHANNELS: u8 = 64;
+/// Rings that a listener to all keys may be behind before it is told that it missed some.
+const BACKLOG: usize = 4096;
 
 /// The doorbells of one feature. Clones share one connection, which is made when the first bell is listened to and
 /// closed with the last clone and bell.
@@ -41,6 +43,15 @@ pub struct Bell {
     inner: Arc<Inner>,
 }
 
+/// What a listener to all keys hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// This key was rung; its text.
+    Key(Arc<str>),
+    /// The connection was made again: any key may have been rung meanwhile.
+    All,
+}
+
 struct Inner {
     registry: Arc<Registry>,
     endpoint: Endpoint,
@@ -52,6 +63,7 @@ struct Inner {
 pub(crate) struct Registry {
     prefix: String,
     keys: [Mutex<HashMap<Str, watch::Sender<()>>>; CHANNELS as usize],
+    all: broadcast::Sender<Ring>,
 }
 
 // === impl Doorbells ===
@@ -61,6 +73,7 @@ impl Doorbells {
         let registry = Arc::new(Registry {
             prefix: format!("{app}:{}:bell:", feature.name()),
             keys: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+            all: broadcast::Sender::new(BACKLOG),
         });
         Doorbells { inner: Arc::new(Inner { registry, endpoint, health, connection: OnceLock::new() }) }
     }
@@ -78,6 +91,14 @@ impl Doorbells {
         let channel = channel_of(key.as_str());
         let rings = self.inner.registry.add(channel, key.text());
         Bell { rings, key: key.text().clone(), channel, inner: self.inner.clone() }
+    }
+
+    /// Listens to all keys of the feature, whoever listens to them besides. A listener that lags finds so
+    /// (`RecvError::Lagged`), and must take any key for rung. Needs a tokio runtime.
+    pub fn listen_to_all(&self) -> broadcast::Receiver<Ring> {
+        let rings = self.inner.registry.all.subscribe();
+        self.inner.connection.get_or_init(|| self.inner.connect());
+        rings
     }
 
     /// Listeners there are now.
@@ -185,9 +206,14 @@ impl Registry {
         if let Some(sender) = keys.lock().get(&key) {
             sender.send_replace(());
         }
+        if self.all.receiver_count() > 0 {
+            // That the last one has just left is no error.
+            let _ = self.all.send(Ring::Key(Arc::from(&*key)));
+        }
     }
 
     fn ring_all(&self) {
+        let _ = self.all.send(Ring::All);
         for keys in &self.keys {
             for sender in keys.lock().values() {
                 sender.send_replace(());

@@ -25,7 +25,8 @@ pub enum Lifetime {
 ///
 /// The record of the layout version (see [`Valkey::check_layout`](crate::Valkey::check_layout)) is persistent in every
 /// feature: it must outlive all the keys that it describes.
-pub const FEATURES: &[Feature] = &[Feature::SESSION, Feature::REVOCATION, Feature::SEARCH];
+pub const FEATURES: &[Feature] =
+    &[Feature::SESSION, Feature::REVOCATION, Feature::RATELIMIT, Feature::POLICIES, Feature::SEARCH];
 
 /// A time to live that its feature allows: at least a millisecond, at most the feature's maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,11 @@ impl Feature {
     /// Revoked tokens and the feed that tells replicas of them. A revocation lives as long as the longest token that it
     /// could meet: tokens of two years, and the leeway of clocks.
     pub const REVOCATION: Feature = Feature::new("revocation", Lifetime::AtMost(DAY.saturating_mul(800)));
+    /// Buckets, charges and audits of rate limits. A bucket lives until it is empty: at most a full burst and as much debt,
+    /// of which each leaks away within a year.
+    pub const RATELIMIT: Feature = Feature::new("ratelimit", Lifetime::AtMost(DAY.saturating_mul(733)));
+    /// Policies of rate limits, and which plan each tenant is on.
+    pub const POLICIES: Feature = Feature::new("policies", Lifetime::Persistent);
     /// Documents and index definitions of the search service.
     pub const SEARCH: Feature = Feature::new("search", Lifetime::Persistent);
 

@@ -139,8 +139,15 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl std::hash::Hash for Key {
+    /// As its text, so that a map of keys can be asked by text.
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
+        self.as_str().hash(state);
+    }
+}
+
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -35,7 +35,7 @@ pub mod key;
 
 pub use client::Valkey;
 pub use dedicated::Dedicated;
-pub use doorbell::{Bell, Doorbells};
+pub use doorbell::{Bell, Doorbells, Ring};
 pub use error::{Error, ErrorKind};
 pub use features::{FEATURES, Feature, Lifetime, Ttl, TtlError};
 pub use key::{App, AppError, Key};

@@ -52,6 +52,19 @@ async fn calls_reach_the_node_that_owns_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_one_slot_are_of_one_place() {
+    let cluster = cluster();
+    let valkey = connect(&settings(&cluster.url())).await;
+    let of = |part: &str| Key::tagged(valkey.app(), Feature::SESSION, "acme", "u-1", &[part]);
+    let other = key(&valkey, "u-2");
+    assert!(valkey.place(&of("a")).is_some());
+    assert_eq!(valkey.place(&of("a")), valkey.place(&of("b")));
+    assert_ne!(valkey.place(&of("a")), valkey.place(&other));
+    let reply = valkey.run_together(&COUNT, &[&of("a"), &of("b")], &[]).await.expect("counted");
+    assert_eq!(reply.int(), Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moved_is_followed_and_nothing_runs_twice() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;

@@ -32,6 +32,12 @@ async fn what_a_script_writes_is_read_back() {
     fields.sort();
     let expected = [("name", hostile.to_owned()), ("number", i64::MIN.to_string())];
     assert_eq!(fields, expected.map(|(name, value)| (Bytes::from(name), Bytes::from(value))));
+    let some = |text: &str| Some(Bytes::copy_from_slice(text.as_bytes()));
+    assert_eq!(
+        valkey.hmget(&key, &["number", "none", "name"]).await,
+        Ok(vec![some(&i64::MIN.to_string()), None, some(hostile)])
+    );
+    assert_eq!(valkey.hmget(&key, &["name"]).await, Ok(vec![some(hostile)]), "one alone is a list too");
 }
 
 #[tokio::test]
@@ -182,4 +188,17 @@ async fn many_callers_share_the_connections() {
     }
     seen.sort_unstable();
     assert!(seen.iter().copied().eq(1..=2_000), "each call ran exactly once");
+}
+
+#[tokio::test]
+async fn one_server_has_all_keys_in_one_place() {
+    let valkey = connect(&settings(&keyplane_testkit::valkey().url())).await;
+    let keys = ["u-1", "u-2", "u-3"].map(|subject| key(&valkey, &format!("together-{subject}")));
+    assert!(keys.iter().all(|key| valkey.place(key).is_none()));
+    static ALL: Script = Script::new(
+        "test.all",
+        "for _, key in ipairs(KEYS) do redis.call('SET', key, '1', 'PX', 60000) end return #KEYS",
+    );
+    let reply = valkey.run_together(&ALL, &[&keys[0], &keys[1], &keys[2]], &[]).await.expect("they share no tag");
+    assert_eq!(reply.int(), Ok(3));
 }

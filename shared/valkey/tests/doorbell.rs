@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{connect, key, settings};
-use keyplane_valkey::{Bell, Doorbells, Feature, Key, Script, Settings, Valkey};
+use keyplane_valkey::{Bell, Doorbells, Feature, Key, Ring, Script, Settings, Valkey};
 
 static CHANGE: Script = Script::new(
     "test.change",
@@ -129,4 +129,24 @@ async fn a_subscriber_that_the_server_drops_is_replaced() {
     ring(&mut bell).await;
     change(&valkey, &bells, &key).await;
     ring(&mut bell).await;
+}
+
+#[tokio::test]
+async fn a_listener_to_all_keys_hears_of_each_and_of_a_connection_that_was_made_again() {
+    let server = keyplane_testkit::valkey();
+    let proxy = keyplane_testkit::FaultProxy::to_port(server.port());
+    let valkey = connect(&Settings::new(proxy.url(&server.url()))).await;
+    let bells = valkey.doorbells(Feature::SESSION);
+    let mut rings = bells.listen_to_all();
+    let mut next =
+        async || tokio::time::timeout(Duration::from_secs(20), rings.recv()).await.expect("a ring").expect("one");
+    assert_eq!(next().await, Ring::All, "the connection was made");
+    let (key_a, key_b) = (key(&valkey, "all-a"), key(&valkey, "all-b"));
+    for key in [&key_a, &key_b] {
+        change(&valkey, &bells, key).await;
+        assert_eq!(next().await, Ring::Key(key.as_str().into()));
+    }
+    proxy.set(keyplane_testkit::Fault::Cut);
+    proxy.set(keyplane_testkit::Fault::Pass);
+    assert_eq!(next().await, Ring::All, "it was made again");
 }
