@@ -23,6 +23,8 @@ pub struct Endpoints {
     pub valkey: String,
     /// Where logs and generated files are.
     pub folder: String,
+    /// The file with the limits; read anew when it changes.
+    pub policies: String,
     /// Name of a session to try things out with; it lives for 30 minutes after its last use.
     pub example: Option<String>,
     /// A token of that session's user, to try things out with. It ends with the mesh, or after 12 hours.

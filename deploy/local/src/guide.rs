@@ -11,6 +11,9 @@ use crate::{Endpoints, Options};
 
 const SESSION: &str = "keyplane.session.v1.SessionService";
 const REVOCATION: &str = "keyplane.revocation.v1.RevocationService";
+const LIMITS: &str = "keyplane.ratelimit.v1.RateLimitService";
+/// What the gateway asks of the same service.
+const ENVOY_LIMITS: &str = "envoy.service.ratelimit.v3.RateLimitService";
 /// The tenant of the examples.
 const TENANT: &str = "tenants/demo";
 /// The user of the examples.
@@ -39,6 +42,7 @@ impl Endpoints {
         }
         line(&format!("  {:<15} {}", "valkey", self.valkey));
         line(&format!("  {:<15} {}", "logs", self.folder));
+        line(&format!("  {:<15} {}   (edit it: in force within two seconds)", "limits", self.policies));
         let check = check(&self.token).to_string();
         if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
             line(
@@ -48,15 +52,23 @@ impl Endpoints {
             line(&format!("  TOKEN=$(cargo up token --tenant demo --user ada --ttl 1h{})", self.elsewhere()));
             line("\nover JSON: create a session, read one, change it, watch it (Ctrl-C ends the watch)\n");
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
+            line(
+                "\nmay ada spend 60000 of 100000 tokens in an hour? not twice: run the first line again, and ask why\n",
+            );
+            limit_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
             line("\nis the printed token good? revoke the one that you have, and be refused from then on\n");
             revocation_lines(gateway, example, &check).iter().for_each(|command| line(&format!("  {command}")));
         }
         line("\nover gRPC: what there is, is it well, then create or read a session, and watch the user's\n");
         let commands = grpc_lines(&self.service("session").grpc, self.example.as_deref());
         commands.iter().for_each(|command| line(&format!("  {command}")));
-        line("\nwhat the services ask each other: is a token good?\n");
+        line(
+            "\nwhat the services ask each other: is a token good? may a user do this now? and what the gateway asks\n",
+        );
         let revocation = &self.service("auth-revocation").grpc;
         line(&format!("  {}", grpc_call(revocation, REVOCATION, "Check", &check)));
+        let commands = grpc_limit_lines(&self.service("rate-limiting").grpc);
+        commands.iter().for_each(|command| line(&format!("  {command}")));
         line("\nCtrl-C stops everything");
         text
     }
@@ -86,6 +98,16 @@ fn json_lines(gateway: &str, example: &str) -> [String; 4] {
     ]
 }
 
+fn limit_lines(gateway: &str) -> [String; 2] {
+    let call = |verb: &str, body: &str| {
+        format!("curl -s -X POST {gateway}/v1/{TENANT}/rateLimits:{verb} {TOKEN} {JSON} '{body}'")
+    };
+    [
+        call("acquire", r#"{"user":"ada","limits":["llm-tokens"],"cost":60000}"#),
+        call("explain", r#"{"user":"ada","limits":["llm-tokens"]}"#),
+    ]
+}
+
 fn revocation_lines(gateway: &str, example: &str, check: &str) -> [String; 3] {
     [
         format!("curl -s -X POST {gateway}/v1/{TENANT}:check {TOKEN} {JSON} '{check}'"),
@@ -108,6 +130,16 @@ fn grpc_lines(grpc: &str, example: Option<&str>) -> [String; 5] {
     ]
 }
 
+fn grpc_limit_lines(grpc: &str) -> [String; 2] {
+    let acquire = json!({"parent": TENANT, "user": "ada", "limits": ["llm-tokens"], "cost": 1200});
+    let entries = json!([{"key": "tenant", "value": "demo"}, {"key": "user", "value": "ada"}]);
+    let request = json!({"domain": "keyplane", "descriptors": [{"entries": entries}]});
+    [
+        grpc_call(grpc, LIMITS, "Acquire", &acquire.to_string()),
+        grpc_call(grpc, ENVOY_LIMITS, "ShouldRateLimit", &request.to_string()),
+    ]
+}
+
 fn grpc_call(grpc: &str, service: &str, method: &str, body: &str) -> String {
     format!("grpcurl -plaintext -d '{body}' {grpc} {service}/{method}")
 }
@@ -126,6 +158,7 @@ fn check(token: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::{JSON, TOKEN};
     use crate::{Endpoints, Grant, Issuer, ServiceEndpoints};
 
     fn endpoints() -> Endpoints {
@@ -136,9 +169,12 @@ mod tests {
         Endpoints {
             gateway: Some("http://127.0.0.1:8080".into()),
             openapi: Some("http://127.0.0.1:8080/openapi.json".into()),
-            services: [("auth-revocation", at("127.0.0.1:50052")), ("session", at("127.0.0.1:50051"))].into(),
+            services: [("auth-revocation", 50052), ("rate-limiting", 50053), ("session", 50051)]
+                .map(|(name, port)| (name, at(&format!("127.0.0.1:{port}"))))
+                .into(),
             valkey: "valkey://127.0.0.1:6390".into(),
             folder: ".run".into(),
+            policies: ".run/policies.yaml".into(),
             example: Some("tenants/demo/users/ada/sessions/0123".into()),
             token: Issuer::create(folder.path()).unwrap().mint(&grant).unwrap(),
         }
@@ -155,9 +191,19 @@ mod tests {
             format!(r#"curl -sN {session}:watch -H "authorization: Bearer $TOKEN""#),
             r#"curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/oauth2/revoke -d "token=$TOKEN""#.to_owned(),
             "grpcurl -plaintext 127.0.0.1:50051 list".to_owned(),
+            format!(
+                "curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/rateLimits:explain {TOKEN} {JSON} '{}'",
+                r#"{"user":"ada","limits":["llm-tokens"]}"#
+            ),
         ] {
             assert!(text.contains(&format!("\n  {line}\n")), "{line} is not in {text}");
         }
+        assert!(text.contains("\n  limits          .run/policies.yaml "), "{text}");
+        // What revokes the token comes after all that needs it.
+        let last = text.rfind("rateLimits:").unwrap();
+        assert!(last < text.find("oauth2/revoke").unwrap(), "{text}");
+        let asks = text.lines().find(|line| line.ends_with("v3.RateLimitService/ShouldRateLimit")).unwrap();
+        assert!(asks.starts_with("  grpcurl -plaintext -d '{") && asks.contains(" 127.0.0.1:50053 "), "{asks}");
         let check = text.lines().find(|line| line.ends_with("RevocationService/Check")).unwrap();
         assert!(check.contains(r#""jti":"j-1""#) && check.contains(r#""subject":"ada""#), "{check}");
     }

@@ -12,6 +12,7 @@ mod issuer;
 mod lock;
 mod mesh;
 mod options;
+mod policies;
 mod ports;
 mod ready;
 mod services;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::endpoints::{Addresses, title, without_password};
 use crate::error::tail;
 use crate::services::{SERVICES, Service, Surroundings};
-use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, ports, ready};
+use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, ready};
 
 /// How long a process may take to stop in good order. More than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
@@ -137,7 +137,8 @@ impl Mesh {
         let valkey = start_valkey(options, &toolbox)?;
         let store = valkey.as_ref().map(Valkey::url).or_else(|| options.valkey_url.clone()).unwrap_or_default();
         let issuer = Issuer::create(folder)?;
-        let mesh = Surroundings { services: &addresses, keys: issuer.keys() };
+        let policies = policies::file(options)?;
+        let mesh = Surroundings { services: &addresses, keys: issuer.keys(), policies: &policies, options };
         let start =
             |(service, at): (&Service, &Addresses)| Ok((at.info, start_service(options, service, at, &store, &mesh)?));
         let services = SERVICES.iter().zip(&addresses).map(start).collect::<Result<Vec<_>, Error>>()?;
@@ -151,6 +152,7 @@ impl Mesh {
             services: addresses.iter().zip(&services).map(|(at, (_, process))| at.endpoints(process)).collect(),
             valkey: valkey.as_ref().map_or_else(|| without_password(&store), Valkey::admin_url),
             folder: folder.display().to_string(),
+            policies: policies.display().to_string(),
             example: None,
             token: String::new(),
         };

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use keyplane_server::ServiceInfo;
@@ -58,6 +59,13 @@ impl Options {
             cors_origins: Options::LOCAL_ORIGINS.to_owned(),
             settings: Vec::new(),
         }
+    }
+
+    /// What a setting of a service is: the last one that was given, else the environment's; an empty one is none.
+    pub(crate) fn setting(&self, name: &str) -> Option<OsString> {
+        let given = self.settings.iter().rev().find(|(given, _)| given == name);
+        let value = given.map(|(_, value)| OsString::from(value)).or_else(|| std::env::var_os(name));
+        value.filter(|value| !value.is_empty())
     }
 
     /// The port of `service`; the last one that was given counts.

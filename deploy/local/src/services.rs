@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use keyplane_server::ServiceInfo;
 
-use crate::Issuer;
 use crate::endpoints::Addresses;
+use crate::{Issuer, Options, policies};
 
 /// A service, and the program that it is.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) services: &'a [Addresses],
     /// The issuer's public keys.
     pub(crate) keys: &'a Path,
+    /// What the limits are.
+    pub(crate) policies: &'a Path,
+    /// What a person has asked for.
+    pub(crate) options: &'a Options,
 }
 
 /// All of them, in the order in which they are started.
@@ -37,6 +41,19 @@ pub(crate) const SERVICES: &[Service] = &[
             vec![
                 ("KEYPLANE_REVOCATION_JWKS", mesh.keys.display().to_string()),
                 ("KEYPLANE_REVOCATION_ISSUERS", Issuer::NAME.to_owned()),
+            ]
+        },
+    },
+    Service {
+        info: &keyplane_rate_limiting::SERVICE,
+        main: keyplane_rate_limiting::main,
+        prefix: "KEYPLANE_RATELIMIT_",
+        settings: |mesh| {
+            vec![
+                (policies::SETTING, mesh.policies.display().to_string()),
+                // A debug build on a busy machine is not done within production's 8 ms, and would then count by itself or refuse.
+                // Less than the gateway waits.
+                mesh.or_else("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms"),
             ]
         },
     },
@@ -70,6 +87,12 @@ impl Service {
 // === impl Surroundings ===
 
 impl Surroundings<'_> {
+    /// A setting as it was given, or else as it is usual here.
+    fn or_else(&self, name: &'static str, usual: &str) -> (&'static str, String) {
+        let given = self.options.setting(name).map(|given| given.to_string_lossy().into_owned());
+        (name, given.unwrap_or_else(|| usual.to_owned()))
+    }
+
     /// Where a service takes calls; empty if the mesh does not have it.
     fn url(&self, info: &ServiceInfo) -> String {
         let found = self.services.iter().find(|at| at.info.name == info.name);

@@ -1,4 +1,4 @@
-//! The alerts of `deploy/prometheus` name metrics that the service exports.
+//! The alerts of `deploy/prometheus` name metrics that the services export.
 
 mod support;
 
@@ -6,21 +6,26 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use keyplane_local::{Issuer, Mesh, Options};
 use keyplane_testkit::eventually;
 use regex::Regex;
 use serde_json::json;
+use tonic::transport::Endpoint;
 
-const RULES: &str = include_str!("../../prometheus/revocation.rules.yaml");
+const REVOCATION: &str = include_str!("../../prometheus/revocation.rules.yaml");
+const RATELIMIT: &str = include_str!("../../prometheus/ratelimit.rules.yaml");
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Names of metrics, and of labels with their values, that expressions use.
-fn used() -> (BTreeSet<String>, BTreeSet<(String, String)>) {
-    let metric = Regex::new(r"keyplane_revocation_[a-z_]+").unwrap();
-    let label = Regex::new(r#"(keyplane_revocation_[a-z_]+)=~?"([a-z_|]+)""#).unwrap();
-    let is_expression = |line: &&str| line.contains("keyplane_revocation_");
+/// Names of metrics, and of labels with their values, that the expressions of `rules` use.
+fn used(rules: &str) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
+    let metric = Regex::new(r"keyplane_(?:revocation|ratelimit)_[a-z_]+").unwrap();
+    let label = Regex::new(r#"(keyplane_(?:revocation|ratelimit)_[a-z_]+)=~?"([a-z_|]+)""#).unwrap();
     let (mut metrics, mut labels) = (BTreeSet::new(), BTreeSet::new());
-    for line in RULES.lines().filter(is_expression) {
+    for line in rules.lines().filter(|line| metric.is_match(line)) {
         for found in label.captures_iter(line) {
             labels.extend(found[2].split('|').map(|value| (found[1].to_owned(), value.to_owned())));
         }
@@ -29,9 +34,27 @@ fn used() -> (BTreeSet<String>, BTreeSet<(String, String)>) {
     (metrics, labels)
 }
 
+/// Waits until a service exports all of them; then what it exports.
+async fn exported(admin: &str, metrics: &BTreeSet<String>) -> String {
+    let url = format!("{admin}/metrics");
+    let text = async || reqwest::get(&url).await.unwrap().text().await.unwrap();
+    eventually("all of it is exported", PATIENCE, async || {
+        let text = text().await;
+        let has = |name: &str| {
+            text.lines().any(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")))
+        };
+        let missing: Vec<_> = metrics.iter().filter(|name| !has(name)).collect();
+        let ours: Vec<_> =
+            text.lines().filter(|line| line.starts_with("keyplane_re") || line.starts_with("keyplane_ra")).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are not among:\n{}", ours.join("\n"))) }
+    })
+    .await;
+    text().await
+}
+
 #[tokio::test]
 async fn every_metric_of_the_alerts_is_exported() {
-    let (metrics, labels) = used();
+    let (metrics, labels) = used(REVOCATION);
     assert!(metrics.len() >= 5 && labels.len() >= 3, "what do the rules look like? {metrics:?} {labels:?}");
 
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("alerts");
@@ -54,26 +77,25 @@ async fn every_metric_of_the_alerts_is_exported() {
     mesh.valkey().unwrap().restart().unwrap();
     eventually("all is well again", PATIENCE, async || status().await == 200).await;
 
-    let admin = format!("{}/metrics", mesh.endpoints().service("auth-revocation").admin);
-    eventually("all of it is exported", PATIENCE, async || {
-        let text = reqwest::get(&admin).await.unwrap().text().await.unwrap();
-        let missing: Vec<_> = metrics
-            .iter()
-            .filter(|name| {
-                !text
-                    .lines()
-                    .any(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")))
-            })
-            .collect();
-        let ours: Vec<_> = text.lines().filter(|line| line.contains("keyplane_revocation")).collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are not among:\n{}", ours.join("\n"))) }
-    })
-    .await;
-    let text = reqwest::get(&admin).await.unwrap().text().await.unwrap();
+    let text = exported(&mesh.endpoints().service("auth-revocation").admin, &metrics).await;
     for name in labels.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
         let found =
             text.lines().any(|line| line.starts_with("keyplane_revocation_fallbacks_total{") && line.contains(name));
         assert!(found, "no fallback has the label {name}: {text}");
+    }
+
+    // While the store was away, the limits of the gateway were held by the instance: that is their outage policy.
+    let limits = mesh.endpoints().service("rate-limiting");
+    let channel = Endpoint::from_shared(format!("http://{}", limits.grpc)).unwrap().connect_lazy();
+    let entry = Entry { key: "unheard-of".into(), value: "x".into() };
+    let descriptor = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
+    let request = RateLimitRequest { domain: "keyplane".into(), descriptors: vec![descriptor], hits_addend: 0 };
+    RateLimitServiceClient::new(channel).should_rate_limit(request).await.unwrap();
+    let (metrics, labels) = used(RATELIMIT);
+    assert!(metrics.len() >= 3 && labels.len() == 1, "what do the rules look like? {metrics:?} {labels:?}");
+    let text = exported(&limits.admin, &metrics).await;
+    for (name, value) in &labels {
+        assert!(text.contains(&format!("{name}=\"{value}\"")), "{name} is never {value}: {text}");
     }
     mesh.stop().await.unwrap();
 }

@@ -2,78 +2,19 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::google::protobuf::{Value as Claim, value::Kind};
-use keyplane_engine::{Envoy, Toolbox};
-use keyplane_local::{Gateway, Grant, Issuer, Options};
+use keyplane_local::{Grant, Issuer};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
-use support::peer::{Answer, Peer};
+use support::gate::{Gate, SESSIONS};
+use support::peer::Answer;
 use support::{grpc, http, reason, token};
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
 
-const SESSIONS: &str = "/v1/tenants/acme/users/u-42/sessions";
 const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
 const METADATA: &str = "envoy.filters.http.jwt_authn";
-
-/// A gateway, an issuer that it trusts, and what stands behind it.
-struct Gate {
-    url: String,
-    peer: Peer,
-    issuer: Issuer,
-    envoy: Envoy,
-}
-
-// === impl Gate ===
-
-impl Gate {
-    fn start(name: &str) -> Gate {
-        Gate::start_with(name, |config| config)
-    }
-
-    /// With another configuration than the shipped one.
-    fn start_with(name: &str, change: impl FnOnce(String) -> String) -> Gate {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authz").join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let issuer = Issuer::create(&folder).unwrap();
-        let peer = Peer::start(Answer::Pass);
-        let gateway = Gateway {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-            services: vec![("session", peer.address), ("auth-revocation", peer.address)],
-            folder,
-            otlp_endpoint: None,
-            cors_origins: Options::LOCAL_ORIGINS.to_owned(),
-            keys: issuer.keys().to_owned(),
-        };
-        let envoy = Envoy::start(&Toolbox::find(), &change(gateway.prepare().unwrap())).unwrap();
-        let url = format!("http://{}", envoy.listener("gateway").unwrap());
-        Gate { url, peer, issuer, envoy }
-    }
-
-    fn token(&self) -> String {
-        token(&self.issuer, "u-42")
-    }
-
-    /// GET of a page's script, which is allowed to read the answer.
-    async fn get(&self, path: &str, client: &Client) -> Response {
-        let request = client.get(format!("{}{path}", self.url)).header("origin", "http://localhost:4200");
-        request.send().await.unwrap()
-    }
-
-    fn channel(&self) -> Channel {
-        Endpoint::from_shared(self.url.clone()).unwrap().connect_lazy()
-    }
-
-    /// Whether a request got as far as a service.
-    fn passed(&self) -> bool {
-        !self.peer.take_others().is_empty()
-    }
-}
 
 /// 401 with what a client needs to know; the WWW-Authenticate header, and the reason.
 async fn refused(response: Response) -> (String, String) {
@@ -105,7 +46,7 @@ fn number(claim: Option<&Claim>) -> f64 {
 
 #[tokio::test]
 async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
-    let gate = Gate::start("tokens");
+    let gate = Gate::start("authz/tokens");
     let client = Client::new();
     let (challenge, reason) = refused(gate.get(SESSIONS, &client).await).await;
     assert!(challenge.starts_with("Bearer realm="), "{challenge}");
@@ -137,7 +78,7 @@ async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
 
 #[tokio::test]
 async fn a_cookie_does_for_reading_only() {
-    let gate = Gate::start("cookie");
+    let gate = Gate::start("authz/cookie");
     let cookie = format!("theme=dark; keyplane_token={}", gate.token());
     let client = Client::new();
     let call = async |method: Method, path: &str, cookie: &str, header: Option<&str>| {
@@ -173,7 +114,7 @@ async fn a_cookie_does_for_reading_only() {
 
 #[tokio::test]
 async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_services_get_no_token() {
-    let gate = Gate::start("claims");
+    let gate = Gate::start("authz/claims");
     let grant = Grant { jti: Some("j-1".into()), sid: Some("s-1".into()), ..Grant::new("acme", "u-42") };
     let token = gate.issuer.mint(&grant).unwrap();
     let request = http(&token).get(format!("{}{SESSIONS}", gate.url)).header("x-jwt-payload", "forged");
@@ -210,11 +151,9 @@ async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_servic
 #[tokio::test]
 async fn a_route_can_have_an_outage_policy_of_its_own() {
     let route = "match: {prefix: /keyplane.session.v1.SessionService/, headers: *is_grpc}\n";
-    let gate = Gate::start_with("policy", |config| {
-        let comment = config.lines().skip_while(|line| !line.ends_with("#   envoy.filters.http.ext_authz:")).take(3);
-        let lines = comment.map(|line| line.trim_start().trim_start_matches('#').trim_end());
+    let gate = Gate::start_with("authz/policy", |config| {
         let pad = " ".repeat(26);
-        let lines: String = lines.map(|line| format!("{pad}{line}\n")).collect();
+        let lines = support::gate::commented(&config, "envoy.filters.http.ext_authz:", 3, &pad);
         assert!(lines.contains("keyplane.policy: open") && config.contains(route), "{lines}");
         config.replacen(route, &format!("{route}{pad}typed_per_filter_config:\n{lines}"), 1)
     });
@@ -229,7 +168,7 @@ async fn a_route_can_have_an_outage_policy_of_its_own() {
 
 #[tokio::test]
 async fn a_revoked_token_is_401_and_whatever_is_no_answer_is_503() {
-    let gate = Gate::start("answers");
+    let gate = Gate::start("authz/answers");
     let (client, token) = (http(&gate.token()), gate.token());
 
     for (answer, expected) in [(Answer::Revoked, "TOKEN_REVOKED"), (Answer::Unacceptable, "UNAUTHENTICATED")] {

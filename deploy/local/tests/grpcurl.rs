@@ -145,7 +145,8 @@ fn lines(mesh: &Mesh, start: &str) -> Vec<String> {
 /// Runs the guide's grpcurl lines. `made`: whether the fourth makes a session, or reads the example.
 async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     let shell = Shell::new(client);
-    let [list, describe, health, call, watch, check] = <[String; 6]>::try_from(lines(mesh, "grpcurl ")).unwrap();
+    let lines = <[String; 8]>::try_from(lines(mesh, "grpcurl ")).unwrap();
+    let [list, describe, health, call, watch, check, acquire, ask] = lines;
 
     let services = shell.run(&list).await;
     for service in ["keyplane.session.v1.SessionService", "grpc.health.v1.Health"] {
@@ -166,13 +167,17 @@ async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     let checked = shell.json(&check).await;
     assert_eq!(checked["verdict"], "VERDICT_ACTIVE", "{checked}");
     assert_eq!(checked["freshness"]["source"], "SOURCE_LOCAL", "{checked}");
+    let acquired = shell.json(&acquire).await;
+    assert_eq!((&acquired["admitted"], &acquired["source"]), (&true.into(), &"SOURCE_STORE".into()), "{acquired}");
+    let asked = shell.json(&ask).await;
+    assert_eq!((&asked["overallCode"], &asked["statuses"][0]["code"]), (&"OK".into(), &"OK".into()), "{asked}");
 }
 
 /// Runs the guide's curl lines, after one of those that set TOKEN. `revoked`: whether the printed token is already.
 async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: bool) {
     shell.take_token(token).await;
-    let lines = <[String; 7]>::try_from(lines(mesh, "curl ")).unwrap();
-    let [create, read, change, watch, check, revoke, again] = lines;
+    let lines = <[String; 9]>::try_from(lines(mesh, "curl ")).unwrap();
+    let [create, read, change, watch, acquire, explain, check, revoke, again] = lines;
     let example = mesh.endpoints().example.as_deref();
 
     let made = shell.json(&create).await;
@@ -182,6 +187,15 @@ async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: b
     let changed = shell.json(&change).await;
     assert_eq!((changed["name"].as_str(), changed["lastPath"].as_str()), (example, Some("/tasks/42")), "{changed}");
     shell.watch(&watch, &["event: snapshot", "id: ", "/tasks/42"]).await;
+
+    // Not twice, as the guide says; `revoked`: the lines were run before.
+    let acquired = shell.json(&acquire).await;
+    assert_eq!(acquired["admitted"], !revoked, "{acquired}");
+    let refused = shell.json(&acquire).await;
+    assert_eq!((&refused["admitted"], &refused["limits"][0]["verdict"]), (&false.into(), &"VERDICT_DENIED".into()));
+    let explained = shell.json(&explain).await;
+    assert_eq!(explained["limits"][0]["policy"]["name"], "policies/llm-tokens", "{explained}");
+    assert_eq!(explained["limits"][0]["rule"], "default", "{explained}");
 
     let checked = shell.json(&check).await;
     assert_eq!(checked["verdict"], if revoked { "VERDICT_REVOKED" } else { "VERDICT_ACTIVE" }, "{checked}");

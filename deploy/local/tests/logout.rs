@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyplane_local::{Grant, Issuer, Mesh, Options};
+use keyplane_local::{Grant, Issuer, Mesh};
 use keyplane_testkit::{Collector, Span};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const SESSIONS: &str = "/v1/tenants/acme/users/ada/sessions";
 
 async fn start(folder: &str, otlp_endpoint: Option<String>) -> Mesh {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
+    let mut options = support::strict_options(folder);
     options.otlp_endpoint = otlp_endpoint;
     Mesh::start(options).await.unwrap()
 }

@@ -12,7 +12,7 @@ use keyplane_contracts::http::{Binding, bindings};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_engine::{Process, Spec, free_port};
-use keyplane_local::{Grant, Issuer, Mesh, Options};
+use keyplane_local::{Grant, Issuer, Mesh};
 use keyplane_testkit::eventually;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn mesh() -> &'static Mesh {
 
 async fn start(folder: &str) -> Mesh {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-    Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap()
+    Mesh::start(support::strict_options(folder)).await.unwrap()
 }
 
 /// An instance of a service in place of the mesh's, or beside it.

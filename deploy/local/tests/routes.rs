@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use keyplane_contracts::http::{Binding, bindings};
 use keyplane_engine::{Envoy, Toolbox, free_port};
 use keyplane_local::{Gateway, Issuer};
-use regex::Regex;
 use serde_json::Value;
 use support::peer::{Answer, Peer};
+use support::table::{cluster, matching, path, rpcs};
 use support::{grpc, http, reason, token};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -24,27 +24,47 @@ struct Gate {
     token: String,
 }
 
-/// One for this binary, where every token is good; it dies with it.
+/// One for this binary, where every token is good and no limit is reached; it dies with it.
 fn gate() -> &'static Gate {
     static GATE: OnceLock<Gate> = OnceLock::new();
-    GATE.get_or_init(|| Gate::start("running", Peer::start(Answer::Pass).address))
+    GATE.get_or_init(|| Gate::start("running", peer(), peer()))
 }
 
 /// One where nobody can tell whether a token is good.
 fn blind() -> &'static Gate {
     static GATE: OnceLock<Gate> = OnceLock::new();
-    GATE.get_or_init(|| Gate::start("blind", local(free_port().unwrap())))
+    GATE.get_or_init(|| Gate::start("blind", nowhere(), peer()))
+}
+
+/// One where nobody can count.
+fn uncounted() -> &'static Gate {
+    static GATE: OnceLock<Gate> = OnceLock::new();
+    GATE.get_or_init(|| Gate::start("uncounted", peer(), nowhere()))
+}
+
+/// Lets everything pass.
+fn peer() -> SocketAddr {
+    Peer::start(Answer::Pass).address
+}
+
+fn nowhere() -> SocketAddr {
+    local(free_port().unwrap())
 }
 
 /// Listens anywhere, and looks for the session service where nothing is.
-fn gateway(folder: &str, authorization: SocketAddr, otlp_endpoint: Option<&str>) -> (Gateway, Issuer) {
+fn gateway(
+    folder: &str,
+    authorization: SocketAddr,
+    limits: SocketAddr,
+    otlp_endpoint: Option<&str>,
+) -> (Gateway, Issuer) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("routes").join(folder);
     std::fs::create_dir_all(&folder).unwrap();
     let issuer = Issuer::create(&folder).unwrap();
     let gateway = Gateway {
         listen: local(0),
         admin: local(0),
-        services: vec![("session", local(free_port().unwrap())), ("auth-revocation", authorization)],
+        services: vec![("session", nowhere()), ("auth-revocation", authorization), ("rate-limiting", limits)],
         folder,
         otlp_endpoint: otlp_endpoint.map(str::to_owned),
         cors_origins: keyplane_local::Options::LOCAL_ORIGINS.to_owned(),
@@ -60,8 +80,8 @@ fn local(port: u16) -> SocketAddr {
 // === impl Gate ===
 
 impl Gate {
-    fn start(folder: &str, authorization: SocketAddr) -> Gate {
-        let (gateway, issuer) = gateway(folder, authorization, None);
+    fn start(folder: &str, authorization: SocketAddr, limits: SocketAddr) -> Gate {
+        let (gateway, issuer) = gateway(folder, authorization, limits, None);
         let envoy = Envoy::start(&Toolbox::find(), &gateway.prepare().unwrap()).unwrap();
         let url = format!("http://{}", envoy.listener("gateway").unwrap());
         Gate { envoy, url, token: token(&issuer, "u-42") }
@@ -82,28 +102,6 @@ impl Gate {
     }
 }
 
-/// The path of every RPC of the services that the gateway leads to.
-fn rpcs() -> Vec<String> {
-    let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
-    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
-    let paths = methods.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
-    paths.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
-}
-
-/// What a request for the binding looks like.
-fn path(binding: &Binding) -> String {
-    binding.variables.iter().fold(binding.path.clone(), |path, name| {
-        let value = match name.as_str() {
-            "tenant" => "acme",
-            "user" => "urn:bob%40x.com",
-            "session" => "0123456789abcdef0123456789abcdef",
-            "revocation" => "t0123456789abcdef0123456789abcdef",
-            _ => "any",
-        };
-        path.replace(&format!("{{{name}}}"), value)
-    })
-}
-
 // === the routes as Envoy has read them ===
 
 fn routes() -> Vec<Value> {
@@ -114,48 +112,13 @@ fn routes() -> Vec<Value> {
     hosts[0]["routes"].as_array().unwrap().clone()
 }
 
-/// Names of the routes that match, in order, the last resort left out.
-fn matching<'a>(routes: &'a [Value], path: &str, headers: &[(&str, &str)]) -> Vec<&'a Value> {
-    routes.iter().filter(|route| route["name"] != "none" && matches(&route["match"], path, headers)).collect()
-}
-
-fn matches(rule: &Value, path: &str, headers: &[(&str, &str)]) -> bool {
-    let path_matches = if let Some(prefix) = rule["prefix"].as_str() {
-        path.starts_with(prefix)
-    } else if let Some(exact) = rule["path"].as_str() {
-        path == exact
-    } else {
-        full_match(rule["safe_regex"]["regex"].as_str().unwrap(), path)
-    };
-    let rules = rule["headers"].as_array().cloned().unwrap_or_default();
-    path_matches && rules.iter().all(|rule| header_matches(rule, headers))
-}
-
-fn header_matches(rule: &Value, headers: &[(&str, &str)]) -> bool {
-    let Some((_, value)) = headers.iter().find(|(name, _)| rule["name"] == *name) else { return false };
-    let text = &rule["string_match"];
-    let exact = text["exact"].as_str().is_none_or(|exact| exact == *value);
-    let prefix = text["prefix"].as_str().is_none_or(|prefix| value.starts_with(prefix));
-    let regex = text["safe_regex"]["regex"].as_str().is_none_or(|regex| full_match(regex, value));
-    exact && prefix && regex
-}
-
-fn full_match(regex: &str, text: &str) -> bool {
-    Regex::new(&format!("^(?:{regex})$")).unwrap().is_match(text)
-}
-
-/// `session` of `keyplane.session.v1.SessionService`.
-fn cluster(binding: &Binding) -> String {
-    binding.method.parent_service().full_name().split('.').nth(1).unwrap().to_owned()
-}
-
 // === tests ===
 
 #[test]
 fn envoy_accepts_the_configuration_with_and_without_a_collector() {
     let toolbox = Toolbox::find();
     for otlp in [None, Some("http://127.0.0.1:4317")] {
-        let (gateway, _issuer) = gateway("validated", local(0), otlp);
+        let (gateway, _issuer) = gateway("validated", local(0), local(0), otlp);
         Envoy::validate(&toolbox, &gateway.prepare().unwrap()).unwrap();
     }
 }
@@ -205,9 +168,13 @@ fn every_route_asks_for_a_token_but_three() {
     for route in routes() {
         let name = route["name"].as_str().unwrap().to_owned();
         let filter = |name: &str| route["typed_per_filter_config"][format!("envoy.filters.http.{name}")].clone();
-        let (token, check) = (filter("jwt_authn"), filter("ext_authz"));
+        let (token, check, limit) = (filter("jwt_authn"), filter("ext_authz"), filter("ratelimit"));
+        let leads_nowhere = route["direct_response"].is_object();
+        assert_eq!(limit["disabled"] == true, leads_nowhere, "{name}: whatever leads to a service is counted");
         assert_eq!(token["disabled"], check["disabled"], "{name}: a token that is asked for must be checked");
         if token["disabled"] == true {
+            let own = route["route"]["rate_limits"].is_array();
+            assert!(own || leads_nowhere, "{name}: without a token there is no tenant to count for");
             open.push(name);
         } else if token["requirement_name"] == "header_or_cookie" {
             let methods = route["match"]["headers"].as_array().unwrap().iter();
@@ -259,13 +226,35 @@ async fn without_auth_revocation_no_route_is_taken() {
     assert!(retries > 0, "no check was repeated");
 }
 
-/// Envoy's own question is for Envoy alone.
+/// The same, of what is counted.
 #[tokio::test]
-async fn nobody_asks_for_authorization_from_outside() {
+async fn without_rate_limiting_no_route_is_taken() {
+    let gate = uncounted();
+    let http = http(&gate.token);
+    for binding in bindings() {
+        let response = gate.call(&binding, &http).await;
+        assert_eq!(response.status(), 503, "{} {}", binding.verb, binding.path);
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(reason(&error), (14, "RATE_LIMITER_UNAVAILABLE"), "{} {}", binding.verb, binding.path);
+        assert_eq!(error["details"][1]["retryDelay"], "1s", "{error}");
+    }
+    for path in rpcs() {
+        let status = grpc(&gate.channel(), &path, Some(&gate.token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{path}: {status:?}");
+        assert!(status.message().contains("limits"), "{path}: {status:?}");
+    }
+}
+
+/// Envoy's own questions are for Envoy alone.
+#[tokio::test]
+async fn nobody_asks_the_filters_questions_from_outside() {
     let gate = gate();
-    let path = "/envoy.service.auth.v3.Authorization/Check";
-    let status = grpc(&gate.channel(), path, Some(&gate.token)).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+    for path in
+        ["/envoy.service.auth.v3.Authorization/Check", "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"]
+    {
+        let status = grpc(&gate.channel(), path, Some(&gate.token)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+    }
 }
 
 #[tokio::test]
@@ -386,8 +375,10 @@ async fn errors_can_be_read_by_pages_of_allowed_origins() {
     assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
     assert_eq!(response.headers()["access-control-allow-credentials"], "true");
     let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap();
-    for header in ["etag", "retry-after", "x-request-id", "grpc-status", "x-ratelimit-remaining"] {
-        assert!(exposed.contains(header), "{header} is not among {exposed}");
+    let exposed: Vec<_> = exposed.split(',').map(str::trim).collect();
+    let limits = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"];
+    for header in ["etag", "retry-after", "x-request-id", "grpc-status"].iter().chain(&limits) {
+        assert!(exposed.contains(header), "{header} is not among {exposed:?}");
     }
     assert!(response.headers().contains_key("x-request-id"));
 }

@@ -23,8 +23,9 @@ async fn a_json_call_is_one_trace() {
     let request = support::http(&endpoints.token).get(url).header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
     assert_eq!(request.send().await.unwrap().status(), 200);
 
-    let all_there =
-        |spans: &[Span]| gateway_span(spans).is_some() && spans.iter().any(is_of_store) && check(spans).is_some();
+    let all_there = |spans: &[Span]| {
+        gateway_span(spans).is_some() && spans.iter().any(is_of_store) && questions(spans).iter().all(Option::is_some)
+    };
     let spans = ours(collector.wait_for(|spans| all_there(&ours(spans.to_vec()))).await);
     let gateway = gateway_span(&spans).unwrap();
     assert_eq!(gateway.parent_span_id, CALLER);
@@ -33,11 +34,12 @@ async fn a_json_call_is_one_trace() {
     let service = service.unwrap_or_else(|| panic!("no span of the session service: {spans:#?}"));
     assert_eq!(service.parent_span_id, gateway.span_id);
     assert!(service.name.ends_with("SessionService/GetSession"), "{}", service.name);
-    // Whether the token was revoked is a call of the gateway's own, within the same trace.
-    let check = check(&spans).unwrap();
-    let asked = spans.iter().find(|span| span.span_id == check.parent_span_id);
-    let asked = asked.unwrap_or_else(|| panic!("nobody has asked: {spans:#?}"));
-    assert_eq!((asked.service.as_str(), &asked.parent_span_id), ("keyplane-gateway", &gateway.span_id));
+    // Whether the token was revoked, and the request is within its limits, are calls of the gateway's own, within the same trace.
+    for question in questions(&spans).into_iter().flatten() {
+        let asked = spans.iter().find(|span| span.span_id == question.parent_span_id);
+        let asked = asked.unwrap_or_else(|| panic!("nobody has asked {}: {spans:#?}", question.name));
+        assert_eq!((asked.service.as_str(), &asked.parent_span_id), ("keyplane-gateway", &gateway.span_id));
+    }
     // Paths and keys hold user ids; spans must not.
     for span in &spans {
         for (name, value) in &span.attributes {
@@ -60,6 +62,11 @@ fn is_of_store(span: &Span) -> bool {
     span.service == "keyplane-session" && span.kind == "client"
 }
 
-fn check(spans: &[Span]) -> Option<&Span> {
-    spans.iter().find(|span| span.service == "keyplane-auth-revocation" && span.name.ends_with("Authorization/Check"))
+/// What the gateway asks before it lets a request pass.
+fn questions(spans: &[Span]) -> [Option<&Span>; 2] {
+    let of = |service: &str, name: &str| spans.iter().find(|span| span.service == service && span.name.ends_with(name));
+    [
+        of("keyplane-auth-revocation", "Authorization/Check"),
+        of("keyplane-rate-limiting", "RateLimitService/ShouldRateLimit"),
+    ]
 }

@@ -57,7 +57,7 @@ impl Drop for Up {
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
     command.args(["--json", "--gateway-port", "0", "--service-port", "session=0"]);
-    command.args(["--service-port", "auth-revocation=0", "--run-dir"]).arg(folder);
+    command.args(["--service-port", "auth-revocation=0", "--service-port", "rate-limiting=0", "--run-dir"]).arg(folder);
     command
 }
 
@@ -93,6 +93,8 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     let session = format!("{gateway}/v1/{}", up.text("/example"));
     let answer: Value = get(&session, up.text("/token")).await.json().await.unwrap();
     assert_eq!(answer["companyId"], "c-7", "{answer}");
+    let policies = std::fs::read_to_string(up.text("/policies")).unwrap();
+    assert!(policies.contains("id: llm-tokens"), "a file to edit: {policies}");
     let document: Value = reqwest::get(up.text("/openapi")).await.unwrap().json().await.unwrap();
     assert_eq!(document["servers"][0]["url"], gateway.as_str());
 
@@ -168,6 +170,7 @@ fn a_taken_port_is_told_with_the_option_that_changes_it() {
     let port = listener.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_keyplane-up"))
         .args(["--service-port", "session=0", "--service-port", "auth-revocation=0", "--valkey-port", "0"])
+        .args(["--service-port", "rate-limiting=0"])
         .args(["--gateway-port", &port, "--run-dir"])
         .arg(folder.path())
         .output()

@@ -22,6 +22,15 @@ pub mod revocation {
     }
 }
 
+/// Rate limiting: may they do this now?
+pub mod ratelimit {
+    /// The package `keyplane.ratelimit.v1`.
+    #[allow(missing_docs, unreachable_pub, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("keyplane.ratelimit.v1");
+    }
+}
+
 /// Google's common types, wire-compatible.
 pub mod google {
     /// The package `google.api`.

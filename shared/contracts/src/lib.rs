@@ -11,5 +11,5 @@ pub mod names;
 pub mod openapi;
 mod violation;
 
-pub use generated::{FILE_DESCRIPTOR_SET, google, revocation, session};
+pub use generated::{FILE_DESCRIPTOR_SET, google, ratelimit, revocation, session};
 pub use violation::{Violation, Violations};

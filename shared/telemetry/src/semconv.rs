@@ -96,3 +96,21 @@ pub const KEYPLANE_REVOCATION_REPLICA_AGE: &str = "keyplane.revocation.replica.a
 pub const KEYPLANE_REVOCATION_REPLICA_ENTRIES: &str = "keyplane.revocation.replica.entries";
 /// Bytes that they take.
 pub const KEYPLANE_REVOCATION_REPLICA_BYTES: &str = "keyplane.revocation.replica.bytes";
+
+// === Rate limiting ===
+
+/// What policies said of calls, by [`KEYPLANE_RATELIMIT_POLICY`] and [`KEYPLANE_RATELIMIT_OUTCOME`].
+pub const KEYPLANE_RATELIMIT_DECISIONS: &str = "keyplane.ratelimit.decisions";
+/// A policy's id, which an operator chose.
+pub const KEYPLANE_RATELIMIT_POLICY: &str = "keyplane.ratelimit.policy";
+/// `admitted`, `denied`, `shadow_denied`; `denied_from_cache` are those among `denied` that no store was asked for; `store_away`
+/// those that an outage policy answered; `leased` what was admitted from a lease, which bounds over-admission.
+pub const KEYPLANE_RATELIMIT_OUTCOME: &str = "keyplane.ratelimit.outcome";
+/// Descriptors of Envoy that no policy is for.
+pub const KEYPLANE_RATELIMIT_UNMATCHED: &str = "keyplane.ratelimit.unmatched";
+/// Full buckets that an instance remembers.
+pub const KEYPLANE_RATELIMIT_DENIALS: &str = "keyplane.ratelimit.denials";
+/// Version of the policies that an instance knows.
+pub const KEYPLANE_RATELIMIT_POLICIES_VERSION: &str = "keyplane.ratelimit.policies.version";
+/// 1 while the policy file is refused, so that the policies before it are in force, else 0.
+pub const KEYPLANE_RATELIMIT_POLICY_FILE_REFUSED: &str = "keyplane.ratelimit.policy_file.refused";

@@ -1,7 +1,9 @@
 //! What the tests of the gateway share.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod gate;
 pub mod peer;
+pub mod table;
 
 use std::path::PathBuf;
 
@@ -17,8 +19,26 @@ use tonic::{Request, Status};
 /// A machine that is busy with other tests may hold up a process for longer than memory may be old; the gateway then turns
 /// callers away for a moment, as it should. Here that would only hide what the test is about.
 pub fn options(folder: impl Into<PathBuf>) -> Options {
-    let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
+    let mut options = strict_options(folder);
     options.settings.push(("KEYPLANE_REVOCATION_MAX_STALENESS".to_owned(), "1m".to_owned()));
+    options
+}
+
+/// The same for a test that is about revocation, where memory is as old as it may be in production. The limits are the shipped
+/// ones, not what an earlier run left in the folder.
+pub fn strict_options(folder: impl Into<PathBuf>) -> Options {
+    let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies.yaml");
+    options.settings.push(("KEYPLANE_RATELIMIT_POLICIES".to_owned(), policies.to_owned()));
+    options
+}
+
+/// With these policies in place of the shipped ones, in a file of the mesh's folder.
+pub fn with_policies(mut options: Options, yaml: &str) -> Options {
+    std::fs::create_dir_all(&options.folder).unwrap();
+    let path = options.folder.join("policies-of-test.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    options.settings.push(("KEYPLANE_RATELIMIT_POLICIES".to_owned(), path.display().to_string()));
     options
 }
 

@@ -1,5 +1,5 @@
-//! What stands behind the gateway where a test is about the gateway alone: it answers ext_authz as it is told to, serves
-//! nothing else, and remembers what it was sent.
+//! What stands behind the gateway where a test is about the gateway alone: it answers what the gateway's own filters ask
+//! (ext_authz, ratelimit) as it is told to, serves nothing else, and remembers what it was sent.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,14 @@ use envoy_types::ext_authz::v3::pb::{
     Authorization, AuthorizationServer, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue,
     HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse,
 };
+use envoy_types::pb::envoy::config::core::v3::HeaderValue as LimitHeader;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as LimitCode;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
+    RateLimitService, RateLimitServiceServer,
+};
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc;
 use http::HeaderMap;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -15,7 +23,7 @@ use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 use tower::util::MapRequestLayer;
 
-/// What to answer.
+/// What to answer whether a token is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Pass,
@@ -31,7 +39,24 @@ pub enum Answer {
     Silent,
 }
 
-/// A request other than ext_authz's: its path and its headers.
+/// What to answer whether a request is within its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Pass,
+    /// No, for 7 seconds.
+    Over,
+    /// No, whenever it comes.
+    Blocked,
+    /// A gRPC status.
+    Broken,
+    /// None at all.
+    Silent,
+}
+
+/// What ratelimit asked: the question, and the call's headers.
+pub type Asked = (RateLimitRequest, HeaderMap);
+
+/// A request other than the filters': its path and its headers.
 pub type Seen = (String, HeaderMap);
 
 #[derive(Clone)]
@@ -42,11 +67,13 @@ pub struct Peer {
 
 struct State {
     answer: Answer,
+    limit: Limit,
     checks: Vec<CheckRequest>,
+    asked: Vec<Asked>,
     others: Vec<Seen>,
 }
 
-const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+const OWN: [&str; 3] = ["/envoy.service.auth.v3.", "/envoy.service.ratelimit.v3.", "/grpc.health."];
 
 // === impl Peer ===
 
@@ -56,9 +83,9 @@ impl Peer {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { answer, checks: Vec::new(), others: Vec::new() };
+        let state = State { answer, limit: Limit::Pass, checks: Vec::new(), asked: Vec::new(), others: Vec::new() };
         let peer = Peer { address, state: Arc::new(Mutex::new(state)) };
-        let (service, watcher) = (peer.clone(), peer.clone());
+        let (service, limits, watcher) = (peer.clone(), peer.clone(), peer.clone());
         let watch = MapRequestLayer::new(move |request: http::Request<tonic::body::Body>| {
             watcher.note(request.uri().path(), request.headers());
             request
@@ -68,6 +95,7 @@ impl Peer {
             runtime.block_on(async move {
                 let listener = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
                 let server = Server::builder().layer(watch).add_service(AuthorizationServer::new(service));
+                let server = server.add_service(RateLimitServiceServer::new(limits));
                 server.serve_with_incoming(listener).await.unwrap();
             });
         });
@@ -77,6 +105,16 @@ impl Peer {
     /// From now on.
     pub fn answer(&self, answer: Answer) {
         self.state.lock().unwrap().answer = answer;
+    }
+
+    /// From now on.
+    pub fn limit(&self, limit: Limit) {
+        self.state.lock().unwrap().limit = limit;
+    }
+
+    /// What ratelimit asked since it was last looked at.
+    pub fn take_asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
     /// What ext_authz asked since it was last looked at.
@@ -90,7 +128,7 @@ impl Peer {
     }
 
     fn note(&self, path: &str, headers: &HeaderMap) {
-        if path != CHECK && !path.starts_with("/grpc.health.") {
+        if !OWN.iter().any(|own| path.starts_with(own)) {
             self.state.lock().unwrap().others.push((path.to_owned(), headers.clone()));
         }
     }
@@ -113,8 +151,48 @@ impl Authorization for Peer {
             Answer::Silent => std::future::pending().await,
         };
         let status = Some(rpc::Status { code: code.into(), ..rpc::Status::default() });
-        Ok(Response::new(CheckResponse { status, http_response: Some(response), ..CheckResponse::default() }))
+        let dynamic_metadata = Some(texts([("tenant", "acme"), ("subject", "u-42")]));
+        Ok(Response::new(CheckResponse { status, http_response: Some(response), dynamic_metadata }))
     }
+}
+
+#[tonic::async_trait]
+impl RateLimitService for Peer {
+    async fn should_rate_limit(
+        &self,
+        request: Request<RateLimitRequest>,
+    ) -> Result<Response<RateLimitResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let limit = {
+            let mut state = self.state.lock().unwrap();
+            state.asked.push((request, metadata.into_headers()));
+            state.limit
+        };
+        let header =
+            |(key, value): (&str, &str)| LimitHeader { key: key.into(), value: value.into(), ..LimitHeader::default() };
+        let policy = [("ratelimit-policy", r#""user-api";q=100;w=1"#), ("ratelimit", r#""user-api";r=0;t=7"#)];
+        let numbers =
+            [("x-ratelimit-limit", "200, 100;w=1"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "7")];
+        let (code, headers): (_, Vec<_>) = match limit {
+            Limit::Pass => (LimitCode::Ok, [&policy[..], &numbers].concat()),
+            Limit::Over => (LimitCode::OverLimit, [&policy[..], &numbers, &[("retry-after", "7")]].concat()),
+            Limit::Blocked => (LimitCode::OverLimit, Vec::new()),
+            Limit::Broken => return Err(Status::unavailable("broken")),
+            Limit::Silent => std::future::pending().await,
+        };
+        Ok(Response::new(RateLimitResponse {
+            overall_code: code.into(),
+            response_headers_to_add: headers.into_iter().map(header).collect(),
+            dynamic_metadata: Some(texts([("policy", "user-api"), ("rule", "default")])),
+            ..RateLimitResponse::default()
+        }))
+    }
+}
+
+fn texts(fields: [(&str, &str); 2]) -> Struct {
+    let field =
+        |(name, text): (&str, &str)| (name.to_owned(), Value { kind: Some(Kind::StringValue(text.to_owned())) });
+    Struct { fields: fields.into_iter().map(field).collect() }
 }
 
 fn denied(code: i32, why: &str) -> HttpResponse {

@@ -1,0 +1,178 @@
+//! What the gateway asks of rate-limiting, and what it makes of each answer. (With the service itself: ratelimit.rs.)
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+use support::gate::{Gate, SESSIONS, commented};
+use support::peer::{Answer, Asked, Limit};
+use support::{grpc, http, reason};
+use tonic::Code;
+
+const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
+const REVOKE: &str = "/v1/tenants/acme/oauth2/revoke";
+const NUMBERS: [(&str, &str); 5] = [
+    ("x-ratelimit-limit", "200, 100;w=1"),
+    ("x-ratelimit-remaining", "0"),
+    ("x-ratelimit-reset", "7"),
+    ("ratelimit", r#""user-api";r=0;t=7"#),
+    ("ratelimit-policy", r#""user-api";q=100;w=1"#),
+];
+
+/// The descriptors of each question, as `key=value` between commas.
+fn descriptors(asked: &[Asked]) -> Vec<Vec<String>> {
+    let entries = |descriptor: &envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor| {
+        let entries = descriptor.entries.iter().map(|entry| format!("{}={}", entry.key, entry.value));
+        entries.collect::<Vec<_>>().join(",")
+    };
+    asked.iter().map(|(request, _)| request.descriptors.iter().map(entries).collect()).collect()
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+async fn watch(gate: &Gate) -> (u16, String) {
+    let request = http(&gate.token()).get(format!("{}{SESSIONS}:watch", gate.url));
+    let response = request.header("accept", "text/event-stream").send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn the_tenant_and_the_user_of_the_token_are_counted_and_nothing_that_a_caller_says() {
+    let gate = Gate::start("limits/asked");
+    let client = http(&gate.token());
+    // Neither the path nor a header makes it another's.
+    let request = client.get(format!("{}/v1/tenants/other/users/else/sessions", gate.url));
+    request.header("x-request-id", "mine").header("x-forwarded-for", "192.0.2.7").send().await.unwrap();
+    let asked = gate.peer.take_asked();
+    assert_eq!(descriptors(&asked), [["tenant=acme", "tenant=acme,user=u-42"]]);
+    let (request, headers) = &asked[0];
+    assert_eq!((request.domain.as_str(), request.hits_addend), ("keyplane", 0), "one hit: Envoy leaves that out");
+    assert!(!headers.contains_key("x-request-id"), "one id would be one charge: {headers:?}");
+    grpc(&gate.channel(), LIST, Some(&gate.token())).await.ok();
+    assert_eq!(descriptors(&gate.peer.take_asked()), [["tenant=acme", "tenant=acme,user=u-42"]]);
+
+    // Without a token, by address.
+    let request = Client::new().post(format!("{}{REVOKE}", gate.url)).header("x-forwarded-for", "192.0.2.7");
+    request.json(&json!({"token": "x"})).send().await.unwrap();
+    let by_address = "route=oauth2-revoke,masked_remote_address=127.0.0.1/32";
+    assert_eq!(descriptors(&gate.peer.take_asked()), [[by_address]]);
+
+    // What the gateway answers itself is not counted, nor is what it has turned away.
+    for path in ["/openapi.json", "/healthz", "/none", SESSIONS] {
+        Client::new().get(format!("{}{path}", gate.url)).send().await.unwrap();
+    }
+    let preflight = Client::new().request(Method::OPTIONS, format!("{}{SESSIONS}", gate.url));
+    let preflight = preflight.header("origin", "http://localhost:4200");
+    preflight.header("access-control-request-method", "PATCH").send().await.unwrap();
+    gate.peer.answer(Answer::Revoked);
+    assert_eq!(gate.get(SESSIONS, &client).await.status(), 401);
+    assert_eq!(descriptors(&gate.peer.take_asked()), Vec::<Vec<String>>::new());
+}
+
+/// As the comment beside the virtual host's limits says.
+#[tokio::test]
+async fn a_route_can_have_a_limit_beside_the_others() {
+    let route = "route: {cluster: session, timeout: 31s, retry_policy: *retry_what_was_never_sent}\n";
+    let gate = Gate::start_with("limits/route", |config| {
+        let pad = " ".repeat(24);
+        let filter = commented(&config, "typed_per_filter_config:", 4, &pad);
+        let limits = commented(&config, "rate_limits:", 2, "");
+        let action = limits.trim_end().split_once("- ").unwrap().1;
+        assert!(filter.contains("vh_rate_limits: INCLUDE") && config.contains(route), "{filter}");
+        let own = route.replace("}\n", &format!(", rate_limits: [{{{action}}}]}}\n{filter}"));
+        config.replacen(route, &own, 1)
+    });
+    grpc(&gate.channel(), LIST, Some(&gate.token())).await.ok();
+    let mut asked = descriptors(&gate.peer.take_asked());
+    asked[0].sort();
+    assert_eq!(asked, [["route=sessions,tenant=acme", "tenant=acme", "tenant=acme,user=u-42"]]);
+}
+
+#[tokio::test]
+async fn what_is_within_its_limits_passes_with_the_numbers() {
+    let gate = Gate::start("limits/within");
+    let response = gate.get(SESSIONS, &http(&gate.token())).await;
+    assert!(gate.passed());
+    for (name, value) in NUMBERS {
+        assert_eq!(header(&response, name), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_a_limit_is_429_and_says_when_to_come_again() {
+    let gate = Gate::start("limits/over");
+    let client = http(&gate.token());
+    gate.peer.limit(Limit::Over);
+    let response = gate.get(SESSIONS, &client).await;
+    assert_eq!(response.status(), 429);
+    for (name, value) in NUMBERS.into_iter().chain([
+        ("retry-after", "7"),
+        ("content-type", "application/json"),
+        ("access-control-allow-origin", "http://localhost:4200"),
+    ]) {
+        assert_eq!(header(&response, name), Some(value), "{name}");
+    }
+    let error: Value = response.json().await.unwrap();
+    assert_eq!(reason(&error), (8, "RATE_LIMITED"), "{error}");
+    assert_eq!(error["message"], "too many requests: the limit user-api has room in 7 s; wait until then");
+    assert_eq!(error["details"][0]["metadata"], json!({"policy": "user-api", "rule": "default"}));
+    let violation = &error["details"][1]["violations"][0];
+    assert_eq!(violation["subject"], "policies/user-api", "{error}");
+    let description = r#"limits: "user-api";q=100;w=1; now: "user-api";r=0;t=7"#;
+    assert_eq!(violation["description"], description, "{error}");
+    assert_eq!(error["details"][2]["retryDelay"], "7s", "{error}");
+
+    let status = grpc(&gate.channel(), LIST, Some(&gate.token())).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("the limit user-api is used up"), "{status:?}");
+    assert_eq!(status.metadata().get("retry-after").unwrap(), "7");
+    // An EventSource would give up on anything but 200.
+    assert_eq!(watch(&gate).await, (200, "retry: 7000\n\n".to_owned()));
+    let response =
+        Client::new().post(format!("{}{REVOKE}", gate.url)).json(&json!({"token": "x"})).send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(!gate.passed());
+}
+
+#[tokio::test]
+async fn where_waiting_does_not_help_nobody_is_told_to_wait() {
+    let gate = Gate::start("limits/blocked");
+    gate.peer.limit(Limit::Blocked);
+    let response = gate.get(SESSIONS, &http(&gate.token())).await;
+    assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (429, None));
+    let error: Value = response.json().await.unwrap();
+    assert_eq!(reason(&error), (8, "RATE_LIMITED"), "{error}");
+    assert_eq!(error["message"], "the limit user-api lets nothing of this kind pass; waiting does not help");
+    assert!(!error.to_string().contains("RetryInfo"), "{error}");
+    assert_eq!(watch(&gate).await.0, 429);
+    assert!(!gate.passed());
+}
+
+#[tokio::test]
+async fn whatever_is_no_answer_is_503_and_is_not_asked_twice() {
+    let gate = Gate::start("limits/no-answer");
+    let client = http(&gate.token());
+    for limit in [Limit::Broken, Limit::Silent] {
+        gate.peer.limit(limit);
+        gate.peer.take_asked();
+        let began = Instant::now();
+        let response = gate.get(SESSIONS, &client).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{limit:?}: {:?}", began.elapsed());
+        assert_eq!(response.status(), 503, "{limit:?}");
+        assert_eq!(header(&response, "access-control-allow-origin"), Some("http://localhost:4200"));
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(reason(&error), (14, "RATE_LIMITER_UNAVAILABLE"), "{limit:?}: {error}");
+        assert_eq!(gate.peer.take_asked().len(), 1, "{limit:?}: twice asked is twice charged");
+        let status = grpc(&gate.channel(), LIST, Some(&gate.token())).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{limit:?}: {status:?}");
+        assert_eq!(watch(&gate).await, (200, "retry: 1000\n\n".to_owned()), "{limit:?}");
+    }
+    assert!(!gate.passed());
+    gate.peer.limit(Limit::Pass);
+    gate.get(SESSIONS, &client).await;
+    assert!(gate.passed());
+}

@@ -1,0 +1,65 @@
+//! Requests for every RPC, and which of the gateway's routes match them.
+
+use keyplane_contracts::http::{Binding, bindings};
+use regex::Regex;
+use serde_json::Value;
+
+/// The path of every RPC of the services that the gateway leads to.
+pub fn rpcs() -> Vec<String> {
+    let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
+    let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+    let paths = methods.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
+    paths.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// What a request for the binding looks like.
+pub fn path(binding: &Binding) -> String {
+    binding.variables.iter().fold(binding.path.clone(), |path, name| {
+        let value = match name.as_str() {
+            "tenant" => "acme",
+            "user" => "urn:bob%40x.com",
+            "session" => "0123456789abcdef0123456789abcdef",
+            "revocation" => "t0123456789abcdef0123456789abcdef",
+            "policy" => "urn:chat",
+            _ => "any",
+        };
+        path.replace(&format!("{{{name}}}"), value)
+    })
+}
+
+// === the routes as Envoy has read them ===
+
+/// Names of the routes that match, in order, the last resort left out.
+pub fn matching<'a>(routes: &'a [Value], path: &str, headers: &[(&str, &str)]) -> Vec<&'a Value> {
+    routes.iter().filter(|route| route["name"] != "none" && matches(&route["match"], path, headers)).collect()
+}
+
+fn matches(rule: &Value, path: &str, headers: &[(&str, &str)]) -> bool {
+    let path_matches = if let Some(prefix) = rule["prefix"].as_str() {
+        path.starts_with(prefix)
+    } else if let Some(exact) = rule["path"].as_str() {
+        path == exact
+    } else {
+        full_match(rule["safe_regex"]["regex"].as_str().unwrap(), path)
+    };
+    let rules = rule["headers"].as_array().cloned().unwrap_or_default();
+    path_matches && rules.iter().all(|rule| header_matches(rule, headers))
+}
+
+fn header_matches(rule: &Value, headers: &[(&str, &str)]) -> bool {
+    let Some((_, value)) = headers.iter().find(|(name, _)| rule["name"] == *name) else { return false };
+    let text = &rule["string_match"];
+    let exact = text["exact"].as_str().is_none_or(|exact| exact == *value);
+    let prefix = text["prefix"].as_str().is_none_or(|prefix| value.starts_with(prefix));
+    let regex = text["safe_regex"]["regex"].as_str().is_none_or(|regex| full_match(regex, value));
+    exact && prefix && regex
+}
+
+fn full_match(regex: &str, text: &str) -> bool {
+    Regex::new(&format!("^(?:{regex})$")).unwrap().is_match(text)
+}
+
+/// `session` of `keyplane.session.v1.SessionService`.
+pub fn cluster(binding: &Binding) -> String {
+    binding.method.parent_service().full_name().split('.').nth(1).unwrap().to_owned()
+}

@@ -1,0 +1,325 @@
+//! The policies in force, so arranged that the ones for a call are found in a few steps, however many there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::{Descriptor, Limit, Meter, Origin, Policy, PolicyId};
+
+/// All policies, and which plan each tenant is on. Never changes: a change makes another one.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    policies: BTreeMap<PolicyId, Arc<Compiled>>,
+    matches: HashMap<String, Vec<Pattern>>,
+    plans: HashMap<String, (String, Origin)>,
+    version: u64,
+}
+
+/// A policy, ready for use.
+#[derive(Debug)]
+pub struct Compiled {
+    /// As it was given.
+    pub policy: Policy,
+    /// What it did so far; the policies that take its place go on with them.
+    pub figures: Arc<Figures>,
+    default: Rule,
+    plans: HashMap<String, Rule>,
+    tenants: HashMap<String, Rule>,
+}
+
+/// One of the limits of a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The limit.
+    pub limit: Limit,
+    /// Its numbers, if something is counted.
+    pub meter: Option<Meter>,
+    /// `tenant`, `plan:<plan>`, `default` or `request`.
+    pub name: Arc<str>,
+}
+
+/// A policy and the one of its limits that applies.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The policy.
+    pub compiled: Arc<Compiled>,
+    /// The limit.
+    pub rule: Rule,
+}
+
+/// What a policy did.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Calls that it admitted.
+    pub admitted: AtomicU64,
+    /// Calls that it refused.
+    pub denied: AtomicU64,
+    /// Those among them that no store was asked for.
+    pub denied_from_cache: AtomicU64,
+    /// Calls that it would have refused, were it not in shadow mode.
+    pub shadow_denied: AtomicU64,
+    /// Calls that were answered while the store was away.
+    pub outage: AtomicU64,
+    /// What was admitted from leases.
+    pub leased: AtomicU64,
+}
+
+/// Why policies can't be used together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// One id, several policies.
+    #[error("there are two policies with the id {0}")]
+    Twice(PolicyId),
+    /// More than an instance takes.
+    #[error("there are {0} policies; at most {max} are taken", max = Catalog::MOST)]
+    TooMany(usize),
+}
+
+/// Policies of one domain and one list of keys that ask for values at the same places.
+#[derive(Debug, Default)]
+struct Pattern {
+    /// Where they ask for one value.
+    exact: Vec<bool>,
+    /// By those values.
+    policies: HashMap<String, Vec<Arc<Compiled>>>,
+}
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// The most policies.
+    pub const MOST: usize = 10_000;
+
+    /// Puts policies together; one of the API hides one of the file that has its id, and so with plans. What the policies
+    /// of `before` did goes on to be counted.
+    ///
+    /// # Errors
+    ///
+    /// An id that one source has twice, or too many policies.
+    pub fn new(
+        sources: [Vec<Policy>; 2],
+        plans: [BTreeMap<String, String>; 2],
+        version: u64,
+        before: Option<&Catalog>,
+    ) -> Result<Catalog, CatalogError> {
+        let mut policies = BTreeMap::new();
+        for source in sources {
+            let mut own: BTreeMap<PolicyId, Arc<Compiled>> = BTreeMap::new();
+            for policy in source {
+                let figures = before.and_then(|before| before.get(policy.id.as_str())).map(|old| old.figures.clone());
+                let compiled = Compiled::new(policy, figures.unwrap_or_default());
+                if let Some(twice) = own.insert(compiled.policy.id.clone(), Arc::new(compiled)) {
+                    return Err(CatalogError::Twice(twice.policy.id.clone()));
+                }
+            }
+            policies.extend(own);
+        }
+        if policies.len() > Catalog::MOST {
+            return Err(CatalogError::TooMany(policies.len()));
+        }
+        let mut matches: HashMap<String, Vec<Pattern>> = HashMap::new();
+        for compiled in policies.values() {
+            let patterns = matches.entry(place(&compiled.policy)).or_default();
+            Pattern::add(patterns, compiled);
+        }
+        let [file, api] = plans;
+        let of = |plans: BTreeMap<String, String>, origin| {
+            plans.into_iter().map(move |(tenant, plan)| (tenant, (plan, origin)))
+        };
+        let plans = of(file, Origin::File).chain(of(api, Origin::Api)).collect();
+        Ok(Catalog { policies, matches, plans, version })
+    }
+
+    /// A policy by its id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<Compiled>> {
+        // An id that does not parse belongs to no policy.
+        self.policies.get(&PolicyId::parse(id, "").ok()?)
+    }
+
+    /// All policies, by id.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.policies.values()
+    }
+
+    /// Grows with each change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Which plan a tenant is on, and where that comes from.
+    #[must_use]
+    pub fn plan(&self, tenant: &str) -> Option<(&str, Origin)> {
+        self.plans.get(tenant).map(|(plan, origin)| (plan.as_str(), *origin))
+    }
+
+    /// The policies for what Envoy sends: those with its domain and its keys. Where some ask for its value of a key and
+    /// others take any, the former are taken, earlier keys counting more. Several that ask for the same all apply.
+    ///
+    /// O(number of patterns of these keys), however many policies there are.
+    #[must_use]
+    pub fn matching(&self, domain: &str, descriptor: &Descriptor) -> &[Arc<Compiled>] {
+        let keys = descriptor.entries.iter().map(|(key, _)| key.as_str());
+        let Some(patterns) = self.matches.get(&joined(domain, keys)) else { return &[] };
+        let values = || descriptor.entries.iter().map(|(_, value)| value.as_str());
+        let found = patterns.iter().find_map(|pattern| pattern.policies.get(&pattern.of(values())));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The limit of `compiled` that applies to what it is filled with: the tenant's, else its plan's, else the default.
+    #[must_use]
+    pub fn apply(&self, compiled: &Arc<Compiled>, descriptor: &Descriptor) -> Applied {
+        let tenant = descriptor.tenant();
+        let own = tenant.and_then(|tenant| compiled.tenants.get(tenant));
+        let plan = || compiled.plans.get(self.plan(tenant?)?.0);
+        let rule = own.or_else(plan).unwrap_or(&compiled.default);
+        Applied { compiled: compiled.clone(), rule: rule.clone() }
+    }
+}
+
+// === impl Compiled ===
+
+impl Compiled {
+    /// A policy that stands in no catalogue: for a limit that comes with a request.
+    #[must_use]
+    pub fn alone(policy: Policy) -> Compiled {
+        Compiled::new(policy, Arc::default())
+    }
+
+    fn new(policy: Policy, figures: Arc<Figures>) -> Compiled {
+        let plans = policy.plans.iter().map(|(plan, limit)| (plan.clone(), Rule::new(*limit, &format!("plan:{plan}"))));
+        let tenants = policy.tenants.iter().map(|(tenant, limit)| (tenant.clone(), Rule::new(*limit, "tenant")));
+        let (plans, tenants) = (plans.collect(), tenants.collect());
+        Compiled { figures, default: Rule::new(policy.limit, "default"), plans, tenants, policy }
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// A limit under a name.
+    #[must_use]
+    pub fn new(limit: Limit, name: &str) -> Rule {
+        Rule { limit, meter: limit.meter(), name: name.into() }
+    }
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    /// Files a policy among the patterns of its domain and keys; the most exact first.
+    fn add(patterns: &mut Vec<Pattern>, compiled: &Arc<Compiled>) {
+        let exact: Vec<bool> = compiled.policy.entries.iter().map(|entry| entry.value.is_some()).collect();
+        let place = patterns.partition_point(|pattern| pattern.exact > exact);
+        if patterns.get(place).is_none_or(|pattern| pattern.exact != exact) {
+            patterns.insert(place, Pattern { exact, policies: HashMap::new() });
+        }
+        let values = compiled.policy.entries.iter().map(|entry| entry.value.as_deref().unwrap_or_default());
+        let key = patterns[place].of(values);
+        patterns[place].policies.entry(key).or_default().push(compiled.clone());
+    }
+
+    /// The values where it asks for one.
+    fn of<'a>(&self, values: impl Iterator<Item = &'a str>) -> String {
+        joined("", values.zip(&self.exact).filter(|(_, exact)| **exact).map(|(value, _)| value))
+    }
+}
+
+fn place(policy: &Policy) -> String {
+    joined(&policy.domain, policy.entries.iter().map(|entry| entry.key.as_str()))
+}
+
+/// Texts without control characters, one after the other: no two lists give the same.
+fn joined<'a>(first: &str, others: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::with_capacity(first.len() + 48);
+    text.push_str(first);
+    for other in others {
+        text.push('\0');
+        text.push_str(other);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::policy::tests::policy;
+
+    fn with_values(id: &str, entries: &[(&str, &str)]) -> Policy {
+        let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
+        let mut policy = policy(id, &keys);
+        for (entry, (_, value)) in policy.entries.iter_mut().zip(entries) {
+            entry.value = (!value.is_empty()).then(|| (*value).to_owned());
+        }
+        policy
+    }
+
+    fn catalog(policies: Vec<Policy>) -> Catalog {
+        Catalog::new([policies, Vec::new()], Default::default(), 1, None).unwrap()
+    }
+
+    fn descriptor(entries: &[(&str, &str)]) -> Descriptor {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Descriptor { entries: entries.iter().map(owned).collect() }
+    }
+
+    fn found(catalog: &Catalog, entries: &[(&str, &str)]) -> Vec<String> {
+        let found = catalog.matching("keyplane", &descriptor(entries));
+        found.iter().map(|compiled| compiled.policy.id.to_string()).collect()
+    }
+
+    #[test]
+    fn exact_beats_any_and_equals_all_apply() {
+        let catalog = catalog(vec![
+            with_values("any", &[("tenant", ""), ("route", "")]),
+            with_values("chat", &[("tenant", ""), ("route", "/chat")]),
+            with_values("chat-day", &[("tenant", ""), ("route", "/chat")]),
+            with_values("acme", &[("tenant", "acme"), ("route", "")]),
+            with_values("order", &[("route", ""), ("tenant", "")]),
+        ]);
+        assert_eq!(found(&catalog, &[("tenant", "x"), ("route", "/home")]), ["any"]);
+        assert_eq!(found(&catalog, &[("tenant", "x"), ("route", "/chat")]), ["chat", "chat-day"]);
+        assert_eq!(found(&catalog, &[("tenant", "acme"), ("route", "/chat")]), ["acme"], "earlier keys count more");
+        assert_eq!(found(&catalog, &[("route", "/chat"), ("tenant", "x")]), ["order"]);
+        assert!(found(&catalog, &[("tenant", "x")]).is_empty());
+        assert!(catalog.matching("other", &descriptor(&[("tenant", "x"), ("route", "/")])).is_empty());
+    }
+
+    #[test]
+    fn a_tenants_limit_beats_its_plans_and_that_the_default() {
+        let limit = |amount| Limit::per(amount, Duration::from_secs(1));
+        let mut policy = policy("p", &["tenant"]);
+        policy.plans.insert("gold".to_owned(), limit(100));
+        policy.tenants.insert("acme".to_owned(), limit(1000));
+        let plans = ["acme", "globex"].map(|tenant| (tenant.to_owned(), "gold".to_owned())).into();
+        let catalog = Catalog::new([vec![policy], Vec::new()], [plans, BTreeMap::new()], 1, None).unwrap();
+        let applied = |tenant: &str| {
+            let applied = catalog.apply(catalog.get("p").unwrap(), &descriptor(&[("tenant", tenant)]));
+            (applied.rule.limit.amount, applied.rule.name.to_string())
+        };
+        assert_eq!(applied("acme"), (1000, "tenant".to_owned()));
+        assert_eq!(applied("globex"), (100, "plan:gold".to_owned()));
+        assert_eq!(applied("initech"), (10, "default".to_owned()));
+    }
+
+    #[test]
+    fn the_api_hides_the_file_and_what_was_counted_stays() {
+        let before = catalog(vec![policy("p", &["tenant"])]);
+        before.get("p").unwrap().figures.admitted.store(7, Ordering::Relaxed);
+        let mut hiding = policy("p", &["tenant"]);
+        hiding.origin = Origin::Api;
+        let plans = |plan: &str| [("acme".to_owned(), plan.to_owned())].into();
+        let sources = [vec![policy("p", &["tenant"])], vec![hiding]];
+        let catalog = Catalog::new(sources, [plans("free"), plans("gold")], 2, Some(&before)).unwrap();
+        let compiled = catalog.get("p").unwrap();
+        assert_eq!((compiled.policy.origin, compiled.figures.admitted.load(Ordering::Relaxed)), (Origin::Api, 7));
+        assert_eq!(catalog.plan("acme"), Some(("gold", Origin::Api)));
+        let twice =
+            Catalog::new([vec![policy("p", &["a"]), policy("p", &["b"])], Vec::new()], Default::default(), 1, None);
+        assert_eq!(twice.unwrap_err().to_string(), "there are two policies with the id p");
+    }
+}

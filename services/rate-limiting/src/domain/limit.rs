@@ -1,0 +1,170 @@
+use std::time::Duration;
+
+use keyplane_contracts::Violations;
+
+use super::Meter;
+
+/// How much there may be in what time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Whether it counts.
+    pub mode: Mode,
+    /// So many per `period`; 0 where the mode needs none.
+    pub amount: u64,
+    /// The period; zero where the mode needs none.
+    pub period: Duration,
+    /// So many at once; 0: as many as `amount`.
+    pub burst: u64,
+}
+
+/// Whether a limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It refuses what is over it.
+    #[default]
+    Enforce,
+    /// It tells what it would refuse, and refuses nothing.
+    Shadow,
+    /// It admits everything.
+    Unlimited,
+    /// It admits nothing.
+    Block,
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// The largest amount, burst and cost.
+    pub const MOST: u64 = 1_000_000_000_000;
+    /// The shortest period.
+    pub const SHORTEST: Duration = Duration::from_secs(1);
+    /// The longest period.
+    pub const LONGEST: Duration = Duration::from_hours(31 * 24);
+    /// The longest time that a full burst may take to leak away.
+    pub const DRAIN: Duration = Duration::from_hours(366 * 24);
+
+    /// Admits everything.
+    pub const UNLIMITED: Limit = Limit { mode: Mode::Unlimited, amount: 0, period: Duration::ZERO, burst: 0 };
+    /// Admits nothing.
+    pub const BLOCK: Limit = Limit { mode: Mode::Block, amount: 0, period: Duration::ZERO, burst: 0 };
+
+    /// `amount` for each `period`, with a burst of as many.
+    #[must_use]
+    pub fn per(amount: u64, period: Duration) -> Limit {
+        Limit { mode: Mode::Enforce, amount, period, burst: 0 }
+    }
+
+    /// The meter, where there is something to be counted.
+    #[must_use]
+    pub fn meter(&self) -> Option<Meter> {
+        match self.mode {
+            Mode::Unlimited | Mode::Block => None,
+            Mode::Enforce | Mode::Shadow => Some(Meter::new(self.amount, micros(self.period), self.full_burst())),
+        }
+    }
+
+    /// How much there may be at once.
+    #[must_use]
+    pub fn full_burst(&self) -> u64 {
+        if self.burst == 0 { self.amount } else { self.burst }
+    }
+
+    /// Notes each rule that it breaks; `field` is where it was given.
+    pub fn check(&self, field: &str, violations: &mut Violations) {
+        if self.mode.meters() { self.check_numbers(field, violations) } else { self.check_none(field, violations) }
+    }
+
+    fn check_numbers(&self, field: &str, violations: &mut Violations) {
+        let before = violations.as_slice().len();
+        if self.amount == 0 {
+            violations.add(format!("{field}.amount"), "must be positive; to admit nothing, set the mode BLOCK");
+        } else if self.amount > Limit::MOST {
+            violations
+                .add(format!("{field}.amount"), format!("must be at most {}; {} was sent", Limit::MOST, self.amount));
+        }
+        if !(Limit::SHORTEST..=Limit::LONGEST).contains(&self.period) {
+            let sent = humantime::format_duration(self.period);
+            violations.add(format!("{field}.period"), format!("must be 1 second to 31 days; {sent} was sent"));
+        } else if !self.period.subsec_nanos().is_multiple_of(1000) {
+            violations.add(format!("{field}.period"), "must be whole microseconds");
+        }
+        if self.burst > Limit::MOST {
+            violations
+                .add(format!("{field}.burst"), format!("must be at most {}; {} was sent", Limit::MOST, self.burst));
+        }
+        if violations.as_slice().len() == before
+            && self.meter().is_some_and(|meter| meter.capacity().duration() > Limit::DRAIN)
+        {
+            violations
+                .add(format!("{field}.burst"), "must leak away within 366 days: make it smaller, or the amount larger");
+        }
+    }
+
+    fn check_none(&self, field: &str, violations: &mut Violations) {
+        if self.amount != 0 || self.burst != 0 || !self.period.is_zero() {
+            violations.add(field, format!("takes no amount, period or burst in the mode {}", self.mode.name()));
+        }
+    }
+}
+
+// === impl Mode ===
+
+impl Mode {
+    /// Whether something is counted.
+    #[must_use]
+    pub fn meters(self) -> bool {
+        matches!(self, Mode::Enforce | Mode::Shadow)
+    }
+
+    /// As it stands in files and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Shadow => "shadow",
+            Mode::Unlimited => "unlimited",
+            Mode::Block => "block",
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(limit: Limit) -> Vec<String> {
+        let mut violations = Violations::new();
+        limit.check("limit", &mut violations);
+        violations.into_iter().map(|violation| violation.to_string()).collect()
+    }
+
+    #[test]
+    fn every_rule_that_a_limit_breaks_is_told() {
+        let good = Limit::per(10, Duration::from_secs(1));
+        assert!(broken(good).is_empty() && broken(Limit::UNLIMITED).is_empty() && broken(Limit::BLOCK).is_empty());
+        assert_eq!(
+            broken(Limit { amount: 0, period: Duration::ZERO, burst: u64::MAX, ..good }),
+            [
+                "limit.amount: must be positive; to admit nothing, set the mode BLOCK",
+                "limit.period: must be 1 second to 31 days; 0s was sent",
+                "limit.burst: must be at most 1000000000000; 18446744073709551615 was sent",
+            ]
+        );
+        assert_eq!(
+            broken(Limit { period: Duration::from_nanos(1_000_000_001), ..good }),
+            ["limit.period: must be whole microseconds"]
+        );
+        assert_eq!(
+            broken(Limit { amount: 1, period: Limit::LONGEST, burst: 12, ..good }),
+            ["limit.burst: must leak away within 366 days: make it smaller, or the amount larger"]
+        );
+        assert_eq!(
+            broken(Limit { amount: 1, ..Limit::BLOCK }),
+            ["limit: takes no amount, period or burst in the mode block"]
+        );
+    }
+}

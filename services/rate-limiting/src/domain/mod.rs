@@ -1,0 +1,13 @@
+//! The rules: plain functions on plain structs.
+
+mod catalog;
+mod limit;
+mod meter;
+mod policy;
+mod subject;
+
+pub use catalog::{Applied, Catalog, CatalogError, Compiled, Figures, Rule};
+pub use limit::{Limit, Mode};
+pub use meter::{Level, Meter};
+pub use policy::{DEFAULT_DOMAIN, Entry, Origin, Outage, Policy, PolicyId, check_plan};
+pub use subject::{Descriptor, Subject};

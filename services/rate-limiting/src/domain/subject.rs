@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+
+use keyplane_contracts::names::{Id, TenantId};
+use keyplane_contracts::{Violation, Violations};
+
+use super::policy::is_text;
+use super::{Entry, Policy};
+
+/// Whom a call is for: what the entries of policies are filled from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    values: Vec<(String, String)>,
+}
+
+/// What Envoy sends: keys and values, in an order that matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Descriptor {
+    /// In Envoy's order.
+    pub entries: Vec<(String, String)>,
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// The most further descriptors.
+    pub const DESCRIPTORS: usize = 8;
+
+    /// What a call names; an empty text is none.
+    pub fn new(
+        tenant: &TenantId,
+        user: &str,
+        api_key: &str,
+        route: &str,
+        descriptors: BTreeMap<String, String>,
+        violations: &mut Violations,
+    ) -> Subject {
+        let mut values = vec![("tenant".to_owned(), tenant.as_str().to_owned())];
+        for (key, value) in [("user", user), ("api_key", api_key)] {
+            if !value.is_empty() && violations.keep(Id::parse(value, key)).is_some() {
+                values.push((key.to_owned(), value.to_owned()));
+            }
+        }
+        if !route.is_empty() {
+            check_value(route, "route", violations);
+            values.push(("route".to_owned(), route.to_owned()));
+        }
+        if descriptors.len() > Subject::DESCRIPTORS {
+            violations.add("descriptors", format!("must be at most 8; {} were sent", descriptors.len()));
+        }
+        for (key, value) in descriptors {
+            if ["tenant", "user", "api_key", "route"].contains(&key.as_str()) {
+                violations.add("descriptors", format!("must not hold {key}, which has a field of its own"));
+            }
+            if key.is_empty() || key.len() > 64 {
+                violations.add("descriptors", format!("a key must have 1 to 64 bytes; {} were sent", key.len()));
+            }
+            check_value(&value, "descriptors", violations);
+            values.push((key, value));
+        }
+        Subject { values }
+    }
+
+    /// A value by its key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The values that `policy` asks for, in its order. None if it is for another value than the subject has.
+    ///
+    /// # Errors
+    ///
+    /// What the subject lacks.
+    pub fn fill(&self, policy: &Policy) -> Result<Option<Descriptor>, Violation> {
+        let mut entries = Vec::with_capacity(policy.entries.len());
+        for Entry { key, value } in &policy.entries {
+            let Some(own) = self.get(key) else {
+                let field = if ["user", "api_key", "route"].contains(&key.as_str()) { key } else { "descriptors" };
+                let rule = format!("the policy {} asks for `{key}`, which is not given", policy.id);
+                return Err(Violation::new(field, rule));
+            };
+            if value.as_ref().is_some_and(|value| value != own) {
+                return Ok(None);
+            }
+            entries.push((key.clone(), own.to_owned()));
+        }
+        Ok(Some(Descriptor { entries }))
+    }
+}
+
+// === impl Descriptor ===
+
+impl Descriptor {
+    /// The tenant in it.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.get("tenant")
+    }
+
+    /// A value by its key; the first, if there are several.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+fn check_value(value: &str, field: &str, violations: &mut Violations) {
+    if !is_text(value, Policy::VALUE) {
+        violations.add(field, format!("must be 1 to 256 bytes without control characters; {} were sent", value.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::tests::policy;
+
+    fn subject() -> Subject {
+        let mut violations = Violations::new();
+        let tenant = TenantId::parse("acme", "").unwrap();
+        let more = [("model".to_owned(), "small".to_owned())].into();
+        let subject = Subject::new(&tenant, "u-42", "", "/v1/chat", more, &mut violations);
+        assert!(violations.is_empty());
+        subject
+    }
+
+    #[test]
+    fn a_policy_is_filled_in_its_own_order() {
+        let filled = subject().fill(&policy("p", &["model", "tenant", "user"])).unwrap().unwrap();
+        let values: Vec<&str> = filled.entries.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["small", "acme", "u-42"]);
+        assert_eq!(filled.tenant(), Some("acme"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let missing = |key: &str| subject().fill(&policy("p", &[key])).unwrap_err().to_string();
+        assert_eq!(missing("api_key"), "api_key: the policy p asks for `api_key`, which is not given");
+        assert_eq!(missing("region"), "descriptors: the policy p asks for `region`, which is not given");
+    }
+
+    #[test]
+    fn another_value_is_no_match() {
+        let mut policy = policy("p", &["model"]);
+        policy.entries[0].value = Some("large".to_owned());
+        assert_eq!(subject().fill(&policy), Ok(None));
+    }
+
+    #[test]
+    fn every_value_is_checked() {
+        let mut violations = Violations::new();
+        let tenant = TenantId::parse("acme", "").unwrap();
+        let more = [("user".to_owned(), "x".to_owned()), ("model".to_owned(), "a\tb".to_owned())].into();
+        Subject::new(&tenant, "a b", "", &"x".repeat(257), more, &mut violations);
+        assert_eq!(
+            violations.to_string(),
+            "user: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent; \
+             route: must be 1 to 256 bytes without control characters; 257 were sent; \
+             descriptors: must be 1 to 256 bytes without control characters; 3 were sent; \
+             descriptors: must not hold user, which has a field of its own"
+        );
+    }
+}

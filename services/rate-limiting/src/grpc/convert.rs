@@ -1,0 +1,261 @@
+//! Messages to calls, and outcomes back. A request is checked here, once; every violated field is told at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyplane_contracts::names::{Id, TenantId};
+use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::{Violation, Violations};
+use keyplane_valkey::App;
+
+use crate::domain::{Catalog, Compiled, Limit, PolicyId, Rule, Subject};
+use crate::error::Error;
+use crate::limiter::{Call, Outcome, Settled, Slot, Source, State, Verdict};
+
+/// The most limits of one call.
+const LIMITS: usize = 16;
+/// The most calls of a batch.
+const BATCH: usize = 500;
+/// The longest that a charge is remembered.
+const REMEMBER: Duration = Duration::from_hours(1);
+
+/// What most requests have in common.
+pub(super) struct Target<'a> {
+    pub(super) parent: &'a str,
+    pub(super) user: &'a str,
+    pub(super) api_key: &'a str,
+    pub(super) route: &'a str,
+    pub(super) descriptors: &'a std::collections::HashMap<String, String>,
+    pub(super) limits: &'a [String],
+}
+
+/// Makes a [`Target`] of any request that has its fields.
+macro_rules! target {
+    ($request:expr) => {
+        $crate::grpc::convert::Target {
+            parent: &$request.parent,
+            user: &$request.user,
+            api_key: &$request.api_key,
+            route: &$request.route,
+            descriptors: &$request.descriptors,
+            limits: &$request.limits,
+        }
+    };
+}
+pub(super) use target;
+
+// === impl Target ===
+
+impl Target<'_> {
+    /// The limits that it names, for a cost; `violations` are those of the rest of the request.
+    pub(super) fn call(
+        &self,
+        app: &App,
+        catalog: &Catalog,
+        cost: u64,
+        mut violations: Violations,
+    ) -> Result<Call, Error> {
+        let (_, subject) = self.subject(&mut violations)?;
+        if !(1..=LIMITS).contains(&self.limits.len()) {
+            violations.add("limits", format!("must be 1 to 16; {} were sent", self.limits.len()));
+        }
+        for (index, id) in self.limits.iter().enumerate() {
+            violations.keep(PolicyId::parse(id, &format!("limits[{index}]")));
+            if self.limits[..index].contains(id) {
+                violations.add(format!("limits[{index}]"), "must not be named twice");
+            }
+        }
+        violations.into_result(()).map_err(Error::Invalid)?;
+        let mut violations = Violations::new();
+        let mut slots = Vec::with_capacity(self.limits.len());
+        for id in self.limits {
+            let compiled = catalog.get(id).ok_or_else(|| Error::PolicyNotFound { id: id.clone() })?;
+            match violations.keep(subject.fill(&compiled.policy)) {
+                Some(Some(descriptor)) => slots.push(Slot::new(app, catalog, compiled, descriptor, cost)),
+                Some(None) => violations.add("limits", format!("the policy {id} is for other values than are given")),
+                None => {}
+            }
+        }
+        violations.into_result(Call { slots, remember: None }).map_err(Error::Invalid)
+    }
+
+    /// The same for all policies that what is given could fill, at most 16.
+    pub(super) fn all(&self, app: &App, catalog: &Catalog) -> Result<Call, Error> {
+        let mut violations = Violations::new();
+        let (_, subject) = self.subject(&mut violations)?;
+        violations.into_result(()).map_err(Error::Invalid)?;
+        let filled = |compiled: &Arc<Compiled>| {
+            let descriptor = subject.fill(&compiled.policy).ok().flatten()?;
+            Some(Slot::new(app, catalog, compiled, descriptor, 1))
+        };
+        Ok(Call { slots: catalog.all().filter_map(filled).take(LIMITS).collect(), remember: None })
+    }
+
+    fn subject(&self, violations: &mut Violations) -> Result<(TenantId, Subject), Error> {
+        let tenant = tenant(self.parent);
+        let descriptors: BTreeMap<String, String> =
+            self.descriptors.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        match violations.keep(tenant) {
+            Some(tenant) => {
+                let subject = Subject::new(&tenant, self.user, self.api_key, self.route, descriptors, violations);
+                Ok((tenant, subject))
+            }
+            None => Err(Error::Invalid(std::mem::take(violations).into_iter().collect())),
+        }
+    }
+}
+
+// === fields ===
+
+/// `tenants/{tenant}`.
+pub(super) fn tenant(parent: &str) -> Result<TenantId, Violation> {
+    let form = || {
+        Violation::new(
+            "parent",
+            format!("the name must have the form tenants/{{tenant}}; {} bytes were sent", parent.len()),
+        )
+    };
+    TenantId::parse(parent.strip_prefix("tenants/").ok_or_else(form)?, "parent")
+}
+
+/// A cost; 1 if none is given.
+pub(super) fn cost(cost: Option<i64>, violations: &mut Violations) -> u64 {
+    bounded("cost", cost.unwrap_or(1), 1, violations)
+}
+
+/// A number from `least` up to the largest cost.
+pub(super) fn bounded(field: &str, number: i64, least: u64, violations: &mut Violations) -> u64 {
+    let valid = u64::try_from(number).ok().filter(|number| (least..=Limit::MOST).contains(number));
+    valid.unwrap_or_else(|| {
+        violations.add(field, format!("must be {least} to {}; {number} was sent", Limit::MOST));
+        least
+    })
+}
+
+/// The request's id, if it has one.
+pub(super) fn request_id(id: &str, violations: &mut Violations) -> Option<String> {
+    if id.is_empty() { None } else { violations.keep(Id::parse(id, "request_id")).map(|id| id.to_string()) }
+}
+
+/// How long to remember.
+pub(super) fn remember(
+    field: &str,
+    given: Option<prost_types::Duration>,
+    default: Duration,
+    violations: &mut Violations,
+) -> Duration {
+    let Some(given) = given else { return default };
+    let valid = Duration::try_from(given).ok();
+    valid.filter(|given| (Duration::from_secs(1)..=REMEMBER).contains(given)).unwrap_or_else(|| {
+        violations.add(field, "must be 1 second to 1 hour");
+        default
+    })
+}
+
+/// A text for the audit.
+pub(super) fn text(field: &str, text: &str, most: usize, violations: &mut Violations) {
+    if text.len() > most || text.chars().any(char::is_control) {
+        let rule = format!("must have at most {most} bytes and no control characters; {} were sent", text.len());
+        violations.add(field, rule);
+    }
+}
+
+/// The items of a batch, each with the batch's tenant.
+pub(super) fn batch(request: pb::BatchAcquireRequest) -> Result<Vec<Result<pb::AcquireRequest, Error>>, Error> {
+    let mut violations = Violations::new();
+    violations.keep(tenant(&request.parent));
+    if !(1..=BATCH).contains(&request.requests.len()) {
+        violations.add("requests", format!("must be 1 to {BATCH}; {} were sent", request.requests.len()));
+    }
+    violations.into_result(()).map_err(Error::Invalid)?;
+    let parent = request.parent;
+    let item = |mut item: pb::AcquireRequest| {
+        if item.parent.is_empty() {
+            item.parent.clone_from(&parent);
+        } else if item.parent != parent {
+            return Err(Error::invalid(Violation::new("parent", "must be the batch's, or empty")));
+        }
+        Ok(item)
+    };
+    Ok(request.requests.into_iter().map(item).collect())
+}
+
+// === answers ===
+
+/// What became of an Acquire.
+pub(super) fn acquired(call: &Call, outcome: &Outcome, charge: String) -> pb::AcquireResponse {
+    pb::AcquireResponse {
+        admitted: outcome.admitted,
+        limits: states(call, outcome),
+        retry_after: outcome.retry_after().map(duration),
+        source: source(outcome.source).into(),
+        replayed: outcome.replayed,
+        charge,
+    }
+}
+
+/// What the limits say.
+pub(super) fn states(call: &Call, outcome: &Outcome) -> Vec<pb::LimitState> {
+    let slots = call.slots.iter().zip(&outcome.limits);
+    slots.map(|(slot, given)| state(&slot.applied.compiled.policy.id, Some(&slot.applied.rule), given)).collect()
+}
+
+/// What a limit says.
+pub(super) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb::LimitState {
+    let known = state.verdict != Verdict::Skipped;
+    let counted = |rule: &&Rule| known && rule.meter.is_some();
+    let limit = rule.filter(counted).map(|rule| rule.limit);
+    pb::LimitState {
+        policy: policy.to_string(),
+        verdict: verdict(state.verdict).into(),
+        limit: limit.map_or(0, |limit| signed(limit.amount)),
+        period: limit.map(|limit| duration(limit.period)),
+        burst: limit.map_or(0, |limit| signed(limit.full_burst())),
+        remaining: signed(state.remaining),
+        retry_after: state.retry_after.map(duration),
+        reset_after: (limit.is_some() && state.verdict != Verdict::Open).then(|| duration(state.reset_after)),
+        rule: rule.map_or_else(String::new, |rule| rule.name.to_string()),
+    }
+}
+
+/// What a charge is now.
+pub(super) fn settled(settled: &Settled) -> pb::SettleResponse {
+    let limits = settled.limits.iter().map(|limit| state(&limit.policy, limit.rule.as_ref(), &limit.state));
+    pb::SettleResponse { charged: signed(settled.charged), limits: limits.collect() }
+}
+
+pub(super) fn source(source: Source) -> pb::Source {
+    match source {
+        Source::Store => pb::Source::Store,
+        Source::Cache => pb::Source::Cache,
+        Source::Lease => pb::Source::Lease,
+        Source::Outage => pb::Source::Outage,
+        Source::Policy => pb::Source::Policy,
+    }
+}
+
+fn verdict(verdict: Verdict) -> pb::limit_state::Verdict {
+    use pb::limit_state::Verdict as Said;
+    match verdict {
+        Verdict::Admitted => Said::Admitted,
+        Verdict::Denied => Said::Denied,
+        Verdict::CostOverBurst => Said::CostOverBurst,
+        Verdict::Blocked => Said::Blocked,
+        Verdict::Unlimited => Said::Unlimited,
+        Verdict::ShadowDenied => Said::ShadowDenied,
+        Verdict::Overcharged => Said::Overcharged,
+        Verdict::Open => Said::Open,
+        Verdict::Skipped => Said::Skipped,
+    }
+}
+
+/// A span of time on the wire.
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or_default()
+}
+
+/// No number here has more than 63 bits, but for those that mean "no end".
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,206 @@
+//! What Envoy is told: a status for each descriptor, headers for the client, metadata for the filters after.
+
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::HeaderValue;
+use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus, RateLimit};
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Duration as Span, Struct, Value};
+
+use super::Decided;
+use super::read::Hits;
+use crate::domain::Limit;
+use crate::limiter::{Call, Outcome, Slot, State, Verdict};
+
+/// A limit, and what it says.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    slot: &'a Slot,
+    state: &'a State,
+}
+
+/// The answer to a request.
+pub(super) fn reply(decided: &Decided) -> RateLimitResponse {
+    let said: Vec<Option<Said<'_>>> = decided.hits.iter().map(|hits| strictest(decided, hits)).collect();
+    let mut all: Vec<Said<'_>> = said.iter().flatten().copied().collect();
+    all.sort_by(|one, other| one.rank().total_cmp(&other.rank()));
+    let code = if decided.admitted() { Code::Ok } else { Code::OverLimit };
+    RateLimitResponse {
+        overall_code: code.into(),
+        statuses: said.iter().map(|said| said.map_or_else(unlimited, |said| said.status())).collect(),
+        response_headers_to_add: headers(&all),
+        dynamic_metadata: all.first().map(|said| said.metadata(decided)),
+        ..RateLimitResponse::default()
+    }
+}
+
+/// Of the limits of a descriptor, the one that matters most.
+fn strictest<'a>(decided: &'a Decided, hits: &'a Hits) -> Option<Said<'a>> {
+    let of = |part: &'a Option<(Call, Outcome)>, index: usize| {
+        let (call, outcome) = part.as_ref()?;
+        Some(Said { slot: call.slots.get(index)?, state: outcome.limits.get(index)? })
+    };
+    let taken_back = |index: &usize| decided.taken_back.get(*index).map(|(slot, state)| Said { slot, state });
+    let said: Vec<Said<'_>> = match hits {
+        Hits::Unmatched => Vec::new(),
+        Hits::GivenBack(slots) => slots.iter().filter_map(taken_back).collect(),
+        Hits::Charged(slots) => slots.iter().filter_map(|index| of(&decided.charged, *index)).collect(),
+        Hits::Asked(slots) => slots.iter().filter_map(|index| of(&decided.peeked, *index)).collect(),
+    };
+    said.into_iter().min_by(|one, other| one.rank().total_cmp(&other.rank()))
+}
+
+/// No policy is for it.
+fn unlimited() -> DescriptorStatus {
+    DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() }
+}
+
+// === impl Said ===
+
+impl Said<'_> {
+    /// The lower, the more it matters: first what refuses, and of those what refuses longest; then what has least left.
+    fn rank(self) -> f64 {
+        if self.state.verdict.is_final() {
+            return f64::NEG_INFINITY;
+        }
+        if self.state.verdict.refuses() {
+            return -1.0 - self.state.retry_after.unwrap_or_default().as_secs_f64();
+        }
+        match self.slot.applied.rule.meter {
+            Some(meter) if self.state.verdict != Verdict::Skipped && self.state.verdict != Verdict::Open => {
+                self.state.remaining as f64 / meter.burst() as f64
+            }
+            Some(_) | None => f64::INFINITY,
+        }
+    }
+
+    /// Whether its numbers say something.
+    fn counts(self) -> bool {
+        self.slot.applied.rule.meter.is_some() && !matches!(self.state.verdict, Verdict::Skipped | Verdict::Open)
+    }
+
+    fn status(self) -> DescriptorStatus {
+        let refuses = self.state.verdict.refuses();
+        let limit = self.slot.applied.rule.limit;
+        let current = self.slot.applied.rule.meter.map(|_| RateLimit {
+            name: self.slot.applied.compiled.policy.id.to_string(),
+            requests_per_unit: clamped(limit.amount),
+            unit: unit(limit.period).into(),
+        });
+        DescriptorStatus {
+            code: if refuses { Code::OverLimit } else { Code::Ok }.into(),
+            current_limit: current,
+            limit_remaining: clamped(self.state.remaining),
+            duration_until_reset: self.counts().then(|| span(self.until())),
+            ..DescriptorStatus::default()
+        }
+    }
+
+    /// How long to wait for this cost, or until all of it is there again.
+    fn until(self) -> Duration {
+        self.state.retry_after.unwrap_or(self.state.reset_after)
+    }
+
+    fn metadata(self, decided: &Decided) -> Struct {
+        let text = |text: &str| Some(Kind::StringValue(text.to_owned()));
+        let rule = &self.slot.applied.rule;
+        let shadow = [&decided.charged, &decided.peeked].into_iter().flatten();
+        let shadow =
+            shadow.flat_map(|(_, outcome)| &outcome.limits).any(|state| state.verdict == Verdict::ShadowDenied);
+        let fields = [
+            ("policy", text(self.slot.applied.compiled.policy.id.as_str())),
+            ("rule", text(&rule.name)),
+            ("burst", Some(Kind::NumberValue(rule.limit.full_burst() as f64))),
+            ("remaining", self.counts().then_some(Kind::NumberValue(self.state.remaining as f64))),
+            ("shadow_would_deny", Some(Kind::BoolValue(shadow))),
+            ("store_away", Some(Kind::BoolValue(decided.degraded()))),
+        ];
+        let fields = fields.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), Value { kind: Some(kind?) })));
+        Struct { fields: fields.collect() }
+    }
+}
+
+// === headers ===
+
+/// The numbers of the limit that matters most, as draft-ietf-httpapi-ratelimit-headers has them in its third version (which
+/// is what clients read) and in its current one, and when to come again.
+fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
+    let mut headers = Vec::new();
+    let mut add = |key: &str, value: String| {
+        headers.push(HeaderValue { key: key.to_owned(), value, ..HeaderValue::default() });
+    };
+    let Some(first) = all.first() else { return headers };
+    if first.counts() {
+        let Limit { amount, period, .. } = first.slot.applied.rule.limit;
+        let policy = &first.slot.applied.compiled.policy.id;
+        let (remaining, until) = (first.state.remaining, seconds(first.until()));
+        let burst = first.slot.applied.rule.limit.full_burst();
+        add("x-ratelimit-limit", format!("{burst}, {amount};w={}", seconds(period)));
+        add("x-ratelimit-remaining", remaining.to_string());
+        add("x-ratelimit-reset", until.to_string());
+        let policies: Vec<String> = all.iter().filter(|said| said.counts()).map(|said| described(*said)).collect();
+        add("ratelimit-policy", policies.join(", "));
+        add("ratelimit", format!("\"{policy}\";r={remaining};t={until}"));
+    }
+    if let Some(wait) = first.state.retry_after.filter(|_| first.state.verdict.refuses()) {
+        add("retry-after", seconds(wait).max(1).to_string());
+    }
+    headers
+}
+
+fn described(said: Said<'_>) -> String {
+    let limit = said.slot.applied.rule.limit;
+    format!("\"{}\";q={};w={}", said.slot.applied.compiled.policy.id, limit.amount, seconds(limit.period))
+}
+
+/// Up to a whole second: what waits so long has waited long enough.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+fn span(duration: Duration) -> Span {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Span { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default() }
+}
+
+fn clamped(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Envoy has no name for other periods.
+fn unit(period: Duration) -> Unit {
+    const DAY: u64 = 86_400;
+    match (period.as_secs(), period.subsec_nanos()) {
+        (1, 0) => Unit::Second,
+        (60, 0) => Unit::Minute,
+        (3600, 0) => Unit::Hour,
+        (DAY, 0) => Unit::Day,
+        (seconds, 0) if seconds == 7 * DAY => Unit::Week,
+        (seconds, 0) if seconds == 30 * DAY => Unit::Month,
+        (seconds, 0) if seconds == 365 * DAY => Unit::Year,
+        _ => Unit::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_wait_is_never_told_less() {
+        assert_eq!(seconds(Duration::ZERO), 0);
+        assert_eq!(seconds(Duration::from_micros(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(2)), 2);
+        assert_eq!(seconds(Duration::from_nanos(2_000_000_001)), 3);
+    }
+
+    #[test]
+    fn units_have_names_and_other_periods_none() {
+        assert_eq!(unit(Duration::from_secs(60)), Unit::Minute);
+        assert_eq!(unit(Duration::from_secs(7 * 86_400)), Unit::Week);
+        assert_eq!(unit(Duration::from_secs(300)), Unit::Unknown);
+        assert_eq!(unit(Duration::from_millis(1500)), Unit::Unknown);
+    }
+}

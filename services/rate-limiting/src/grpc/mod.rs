@@ -1,0 +1,116 @@
+//! The gRPC faces: ours, and Envoy's.
+
+mod acquire;
+mod convert;
+mod envoy;
+pub(crate) mod policies;
+
+use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::ratelimit::v1::rate_limit_service_server::RateLimitService;
+use keyplane_server::status;
+use tonic::{Request, Response, Status};
+
+pub(crate) use acquire::Limits;
+pub(crate) use envoy::Envoy;
+pub use envoy::Settings as EnvoySettings;
+use policies::PolicyApi;
+
+/// The rate-limiting service.
+pub(crate) struct Service {
+    limits: Limits,
+    policies: PolicyApi,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(crate) fn new(limits: Limits, policies: PolicyApi) -> Service {
+        Service { limits, policies }
+    }
+}
+
+#[tonic::async_trait]
+impl RateLimitService for Service {
+    async fn acquire(&self, request: Request<pb::AcquireRequest>) -> Result<Response<pb::AcquireResponse>, Status> {
+        self.limits.acquire(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn batch_acquire(
+        &self,
+        request: Request<pb::BatchAcquireRequest>,
+    ) -> Result<Response<pb::BatchAcquireResponse>, Status> {
+        self.limits.batch(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn peek(&self, request: Request<pb::PeekRequest>) -> Result<Response<pb::PeekResponse>, Status> {
+        self.limits.peek(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn reserve(&self, request: Request<pb::ReserveRequest>) -> Result<Response<pb::ReserveResponse>, Status> {
+        self.limits.reserve(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn commit(&self, request: Request<pb::CommitRequest>) -> Result<Response<pb::SettleResponse>, Status> {
+        self.limits.commit(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::SettleResponse>, Status> {
+        self.limits.cancel(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn refund(&self, request: Request<pb::RefundRequest>) -> Result<Response<pb::SettleResponse>, Status> {
+        self.limits.refund(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn reset(&self, request: Request<pb::ResetRequest>) -> Result<Response<pb::ResetResponse>, Status> {
+        self.limits.reset(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::ExplainResponse>, Status> {
+        self.limits.explain(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_audit_entries(
+        &self,
+        request: Request<pb::ListAuditEntriesRequest>,
+    ) -> Result<Response<pb::ListAuditEntriesResponse>, Status> {
+        self.policies.audit(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn create_policy(&self, request: Request<pb::CreatePolicyRequest>) -> Result<Response<pb::Policy>, Status> {
+        self.policies.create(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_policy(&self, request: Request<pb::GetPolicyRequest>) -> Result<Response<pb::Policy>, Status> {
+        self.policies.get(request.get_ref()).map(Response::new).map_err(status)
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<pb::ListPoliciesRequest>,
+    ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
+        self.policies.list(request.get_ref()).map(Response::new).map_err(status)
+    }
+
+    async fn update_policy(&self, request: Request<pb::UpdatePolicyRequest>) -> Result<Response<pb::Policy>, Status> {
+        self.policies.update(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_policy(&self, request: Request<pb::DeletePolicyRequest>) -> Result<Response<()>, Status> {
+        self.policies.delete(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_tenant_plan(
+        &self,
+        request: Request<pb::GetTenantPlanRequest>,
+    ) -> Result<Response<pb::TenantPlan>, Status> {
+        self.policies.plan(request.get_ref()).map(Response::new).map_err(status)
+    }
+
+    async fn update_tenant_plan(
+        &self,
+        request: Request<pb::UpdateTenantPlanRequest>,
+    ) -> Result<Response<pb::TenantPlan>, Status> {
+        self.policies.set_plan(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+}

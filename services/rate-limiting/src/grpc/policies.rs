@@ -1,0 +1,82 @@
+//! The calls about policies, plans and the audit: convert, call, convert.
+
+mod convert;
+
+use keyplane_contracts::ratelimit::v1 as pb;
+
+use crate::error::Error;
+use crate::policies::Policies;
+
+pub(crate) use convert::{limit, policy};
+
+/// The calls about policies, plans and the audit.
+#[derive(Clone)]
+pub(crate) struct PolicyApi {
+    policies: Policies,
+}
+
+// === impl PolicyApi ===
+
+impl PolicyApi {
+    /// Answers from `policies`.
+    pub(crate) fn new(policies: Policies) -> PolicyApi {
+        PolicyApi { policies }
+    }
+
+    /// CreatePolicy.
+    pub(crate) async fn create(&self, request: pb::CreatePolicyRequest) -> Result<pb::Policy, Error> {
+        let validate_only = request.validate_only;
+        let new = convert::create(request)?;
+        self.policies.create(new, validate_only).await.map(|made| policy(&made))
+    }
+
+    /// GetPolicy.
+    pub(crate) fn get(&self, request: &pb::GetPolicyRequest) -> Result<pb::Policy, Error> {
+        let id = convert::get(request)?;
+        let catalog = self.policies.load();
+        let found = catalog.get(id.as_str()).ok_or_else(|| Error::PolicyNotFound { id: id.to_string() })?;
+        Ok(policy(&found.policy))
+    }
+
+    /// ListPolicies.
+    pub(crate) fn list(&self, request: &pb::ListPoliciesRequest) -> Result<pb::ListPoliciesResponse, Error> {
+        let (size, after) = convert::list(request)?;
+        Ok(convert::page(&self.policies.catalog(), size, after.as_ref()))
+    }
+
+    /// UpdatePolicy.
+    pub(crate) async fn update(&self, request: pb::UpdatePolicyRequest) -> Result<pb::Policy, Error> {
+        let validate_only = request.validate_only;
+        let (id, patch, etag) = convert::update(request)?;
+        self.policies.update(&id, &patch, &etag, validate_only).await.map(|changed| policy(&changed))
+    }
+
+    /// DeletePolicy.
+    pub(crate) async fn delete(&self, request: &pb::DeletePolicyRequest) -> Result<(), Error> {
+        let id = convert::delete(request)?;
+        self.policies.delete(&id, &request.etag, request.allow_missing).await
+    }
+
+    /// GetTenantPlan.
+    pub(crate) fn plan(&self, request: &pb::GetTenantPlanRequest) -> Result<pb::TenantPlan, Error> {
+        let tenant = convert::plan(request)?;
+        Ok(convert::tenant_plan(&tenant, self.policies.plan(tenant.as_str())))
+    }
+
+    /// UpdateTenantPlan.
+    pub(crate) async fn set_plan(&self, request: pb::UpdateTenantPlanRequest) -> Result<pb::TenantPlan, Error> {
+        let (tenant, plan, cause) = convert::set_plan(request)?;
+        let set = self.policies.set_plan(&tenant, &plan, &cause).await?;
+        Ok(convert::tenant_plan(&tenant, set))
+    }
+
+    /// ListAuditEntries.
+    pub(crate) async fn audit(
+        &self,
+        request: &pb::ListAuditEntriesRequest,
+    ) -> Result<pb::ListAuditEntriesResponse, Error> {
+        let (tenant, size, after) = convert::audit(request)?;
+        let page = self.policies.audit().list(&tenant, size, after).await?;
+        Ok(convert::audit_page(&tenant, page))
+    }
+}

@@ -1,0 +1,284 @@
+//! Messages to the domain's types.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keyplane_contracts::names::TenantId;
+use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::{Violation, Violations};
+
+use crate::domain::{DEFAULT_DOMAIN, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
+use crate::error::Error;
+use crate::policies::{AuditToken, Cause, Patch};
+
+/// What a mask may name.
+const MASKABLE: [&str; 7] = ["domain", "limit", "plan_limits", "tenant_limits", "outage", "post_charge", "lease"];
+/// Longest token of a page of policies that can be one of ours.
+const LONGEST_TOKEN: usize = 128;
+
+/// The policy to be made.
+pub(in crate::grpc::policies) fn create(request: pb::CreatePolicyRequest) -> Result<Policy, Error> {
+    let mut violations = Violations::new();
+    let id = violations.keep(PolicyId::parse(&request.policy_id, "policy_id"));
+    let Some(sent) = request.policy else {
+        violations.add("policy", "must be set");
+        return Err(Error::Invalid(violations.into_iter().collect()));
+    };
+    let patch = Patch { entries: None, ..everything(&sent, &mut violations) };
+    // The id is not checked any more: one that broke its rule is noted already.
+    let unnamed = || PolicyId::parse("none", "").ok();
+    let policy = id.clone().or_else(unnamed).map(|id| blank(id, entries(sent.entries)));
+    let policy = policy.map(|policy| patch.apply(policy, &mut violations));
+    checked(id.and(policy), violations)
+}
+
+/// Which policy to get.
+pub(in crate::grpc::policies) fn get(request: &pb::GetPolicyRequest) -> Result<PolicyId, Error> {
+    policy_name(&request.name, "name").map_err(Error::invalid)
+}
+
+/// How many, and after which.
+pub(in crate::grpc::policies) fn list(request: &pb::ListPoliciesRequest) -> Result<(usize, Option<PolicyId>), Error> {
+    let mut violations = Violations::new();
+    let size = page_size(request.page_size, 100, &mut violations);
+    let token = request.page_token.as_str();
+    let after = (!token.is_empty()).then(|| violations.keep(after(token))).flatten();
+    checked(Some((size as usize, after)), violations)
+}
+
+/// Which policy to change, how, and the etag that it must have.
+pub(in crate::grpc::policies) fn update(request: pb::UpdatePolicyRequest) -> Result<(PolicyId, Patch, String), Error> {
+    let mut violations = Violations::new();
+    let Some(mut sent) = request.policy else {
+        return Err(Error::invalid(Violation::new("policy", "must be set")));
+    };
+    let id = violations.keep(policy_name(&sent.name, "policy.name"));
+    let etag = std::mem::take(&mut sent.etag);
+    let patch = match request.update_mask {
+        Some(mask) if !mask.paths.is_empty() => masked(&sent, &mask.paths, &mut violations),
+        Some(_) | None => {
+            let given = Some(entries(sent.entries.clone())).filter(|entries| !entries.is_empty());
+            Patch { entries: given, ..everything(&sent, &mut violations) }
+        }
+    };
+    patch.check(&mut violations);
+    checked(id, violations).map(|id| (id, patch, etag))
+}
+
+/// Which policy to delete.
+pub(in crate::grpc::policies) fn delete(request: &pb::DeletePolicyRequest) -> Result<PolicyId, Error> {
+    policy_name(&request.name, "name").map_err(Error::invalid)
+}
+
+/// Whose plan.
+pub(in crate::grpc::policies) fn plan(request: &pb::GetTenantPlanRequest) -> Result<TenantId, Error> {
+    plan_name(&request.name, "name").map_err(Error::invalid)
+}
+
+/// Which tenant to put on which plan, and who wants it.
+pub(in crate::grpc::policies) fn set_plan(
+    request: pb::UpdateTenantPlanRequest,
+) -> Result<(TenantId, String, Cause), Error> {
+    let mut violations = Violations::new();
+    let pb::TenantPlan { name, plan, .. } = request.tenant_plan.unwrap_or_default();
+    let tenant = violations.keep(plan_name(&name, "tenant_plan.name"));
+    if !plan.is_empty() {
+        violations.keep(check_plan(&plan, "tenant_plan.plan"));
+    }
+    let cause = Cause::new(request.initiator, request.description, &mut violations);
+    checked(tenant, violations).map(|tenant| (tenant, plan, cause))
+}
+
+/// Whose audit, how many, and from where on.
+pub(in crate::grpc::policies) fn audit(
+    request: &pb::ListAuditEntriesRequest,
+) -> Result<(TenantId, u32, Option<AuditToken>), Error> {
+    let mut violations = Violations::new();
+    let tenant = violations.keep(parent(&request.parent, "parent"));
+    let size = page_size(request.page_size, 50, &mut violations);
+    let token = request.page_token.as_str();
+    let after = tenant.as_ref().filter(|_| !token.is_empty()).and_then(|tenant| {
+        let rule = || Violation::new("page_token", "must be the next_page_token of a page of the same parent");
+        violations.keep(AuditToken::parse(token, tenant).ok_or_else(rule))
+    });
+    checked(tenant, violations).map(|tenant| (tenant, size, after))
+}
+
+// === policies ===
+
+/// All that can be changed, with what stands for what was not sent.
+fn everything(sent: &pb::Policy, violations: &mut Violations) -> Patch {
+    masked(sent, &MASKABLE.map(str::to_owned), violations)
+}
+
+/// What the mask names, sent or not.
+fn masked(sent: &pb::Policy, paths: &[String], violations: &mut Violations) -> Patch {
+    let mut patch = Patch::default();
+    for path in paths {
+        match path.as_str() {
+            "domain" => patch.domain = Some(domain(&sent.domain)),
+            "limit" => patch.limit = Some(required_limit(sent.limit, violations)),
+            "plan_limits" => patch.plans = Some(limits(&sent.plan_limits, "policy.plan_limits", violations)),
+            "tenant_limits" => patch.tenants = Some(limits(&sent.tenant_limits, "policy.tenant_limits", violations)),
+            "outage" => patch.outage = Some(outage(sent.outage, violations)),
+            "post_charge" => patch.post_charge = Some(sent.post_charge),
+            "lease" => patch.lease = Some(unsigned(sent.lease, "policy.lease", 0, violations)),
+            "entries" => violations.add("policy.entries", Patch::IMMUTABLE),
+            _ => {
+                let (known, sent) = (MASKABLE.join(", "), path.len());
+                violations.add("update_mask", format!("may name {known}; a path of {sent} bytes is none"));
+            }
+        }
+    }
+    patch
+}
+
+/// A policy of which nothing is said yet.
+fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
+    Policy {
+        id,
+        domain: DEFAULT_DOMAIN.to_owned(),
+        entries,
+        limit: Limit::UNLIMITED,
+        plans: BTreeMap::new(),
+        tenants: BTreeMap::new(),
+        outage: None,
+        post_charge: false,
+        lease: 0,
+        version: 0,
+        origin: Origin::Api,
+        updated: None,
+    }
+}
+
+fn domain(sent: &str) -> String {
+    if sent.is_empty() { DEFAULT_DOMAIN.to_owned() } else { sent.to_owned() }
+}
+
+fn entries(sent: Vec<pb::PolicyEntry>) -> Vec<Entry> {
+    let entry = |pb::PolicyEntry { key, value }| Entry { key, value: Some(value).filter(|value| !value.is_empty()) };
+    sent.into_iter().map(entry).collect()
+}
+
+fn outage(sent: i32, violations: &mut Violations) -> Option<Outage> {
+    match pb::policy::Outage::try_from(sent) {
+        Ok(pb::policy::Outage::Unspecified) => None,
+        Ok(pb::policy::Outage::Closed) => Some(Outage::Closed),
+        Ok(pb::policy::Outage::Open) => Some(Outage::Open),
+        Ok(pb::policy::Outage::Local) => Some(Outage::Local),
+        Err(_) => {
+            violations.add("policy.outage", format!("must be one of Outage; {sent} is none"));
+            None
+        }
+    }
+}
+
+// === limits ===
+
+/// In place of what broke a rule stands what breaks none, so that each mistake is told once.
+const HARMLESS: Limit = Limit { mode: Mode::Enforce, amount: 1, period: Limit::SHORTEST, burst: 0 };
+
+fn required_limit(sent: Option<pb::Limit>, violations: &mut Violations) -> Limit {
+    match sent {
+        Some(sent) => limit(sent, "policy.limit", violations),
+        None => {
+            violations.add("policy.limit", "must be set");
+            Limit::UNLIMITED
+        }
+    }
+}
+
+fn limits(sent: &HashMap<String, pb::Limit>, field: &str, violations: &mut Violations) -> BTreeMap<String, Limit> {
+    // In order, so that violations are.
+    let sent: BTreeMap<_, _> = sent.iter().collect();
+    let mut limits = BTreeMap::new();
+    for (name, one) in sent {
+        // A name that breaks its rule is told of later, and not shown.
+        let shown = if check_plan(name, "").is_ok() { name } else { "?" };
+        limits.insert(name.clone(), limit(*one, &format!("{field}[{shown}]"), violations));
+    }
+    limits
+}
+
+fn limit(sent: pb::Limit, field: &str, violations: &mut Violations) -> Limit {
+    let mode = match pb::limit::Mode::try_from(sent.mode) {
+        Ok(pb::limit::Mode::Unspecified | pb::limit::Mode::Enforce) => Mode::Enforce,
+        Ok(pb::limit::Mode::Shadow) => Mode::Shadow,
+        Ok(pb::limit::Mode::Unlimited) => Mode::Unlimited,
+        Ok(pb::limit::Mode::Block) => Mode::Block,
+        Err(_) => {
+            violations.add(format!("{field}.mode"), format!("must be one of Mode; {} is none", sent.mode));
+            Mode::Enforce
+        }
+    };
+    let stand_in = if mode.meters() { HARMLESS } else { Limit::UNLIMITED };
+    let amount = unsigned(sent.amount, &format!("{field}.amount"), stand_in.amount, violations);
+    let burst = unsigned(sent.burst, &format!("{field}.burst"), stand_in.burst, violations);
+    let period = match sent.period.map(Duration::try_from) {
+        None => Duration::ZERO,
+        Some(Ok(period)) => period,
+        Some(Err(_)) => {
+            violations.add(format!("{field}.period"), "must not be negative");
+            stand_in.period
+        }
+    };
+    Limit { mode, amount, period, burst }
+}
+
+fn unsigned(sent: i64, field: &str, stand_in: u64, violations: &mut Violations) -> u64 {
+    u64::try_from(sent).unwrap_or_else(|_| {
+        violations.add(field, format!("must not be negative; {sent} was sent"));
+        stand_in
+    })
+}
+
+// === names and pages ===
+
+fn policy_name(name: &str, field: &str) -> Result<PolicyId, Violation> {
+    let id = name.strip_prefix("policies/").filter(|id| !id.contains('/'));
+    PolicyId::parse(id.ok_or_else(|| form("policies/{policy}", name, field))?, field)
+}
+
+fn plan_name(name: &str, field: &str) -> Result<TenantId, Violation> {
+    let tenant = name.strip_prefix("tenants/").and_then(|rest| rest.strip_suffix("/plan"));
+    let tenant = tenant.filter(|tenant| !tenant.contains('/'));
+    TenantId::parse(tenant.ok_or_else(|| form("tenants/{tenant}/plan", name, field))?, field)
+}
+
+fn parent(name: &str, field: &str) -> Result<TenantId, Violation> {
+    let tenant = name.strip_prefix("tenants/").filter(|tenant| !tenant.contains('/'));
+    TenantId::parse(tenant.ok_or_else(|| form("tenants/{tenant}", name, field))?, field)
+}
+
+fn form(pattern: &str, sent: &str, field: &str) -> Violation {
+    let sent = if sent.is_empty() { ", and is empty".to_owned() } else { format!("; {} bytes were sent", sent.len()) };
+    Violation::new(field, format!("must have the form {pattern}{sent}"))
+}
+
+fn page_size(sent: i32, unset: u32, violations: &mut Violations) -> u32 {
+    match u32::try_from(sent) {
+        Ok(0) => unset,
+        Ok(size) => size.min(1000),
+        Err(_) => {
+            violations.add("page_size", format!("must not be negative; {sent} was sent"));
+            unset
+        }
+    }
+}
+
+/// The policy after which a page begins.
+fn after(token: &str) -> Result<PolicyId, Violation> {
+    let name = (token.len() <= LONGEST_TOKEN).then(|| URL_SAFE_NO_PAD.decode(token).ok()).flatten();
+    let name = name.and_then(|name| String::from_utf8(name).ok());
+    let id = name.and_then(|name| policy_name(&name, "page_token").ok());
+    id.ok_or_else(|| Violation::new("page_token", "must be the next_page_token of a page"))
+}
+
+fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
+    match (parsed, violations.is_empty()) {
+        (Some(parsed), true) => Ok(parsed),
+        (Some(_) | None, _) => Err(Error::Invalid(violations.into_iter().collect())),
+    }
+}

@@ -1,0 +1,234 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyplane_contracts::names::TenantId;
+use keyplane_contracts::ratelimit::v1 as pb;
+
+use super::*;
+use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId};
+use crate::error::Error;
+use crate::policies::{Patch, etag};
+
+fn sent() -> pb::Policy {
+    let second = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let limit = pb::Limit { amount: 10, period: second, ..pb::Limit::default() };
+    pb::Policy {
+        entries: vec![pb::PolicyEntry { key: "tenant".to_owned(), value: String::new() }],
+        limit: Some(limit),
+        ..pb::Policy::default()
+    }
+}
+
+fn creation(policy: pb::Policy) -> pb::CreatePolicyRequest {
+    pb::CreatePolicyRequest { policy_id: "p".to_owned(), policy: Some(policy), validate_only: false }
+}
+
+fn change(policy: pb::Policy, mask: &[&str]) -> pb::UpdatePolicyRequest {
+    let paths = mask.iter().map(|path| (*path).to_owned()).collect();
+    let policy = pb::Policy { name: "policies/p".to_owned(), ..policy };
+    pb::UpdatePolicyRequest {
+        policy: Some(policy),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        validate_only: false,
+    }
+}
+
+fn told<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
+    let error = result.expect_err("it is refused");
+    let Error::Invalid(violations) = error else { panic!("another error: {error}") };
+    violations.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_policy_survives_the_way_out_and_back() {
+    let mut made = create(creation(sent())).unwrap();
+    assert_eq!((made.domain.as_str(), made.origin, made.outage), ("keyplane", Origin::Api, None));
+    made.entries.push(Entry { key: "route".to_owned(), value: Some("/v1/chat".to_owned()) });
+    made.plans.insert("gold".to_owned(), Limit { mode: Mode::Shadow, burst: 7, ..made.limit });
+    made.tenants = [("acme".to_owned(), Limit::UNLIMITED), ("evil".to_owned(), Limit::BLOCK)].into();
+    made.outage = Some(Outage::Local);
+    made.lease = 3;
+    let out = policy(&made);
+    assert_eq!((out.name.as_str(), out.origin()), ("policies/p", pb::policy::Origin::Api));
+    assert_eq!(create(creation(out)).unwrap(), made);
+}
+
+#[test]
+fn every_violation_of_a_new_policy_is_told_at_once() {
+    let mut bad = sent();
+    bad.entries.push(pb::PolicyEntry { key: "tenant".to_owned(), value: "a\nb".to_owned() });
+    bad.outage = 9;
+    bad.lease = -1;
+    bad.limit = Some(pb::Limit {
+        mode: 9,
+        amount: -5,
+        period: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        burst: -2,
+    });
+    bad.plan_limits.insert("Gold".to_owned(), pb::Limit { amount: -1, ..pb::Limit::default() });
+    bad.tenant_limits.insert("acme".to_owned(), pb::Limit { amount: 1, ..pb::Limit::default() });
+    let request = pb::CreatePolicyRequest { policy_id: "x".repeat(65), ..creation(bad) };
+    assert_eq!(
+        told(create(request)),
+        [
+            "policy_id: the policy must have at most 64 bytes; 65 were sent",
+            "policy.limit.mode: must be one of Mode; 9 is none",
+            "policy.limit.amount: must not be negative; -5 was sent",
+            "policy.limit.burst: must not be negative; -2 was sent",
+            "policy.limit.period: must not be negative",
+            "policy.plan_limits[?].amount: must not be negative; -1 was sent",
+            "policy.outage: must be one of Outage; 9 is none",
+            "policy.lease: must not be negative; -1 was sent",
+            "policy.entries[1].key: must not be given twice",
+            "policy.entries[1].value: must be 1 to 256 bytes without control characters; 3 were sent",
+            "policy.plan_limits: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
+            "policy.plan_limits[?].period: must be 1 second to 31 days; 0s was sent",
+            "policy.tenant_limits[acme].period: must be 1 second to 31 days; 0s was sent",
+        ]
+    );
+    let nothing = pb::CreatePolicyRequest::default();
+    assert_eq!(
+        told(create(nothing)),
+        ["policy_id: the id must match [A-Za-z0-9._~@|:+-]{1,128}, and is empty", "policy: must be set"]
+    );
+    let unlimited = pb::Policy { limit: None, ..sent() };
+    assert_eq!(told(create(creation(unlimited))), ["policy.limit: must be set"]);
+}
+
+#[test]
+fn a_mask_names_what_is_changed() {
+    let (id, patch, etag) =
+        update(change(pb::Policy { etag: "7".to_owned(), ..sent() }, &["lease", "outage"])).unwrap();
+    assert_eq!((id.as_str(), etag.as_str()), ("p", "7"));
+    assert_eq!(patch, Patch { lease: Some(0), outage: Some(None), ..Patch::default() });
+    let domain = update(change(sent(), &["domain"])).unwrap().1.domain;
+    assert_eq!(domain.as_deref(), Some("keyplane"), "an empty one is the default");
+}
+
+#[test]
+fn without_a_mask_all_is_changed() {
+    let (_, patch, _) = update(change(sent(), &[])).unwrap();
+    let second = Duration::from_secs(1);
+    let whole = Patch {
+        domain: Some("keyplane".to_owned()),
+        entries: Some(vec![Entry { key: "tenant".to_owned(), value: None }]),
+        limit: Some(Limit::per(10, second)),
+        plans: Some(BTreeMap::new()),
+        tenants: Some(BTreeMap::new()),
+        outage: Some(None),
+        post_charge: Some(false),
+        lease: Some(0),
+    };
+    assert_eq!(patch, whole);
+    let silent = pb::Policy { entries: Vec::new(), ..sent() };
+    assert_eq!(update(change(silent, &[])).unwrap().1.entries, None, "entries need not be sent");
+}
+
+#[test]
+fn every_violation_of_a_change_is_told_at_once() {
+    let mut bad = pb::Policy { limit: None, lease: 5, post_charge: true, ..sent() };
+    bad.plan_limits.insert("gold".to_owned(), pb::Limit { amount: 0, ..sent().limit.unwrap() });
+    let mask = ["entries", "limit", "plan_limits", "lease", "post_charge", "limit.amount"];
+    let mut request = change(bad, &mask);
+    request.policy.as_mut().unwrap().name = "policies/a b".to_owned();
+    assert_eq!(
+        told(update(request)),
+        [
+            "policy.name: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
+            "policy.entries: can't be changed: make another policy",
+            "policy.limit: must be set",
+            "update_mask: may name domain, limit, plan_limits, tenant_limits, outage, post_charge, lease; \
+             a path of 12 bytes is none",
+            "policy.plan_limits[gold].amount: must be positive; to admit nothing, set the mode BLOCK",
+            "policy.lease: must be at most the smallest burst; 5 was sent",
+            "policy.lease: can't be combined with post_charge",
+        ]
+    );
+    assert_eq!(told(update(pb::UpdatePolicyRequest::default())), ["policy: must be set"]);
+}
+
+#[test]
+fn names_have_their_forms() {
+    let got = |name: &str| get(&pb::GetPolicyRequest { name: name.to_owned() });
+    assert_eq!(got("policies/user:api@x").unwrap().as_str(), "user:api@x");
+    assert_eq!(told(got("")), ["name: must have the form policies/{policy}, and is empty"]);
+    assert_eq!(told(got("policies/a/b")), ["name: must have the form policies/{policy}; 12 bytes were sent"]);
+    let tenant = |name: &str| plan(&pb::GetTenantPlanRequest { name: name.to_owned() });
+    assert_eq!(tenant("tenants/acme/plan").unwrap().as_str(), "acme");
+    assert_eq!(told(tenant("tenants/acme")), ["name: must have the form tenants/{tenant}/plan; 12 bytes were sent"]);
+    assert_eq!(tenant("tenants//plan").is_err(), tenant("tenants/a/b/plan").is_err());
+    let plan = pb::TenantPlan { plan: "Gold".to_owned(), ..pb::TenantPlan::default() };
+    let request = pb::UpdateTenantPlanRequest {
+        tenant_plan: Some(plan),
+        initiator: "a\tb".to_owned(),
+        description: String::new(),
+    };
+    assert_eq!(
+        told(set_plan(request)),
+        [
+            "tenant_plan.name: must have the form tenants/{tenant}/plan, and is empty",
+            "tenant_plan.plan: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
+            "initiator: must be at most 256 bytes without control characters; 3 were sent",
+        ]
+    );
+    let request = pb::ListAuditEntriesRequest { parent: "acme".into(), page_size: -1, page_token: "x".into() };
+    assert_eq!(
+        told(audit(&request)),
+        [
+            "parent: must have the form tenants/{tenant}; 4 bytes were sent",
+            "page_size: must not be negative; -1 was sent",
+        ]
+    );
+}
+
+#[test]
+fn pages_join_into_one_list_by_name() {
+    let made = create(creation(sent())).unwrap();
+    let ids: Vec<String> = (0..25).map(|n| format!("p-{n:02}")).collect();
+    let named = |id: &String| Policy { id: PolicyId::parse(id, "").unwrap(), ..made.clone() };
+    let catalog = Catalog::new([Vec::new(), ids.iter().rev().map(named).collect()], Default::default(), 1, None);
+    let catalog = catalog.unwrap();
+    for size in [1, 7, 24, 25, 26] {
+        let (mut names, mut token) = (Vec::new(), String::new());
+        loop {
+            let request = pb::ListPoliciesRequest { page_size: size, page_token: token };
+            let (size, after) = list(&request).unwrap();
+            let page = page(&catalog, size, after.as_ref());
+            assert!(page.policies.len() <= size);
+            names.extend(page.policies.into_iter().map(|policy| policy.name));
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(names, ids.iter().map(|id| format!("policies/{id}")).collect::<Vec<_>>(), "in pages of {size}");
+    }
+    let broken = |page_size, token: &str| told(list(&pb::ListPoliciesRequest { page_size, page_token: token.into() }));
+    assert_eq!(broken(-1, ""), ["page_size: must not be negative; -1 was sent"]);
+    assert_eq!(broken(0, "x"), ["page_token: must be the next_page_token of a page"]);
+}
+
+#[test]
+fn a_page_of_large_policies_is_cut_short() {
+    let mut large = create(creation(sent())).unwrap();
+    large.tenants = (0..10_000).map(|n| (format!("a-tenant-with-a-rather-long-name-{n}"), large.limit)).collect();
+    let named = |n: usize| Policy { id: PolicyId::parse(&format!("p{n}"), "").unwrap(), ..large.clone() };
+    let catalog = Catalog::new([Vec::new(), (0..9).map(named).collect()], Default::default(), 1, None).unwrap();
+    let page = page(&catalog, 9, None);
+    assert!((1..9).contains(&page.policies.len()) && !page.next_page_token.is_empty());
+    assert!(prost::Message::encoded_len(&page) < 4 * 1024 * 1024);
+}
+
+#[test]
+fn plans_and_files_tell_where_they_come_from() {
+    let acme = TenantId::parse("acme", "").unwrap();
+    let gold = tenant_plan(&acme, Some(("gold".to_owned(), Origin::File)));
+    assert_eq!((gold.name.as_str(), gold.plan.as_str()), ("tenants/acme/plan", "gold"));
+    assert_eq!(
+        (gold.origin(), tenant_plan(&acme, None).origin()),
+        (pb::policy::Origin::File, pb::policy::Origin::Unspecified)
+    );
+    let file = Policy { origin: Origin::File, ..create(creation(sent())).unwrap() };
+    let out = policy(&file);
+    assert_eq!((out.origin(), out.update_time, out.etag), (pb::policy::Origin::File, None, etag(&file)));
+}

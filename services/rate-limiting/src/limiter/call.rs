@@ -1,0 +1,200 @@
+//! What the limiter is asked, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyplane_valkey::{App, Key};
+
+use crate::domain::{Applied, Catalog, Compiled, Descriptor, Level, Meter, Mode, Rule};
+use crate::store::{Flag, Place};
+
+/// Limits that one call is to be admitted by, all or none.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The limits; no two of one bucket.
+    pub slots: Vec<Slot>,
+    /// How it is remembered, if it is.
+    pub remember: Option<Memory>,
+}
+
+/// One limit of a call.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The policy and the one of its limits that applies.
+    pub applied: Applied,
+    /// What the policy is filled with.
+    pub descriptor: Descriptor,
+    /// Where the bucket belongs.
+    pub place: Place,
+    /// The bucket.
+    pub key: Key,
+    /// What it costs.
+    pub cost: u64,
+}
+
+/// How a call is remembered.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Under which id.
+    pub id: String,
+    /// Of what request it is.
+    pub print: [u8; 16],
+    /// For how long.
+    pub ttl: Duration,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Whether it may go ahead.
+    pub admitted: bool,
+    /// In the order of the slots.
+    pub limits: Vec<State>,
+    /// Who answered.
+    pub source: Source,
+    /// Whether this is the answer of an earlier call.
+    pub replayed: bool,
+}
+
+/// What a limit says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// What it says.
+    pub verdict: Verdict,
+    /// What could be had at once now.
+    pub remaining: u64,
+    /// How long to wait for this cost.
+    pub retry_after: Option<Duration>,
+    /// How long until the bucket is empty.
+    pub reset_after: Duration,
+}
+
+/// What a limit says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is room.
+    Admitted,
+    /// There is none now.
+    Denied,
+    /// There never is.
+    CostOverBurst,
+    /// Nothing is admitted.
+    Blocked,
+    /// Everything is admitted.
+    Unlimited,
+    /// It would be refused, were the limit not in shadow mode.
+    ShadowDenied,
+    /// There was no room, and it was charged all the same.
+    Overcharged,
+    /// The store is away, and everything is admitted.
+    Open,
+    /// It was not asked, since another limit refused.
+    Skipped,
+}
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The store.
+    Store,
+    /// This instance, which knows of a refusal that still holds.
+    Cache,
+    /// This instance, from what it leased.
+    Lease,
+    /// This instance, since the store is away.
+    Outage,
+    /// Nobody had to be asked.
+    Policy,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// A policy, filled, for a cost.
+    #[must_use]
+    pub fn new(app: &App, catalog: &Catalog, compiled: &Arc<Compiled>, descriptor: Descriptor, cost: u64) -> Slot {
+        Slot::under(app, catalog.apply(compiled, &descriptor), descriptor, cost)
+    }
+
+    /// The same, under another limit than the policy's.
+    #[must_use]
+    pub fn with_rule(app: &App, compiled: &Arc<Compiled>, rule: Rule, descriptor: Descriptor, cost: u64) -> Slot {
+        Slot::under(app, Applied { compiled: compiled.clone(), rule }, descriptor, cost)
+    }
+
+    fn under(app: &App, applied: Applied, descriptor: Descriptor, cost: u64) -> Slot {
+        let place = Place::of(&descriptor);
+        let key = place.bucket(app, &applied.compiled.policy.id, &descriptor);
+        Slot { applied, descriptor, place, key, cost }
+    }
+
+    /// What is done where there is no room.
+    pub(super) fn flag(&self) -> Flag {
+        match self.applied.rule.limit.mode {
+            Mode::Shadow => Flag::Shadow,
+            Mode::Enforce | Mode::Unlimited | Mode::Block if self.applied.compiled.policy.post_charge => Flag::Force,
+            Mode::Enforce | Mode::Unlimited | Mode::Block => Flag::Enforce,
+        }
+    }
+
+    pub(super) fn meter(&self) -> Option<Meter> {
+        self.applied.rule.meter
+    }
+
+    /// What an instance may take at a time.
+    pub(super) fn lease(&self) -> u64 {
+        let enforced = self.applied.rule.limit.mode == Mode::Enforce;
+        if enforced { self.applied.compiled.policy.lease } else { 0 }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// How long until a repeat has a chance: the longest wait of what refused; none where waiting does not help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if self.admitted || self.limits.iter().any(|state| state.verdict.is_final()) {
+            return None;
+        }
+        let denied = self.limits.iter().filter(|state| state.verdict == Verdict::Denied);
+        denied.filter_map(|state| state.retry_after).max()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Of a bucket at `level`, for a cost; the server's clock is `ahead` microseconds behind it.
+    pub(super) fn of(verdict: Verdict, meter: &Meter, level: Level, ahead: u64, cost: u64) -> State {
+        let ahead = Duration::from_micros(ahead);
+        let waits = matches!(verdict, Verdict::Denied | Verdict::ShadowDenied);
+        State {
+            verdict,
+            remaining: meter.remaining(level),
+            retry_after: waits.then(|| meter.wait(level, cost)).flatten().map(|wait| wait + ahead),
+            reset_after: if level == Level::EMPTY { Duration::ZERO } else { level.duration() + ahead },
+        }
+    }
+
+    /// Where nothing is counted, or nothing is known.
+    pub(super) fn plain(verdict: Verdict) -> State {
+        State { verdict, remaining: 0, retry_after: None, reset_after: Duration::ZERO }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Whether it refuses the call.
+    #[must_use]
+    pub fn refuses(self) -> bool {
+        matches!(self, Verdict::Denied | Verdict::CostOverBurst | Verdict::Blocked)
+    }
+
+    /// Whether it refuses it for ever.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Verdict::CostOverBurst | Verdict::Blocked)
+    }
+}

@@ -1,0 +1,380 @@
+//! One call's way through memory and store.
+
+use std::sync::atomic::Ordering;
+
+use keyplane_valkey::deadline;
+
+use super::call::{Call, Outcome, Slot, Source, State, Verdict};
+use super::denials::Asked;
+use super::leases::Taken;
+use super::local::Said;
+use super::{Shared, is_answer};
+use crate::domain::{Meter, Mode, Outage};
+use crate::error::Error;
+use crate::store::{Flag, Found, Group, Op, Remember, Reply, Room, Status};
+
+/// A call that is being decided.
+pub(super) struct Decision<'a> {
+    shared: &'a Shared,
+    call: &'a Call,
+    commits: bool,
+    nonce: [u8; 8],
+    /// What is known so far.
+    states: Vec<Option<State>>,
+    /// What each limit's lease said.
+    leases: Vec<Option<Taken>>,
+}
+
+/// The limits of one owner that the store is asked about.
+struct Part<'a> {
+    slots: Vec<Asking<'a>>,
+    /// What became of it.
+    result: Result<Reply, Error>,
+}
+
+/// A limit that the store is asked about.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    index: usize,
+    slot: &'a Slot,
+    meter: Meter,
+    /// What is charged: its cost, or a lease.
+    cost: u64,
+    asked: Asked,
+}
+
+// === impl Decision ===
+
+impl<'a> Decision<'a> {
+    pub(super) fn new(shared: &'a Shared, call: &'a Call) -> Decision<'a> {
+        let slots = call.slots.len();
+        Decision { shared, call, commits: true, nonce: [0; 8], states: vec![None; slots], leases: vec![None; slots] }
+    }
+
+    pub(super) fn peek(shared: &'a Shared, call: &'a Call) -> Decision<'a> {
+        Decision { commits: false, ..Decision::new(shared, call) }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Outcome, Error> {
+        if self.without_store() {
+            return Ok(self.refused(Source::Policy));
+        }
+        // An id that was admitted before is admitted again, whatever has become of the bucket.
+        if self.commits && self.call.remember.is_none() && self.look_in_memory() {
+            return Ok(self.refused(Source::Cache));
+        }
+        if self.call.remember.is_some() {
+            getrandom::fill(&mut self.nonce).map_err(|_| Error::NoRandomness)?;
+        }
+        self.take_from_leases();
+        let asking = self.asking();
+        if asking.is_empty() {
+            let leased = (0..self.leases.len()).any(|index| self.is_leased(index));
+            let source = if leased { Source::Lease } else { Source::Policy };
+            return Ok(self.outcome(true, source, false));
+        }
+        let parts = self.ask(asking).await;
+        self.settle(parts).await
+    }
+
+    /// Answers where nothing has to be counted; whether that refuses the call.
+    fn without_store(&mut self) -> bool {
+        for (slot, state) in self.call.slots.iter().zip(&mut self.states) {
+            *state = match slot.meter() {
+                None => Some(State::plain(unmetered(slot))),
+                Some(meter) if slot.flag() == Flag::Enforce && !meter.admits(slot.cost) => {
+                    Some(State::plain(Verdict::CostOverBurst))
+                }
+                Some(_) => None,
+            };
+        }
+        self.states.iter().flatten().any(|state| state.verdict.refuses())
+    }
+
+    /// Looks for a refusal that still holds.
+    fn look_in_memory(&mut self) -> bool {
+        let mut found = false;
+        for (slot, state) in self.call.slots.iter().zip(&mut self.states) {
+            let Some(meter) = slot.meter().filter(|_| slot.flag() == Flag::Enforce) else { continue };
+            if let Some(full) = self.shared.denials.find(&slot.key, &meter, slot.cost) {
+                *state = Some(State::of(Verdict::Denied, &meter, full.level, full.ahead, slot.cost));
+                found = true;
+            }
+        }
+        found
+    }
+
+    fn take_from_leases(&mut self) {
+        if !self.commits || self.call.remember.is_some() {
+            return;
+        }
+        for (index, slot) in self.call.slots.iter().enumerate() {
+            let (Some(meter), 1..) = (slot.meter(), slot.lease()) else { continue };
+            let taken = self.shared.leases.take(&slot.key, meter, slot.cost);
+            if let Taken::Enough(left) = taken {
+                self.states[index] = Some(State { remaining: left, ..State::plain(Verdict::Admitted) });
+            }
+            self.leases[index] = Some(taken);
+        }
+    }
+
+    /// Whether a limit was held by what this instance had leased.
+    fn is_leased(&self, index: usize) -> bool {
+        matches!(self.leases[index], Some(Taken::Enough(_)))
+    }
+
+    /// Ends what [`Taken::Fetch`] began.
+    fn bring_leases(&self, part: &Part<'_>) {
+        for one in &part.slots {
+            if self.leases[one.index] == Some(Taken::Fetch) {
+                let done = part.result.as_ref().is_ok_and(|reply| reply.status == Status::Done);
+                let surplus = if done { one.cost - one.slot.cost } else { 0 };
+                self.shared.leases.put(&one.slot.key, surplus, one.slot.lease());
+            }
+        }
+    }
+
+    /// What the store has to be asked about.
+    fn asking(&self) -> Vec<Asking<'a>> {
+        let slots = self.call.slots.iter().enumerate().filter(|(index, _)| self.states[*index].is_none());
+        let asking = slots.filter_map(|(index, slot)| {
+            let meter = slot.meter()?;
+            let fetches = self.leases[index] == Some(Taken::Fetch);
+            let cost = if fetches { slot.lease().max(slot.cost) } else { slot.cost };
+            Some(Asking { index, slot, meter, cost, asked: self.shared.denials.ask(&slot.key) })
+        });
+        asking.collect()
+    }
+
+    /// One group for each owner, all at once.
+    async fn ask(&self, asking: Vec<Asking<'a>>) -> Vec<Part<'a>> {
+        let mut parts: Vec<Vec<Asking<'a>>> = Vec::with_capacity(1);
+        for one in asking {
+            match parts.iter_mut().find(|part| part[0].slot.place == one.slot.place) {
+                Some(part) => part.push(one),
+                None => parts.push(vec![one]),
+            }
+        }
+        if let [_] = parts.as_slice() {
+            // Most calls: no need to poll several.
+            let slots = parts.swap_remove(0);
+            return vec![self.ask_part(slots).await];
+        }
+        futures::future::join_all(parts.into_iter().map(|slots| self.ask_part(slots))).await
+    }
+
+    async fn ask_part(&self, mut slots: Vec<Asking<'a>>) -> Part<'a> {
+        let mut result = self.shared.store.decide(self.group(&slots)).await;
+        let leases = slots.iter().any(|one| one.cost != one.slot.cost);
+        if leases && result.as_ref().is_ok_and(|reply| reply.status == Status::Refused) {
+            // There is no room for a lease; there may be for the call.
+            slots.iter_mut().for_each(|one| one.cost = one.slot.cost);
+            result = self.shared.store.decide(self.group(&slots)).await;
+        }
+        Part { slots, result }
+    }
+
+    fn group(&self, slots: &[Asking<'a>]) -> Group {
+        let remember = self.call.remember.as_ref().filter(|_| self.commits);
+        let cost = slots.first().map_or(0, |one| one.slot.cost);
+        let nonce = self.nonce;
+        let op = match self.commits {
+            false => Op::Peek,
+            true => Op::Charge(remember.map(|memory| Remember { ttl: memory.ttl, print: memory.print, nonce, cost })),
+        };
+        let app = self.shared.store.app();
+        let record = remember.and_then(|memory| Some(slots.first()?.slot.place.record(app, &memory.id)));
+        let bucket = |one: &Asking<'_>| self.shared.bucket(one.slot, one.meter, one.cost, false);
+        Group { op, record, buckets: slots.iter().map(bucket).collect() }
+    }
+
+    /// Puts the answers together.
+    async fn settle(mut self, parts: Vec<Part<'a>>) -> Result<Outcome, Error> {
+        let mut failure = None;
+        let (mut refused, mut replayed, mut outage) = (false, true, false);
+        for part in &parts {
+            self.bring_leases(part);
+            match &part.result {
+                Ok(reply) if is_answer(reply.status) => {
+                    self.learn(part, reply);
+                    refused |= reply.status == Status::Refused;
+                    replayed &= reply.status == Status::Replayed;
+                }
+                Ok(_) => failure = Some(Error::RequestIdReused),
+                Err(error) if error.is_outage() => {
+                    (replayed, outage) = (false, true);
+                    match self.without_answer(part, error.outcome_unknown()) {
+                        Ok(denied) => refused |= denied,
+                        Err(error) => failure = failure.or(Some(error)),
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        let fatal = parts.iter().position(|part| part.result.as_ref().is_err_and(|error| !error.is_outage()));
+        if refused || failure.is_some() || fatal.is_some() {
+            self.give_back(&parts).await;
+        }
+        if let Some(index) = fatal {
+            return Err(parts.into_iter().nth(index).and_then(|part| part.result.err()).unwrap_or(Error::Overloaded));
+        }
+        // That an id is another request's is the caller's mistake. Otherwise what is surely refused is no error.
+        match failure {
+            Some(Error::RequestIdReused) => Err(Error::RequestIdReused),
+            Some(error) if !refused => Err(error),
+            _ if refused => Ok(self.refused(if outage { Source::Outage } else { Source::Store })),
+            _ => Ok(self.outcome(true, if outage { Source::Outage } else { Source::Store }, replayed)),
+        }
+    }
+
+    /// Takes in what the store said of an owner's limits.
+    fn learn(&mut self, part: &Part<'_>, reply: &Reply) {
+        for (one, found) in part.slots.iter().zip(&reply.buckets) {
+            let verdict = verdict(one.slot.flag(), found);
+            if verdict == Verdict::Denied && reply.status == Status::Refused && self.commits {
+                self.shared.denials.remember(&one.slot.key, one.meter, found, one.asked);
+            } else if reply.status == Status::Done && self.commits {
+                self.shared.denials.correct(&one.slot.key, one.meter, found, one.asked);
+            }
+            self.states[one.index] = Some(State::of(verdict, &one.meter, found.level, found.ahead, one.slot.cost));
+        }
+    }
+
+    /// Lets the outage policies speak; whether one of them refuses.
+    fn without_answer(&mut self, part: &Part<'_>, unknown: bool) -> Result<bool, Error> {
+        let closed = part.slots.iter().find(|one| self.shared.outage_of(one.slot) == Outage::Closed);
+        if let Some(closed) = closed {
+            let policy = closed.slot.applied.compiled.policy.id.to_string();
+            return Err(Error::Closed { policy, unknown: unknown && self.commits });
+        }
+        let mut denied = false;
+        for one in &part.slots {
+            let state = match self.shared.outage_of(one.slot) {
+                Outage::Closed | Outage::Open => State::plain(Verdict::Open),
+                Outage::Local => self.local(one)?,
+            };
+            denied |= state.verdict.refuses();
+            self.states[one.index] = Some(state);
+        }
+        Ok(denied)
+    }
+
+    fn local(&self, one: &Asking<'_>) -> Result<State, Error> {
+        let cost = one.slot.cost;
+        let (verdict, level) = match self.shared.local.charge(&one.slot.key, one.meter, cost) {
+            Said::Charged(level) => (Verdict::Admitted, level),
+            Said::Full(level) => (no_room(one.slot.flag()), level),
+            Said::NoRoom => return Err(Error::Overloaded),
+        };
+        if verdict == Verdict::Admitted && !self.commits {
+            self.shared.local.give(&one.slot.key, one.meter, cost);
+        }
+        Ok(State::of(verdict, &one.meter, level, 0, cost))
+    }
+
+    fn give_local(&self, part: &Part<'_>) {
+        for one in &part.slots {
+            let admitted = self.states[one.index].is_some_and(|state| state.verdict == Verdict::Admitted);
+            if admitted && self.commits && self.shared.outage_of(one.slot) == Outage::Local {
+                self.shared.local.give(&one.slot.key, one.meter, one.slot.cost);
+            }
+        }
+    }
+
+    /// Gives back what this call charged. It goes on where the caller does not wait.
+    async fn give_back(&self, parts: &[Part<'a>]) {
+        for (index, slot) in self.call.slots.iter().enumerate() {
+            if self.is_leased(index) {
+                self.shared.leases.put_back(&slot.key, slot.cost, slot.lease());
+            }
+        }
+        if !self.commits {
+            return;
+        }
+        let mut given = Vec::new();
+        for part in parts {
+            match &part.result {
+                // What an earlier call of this id was answered is given back as well, unless that one was admitted.
+                Ok(reply) if matches!(reply.status, Status::Done | Status::Replayed) => {
+                    given.push(self.giving(part, reply));
+                }
+                Ok(_) => {}
+                Err(_) => self.give_local(part),
+            }
+        }
+        if given.is_empty() {
+            return;
+        }
+        let (store, left) = (self.shared.store.clone(), deadline::remaining());
+        let giving = tokio::spawn(async move {
+            for failed in futures::future::join_all(given.into_iter().map(|group| store.decide(group))).await {
+                if let Err(error) = failed {
+                    tracing::debug!(%error, "what was charged could not be given back, it leaks away");
+                }
+            }
+        });
+        // It is given back in any case; that it has been is worth waiting for as long as the caller waits.
+        let _ = tokio::time::timeout(left.unwrap_or(std::time::Duration::from_secs(1)), giving).await;
+        for one in parts.iter().flat_map(|part| &part.slots) {
+            if self.states[one.index].is_none_or(|state| state.verdict != Verdict::Denied) {
+                self.shared.forget(&one.slot.key);
+            }
+        }
+    }
+
+    /// Of what was charged to an owner.
+    fn giving(&self, part: &Part<'_>, reply: &Reply) -> Group {
+        let app = self.shared.store.app();
+        let remember = self.call.remember.as_ref();
+        let record = remember.and_then(|memory| Some(part.slots.first()?.slot.place.record(app, &memory.id)));
+        let charged = part.slots.iter().zip(&reply.buckets);
+        // A record knows by itself which were charged, by their places. What was leased beyond the cost stays leased.
+        let charged = charged.filter(|(_, found)| record.is_some() || found.room != Room::None);
+        let buckets = charged.map(|(one, found)| {
+            // How much was charged up to the bound is not known, and nothing of what others consumed may go with it.
+            let cost = if found.room == Room::PartlyCharged { 0 } else { one.slot.cost };
+            self.shared.bucket(one.slot, one.meter, cost, true)
+        });
+        let buckets = buckets.collect();
+        Group { op: Op::Give { nonce: self.nonce }, record, buckets }
+    }
+
+    fn refused(self, source: Source) -> Outcome {
+        self.outcome(false, source, false)
+    }
+
+    fn outcome(self, admitted: bool, source: Source, replayed: bool) -> Outcome {
+        for (index, slot) in self.call.slots.iter().enumerate() {
+            if admitted && matches!(self.leases[index], Some(Taken::Enough(_))) {
+                slot.applied.compiled.figures.leased.fetch_add(slot.cost, Ordering::Relaxed);
+            }
+        }
+        let limits =
+            self.states.into_iter().map(|state| state.unwrap_or_else(|| State::plain(Verdict::Skipped))).collect();
+        Outcome { admitted, limits, source, replayed }
+    }
+}
+
+/// What a limit says that counts nothing.
+pub(super) fn unmetered(slot: &Slot) -> Verdict {
+    match slot.applied.rule.limit.mode {
+        Mode::Block => Verdict::Blocked,
+        Mode::Unlimited | Mode::Enforce | Mode::Shadow => Verdict::Unlimited,
+    }
+}
+
+fn verdict(flag: Flag, found: &Found) -> Verdict {
+    match found.room {
+        Room::Enough => Verdict::Admitted,
+        Room::Overcharged | Room::PartlyCharged => Verdict::Overcharged,
+        Room::None => no_room(flag),
+    }
+}
+
+fn no_room(flag: Flag) -> Verdict {
+    match flag {
+        Flag::Enforce => Verdict::Denied,
+        Flag::Shadow => Verdict::ShadowDenied,
+        Flag::Force => Verdict::Overcharged,
+    }
+}

@@ -1,0 +1,298 @@
+//! Charges that are named, and settled or refunded later.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::call::{Call, Slot, State, Verdict};
+use super::{Limiter, is_answer};
+use crate::domain::{Catalog, Descriptor, Meter, PolicyId, Rule};
+use crate::error::Error;
+use crate::store::{Bucket, Flag, Group, Op, Place, Settle, Settlement, Status};
+
+/// What a charge is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargeKind {
+    /// It was acquired, and may be refunded.
+    Acquired = 1,
+    /// It was reserved, and is to be settled.
+    Reserved = 2,
+}
+
+/// A charge, as callers hold it. Whoever makes one up finds no record of it.
+#[derive(Clone, PartialEq, Message)]
+pub struct Charge {
+    /// [`ChargeKind`].
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    /// The request's id.
+    #[prost(string, tag = "2")]
+    id: String,
+    /// What was charged to each limit.
+    #[prost(uint64, tag = "3")]
+    cost: u64,
+    /// The limits.
+    #[prost(message, repeated, tag = "4")]
+    limits: Vec<Charged>,
+}
+
+/// One limit of a charge.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Charged {
+    #[prost(string, tag = "1")]
+    policy: String,
+    #[prost(message, repeated, tag = "2")]
+    entries: Vec<Pair>,
+    /// The meter's numbers, for a policy that is gone when it is settled.
+    #[prost(uint64, tag = "3")]
+    n: u64,
+    #[prost(uint64, tag = "4")]
+    p: u64,
+    #[prost(uint64, tag = "5")]
+    burst: u64,
+}
+
+/// An entry.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Pair {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+/// What a charge is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// What remains charged.
+    pub charged: u64,
+    /// The limits.
+    pub limits: Vec<SettledLimit>,
+}
+
+/// One limit of a charge that was settled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettledLimit {
+    /// The policy's id.
+    pub policy: PolicyId,
+    /// Its limit as it is today; none if it is gone, or counts nothing any more.
+    pub rule: Option<Rule>,
+    /// What it says.
+    pub state: State,
+}
+
+// === impl Charge ===
+
+impl Charge {
+    /// What `call` charges at `cost` each, under the id `id`.
+    #[must_use]
+    pub fn of(kind: ChargeKind, id: &str, cost: u64, call: &Call) -> Charge {
+        let limits = call.slots.iter().filter_map(|slot| Some(Charged::of(slot, slot.meter()?)));
+        Charge { kind: kind as i32, id: id.to_owned(), cost, limits: limits.collect() }
+    }
+
+    /// Tells it from other requests of the same id.
+    #[must_use]
+    pub fn print(&self) -> [u8; 16] {
+        // Not the meters: they may change between two attempts of the same request.
+        let mut plain = self.clone();
+        plain.limits.iter_mut().for_each(|limit| (limit.n, limit.p, limit.burst) = (0, 0, 0));
+        let digest = Sha256::digest(plain.encode_to_vec());
+        std::array::from_fn(|index| digest[index])
+    }
+
+    /// As callers hold it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.encode_to_vec())
+    }
+
+    /// Reads what a caller holds: a charge of this kind, of this tenant. None if it is not one.
+    #[must_use]
+    pub fn parse(text: &str, kind: ChargeKind, tenant: &str) -> Option<Charge> {
+        let charge = Charge::decode(&*URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let bounded = (1..=16).contains(&charge.limits.len()) && charge.cost <= crate::domain::Limit::MOST;
+        let whole = charge.limits.iter().all(|limit| {
+            let descriptor = limit.descriptor();
+            let own = descriptor.tenant().is_none_or(|of| of == tenant);
+            own && (1..1 << 53).contains(&limit.n)
+                && (1..1 << 53).contains(&limit.p)
+                && PolicyId::parse(&limit.policy, "").is_ok()
+        });
+        (charge.kind == kind as i32 && bounded && whole).then_some(charge)
+    }
+
+    /// Whether there is something to be settled: limits that count nothing leave no record.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
+    /// What was charged.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+}
+
+// === impl Charged ===
+
+impl Charged {
+    fn of(slot: &Slot, meter: Meter) -> Charged {
+        let entries = slot.descriptor.entries.iter();
+        let entries = entries.map(|(key, value)| Pair { key: key.clone(), value: value.clone() }).collect();
+        let policy = slot.applied.compiled.policy.id.to_string();
+        Charged { policy, entries, n: meter.n(), p: meter.p(), burst: meter.burst() }
+    }
+
+    fn descriptor(&self) -> Descriptor {
+        Descriptor { entries: self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect() }
+    }
+
+    /// The limit as it is today, if it still counts something.
+    fn rule(&self, catalog: &Catalog, descriptor: &Descriptor) -> Option<Rule> {
+        let rule = catalog.apply(catalog.get(&self.policy)?, descriptor).rule;
+        rule.meter.is_some().then_some(rule)
+    }
+}
+
+/// One owner's part of a charge.
+struct Part {
+    place: Place,
+    limits: Vec<(PolicyId, Option<Rule>)>,
+    buckets: Vec<Bucket>,
+}
+
+// === impl Limiter ===
+
+impl Limiter {
+    /// Settles a reservation at `cost`; 0 cancels it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ChargeNotFound`], [`Error::AlreadySettled`], or the store's: then the call may be repeated.
+    pub async fn commit(&self, charge: &Charge, cost: u64, catalog: &Catalog) -> Result<Settled, Error> {
+        let (difference, charges) = (cost.abs_diff(charge.cost), cost > charge.cost);
+        self.settle(charge, difference, charges, Settlement::Final(cost), catalog).await
+    }
+
+    /// Gives back `cost` of what was charged; under an id, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ChargeNotFound`], [`Error::RefundExceedsCharge`], or the store's: then the call may be repeated under its id.
+    pub async fn refund(&self, charge: &Charge, cost: u64, id: &str, catalog: &Catalog) -> Result<Settled, Error> {
+        let digest = Sha256::digest(id);
+        let id = if id.is_empty() { [0; 8] } else { std::array::from_fn(|index| digest[index]) };
+        self.settle(charge, cost, false, Settlement::Refund { cost, id }, catalog).await
+    }
+
+    async fn settle(
+        &self,
+        charge: &Charge,
+        difference: u64,
+        charges: bool,
+        to: Settlement,
+        catalog: &Catalog,
+    ) -> Result<Settled, Error> {
+        let (app, print) = (self.shared.store.app().clone(), charge.print());
+        let parts = self.parts(charge, difference, catalog);
+        let groups = parts.iter().map(|part| Group {
+            op: Op::Settle(Settle { print, to, charges }),
+            record: Some(part.place.record(&app, &charge.id)),
+            buckets: part.buckets.clone(),
+        });
+        let replies = futures::future::join_all(groups.map(|group| self.shared.store.decide(group))).await;
+        let mut settled = Settled { charged: 0, limits: Vec::new() };
+        for (part, reply) in parts.iter().zip(replies) {
+            let reply = reply?;
+            match reply.status {
+                Status::Settled => return Err(Error::AlreadySettled { cost: reply.left }),
+                Status::TooMuch => return Err(Error::RefundExceedsCharge { left: reply.left }),
+                status if !is_answer(status) => return Err(Error::ChargeNotFound),
+                Status::Done | Status::Refused | Status::Replayed | Status::Conflict | Status::Unknown => {}
+            }
+            settled.charged = reply.left;
+            for (((policy, rule), bucket), found) in part.limits.iter().zip(&part.buckets).zip(&reply.buckets) {
+                self.shared.forget(&bucket.key);
+                let state = State::of(Verdict::Admitted, &bucket.meter, found.level, found.ahead, 0);
+                settled.limits.push(SettledLimit { policy: policy.clone(), rule: rule.clone(), state });
+            }
+        }
+        Ok(settled)
+    }
+
+    /// By owner, in the order in which they were charged: a record knows its buckets by their places.
+    fn parts(&self, charge: &Charge, difference: u64, catalog: &Catalog) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        for limit in &charge.limits {
+            let Ok(policy) = PolicyId::parse(&limit.policy, "") else { continue };
+            let descriptor = limit.descriptor();
+            let (place, rule) = (Place::of(&descriptor), limit.rule(catalog, &descriptor));
+            let then = || Meter::new(limit.n, limit.p, limit.burst);
+            let meter = rule.as_ref().and_then(|rule| rule.meter).unwrap_or_else(then);
+            let key = place.bucket(self.shared.store.app(), &policy, &descriptor);
+            let channel = self.shared.store.channel(&key);
+            let bucket = Bucket { key, meter, add: meter.level(difference), flag: Flag::Enforce, channel };
+            let part = match parts.iter().position(|part| part.place == place) {
+                Some(at) => at,
+                None => {
+                    parts.push(Part { place, limits: Vec::new(), buckets: Vec::new() });
+                    parts.len() - 1
+                }
+            };
+            parts[part].limits.push((policy, rule));
+            parts[part].buckets.push(bucket);
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn charge(policy: &str, entries: &[(&str, &str)]) -> Charge {
+        let pair = |(key, value): &(&str, &str)| Pair { key: (*key).to_owned(), value: (*value).to_owned() };
+        let entries = entries.iter().map(pair).collect();
+        let limit = Charged { policy: policy.to_owned(), entries, n: 1, p: 1_000_000, burst: 10 };
+        Charge { kind: ChargeKind::Reserved as i32, id: "r-1".to_owned(), cost: 7, limits: vec![limit] }
+    }
+
+    #[test]
+    fn a_charge_is_read_as_it_was_written_by_its_tenant_and_for_its_purpose() {
+        let own = charge("p", &[("tenant", "acme"), ("user", "u")]);
+        let text = own.text();
+        assert_eq!(Charge::parse(&text, ChargeKind::Reserved, "acme"), Some(own));
+        assert_eq!(Charge::parse(&text, ChargeKind::Acquired, "acme"), None);
+        assert_eq!(Charge::parse(&text, ChargeKind::Reserved, "globex"), None);
+        assert_eq!(Charge::parse(&charge("a b", &[]).text(), ChargeKind::Reserved, "acme"), None);
+    }
+
+    #[test]
+    fn a_print_is_of_what_is_charged_and_not_of_the_limits_numbers() {
+        let one = charge("p", &[("tenant", "acme")]);
+        let mut other = one.clone();
+        other.limits[0].burst = 99;
+        assert_eq!(one.print(), other.print());
+        other.cost = 8;
+        assert_ne!(one.print(), other.print());
+        assert_ne!(one.print(), charge("q", &[("tenant", "acme")]).print());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "[A-Za-z0-9_-]{0,80}", bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let encoded = URL_SAFE_NO_PAD.encode(bytes);
+            for text in [text, encoded] {
+                if let Some(charge) = Charge::parse(&text, ChargeKind::Reserved, "acme") {
+                    prop_assert!(charge.is_kept());
+                    let _ = charge.print();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A change of a policy: the fields that take another value.
+
+use std::collections::BTreeMap;
+
+use keyplane_contracts::Violations;
+
+use crate::domain::{DEFAULT_DOMAIN, Entry, Limit, Origin, Outage, Policy, PolicyId};
+
+/// What of a policy is to be changed. Maps are replaced as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Patch {
+    /// The domain.
+    pub domain: Option<String>,
+    /// What the caller takes the entries for: they can't be changed, and must be equal.
+    pub entries: Option<Vec<Entry>>,
+    /// The default limit.
+    pub limit: Option<Limit>,
+    /// The limits by plan.
+    pub plans: Option<BTreeMap<String, Limit>>,
+    /// The limits by tenant.
+    pub tenants: Option<BTreeMap<String, Limit>>,
+    /// The outage policy; within, none is the service's setting.
+    pub outage: Option<Option<Outage>>,
+    /// Whether hits are charged afterwards.
+    pub post_charge: Option<bool>,
+    /// The lease.
+    pub lease: Option<u64>,
+}
+
+// === impl Patch ===
+
+impl Patch {
+    /// What becomes of `policy`. Notes each rule that it breaks, and that the entries would change.
+    pub(crate) fn apply(&self, mut policy: Policy, violations: &mut Violations) -> Policy {
+        if self.entries.as_ref().is_some_and(|entries| *entries != policy.entries) {
+            violations.add("policy.entries", Patch::IMMUTABLE);
+        }
+        if let Some(domain) = &self.domain {
+            policy.domain.clone_from(domain);
+        }
+        if let Some(plans) = &self.plans {
+            policy.plans.clone_from(plans);
+        }
+        if let Some(tenants) = &self.tenants {
+            policy.tenants.clone_from(tenants);
+        }
+        policy.limit = self.limit.unwrap_or(policy.limit);
+        policy.outage = self.outage.unwrap_or(policy.outage);
+        policy.post_charge = self.post_charge.unwrap_or(policy.post_charge);
+        policy.lease = self.lease.unwrap_or(policy.lease);
+        policy.check("policy", violations);
+        policy
+    }
+
+    /// Notes each rule that it breaks whatever the policy is.
+    pub(crate) fn check(&self, violations: &mut Violations) {
+        // What is not given is such that no rule about both is broken by it.
+        let tenant = Entry { key: "tenant".to_owned(), value: None };
+        let entries = self.entries.clone().filter(|entries| !entries.is_empty()).unwrap_or_else(|| vec![tenant]);
+        let Ok(id) = PolicyId::parse("any", "") else { return };
+        let any = Policy {
+            id,
+            domain: DEFAULT_DOMAIN.to_owned(),
+            entries,
+            limit: Limit::per(Limit::MOST, Limit::SHORTEST),
+            plans: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            outage: None,
+            post_charge: false,
+            lease: 0,
+            version: 0,
+            origin: Origin::Api,
+            updated: None,
+        };
+        self.apply(any, violations);
+    }
+
+    /// What is told to who would change the entries.
+    pub(crate) const IMMUTABLE: &'static str = "can't be changed: make another policy";
+}

@@ -1,0 +1,13 @@
+-- policies.delete: deletes a policy, a damaged one as well.
+--
+-- ARGV[2] id   ARGV[3] the version that it must have, or -1 for any
+-- Reply: {'OK', revision, when, µs} | {'MISSING'} | {'VERSION', the current one}
+-- A retry of one that was made says 'MISSING'.
+local current, wanted = version_of(ARGV[2]), tonumber(ARGV[3])
+if not current then return { 'MISSING' } end
+if wanted >= 0 and wanted ~= current then return { 'VERSION', string.format('%.0f', current) } end
+local version = string.format('%.0f', revision() + 1)
+redis.call('HDEL', HASH, 'p:' .. ARGV[2])
+redis.call('HINCRBY', HASH, 'n', -1)
+commit(version)
+return { 'OK', version, now }

@@ -1,0 +1,71 @@
+//! What the kit needs to know of this service, and its start.
+
+use std::borrow::Cow;
+use std::process::ExitCode;
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
+    RateLimitServiceServer as EnvoyServer, SERVICE_NAME as ENVOY,
+};
+use keyplane_contracts::ratelimit::v1::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
+use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
+use keyplane_valkey::Valkey;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::grpc::policies::PolicyApi;
+use crate::grpc::{Envoy, Limits, Service};
+use crate::limiter::Limiter;
+use crate::metrics;
+use crate::policies::Policies;
+use crate::store::Store;
+
+/// Envoy's global rate limit, as far as this service speaks it, as an encoded `FileDescriptorSet`.
+pub const ENVOY_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb"));
+
+/// What the kit needs to know of this service.
+pub static SERVICE: ServiceInfo = ServiceInfo {
+    name: "rate-limiting",
+    version: env!("CARGO_PKG_VERSION"),
+    grpc_services: &[SERVICE_NAME, ENVOY],
+    default_port: 50053,
+};
+
+/// The whole program: settings, telemetry, service, drain.
+#[must_use]
+pub fn main() -> ExitCode {
+    keyplane_server::main(&SERVICE, Config::read, |config| &mut config.server, start)
+}
+
+/// Starts the service. Calls are let in once the store has shown that it can do what the script needs and holds this
+/// program's layout; it is ready once it knows the stored policies, and stays ready: while the store is away, the outage
+/// policies answer.
+///
+/// # Errors
+///
+/// An address that can't be bound, settings of the store that make no sense, or a file of policies that is not valid. A
+/// store that is away is no error: the service waits for it, not ready.
+pub async fn start(mut config: Config) -> Result<Running, Error> {
+    config.server.descriptors.push(Cow::Borrowed(ENVOY_DESCRIPTOR_SET));
+    let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
+    let policies = Policies::start(valkey.clone(), config.policies).await?;
+    let store = Store::new(valkey.clone(), config.batches);
+    let limiter = Limiter::new(store.clone(), config.outage);
+    metrics::publish(&policies, &limiter);
+    let (checked, checked_policies) = (store, policies.clone());
+    let check = Box::new(move || {
+        let (store, policies) = (checked.clone(), checked_policies.clone());
+        Box::pin(async move {
+            store.check().await?;
+            policies.check().await
+        }) as _
+    });
+    let readiness = Readiness::OwnAfter(check, policies.ready());
+    keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+        let limits = Limits::new(limiter.clone(), policies.clone(), config.remember);
+        let envoy = Envoy::new(limiter, policies.clone(), config.envoy);
+        let service = Service::new(limits, PolicyApi::new(policies));
+        Routes::new(RateLimitServiceServer::new(service).max_decoding_message_size(context.max_message))
+            .add_service(EnvoyServer::new(envoy).max_decoding_message_size(context.max_message))
+    })
+    .await
+}

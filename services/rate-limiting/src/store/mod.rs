@@ -1,0 +1,101 @@
+//! The buckets in Valkey: whatever is decided about them is decided by one script.
+
+mod batch;
+mod group;
+mod keys;
+mod scripts;
+
+use keyplane_valkey::{Doorbells, Feature, Key, Need, Ring, Valkey};
+use tokio::sync::broadcast;
+
+use crate::domain::Level;
+use crate::error::Error;
+pub use batch::BatchSettings;
+use batch::Batcher;
+pub use group::{Bucket, Flag, Found, Group, Op, Remember, Reply, Room, Settle, Settlement, Status};
+pub use keys::Place;
+
+/// The version of the layout that `scripts/decide.lua` describes.
+const LAYOUT: u32 = 1;
+
+/// The buckets. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    valkey: Valkey,
+    bells: Doorbells,
+    batcher: Batcher,
+}
+
+/// A bucket as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// When it was last written, in microseconds of the server's time.
+    pub last: u64,
+    /// Its level then.
+    pub level: Level,
+    /// The rate that it was written under: `n` in `p` microseconds.
+    pub rate: (u64, u64),
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The buckets in `valkey`. Needs a tokio runtime.
+    #[must_use]
+    pub fn new(valkey: Valkey, settings: BatchSettings) -> Store {
+        let bells = valkey.doorbells(Feature::RATELIMIT);
+        Store { batcher: Batcher::start(valkey.clone(), settings), valkey, bells }
+    }
+
+    /// Asks the engine for what the script needs, and holds the stored layout against this program's.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, or which layout was found.
+    pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
+        self.valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await?;
+        self.valkey.check_layout(Feature::RATELIMIT, LAYOUT).await
+    }
+
+    /// The application whose keys these are.
+    #[must_use]
+    pub fn app(&self) -> &keyplane_valkey::App {
+        self.valkey.app()
+    }
+
+    /// Decides about a group; groups that arrive together share a call of the script.
+    ///
+    /// Dropped while it waits, it may be done nonetheless, unless it has not been sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overloaded`], [`Error::NoAnswer`] when the request's deadline passes, or the store's.
+    pub async fn decide(&self, group: Group) -> Result<Reply, Error> {
+        self.batcher.decide(group).await
+    }
+
+    /// The channel of a bucket's doorbell.
+    #[must_use]
+    pub fn channel(&self, key: &Key) -> String {
+        self.bells.channel(key)
+    }
+
+    /// Hears of each bucket whose level fell otherwise than by leaking.
+    #[must_use]
+    pub fn rings(&self) -> broadcast::Receiver<Ring> {
+        self.bells.listen_to_all()
+    }
+
+    /// A bucket as it is stored; none if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], or the store's.
+    pub async fn stored(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        let Some(bytes) = self.valkey.get(key).await? else { return Ok(None) };
+        let mut bytes = &bytes[..];
+        let mut next = || group::number(&mut bytes);
+        let (last, micros, part) = (next()?, next()?, next()?);
+        Ok(Some(Stored { last, level: Level { micros, part }, rate: (next()?, next()?) }))
+    }
+}

@@ -1,0 +1,305 @@
+//! The service by its contract, over gRPC on a real store.
+
+mod support;
+
+use keyplane_contracts::ratelimit::v1 as pb;
+use pb::limit_state::Verdict;
+use support::{PARENT, call, details, shared};
+use tonic::{Code, Status};
+
+fn verdicts(limits: &[pb::LimitState]) -> Vec<Verdict> {
+    limits.iter().map(pb::LimitState::verdict).collect()
+}
+
+fn violations(status: &Status) -> Vec<String> {
+    let details = details(status, Code::InvalidArgument, "INVALID_REQUEST");
+    let fields = details.bad_request().expect("a BadRequest").field_violations.clone();
+    fields.into_iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect()
+}
+
+#[tokio::test]
+async fn a_call_is_told_all_about_its_limits() {
+    let service = shared(&[]).await;
+    let request = pb::AcquireRequest { cost: Some(4), ..call("u-42", &["user-api", "tenant-api"]) };
+    let response = service.acquire(request).await.expect("it is admitted");
+    assert!(response.admitted && response.retry_after.is_none() && response.charge.is_empty());
+    assert_eq!(response.source(), pb::Source::Store);
+    let user = &response.limits[0];
+    assert_eq!((user.policy.as_str(), user.rule.as_str()), ("user-api", "default"));
+    assert_eq!((user.limit, user.burst, user.remaining), (10, 10, 6));
+    assert_eq!(user.period.as_ref().map(|period| period.seconds), Some(3600));
+    assert_eq!(user.reset_after.as_ref().map(|reset| reset.seconds), Some(1440));
+    assert_eq!(response.limits[1].remaining, 996);
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_and_says_when_to_come_again() {
+    let service = shared(&[]).await;
+    let all = pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
+    assert!(service.acquire(all).await.expect("a first call").admitted);
+    for source in [pb::Source::Store, pb::Source::Cache] {
+        let refused = service.acquire(call("u", &["user-api"])).await.expect("an answer");
+        assert!(!refused.admitted);
+        assert_eq!((verdicts(&refused.limits), refused.source()), (vec![Verdict::Denied], source));
+        let wait = refused.retry_after.expect("there will be room").seconds;
+        assert!((355..=360).contains(&wait), "{wait}");
+    }
+    let never = pb::AcquireRequest { cost: Some(11), ..call("u", &["user-api"]) };
+    let never = service.acquire(never).await.expect("an answer");
+    assert_eq!((verdicts(&never.limits), never.retry_after), (vec![Verdict::CostOverBurst], None));
+}
+
+#[tokio::test]
+async fn plans_tenants_and_modes_choose_the_limit() {
+    let service = shared(&[]).await;
+    let of =
+        |tenant: &str, limit: &str| pb::AcquireRequest { parent: format!("tenants/{tenant}"), ..call("u", &[limit]) };
+    let rich = service.acquire(of("rich", "user-api")).await.expect("an answer");
+    assert_eq!((rich.limits[0].limit, rich.limits[0].rule.as_str()), (100, "plan:gold"));
+    let evil = service.acquire(of("evil", "tenant-api")).await.expect("an answer");
+    assert_eq!(
+        (evil.admitted, verdicts(&evil.limits), evil.source()),
+        (false, vec![Verdict::Blocked], pb::Source::Policy)
+    );
+    let friend = service.acquire(of("friend", "tenant-api")).await.expect("an answer");
+    assert_eq!((friend.admitted, verdicts(&friend.limits)), (true, vec![Verdict::Unlimited]));
+    let trial = || pb::AcquireRequest { api_key: "k-1".into(), ..call("u", &["trial"]) };
+    for verdict in [Verdict::Admitted, Verdict::ShadowDenied] {
+        let shadow = service.acquire(trial()).await.expect("an answer");
+        assert_eq!((shadow.admitted, verdicts(&shadow.limits)), (true, vec![verdict]));
+    }
+}
+
+#[tokio::test]
+async fn every_field_that_breaks_a_rule_is_told() {
+    let service = shared(&[]).await;
+    let bad = pb::AcquireRequest {
+        parent: "acme".into(),
+        cost: Some(0),
+        request_id: "a b".into(),
+        ..call("u", &["user-api"])
+    };
+    let status = service.acquire(bad).await.expect_err("nothing is right");
+    assert_eq!(
+        violations(&status),
+        [
+            "cost: must be 1 to 1000000000000; 0 was sent",
+            "request_id: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
+            "parent: the name must have the form tenants/{tenant}; 4 bytes were sent",
+        ]
+    );
+    let mut bad = call("u/1", &["user-api", "user-api", &"x".repeat(65)]);
+    bad.route = "\n".into();
+    bad.remember = Some(prost_types::Duration { seconds: 3601, nanos: 0 });
+    bad.descriptors.insert("tenant".into(), "globex".into());
+    let status = service.acquire(bad).await.expect_err("nothing is right");
+    assert_eq!(
+        violations(&status),
+        [
+            "remember: must be 1 second to 1 hour",
+            "remember: needs a request_id to be remembered under",
+            "user: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
+            "route: must be 1 to 256 bytes without control characters; 1 were sent",
+            "descriptors: must not hold tenant, which has a field of its own",
+            "limits[1]: must not be named twice",
+            "limits[2]: the policy must have at most 64 bytes; 65 were sent",
+        ]
+    );
+    let status = service.acquire(call("", &["user-api"])).await.expect_err("no user");
+    assert_eq!(violations(&status), ["user: the policy user-api asks for `user`, which is not given"]);
+    let other = pb::AcquireRequest { route: "/home".into(), ..call("u", &["chat"]) };
+    let status = service.acquire(other).await.expect_err("another route");
+    assert_eq!(violations(&status), ["limits: the policy chat is for other values than are given"]);
+    assert_eq!(
+        violations(&service.acquire(call("u", &[])).await.expect_err("no limits")),
+        ["limits: must be 1 to 16; 0 were sent"]
+    );
+    let status = service.acquire(call("u", &["nope"])).await.expect_err("no such policy");
+    details(&status, Code::NotFound, "POLICY_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn items_of_a_batch_stand_by_themselves() {
+    let service = shared(&[]).await;
+    let item = |user: &str, limit: &str, cost| pb::AcquireRequest {
+        parent: String::new(),
+        cost: Some(cost),
+        ..call(user, &[limit])
+    };
+    let mut elsewhere = item("u", "user-api", 1);
+    elsewhere.parent = "tenants/globex".into();
+    let requests = vec![
+        item("u", "user-api", 10),
+        item("u", "user-api", 1),
+        item("v", "user-api", 1),
+        item("v", "nope", 1),
+        elsewhere,
+    ];
+    let request = pb::BatchAcquireRequest { parent: PARENT.into(), requests };
+    let results = service.client.clone().batch_acquire(request).await.expect("an answer").into_inner().results;
+    let admitted: Vec<Option<bool>> =
+        results.iter().map(|result| result.response.as_ref().map(|response| response.admitted)).collect();
+    assert_eq!(admitted, [Some(true), Some(false), Some(true), None, None]);
+    assert_eq!((results[3].code, results[3].reason.as_str()), (Code::NotFound.into(), "POLICY_NOT_FOUND"));
+    assert_eq!((results[4].code, results[4].reason.as_str()), (Code::InvalidArgument.into(), "INVALID_REQUEST"));
+    let none = pb::BatchAcquireRequest { parent: PARENT.into(), requests: Vec::new() };
+    let status = service.client.clone().batch_acquire(none).await.expect_err("nothing");
+    assert_eq!(violations(&status), ["requests: must be 1 to 500; 0 were sent"]);
+}
+
+#[tokio::test]
+async fn a_reservation_is_settled_or_cancelled() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let request = || pb::ReserveRequest {
+        parent: PARENT.into(),
+        user: "u".into(),
+        limits: vec!["user-api".into(), "tenant-api".into()],
+        estimate: 8,
+        ..pb::ReserveRequest::default()
+    };
+    let reserved = client.reserve(request()).await.expect("there is room").into_inner();
+    assert!(reserved.admitted && !reserved.reservation.is_empty());
+    let second = client.reserve(request()).await.expect("an answer").into_inner();
+    assert!(!second.admitted && second.reservation.is_empty());
+    let commit = |cost| pb::CommitRequest { parent: PARENT.into(), reservation: reserved.reservation.clone(), cost };
+    let settled = client.commit(commit(3)).await.expect("it is reserved").into_inner();
+    assert_eq!((settled.charged, settled.limits[0].remaining, settled.limits[1].remaining), (3, 7, 997));
+    assert_eq!(client.commit(commit(3)).await.expect("once more").into_inner().charged, 3);
+    let cancel = pb::CancelRequest { parent: PARENT.into(), reservation: reserved.reservation.clone() };
+    let status = client.cancel(cancel).await.expect_err("it is settled");
+    details(&status, Code::FailedPrecondition, "ALREADY_SETTLED");
+
+    let reserved =
+        client.reserve(pb::ReserveRequest { estimate: 7, ..request() }).await.expect("there is room").into_inner();
+    let cancel = pb::CancelRequest { parent: PARENT.into(), reservation: reserved.reservation.clone() };
+    let settled = client.cancel(cancel).await.expect("it is reserved").into_inner();
+    assert_eq!((settled.charged, settled.limits[0].remaining), (0, 7));
+    // Another tenant's, and one that was made up.
+    for (parent, reservation) in [("tenants/globex", reserved.reservation.as_str()), (PARENT, "CAIS"), (PARENT, "?")] {
+        let cancel = pb::CancelRequest { parent: parent.into(), reservation: reservation.into() };
+        let status = client.cancel(cancel).await.expect_err("it is none");
+        assert!(violations(&status)[0].starts_with("reservation: must be what the call returned that made it"));
+    }
+}
+
+#[tokio::test]
+async fn a_refund_gives_back_what_was_charged() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let request = pb::AcquireRequest { cost: Some(6), request_id: "r-1".into(), ..call("u", &["user-api"]) };
+    let charge = service.acquire(request.clone()).await.expect("there is room").charge;
+    let again = service.acquire(request).await.expect("the same answer");
+    assert!(again.admitted && again.replayed && again.charge == charge);
+    let refund = |cost, id: &str| pb::RefundRequest {
+        parent: PARENT.into(),
+        charge: charge.clone(),
+        cost,
+        request_id: id.into(),
+    };
+    for _ in 0..2 {
+        let refunded = client.refund(refund(2, "f-1")).await.expect("it is known").into_inner();
+        assert_eq!((refunded.charged, refunded.limits[0].remaining), (4, 6));
+    }
+    let status = client.refund(refund(5, "f-2")).await.expect_err("4 are left");
+    let told = details(&status, Code::InvalidArgument, "REFUND_EXCEEDS_CHARGE");
+    assert_eq!(told.error_info().expect("one").metadata["left"], "4");
+    let other = pb::AcquireRequest { cost: Some(1), request_id: "r-1".into(), ..call("u", &["user-api"]) };
+    details(&service.acquire(other).await.expect_err("another request"), Code::InvalidArgument, "REQUEST_ID_REUSED");
+}
+
+#[tokio::test]
+async fn a_reset_empties_and_is_audited() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let all = || pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
+    assert!(service.acquire(all()).await.expect("there is room").admitted);
+    assert!(!service.acquire(all()).await.expect("an answer").admitted);
+    let reset = pb::ResetRequest {
+        parent: PARENT.into(),
+        user: "u".into(),
+        limits: vec!["user-api".into(), "tenant-api".into()],
+        initiator: "support".into(),
+        description: "a stuck import".into(),
+        ..pb::ResetRequest::default()
+    };
+    assert_eq!(client.reset(reset).await.expect("it is reset").into_inner().reset_count, 1);
+    assert!(service.acquire(all()).await.expect("there is room again").admitted);
+    let request = pb::ListAuditEntriesRequest { parent: PARENT.into(), ..Default::default() };
+    let entries = client.list_audit_entries(request).await.expect("an audit").into_inner().entries;
+    assert_eq!((entries[0].action.as_str(), entries[0].initiator.as_str()), ("reset", "support"));
+    assert!(entries[0].targets[0].ends_with("ratelimit:{acme:u.u}:b:user-api"), "{:?}", entries[0].targets);
+}
+
+#[tokio::test]
+async fn what_applies_is_explained() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    assert!(
+        service
+            .acquire(pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) })
+            .await
+            .expect("room")
+            .admitted
+    );
+    assert!(!service.acquire(call("u", &["user-api"])).await.expect("an answer").admitted);
+    let request = pb::ExplainRequest { parent: PARENT.into(), user: "u".into(), ..Default::default() };
+    let explained = client.explain(request).await.expect("an answer").into_inner();
+    let names: Vec<&str> =
+        explained.limits.iter().map(|limit| limit.policy.as_ref().expect("one").name.as_str()).collect();
+    assert_eq!(names, ["policies/tenant-api", "policies/user-api"], "what the user and the tenant fill");
+    let [tenant, user] = explained.limits.as_slice() else { panic!("two") };
+    assert!(tenant.charge_time.is_none() && tenant.refused_for.is_none());
+    assert!(user.charge_time.is_some() && user.refused_for.is_some() && user.key.ends_with("{acme:u.u}:b:user-api"));
+    assert_eq!(user.state.as_ref().map(pb::LimitState::verdict), Some(Verdict::Denied));
+    let request = pb::ExplainRequest {
+        parent: "tenants/rich".into(),
+        user: "u".into(),
+        limits: vec!["user-api".into()],
+        ..Default::default()
+    };
+    let explained = client.explain(request).await.expect("an answer").into_inner();
+    assert_eq!((explained.plan.as_str(), explained.limits[0].rule.as_str()), ("gold", "plan:gold"));
+}
+
+#[tokio::test]
+async fn a_peek_charges_nothing() {
+    let service = shared(&[]).await;
+    let peek = |cost| pb::PeekRequest {
+        parent: PARENT.into(),
+        user: "u".into(),
+        limits: vec!["user-api".into()],
+        cost: Some(cost),
+        ..Default::default()
+    };
+    for (cost, admits) in [(10, true), (10, true), (11, false)] {
+        let peeked = service.client.clone().peek(peek(cost)).await.expect("an answer").into_inner();
+        assert_eq!(peeked.would_admit, admits);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_is_made_here_is_in_force_at_once_and_its_change_keeps_what_was_consumed() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let limit = |amount| {
+        Some(pb::Limit {
+            amount,
+            period: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+            ..Default::default()
+        })
+    };
+    let entries = ["tenant", "user"].map(|key| pb::PolicyEntry { key: key.into(), value: String::new() }).into();
+    let policy = pb::Policy { entries, limit: limit(10), ..Default::default() };
+    let create = pb::CreatePolicyRequest { policy_id: "own".into(), policy: Some(policy), validate_only: false };
+    let made = client.create_policy(create).await.expect("it is made").into_inner();
+    let acquired =
+        service.acquire(pb::AcquireRequest { cost: Some(4), ..call("u", &["own"]) }).await.expect("in force");
+    assert_eq!(acquired.limits[0].remaining, 6);
+    let changed = pb::Policy { limit: limit(6), ..made };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["limit".into()] });
+    let update = pb::UpdatePolicyRequest { policy: Some(changed), update_mask, validate_only: false };
+    client.update_policy(update).await.expect("it is changed");
+    let acquired = service.acquire(call("u", &["own"])).await.expect("in force");
+    assert_eq!((acquired.limits[0].limit, acquired.limits[0].remaining), (6, 1));
+}

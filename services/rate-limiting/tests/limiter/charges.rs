@@ -1,0 +1,165 @@
+//! What one call does to its buckets.
+
+use std::time::Duration;
+
+use keyplane_rate_limiting::domain::Mode;
+use keyplane_rate_limiting::error::Error;
+use keyplane_rate_limiting::limiter::{ChargeKind, Source, Verdict};
+
+use crate::rig::{self, per_hour, per_second, policy, remembered, usual, verdicts};
+
+#[tokio::test]
+async fn a_burst_is_admitted_and_no_more() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(3), per_hour(100))).await;
+    for left in [2, 1, 0] {
+        let outcome = one.acquire("u", &["user"], 1).await;
+        assert_eq!((outcome.admitted, outcome.limits[0].remaining), (true, left));
+        assert_eq!(outcome.source, Source::Store);
+    }
+    let outcome = one.acquire("u", &["user"], 1).await;
+    assert_eq!((outcome.admitted, verdicts(&outcome)), (false, vec![Verdict::Denied]));
+    let wait = outcome.retry_after().expect("there will be room");
+    assert!(wait > Duration::from_secs(1190) && wait <= Duration::from_secs(1200), "{wait:?}");
+    assert!(outcome.limits[0].reset_after > Duration::from_secs(3590));
+    assert!(one.acquire("other", &["user"], 3).await.admitted, "each user has a bucket");
+}
+
+#[tokio::test]
+async fn a_refusal_charges_nothing() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(10), per_hour(3))).await;
+    assert!(one.acquire("u", &["user", "tenant"], 3).await.admitted);
+    let refused = one.acquire("u", &["user", "tenant"], 1).await;
+    assert_eq!(verdicts(&refused), [Verdict::Admitted, Verdict::Denied]);
+    assert_eq!(one.remaining("u", "user").await, 7, "what was charged to the user is given back");
+    let cached = one.acquire("u", &["user", "tenant"], 1).await;
+    assert_eq!((cached.source, verdicts(&cached)), (Source::Cache, vec![Verdict::Skipped, Verdict::Denied]));
+    assert!(one.acquire("u", &["user"], 7).await.admitted);
+}
+
+#[tokio::test]
+async fn what_waits_as_long_as_it_is_told_is_admitted() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_second(50), per_hour(100))).await;
+    assert!(one.acquire("u", &["user"], 50).await.admitted);
+    let mut waited = 0;
+    for _ in 0..40 {
+        let refused = one.acquire("u", &["user"], 1).await;
+        // A machine that is busy may come so late that there is room.
+        let Some(wait) = refused.retry_after() else { continue };
+        assert!(wait <= Duration::from_millis(20), "{wait:?}");
+        tokio::time::sleep(wait).await;
+        let outcome = one.acquire("u", &["user"], 1).await;
+        assert!(outcome.admitted, "{outcome:?} after {wait:?}");
+        waited += 1;
+    }
+    assert!(waited > 0, "the bucket was never full: the machine is too slow for this test to tell anything");
+}
+
+#[tokio::test]
+async fn a_cost_over_the_burst_never_has_room() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(3), per_hour(100))).await;
+    let outcome = one.acquire("u", &["tenant", "user"], 4).await;
+    assert_eq!(verdicts(&outcome), [Verdict::Skipped, Verdict::CostOverBurst]);
+    assert_eq!((outcome.source, outcome.retry_after()), (Source::Policy, None));
+}
+
+#[tokio::test]
+async fn shadows_tell_and_refuse_nothing() {
+    let mut limit = per_hour(1);
+    limit.mode = Mode::Shadow;
+    let one = rig::start(&keyplane_testkit::app(), usual(limit, per_hour(100))).await;
+    let expected = [Verdict::Admitted, Verdict::ShadowDenied, Verdict::ShadowDenied];
+    for (number, verdict) in expected.into_iter().enumerate() {
+        let outcome = one.acquire("u", &["user", "tenant"], 1).await;
+        assert!(outcome.admitted);
+        assert_eq!(verdicts(&outcome), [verdict, Verdict::Admitted]);
+        assert_eq!(outcome.limits[1].remaining, 99 - number as u64);
+    }
+}
+
+#[tokio::test]
+async fn an_admitted_id_is_answered_again_and_charges_once() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(3), per_hour(100))).await;
+    let call = |cost, id: &str| remembered(one.call("u", &["user", "tenant"], cost), ChargeKind::Acquired, id).0;
+    let first = one.limiter.acquire(&call(2, "r-1")).await.expect("the store is there");
+    let again = one.limiter.acquire(&call(2, "r-1")).await.expect("the store is there");
+    assert!(first.admitted && again.admitted && again.replayed && !first.replayed);
+    assert_eq!(first.limits, again.limits);
+    assert_eq!(one.remaining("u", "user").await, 1);
+    let other = one.limiter.acquire(&call(1, "r-1")).await;
+    assert!(matches!(other, Err(Error::RequestIdReused)), "{other:?}");
+    assert_eq!((one.remaining("u", "user").await, one.remaining("u", "tenant").await), (1, 98));
+    // A refused one may come again.
+    let refused = one.limiter.acquire(&call(2, "r-2")).await.expect("the store is there");
+    assert!(!refused.admitted);
+    assert_eq!(one.remaining("u", "tenant").await, 98);
+    let slots = [one.slot("u", "user", 1)];
+    assert_eq!(one.limiter.reset(&slots).await.expect("the store is there"), 1);
+    let admitted = one.limiter.acquire(&call(2, "r-2")).await.expect("the store is there");
+    assert!(admitted.admitted && !admitted.replayed);
+}
+
+#[tokio::test]
+async fn a_reservation_is_settled_once() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(10), per_hour(100))).await;
+    let reserve = |id: &str| remembered(one.call("u", &["user", "tenant"], 8), ChargeKind::Reserved, id);
+    let (call, charge) = reserve("r-1");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let settled = one.limiter.commit(&charge, 3, &one.catalog).await.expect("it is reserved");
+    assert_eq!((settled.charged, settled.limits[0].state.remaining, settled.limits[1].state.remaining), (3, 7, 97));
+    let again = one.limiter.commit(&charge, 3, &one.catalog).await.expect("the same once more");
+    assert_eq!((again.charged, again.limits[0].state.remaining), (3, 7));
+    let other = one.limiter.commit(&charge, 4, &one.catalog).await;
+    assert!(matches!(other, Err(Error::AlreadySettled { cost: 3 })), "{other:?}");
+    let refund = one.limiter.refund(&reserve("none").1, 1, "", &one.catalog).await;
+    assert!(matches!(refund, Err(Error::ChargeNotFound)), "{refund:?}");
+
+    // More than the estimate, and more than there is room for: a debt of one burst at most.
+    let (call, charge) = remembered(one.call("u", &["user"], 7), ChargeKind::Reserved, "r-2");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let settled = one.limiter.commit(&charge, 1000, &one.catalog).await.expect("it is reserved");
+    assert_eq!(settled.limits[0].state.remaining, 0);
+    let wait = one.acquire("u", &["user"], 1).await.retry_after().expect("it is in debt");
+    assert!(wait > Duration::from_secs(3950) && wait <= Duration::from_secs(3960), "11 of 10 an hour: {wait:?}");
+}
+
+#[tokio::test]
+async fn no_more_is_refunded_than_was_charged() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(10), per_hour(100))).await;
+    let (call, charge) = remembered(one.call("u", &["user", "tenant"], 6), ChargeKind::Acquired, "r-1");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let settled = one.limiter.refund(&charge, 4, "f-1", &one.catalog).await.expect("it is known");
+    assert_eq!((settled.charged, settled.limits[0].state.remaining), (2, 8));
+    let again = one.limiter.refund(&charge, 4, "f-1", &one.catalog).await.expect("the same once more");
+    assert_eq!((again.charged, again.limits[0].state.remaining), (2, 8));
+    let more = one.limiter.refund(&charge, 3, "f-2", &one.catalog).await;
+    assert!(matches!(more, Err(Error::RefundExceedsCharge { left: 2 })), "{more:?}");
+    assert_eq!((one.remaining("u", "user").await, one.remaining("u", "tenant").await), (8, 98));
+}
+
+#[tokio::test]
+async fn a_changed_limit_keeps_what_was_consumed() {
+    let app = keyplane_testkit::app();
+    let one = rig::start(&app, usual(per_hour(100), per_hour(100))).await;
+    assert!(one.acquire("u", &["user"], 60).await.admitted);
+    for (amount, left) in [(200, 140), (70, 10), (50, 0), (1000, 940)] {
+        let changed = rig::start(&app, usual(per_hour(amount), per_hour(100))).await;
+        let remaining = changed.remaining("u", "user").await;
+        assert!(remaining == left || remaining == left + 1, "{remaining} of {amount}, {left} were left");
+    }
+    // Refused or not, it leaks at the new rate from when it was first looked at.
+    let slow = rig::start(&app, usual(per_hour(50), per_hour(100))).await;
+    let wait = slow.acquire("u", &["user"], 1).await.retry_after().expect("59 of 50 are charged");
+    assert!(wait > Duration::from_secs(600) && wait <= Duration::from_secs(800), "11 of 50 an hour: {wait:?}");
+}
+
+#[tokio::test]
+async fn post_charges_are_charged_and_refuse_nothing() {
+    let charged = policy("post", &["tenant", "user"], per_hour(5), |policy| policy.post_charge = true);
+    let one = rig::start(&keyplane_testkit::app(), vec![charged]).await;
+    assert_eq!(verdicts(&one.acquire("u", &["post"], 4).await), [Verdict::Admitted]);
+    let over = one.acquire("u", &["post"], 4).await;
+    assert_eq!((over.admitted, verdicts(&over)), (true, vec![Verdict::Overcharged]));
+    assert!(one.acquire("u", &["post"], 400).await.admitted);
+    let reset = one.limiter.peek(&one.call("u", &["post"], 1)).await.expect("the store is there").limits[0].reset_after;
+    assert!(reset > Duration::from_secs(7190) && reset <= Duration::from_secs(7200), "twice the burst: {reset:?}");
+}

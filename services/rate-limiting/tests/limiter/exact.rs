@@ -1,0 +1,157 @@
+//! The script's arithmetic against rational numbers, under a clock that goes where it likes.
+
+use std::collections::BTreeMap;
+
+use keyplane_valkey::Key;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::Config;
+
+use crate::rational::{DAY, Model, Rate, SECOND, SKEW};
+use crate::script::{Answer, Bucket, Clocked, Found, Group, RUNTIME};
+
+/// 2026.
+const START: u64 = 1_795_000_000 * SECOND;
+
+/// A bucket, a share of its burst in percent, and what is done where there is no room.
+type Share = (Index, u64, u8);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// What passes: emission intervals in hundredths, then microseconds.
+    Pass(u64, u64),
+    /// As long as the last refusal said, but for so many microseconds.
+    Wait(u64),
+    /// The clock is set to this many microseconds before or after.
+    Set(i64),
+    /// Groups, all in one call: what to do, and with which buckets.
+    Call(Vec<(u8, Vec<Share>)>),
+}
+
+// === the case ===
+
+async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
+    let clocked = Clocked::connect().await;
+    let keys: Vec<Key> = (0..rates.len()).map(|at| clocked.key(&at.to_string())).collect();
+    let mut model = Model { rates, kept: BTreeMap::new() };
+    let (mut now, mut told) = (START, 0);
+    for step in steps {
+        let groups = match step {
+            Step::Pass(hundredths, micros) => {
+                let slowest = model.rates.iter().map(|rate| rate.period / rate.amount).max().unwrap_or(0);
+                now += slowest * hundredths / 100 + micros;
+                continue;
+            }
+            Step::Wait(but) => {
+                now += u64::saturating_sub(told, but);
+                continue;
+            }
+            Step::Set(by) => {
+                now = now.saturating_add_signed(by).clamp(START / 2, START * 4);
+                continue;
+            }
+            Step::Call(groups) => groups,
+        };
+        let chosen = |buckets: &[Share]| {
+            let mut chosen: Vec<(usize, u64, u8)> = Vec::new();
+            for (index, percent, flag) in buckets {
+                let at = index.index(model.rates.len());
+                let cost = (u128::from(model.rates[at].burst) * u128::from(*percent)).div_ceil(100) as u64;
+                if chosen.iter().all(|(other, ..)| *other != at) {
+                    chosen.push((at, cost, *flag));
+                }
+            }
+            chosen
+        };
+        let chosen: Vec<_> = groups.iter().map(|(op, buckets)| (*op, chosen(buckets))).collect();
+        let bucket = |&(at, cost, flag): &(usize, u64, u8)| Bucket {
+            key: keys[at].clone(),
+            meter: model.rates[at].meter(),
+            cost,
+            flag,
+        };
+        let sent: Vec<Group> = chosen
+            .iter()
+            .map(|(op, buckets)| Group { op: *op, buckets: buckets.iter().map(bucket).collect() })
+            .collect();
+        let answers = clocked.decide(now, &sent).await;
+        for ((op, buckets), answer) in chosen.iter().zip(&answers) {
+            let (status, expected) = model.decide(now, *op, buckets);
+            assert_eq!(answer.status, status, "{buckets:?} at {now}: {answer:?}, the model says {expected:?}");
+            for ((&(at, ..), found), (room, level, ahead)) in buckets.iter().zip(&answer.found).zip(expected) {
+                let alike = found.room == room && found.ahead == ahead && model.rates[at].is(level, found);
+                assert!(alike, "{:?}: {found:?}, the model says {:?}", model.rates[at], (room, level, ahead));
+            }
+        }
+        if let (Some(Answer { status: 'R', found }), Some(Group { buckets, .. })) = (answers.last(), sent.last())
+            && let [bucket] = &buckets[..]
+        {
+            told = told_is_exact(&clocked, now, bucket, &found[0]).await;
+        }
+        keys_live(&clocked, &keys, &model, now).await;
+    }
+}
+
+/// What a single refused bucket says to wait is enough, and not a microsecond too much. How long it is.
+async fn told_is_exact(clocked: &Clocked, now: u64, bucket: &Bucket, found: &Found) -> u64 {
+    let wait = bucket.meter.wait(found.level, bucket.cost).expect("it was refused, and has room some day");
+    let wait = found.ahead + wait.as_micros() as u64;
+    for (after, status) in [(wait - 1, 'R'), (wait, 'A')] {
+        let peeked = clocked.one(now + after, b'p', std::slice::from_ref(bucket)).await;
+        assert_eq!(peeked.status, status, "{wait} us were told, after {after}: {peeked:?}");
+    }
+    wait
+}
+
+/// A key lives at least until its bucket is empty, and never for ever.
+async fn keys_live(clocked: &Clocked, keys: &[Key], model: &Model, now: u64) {
+    for (at, life) in clocked.lives(keys).await.into_iter().enumerate() {
+        let Some(kept) = model.kept.get(&at) else {
+            assert_eq!(life, 0, "a bucket that is empty is not there");
+            continue;
+        };
+        let empties = kept.level.div_ceil(u128::from(model.rates[at].amount)) as u64;
+        assert!(life * 1000 >= empties && life > 0, "{kept:?} of {:?} lives {life} ms", model.rates[at]);
+        assert!(life <= 733 * DAY / 1000, "{kept:?} at {now} lives {life} ms");
+    }
+}
+
+// === strategies ===
+
+pub(crate) fn rates() -> impl Strategy<Value = Rate> {
+    let rate = prop_oneof![
+        3 => (1..30_u64, prop_oneof![Just(SECOND), 1_000_000..10_000_000_u64], 1..40_u64),
+        1 => (1_000_000..=1_000_000_000_000_u64, Just(SECOND), 1..=1_000_000_000_000_u64),
+        1 => (1..5_u64, Just(31 * DAY), 1..100_u64),
+        1 => (1..=1_000_000_000_000_u64, SECOND..=31 * DAY, 1..=1_000_000_000_000_u64),
+    ];
+    rate.prop_map(|(amount, period, burst)| {
+        let most = u128::from(366 * DAY) * u128::from(amount) / u128::from(period);
+        Rate { amount, period, burst: u64::try_from(most).unwrap_or(u64::MAX).min(burst) }
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let flag = prop_oneof![6 => Just(b'e'), 1 => Just(b's'), 1 => Just(b'f')];
+    let bucket = (any::<Index>(), prop_oneof![4 => 1..60_u64, 1 => 60..=100_u64], flag);
+    let op = prop_oneof![8 => Just(b'c'), 1 => Just(b'p'), 2 => Just(b'g'), 1 => Just(b'd')];
+    let group = (op, proptest::collection::vec(bucket, 1..4));
+    let skew = SKEW as i64;
+    let step = prop_oneof![
+        3 => (0..300_u64, 0..3_u64).prop_map(|(hundredths, micros)| Step::Pass(hundredths, micros)),
+        3 => (0..2_u64).prop_map(Step::Wait),
+        1 => (-skew..0).prop_map(Step::Set),
+        1 => prop_oneof![Just(-skew), Just(-skew - 1), -3_600 * skew..-skew, 0..skew, Just(31_536_000_000_000)].prop_map(Step::Set),
+        8 => proptest::collection::vec(group, 1..4).prop_map(Step::Call),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 64, ..Config::default() })]
+
+    #[test]
+    fn the_script_decides_as_rational_numbers_do(rates in proptest::collection::vec(rates(), 1..5), steps in steps()) {
+        RUNTIME.block_on(hold(rates, steps));
+    }
+}

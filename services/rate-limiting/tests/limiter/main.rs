@@ -1,0 +1,17 @@
+//! The limiter on a real store.
+
+mod calls;
+mod charges;
+mod cluster;
+mod concurrent;
+mod denials;
+mod exact;
+mod intervals;
+mod leases;
+mod model;
+mod outage;
+mod rational;
+mod retries;
+mod rig;
+mod script;
+mod sequences;

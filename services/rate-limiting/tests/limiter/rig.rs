@@ -1,0 +1,137 @@
+//! A limiter without its faces: policies, store and memory, in this process.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyplane_rate_limiting::domain::{
+    Catalog, DEFAULT_DOMAIN, Descriptor, Entry, Limit, Origin, Outage, Policy, PolicyId,
+};
+use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Limiter, Memory, Outcome, Slot, Verdict};
+use keyplane_rate_limiting::store::{BatchSettings, Store};
+use keyplane_valkey::{App, Settings, Valkey};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One instance.
+#[derive(Clone)]
+pub(crate) struct Instance {
+    pub(crate) limiter: Limiter,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) valkey: Valkey,
+}
+
+/// A policy by its id, keys and limit; `change` sets what is not the default.
+pub(crate) fn policy(id: &str, keys: &[&str], limit: Limit, change: impl FnOnce(&mut Policy)) -> Policy {
+    let mut policy = Policy {
+        id: PolicyId::parse(id, "").expect("an id"),
+        domain: DEFAULT_DOMAIN.to_owned(),
+        entries: keys.iter().map(|key| Entry { key: (*key).to_owned(), value: None }).collect(),
+        limit,
+        plans: BTreeMap::new(),
+        tenants: BTreeMap::new(),
+        outage: Some(Outage::Closed),
+        post_charge: false,
+        lease: 0,
+        version: 0,
+        origin: Origin::File,
+        updated: None,
+    };
+    change(&mut policy);
+    policy
+}
+
+/// `amount` a second.
+pub(crate) fn per_second(amount: u64) -> Limit {
+    Limit::per(amount, Duration::from_secs(1))
+}
+
+/// `amount` an hour: what is charged stays charged while a test runs.
+pub(crate) fn per_hour(amount: u64) -> Limit {
+    Limit::per(amount, Duration::from_hours(1))
+}
+
+/// `amount` a month: not one of a few hundred leaks away while a test runs.
+pub(crate) fn per_month(amount: u64) -> Limit {
+    Limit::per(amount, Limit::LONGEST)
+}
+
+/// What every test may call: `user` for each user, `tenant` for each tenant.
+pub(crate) fn usual(user: Limit, tenant: Limit) -> Vec<Policy> {
+    vec![policy("user", &["tenant", "user"], user, |_| ()), policy("tenant", &["tenant"], tenant, |_| ())]
+}
+
+pub(crate) fn catalog(policies: Vec<Policy>) -> Arc<Catalog> {
+    Arc::new(Catalog::new([policies, Vec::new()], Default::default(), 1, None).expect("policies that go together"))
+}
+
+/// An instance on the server that the tests of this binary share.
+pub(crate) async fn start(app: &str, policies: Vec<Policy>) -> Instance {
+    start_at(app, &keyplane_testkit::valkey().url(), policies).await
+}
+
+/// So many on that server.
+pub(crate) async fn several(app: &str, policies: Vec<Policy>, count: usize) -> Vec<Instance> {
+    let mut instances = Vec::new();
+    for _ in 0..count {
+        instances.push(start(app, policies.clone()).await);
+    }
+    instances
+}
+
+pub(crate) async fn start_at(app: &str, url: &str, policies: Vec<Policy>) -> Instance {
+    start_with(app, url, policies, Duration::from_millis(500)).await
+}
+
+/// The same, with another longest wait for the store.
+pub(crate) async fn start_with(app: &str, url: &str, policies: Vec<Policy>, patience: Duration) -> Instance {
+    let mut settings = Settings::new(url);
+    settings.command_timeout = patience;
+    let valkey = Valkey::connect(&settings, App::new(app).expect("an app")).expect("settings of a store");
+    valkey.wait_ready(PATIENCE).await.expect("the store answers");
+    let store = Store::new(valkey.clone(), BatchSettings::default());
+    Instance { limiter: Limiter::new(store, Outage::Closed), catalog: catalog(policies), valkey }
+}
+
+// === impl Instance ===
+
+impl Instance {
+    /// A call of `user` of the tenant `acme`, for these policies.
+    pub(crate) fn call(&self, user: &str, policies: &[&str], cost: u64) -> Call {
+        let slots = policies.iter().map(|id| self.slot(user, id, cost)).collect();
+        Call { slots, remember: None }
+    }
+
+    pub(crate) fn slot(&self, user: &str, policy: &str, cost: u64) -> Slot {
+        let compiled = self.catalog.get(policy).expect("a policy of the test");
+        let entries = compiled.policy.entries.iter().map(|entry| {
+            let value = if entry.key == "tenant" { "acme" } else { user };
+            (entry.key.clone(), value.to_owned())
+        });
+        let descriptor = Descriptor { entries: entries.collect() };
+        Slot::new(self.limiter.store().app(), &self.catalog, compiled, descriptor, cost)
+    }
+
+    pub(crate) async fn acquire(&self, user: &str, policies: &[&str], cost: u64) -> Outcome {
+        self.limiter.acquire(&self.call(user, policies, cost)).await.expect("the store is there")
+    }
+
+    /// How much a user could have of a policy now.
+    pub(crate) async fn remaining(&self, user: &str, policy: &str) -> u64 {
+        let outcome = self.limiter.peek(&self.call(user, &[policy], 1)).await.expect("the store is there");
+        outcome.limits[0].remaining
+    }
+}
+
+/// The call under a request id, remembered for 10 s.
+pub(crate) fn remembered(mut call: Call, kind: ChargeKind, id: &str) -> (Call, Charge) {
+    let cost = call.slots[0].cost;
+    let charge = Charge::of(kind, id, cost, &call);
+    call.remember = Some(Memory { id: id.to_owned(), print: charge.print(), ttl: Duration::from_secs(10) });
+    (call, charge)
+}
+
+pub(crate) fn verdicts(outcome: &Outcome) -> Vec<Verdict> {
+    outcome.limits.iter().map(|state| state.verdict).collect()
+}

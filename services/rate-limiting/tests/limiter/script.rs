@@ -1,0 +1,183 @@
+//! The script under a clock of the test's own: what its header promises, without the store's code around it.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keyplane_rate_limiting::domain::{Level, Meter};
+use keyplane_valkey::{App, Arg, Feature, Key, Script, Settings, Valkey};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use crate::rig::PATIENCE;
+
+/// Time comes as the last argument. Keys live for an hour; how long they were to live is noted in the last key.
+static DECIDE: LazyLock<Script> = LazyLock::new(|| {
+    let source = include_str!("../../src/store/scripts/decide.lua");
+    let source = replaced(
+        source,
+        "local time = call('TIME')\nlocal now = time[1] * 1000000 + time[2]",
+        "local now = tonumber(ARGV[#ARGV])",
+    );
+    let source = replaced(
+        &source,
+        "'PX', floor((q + ahead) / 1000) + 2)",
+        "'PX', 3600000 + call('HSET', KEYS[#KEYS], key, floor((q + ahead) / 1000) + 2))",
+    );
+    Script::new("test.decide", source.leak())
+});
+
+/// How long keys were to live, in their order; 0 for one that is not there.
+static LIVES: Script = Script::new(
+    "test.lives",
+    "local lives = {}
+     for i = 1, #KEYS - 1 do
+       lives[i] = redis.call('EXISTS', KEYS[i]) == 1 and tonumber(redis.call('HGET', KEYS[#KEYS], KEYS[i])) or 0
+     end
+     return lives",
+);
+
+fn replaced(source: &str, from: &str, to: &str) -> String {
+    assert_eq!(source.matches(from).count(), 1, "decide.lua has changed: the test looks for {from}");
+    source.replace(from, to)
+}
+
+/// A case's part of the server that the tests share, on the one connection of [`RUNTIME`].
+pub(crate) struct Clocked {
+    valkey: &'static Valkey,
+    owner: String,
+    lives: Key,
+}
+
+/// Where the cases run.
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+
+/// A bucket of a group.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    pub(crate) key: Key,
+    pub(crate) meter: Meter,
+    pub(crate) cost: u64,
+    pub(crate) flag: u8,
+}
+
+/// What is decided as one: `c`, `p`, `g` or `d`, without a record.
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub(crate) op: u8,
+    pub(crate) buckets: Vec<Bucket>,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: char,
+    pub(crate) found: Vec<Found>,
+}
+
+/// One bucket of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) room: u8,
+    pub(crate) level: Level,
+    pub(crate) ahead: u64,
+}
+
+// === impl Clocked ===
+
+impl Clocked {
+    pub(crate) async fn connect() -> Clocked {
+        static VALKEY: OnceCell<Valkey> = OnceCell::const_new();
+        static CASES: AtomicU64 = AtomicU64::new(0);
+        let valkey = VALKEY.get_or_init(async || {
+            let app = App::new(&keyplane_testkit::app()).expect("an app");
+            let valkey = Valkey::connect(&Settings::new(keyplane_testkit::valkey().url()), app).expect("settings");
+            valkey.wait_ready(PATIENCE).await.expect("the store answers");
+            valkey
+        });
+        let (valkey, owner) = (valkey.await, format!("case-{}", CASES.fetch_add(1, Ordering::Relaxed)));
+        let lives = Key::tagged(valkey.app(), Feature::RATELIMIT, "acme", &owner, &["lives"]);
+        Clocked { valkey, owner, lives }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key::tagged(self.valkey.app(), Feature::RATELIMIT, "acme", &self.owner, &["b", name])
+    }
+
+    /// Runs the script at `now`, for all groups in one call.
+    pub(crate) async fn decide(&self, now: u64, groups: &[Group]) -> Vec<Answer> {
+        let (mut header, mut args) = (Vec::new(), Vec::new());
+        for group in groups {
+            header.extend([group.op, u8::try_from(group.buckets.len()).expect("few buckets"), 0]);
+            header.extend(group.buckets.iter().map(|bucket| bucket.flag));
+            if group.op != b'd' {
+                args.extend(group.buckets.iter().map(Bucket::numbers));
+            }
+            if matches!(group.op, b'g' | b'd') {
+                args.extend(group.buckets.iter().map(|_| b"nobody-listens".to_vec()));
+            }
+        }
+        let now = i64::try_from(now).expect("a time");
+        let mut argv = vec![Arg::Bytes(&header)];
+        argv.extend(args.iter().map(|arg| Arg::Bytes(arg)));
+        argv.push(Arg::Int(now));
+        let mut keys: Vec<&Key> = groups.iter().flat_map(|group| &group.buckets).map(|bucket| &bucket.key).collect();
+        keys.push(&self.lives);
+        let reply = self.valkey.run_together(&DECIDE, &keys, &argv).await.expect("the script runs");
+        let reply = reply.bytes().expect("one string");
+        let mut bytes = &reply[..];
+        let answers = groups.iter().map(|group| Answer::read(&mut bytes, group, now)).collect();
+        assert!(bytes.is_empty(), "{} bytes are left of the reply", bytes.len());
+        answers
+    }
+
+    /// One group alone.
+    pub(crate) async fn one(&self, now: u64, op: u8, buckets: &[Bucket]) -> Answer {
+        self.decide(now, &[Group { op, buckets: buckets.to_vec() }]).await.remove(0)
+    }
+
+    /// For how many milliseconds keys were made to live.
+    pub(crate) async fn lives(&self, keys: &[Key]) -> Vec<u64> {
+        let keys: Vec<&Key> = keys.iter().chain([&self.lives]).collect();
+        let lives = self.valkey.run(&LIVES, &keys, &[]).await.expect("the script runs").array().expect("a list");
+        lives.iter().map(|life| u64::try_from(life.int().expect("a number")).expect("a life")).collect()
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    fn numbers(&self) -> Vec<u8> {
+        let (add, capacity) = (self.meter.level(self.cost), self.meter.capacity());
+        let numbers = [add.micros, add.part, capacity.micros, capacity.part, self.meter.n(), self.meter.p()];
+        numbers.iter().flat_map(|number| (*number as f64).to_le_bytes()).collect()
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn read(bytes: &mut &[u8], group: &Group, now: i64) -> Answer {
+        let status = char::from(byte(bytes));
+        assert_eq!(number(bytes), now as u64, "it decides by the clock");
+        let found = group.buckets.iter().map(|_| Found {
+            room: byte(bytes),
+            level: Level { micros: number(bytes), part: number(bytes) },
+            ahead: number(bytes),
+        });
+        Answer { status, found: found.collect() }
+    }
+}
+
+fn byte(bytes: &mut &[u8]) -> u8 {
+    let (first, rest) = bytes.split_first().expect("the reply goes on");
+    *bytes = rest;
+    *first
+}
+
+fn number(bytes: &mut &[u8]) -> u64 {
+    let (first, rest) = bytes.split_first_chunk().expect("the reply goes on");
+    *bytes = rest;
+    let number = f64::from_le_bytes(*first);
+    assert!(number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number), "{number} is not exact");
+    number as u64
+}

@@ -1,0 +1,48 @@
+//! The documented settings are those that the program reads.
+
+use keyplane_rate_limiting::Config;
+use keyplane_server::config::Env;
+
+const BEGIN: &str = "<!-- settings rate-limiting:begin -->";
+const END: &str = "<!-- settings rate-limiting:end -->";
+
+#[test]
+fn the_table_in_the_docs_is_the_programs() {
+    let mut env = Env::from_map([] as [(String, String); 0]);
+    let _ = Config::read(&mut env);
+    let table = env.finish().expect("the defaults are right").markdown();
+    // What every service has stands in the table of session.
+    let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let text = std::fs::read_to_string(docs).expect("docs/operations.md");
+    let found = text.split(BEGIN).nth(1).and_then(|rest| rest.split(END).next());
+    let found = found.unwrap_or_else(|| panic!("docs/operations.md has the markers {BEGIN} and {END}"));
+    let own = own.join("\n");
+    assert_eq!(found.trim(), own.trim(), "put this table between the markers in docs/operations.md:\n{own}\n");
+}
+
+fn is_own(line: &str) -> bool {
+    ["| variable |", "|---|", "| `KEYPLANE_RATELIMIT_", "| `KEYPLANE_GRPC_ADDR`", "| `KEYPLANE_ADMIN_ADDR`"]
+        .iter()
+        .any(|start| line.starts_with(start))
+}
+
+#[test]
+fn wrong_settings_are_told_at_once() {
+    let given = [
+        ("KEYPLANE_RATELIMIT_REMEMBER", "2h"),
+        ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "0s"),
+        ("KEYPLANE_RATELIMIT_AUDIT_AGE", "1000d"),
+        ("KEYPLANE_RATELIMIT_OUTAGE_POLICY", "ajar"),
+        ("KEYPLANE_RATELIMIT_REFUND_PEERS", "10.0.0.0/8, gateway"),
+        ("KEYPLANE_RATELIMIT_BATCH", "0"),
+        ("KEYPLANE_RATELIMIT_BATCHES", "257"),
+        ("KEYPLANE_RATELIMIT_QUEUE", "0"),
+    ];
+    let mut env = Env::from_map(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let _ = Config::read(&mut env);
+    let errors = env.finish().expect_err("all of them are wrong").to_string();
+    for (name, _) in given {
+        assert!(errors.contains(name), "{name} is not in:\n{errors}");
+    }
+}

@@ -1,0 +1,108 @@
+//! What the tests of the faces share: the whole service, in this process, on ports of its own.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
+use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
+use keyplane_rate_limiting::Config;
+use keyplane_server::Running;
+use keyplane_server::config::Env;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+pub const PARENT: &str = "tenants/acme";
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the tests limit: an hour long, so that nothing leaks away while a test runs.
+pub const POLICIES: &str = "
+policies:
+  - {id: user-api, entries: [tenant, user], limit: {amount: 10, per: 1h}, plans: {gold: {amount: 100, per: 1h}}}
+  - {id: tenant-api, entries: [tenant], limit: {amount: 1000, per: 1h}, tenants: {evil: block, friend: unlimited}}
+  - {id: chat, entries: [tenant, {key: route, value: /chat}], limit: {amount: 5, per: 1h}}
+  - {id: any-route, entries: [tenant, route], limit: {amount: 50, per: 1h}}
+  - {id: trial, entries: [tenant, api_key], limit: {amount: 1, per: 1h, mode: shadow}}
+  - {id: per-ip, entries: [remote_address], limit: {amount: 3, per: 5m}}
+tenants: {rich: gold}
+";
+
+pub struct Service {
+    pub running: Running,
+    pub client: RateLimitServiceClient<Channel>,
+    pub envoy: EnvoyClient<Channel>,
+    _folder: tempfile::TempDir,
+}
+
+/// The service on the server that the tests of this binary share, ready.
+pub async fn shared(settings: &[(&str, &str)]) -> Service {
+    start(&keyplane_testkit::app(), &keyplane_testkit::valkey().url(), settings).await
+}
+
+/// The service on the store at `url`, ready.
+pub async fn start(app: &str, url: &str, settings: &[(&str, &str)]) -> Service {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies: PathBuf = folder.path().join("policies.yaml");
+    std::fs::write(&policies, POLICIES).expect("a file");
+    let policies = policies.display().to_string();
+    let mut given = vec![
+        ("KEYPLANE_APP", app),
+        ("KEYPLANE_KV_URL", url),
+        ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
+        ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
+        ("KEYPLANE_DRAIN_DELAY", "0s"),
+        ("KEYPLANE_RATELIMIT_POLICIES", &policies),
+        // Tests share the cores with others: what is a lag there must not make these fail.
+        ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "5s"),
+    ];
+    given.retain(|(name, _)| !settings.iter().any(|(given, _)| given == name));
+    given.extend(settings);
+    let mut env = Env::from_map(given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let config = Config::read(&mut env);
+    env.finish().expect("the settings of the test");
+    let running = keyplane_rate_limiting::start(config).await.expect("the service starts");
+    let channel = channel(&running);
+    let (client, envoy) = (RateLimitServiceClient::new(channel.clone()), EnvoyClient::new(channel));
+    let service = Service { running, client, envoy, _folder: folder };
+    service.wait_ready().await;
+    service
+}
+
+pub fn channel(running: &Running) -> Channel {
+    Endpoint::from_shared(format!("http://{}", running.grpc_addr())).expect("an address").connect_lazy()
+}
+
+// === impl Service ===
+
+impl Service {
+    pub async fn wait_ready(&self) {
+        let url = format!("http://{}/readyz", self.running.admin_addr());
+        keyplane_testkit::eventually("the service is ready", PATIENCE, async || {
+            let response = reqwest::get(&url).await.map_err(|error| error.to_string())?;
+            if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
+        })
+        .await;
+    }
+
+    pub async fn acquire(&self, request: pb::AcquireRequest) -> Result<pb::AcquireResponse, Status> {
+        self.client.clone().acquire(request).await.map(tonic::Response::into_inner)
+    }
+}
+
+/// A call of a user of the tenant `acme`.
+pub fn call(user: &str, limits: &[&str]) -> pb::AcquireRequest {
+    let limits = limits.iter().map(|id| (*id).to_owned()).collect();
+    pb::AcquireRequest { parent: PARENT.into(), user: user.into(), limits, ..pb::AcquireRequest::default() }
+}
+
+/// Holds a status against its code and reason, and returns its details.
+#[track_caller]
+pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
+    assert_eq!(status.code(), code, "{status:?}");
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "keyplane.dev"));
+    details
+}
