@@ -58,7 +58,7 @@ deny: _tools
     cargo deny check bans licenses sources
 
 # Measures on this machine: `just bench mesh` (the calls against what bounds them), `just bench sessions` (10,000 of them),
-# or `just bench revocation` (checks, and a million revocations).
+# `just bench revocation` (checks, and a million revocations), or `just bench ratelimit` (limits, beside envoyproxy/ratelimit).
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
-use crate::{Error, mesh, propagation, revocation, serve, sessions};
+use crate::{Error, mesh, propagation, ratelimit, revocation, serve, sessions};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
 #[derive(Debug, Parser)]
@@ -46,6 +46,13 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Compares limits with an echo, with their own script, and with envoyproxy/ratelimit.
+    Ratelimit {
+        #[command(flatten)]
+        options: ratelimit::Options,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Runs a service; the other commands start it themselves.
     #[command(hide = true)]
     Serve {
@@ -73,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Mesh { options, output } => mesh::run(&options).and_then(|report| output.write(&report)),
         Command::Sessions { options, output } => sessions::run(&options).and_then(|report| output.write(&report)),
         Command::Revocation { options, output } => revocation::run(&options).and_then(|report| output.write(&report)),
+        Command::Ratelimit { options, output } => ratelimit::run(&options).and_then(|report| output.write(&report)),
         Command::Propagation { options, output } => propagation::run(&options).and_then(|report| output.write(&report)),
     };
     match done {

@@ -38,6 +38,11 @@ pub(crate) trait Target: Clone + Send + 'static {
         worker: usize,
         number: usize,
     ) -> impl Future<Output = Result<u64, String>> + Send;
+
+    /// The process that answers a row, where it is not the services.
+    fn instead(&self, _row: Self::Row) -> Option<u32> {
+        None
+    }
 }
 
 /// How many calls at a time, and for how long.
@@ -70,11 +75,13 @@ impl Shape {
 }
 
 /// The processes whose time is counted.
-#[derive(Clone, Copy)]
-pub(crate) struct Pids {
+#[derive(Clone)]
+struct Pids {
     service: u32,
-    valkey: u32,
+    valkeys: Vec<u32>,
     generator: u32,
+    /// What answers some of the rows in place of the services.
+    others: Vec<u32>,
 }
 
 /// One turn of a row.
@@ -107,13 +114,17 @@ pub(crate) async fn run<T: Target>(
     rows: &[T::Row],
     target: &T,
     services: &Services,
-    valkey: &keyplane_engine::Valkey,
+    valkeys: &[keyplane_engine::Valkey],
 ) -> Result<Lines, Error> {
-    let pids =
-        Pids { service: services.pid(), valkey: valkey.pid().ok_or("Valkey ended")?, generator: std::process::id() };
+    let mut others: Vec<u32> = rows.iter().filter_map(|row| target.instead(*row)).collect();
+    others.sort_unstable();
+    others.dedup();
+    let of_valkey = |valkey: &keyplane_engine::Valkey| valkey.pid().ok_or_else(|| Error::from("Valkey ended"));
+    let valkey_pids = valkeys.iter().map(of_valkey).collect::<Result<_, _>>()?;
+    let pids = Pids { service: services.pid(), valkeys: valkey_pids, generator: std::process::id(), others };
     let mut lines = Lines::new(rows);
     for &row in rows {
-        turn(row, target, shape.concurrency, shape.slice / 2, pids).await?;
+        turn(row, target, shape.concurrency, shape.slice / 2, &pids).await?;
     }
     let (start, cpu) = (Cores::now()?, pids.cpu()?);
     for round in 0..shape.rounds {
@@ -123,18 +134,19 @@ pub(crate) async fn run<T: Target>(
             order.reverse();
         }
         for row in order {
-            lines.add(row.label(), &turn(row, target, shape.concurrency, shape.slice, pids).await?);
+            lines.add(row.label(), &turn(row, target, shape.concurrency, shape.slice, &pids).await?);
         }
     }
     lines.others_cpu = Cores::now()?.used_by_others(start, pids.cpu()?.saturating_sub(cpu));
     lines.memory = machine::rss(services.pid())?;
-    lines.used_memory = rig::used_memory(valkey)?;
+    lines.used_memory = valkeys.iter().map(rig::used_memory).sum::<Result<_, _>>()?;
     Ok(lines)
 }
 
 /// One turn of a row.
-async fn turn<T: Target>(row: T::Row, target: &T, workers: u16, length: Duration, pids: Pids) -> Result<Slice, Error> {
-    let before = [machine::cpu(pids.service)?, machine::cpu(pids.valkey)?, machine::cpu(pids.generator)?];
+async fn turn<T: Target>(row: T::Row, target: &T, workers: u16, length: Duration, pids: &Pids) -> Result<Slice, Error> {
+    let service = target.instead(row).unwrap_or(pids.service);
+    let before = [machine::cpu(service)?, pids.of_valkey()?, machine::cpu(pids.generator)?];
     let start = Instant::now();
     let until = start + length;
     let work = (0..usize::from(workers)).map(|worker| {
@@ -149,8 +161,8 @@ async fn turn<T: Target>(row: T::Row, target: &T, workers: u16, length: Duration
         failed: 0,
         failure: None,
         reply_bytes: 0,
-        service_cpu: machine::cpu(pids.service)?.saturating_sub(before[0]),
-        valkey_cpu: machine::cpu(pids.valkey)?.saturating_sub(before[1]),
+        service_cpu: machine::cpu(service)?.saturating_sub(before[0]),
+        valkey_cpu: pids.of_valkey()?.saturating_sub(before[1]),
         generator_cpu: machine::cpu(pids.generator)?.saturating_sub(before[2]),
     };
     for work in done {
@@ -192,7 +204,13 @@ async fn work<T: Target>(row: T::Row, mut target: T, worker: usize, workers: usi
 // === impl Pids ===
 
 impl Pids {
-    fn cpu(self) -> Result<Duration, Error> {
-        Ok(machine::cpu(self.service)? + machine::cpu(self.valkey)? + machine::cpu(self.generator)?)
+    fn cpu(&self) -> Result<Duration, Error> {
+        let all = [self.service, self.generator].into_iter().chain(self.others.iter().copied());
+        Ok(all.map(machine::cpu).sum::<Result<Duration, _>>()? + self.of_valkey()?)
+    }
+
+    /// Of all nodes together.
+    fn of_valkey(&self) -> Result<Duration, Error> {
+        self.valkeys.iter().map(|pid| machine::cpu(*pid)).sum()
     }
 }

@@ -10,8 +10,9 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::Error;
+use crate::decide::Decide;
 use crate::pb::echo_service_server::{EchoService, EchoServiceServer, SERVICE_NAME};
-use crate::pb::{EchoGetRequest, EchoPatchRequest, EchoRequest, EchoResponse};
+use crate::pb::{EchoDecideRequest, EchoGetRequest, EchoPatchRequest, EchoRequest, EchoResponse};
 use crate::raw::{Place, Raw};
 
 static INFO: ServiceInfo =
@@ -21,16 +22,17 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bench.binpb
 
 struct Echo {
     raw: Raw,
+    decide: Decide,
 }
 
-/// Starts the echo service with the settings of the session service, on a port of its own.
+/// Starts the echo service with the settings of the service beside it, on a port of its own.
 pub(crate) async fn start(mut config: ServerConfig) -> Result<Running, Error> {
     config.descriptors = vec![Cow::Borrowed(DESCRIPTORS)];
     let valkey = Valkey::connect(&config.store, config.app.clone())?;
-    let raw = Raw::new(valkey.clone());
+    let (raw, decide) = (Raw::new(valkey.clone()), Decide::new(valkey.clone()));
     let (_, ready) = watch::channel(true);
     let build = |context: &keyplane_server::Context| {
-        Routes::new(EchoServiceServer::new(Echo { raw }).max_decoding_message_size(context.max_message))
+        Routes::new(EchoServiceServer::new(Echo { raw, decide }).max_decoding_message_size(context.max_message))
     };
     Ok(keyplane_server::start(&INFO, config, valkey, Readiness::Own(ready), build).await?)
 }
@@ -50,6 +52,12 @@ impl EchoService for Echo {
     async fn echo_patch(&self, request: Request<EchoPatchRequest>) -> Result<Response<EchoResponse>, Status> {
         let EchoPatchRequest { tenant, user, session, last_path } = request.get_ref();
         let payload = self.raw.patch(Place { tenant, user, session }, last_path).await.map_err(status)?;
+        Ok(Response::new(EchoResponse { payload }))
+    }
+
+    async fn echo_decide(&self, request: Request<EchoDecideRequest>) -> Result<Response<EchoResponse>, Status> {
+        let EchoDecideRequest { tenant, user } = request.get_ref();
+        let payload = self.decide.one(tenant, user).await.map_err(status)?;
         Ok(Response::new(EchoResponse { payload }))
     }
 }

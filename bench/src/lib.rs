@@ -3,17 +3,21 @@
 //! `mesh` compares the session calls with what bounds them: an empty echo on the same server kit, the raw Valkey
 //! commands, and an RPC whose handler runs just that raw command. `sessions` updates and watches thousands of sessions
 //! in an open loop. `revocation` holds checks of tokens against the echo, and tells what a million revocations cost.
+//! `ratelimit` holds limits against the echo, their own script and envoyproxy/ratelimit.
 //! `propagation` proves that no revoked token passes 100 ms after the acknowledgement, whatever goes wrong. The services run
 //! in child processes of their own, on an embedded Valkey. `docs/BENCHMARKS.md` says how to read the figures.
 
 mod cli;
 mod closed;
+mod decide;
+mod dice;
 mod echo;
 mod load;
 mod machine;
 mod mesh;
 mod numbers;
 mod propagation;
+mod ratelimit;
 mod raw;
 mod report;
 mod revocation;
@@ -21,6 +25,7 @@ mod rig;
 mod serve;
 mod sessions;
 mod tokens;
+mod usage;
 
 pub use cli::main;
 

@@ -53,6 +53,6 @@ async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<
     let target = Target::new(&rig::channels(echo, shape.connections.into()).await?, &session, store, sessions);
 
     let rows = if options.rows.is_empty() { Row::ALL.to_vec() } else { options.rows.clone() };
-    let lines = closed::run(shape, &rows, &target, &services, engine).await?;
+    let lines = closed::run(shape, &rows, &target, &services, std::slice::from_ref(engine)).await?;
     Ok(Report::new(machine, options, shape, idle_rss, lines))
 }

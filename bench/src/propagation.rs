@@ -9,7 +9,6 @@
 mod background;
 mod board;
 mod case;
-mod dice;
 mod follow;
 mod report;
 mod scenario;
@@ -26,13 +25,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Error;
+use crate::dice::Dice;
 use crate::machine::Machine;
 use crate::rig;
 use crate::tokens::Mint;
 use background::Background;
 use board::Board;
 use case::Cases;
-use dice::Dice;
 use follow::Pace;
 pub(crate) use report::Report;
 use report::Run;

@@ -4,7 +4,6 @@ mod fill;
 mod memory;
 mod report;
 mod row;
-mod usage;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,9 +18,9 @@ use crate::machine::{self, Machine};
 use crate::rig::{self, Services};
 use crate::serve::Service;
 use crate::tokens::Mint;
+use crate::usage::Commands;
 pub(crate) use report::Report;
 use row::{Row, Target};
-use usage::Commands;
 
 /// How the rows are measured, and how much is revoked.
 #[derive(Debug, Args)]
@@ -82,7 +81,7 @@ async fn measure(
     let echo = services.addresses.echo.ok_or("the services came without the echo service")?;
     let target = Target::new(&rig::channels(echo, shape.connections.into()).await?, &channels, mint);
     let rows = if options.rows.is_empty() { Row::ALL.to_vec() } else { options.rows.clone() };
-    let lines = closed::run(shape, &rows, &target, &services, engine).await?;
+    let lines = closed::run(shape, &rows, &target, &services, std::slice::from_ref(engine)).await?;
     Ok(Report {
         machine,
         concurrency: shape.concurrency,

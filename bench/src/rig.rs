@@ -86,6 +86,7 @@ impl Services {
         let name = match service {
             Service::Session => "session",
             Service::Revocation => "revocation",
+            Service::RateLimit => "rate-limit",
         };
         let spec = Spec::new(std::env::current_exe()?)
             .name("the services")

@@ -14,6 +14,7 @@ use crate::{Error, echo};
 pub(crate) enum Service {
     Session,
     Revocation,
+    RateLimit,
 }
 
 /// Where the services listen: the line that the child prints once it serves.
@@ -33,6 +34,10 @@ pub(crate) fn run(service: Service, with_echo: bool) -> Result<(), Error> {
         Service::Revocation => {
             use keyplane_auth_revocation::Config;
             host(with_echo, Config::read, |config| &mut config.server, keyplane_auth_revocation::start)
+        }
+        Service::RateLimit => {
+            use keyplane_rate_limiting::Config;
+            host(with_echo, Config::read, |config| &mut config.server, keyplane_rate_limiting::start)
         }
     }
 }

@@ -59,6 +59,34 @@ fn propagation() {
     assert!(off["late"].as_u64().is_some_and(|late| late > 0), "{off}");
 }
 
+/// With envoyproxy/ratelimit where it is installed.
+#[test]
+fn ratelimit() {
+    let report = run("ratelimit", &[]);
+    let peer = report["peer_settings"].as_array().is_some_and(|settings| !settings.is_empty());
+    let rows = |lines: &Value| lines["rows"].as_array().expect("rows").clone();
+    assert_eq!((rows(&report).len(), rows(&report["cluster"]).len()), (if peer { 15 } else { 13 }, 5));
+    for row in rows(&report).iter().chain(&rows(&report["cluster"])) {
+        assert_eq!(row["failed"], 0, "{row}");
+        assert!(row["calls_per_second"].as_f64().is_some_and(|calls| calls > 0.0), "{row}");
+    }
+    let answers = &report["answers"];
+    assert_eq!(answers["Acquire"]["denied"], 0, "{answers}");
+    let denied = &answers["Acquire, denied"];
+    assert!(denied["cached"].as_u64() > denied["admitted"].as_u64(), "{denied}");
+    for name in ["spread", "herds"] {
+        let outcome = &report["open"][name];
+        assert_eq!(outcome["failed"], 0, "{outcome}");
+        let answered = ["admitted", "denied"].map(|count| outcome[count].as_u64().unwrap_or(0));
+        assert_eq!(Some(answered.iter().sum()), outcome["due"].as_u64(), "{outcome}");
+        assert!(answered[0] > 0, "{outcome}");
+    }
+    let (flood, memory) = (&report["flood"], &report["memory"]);
+    assert!(flood["scripts"].as_u64() < flood["cached"].as_u64(), "{flood}");
+    assert!(memory["bucket"].as_u64().is_some_and(|bytes| bytes > 40), "{memory}");
+    assert!(memory["record"].as_u64() > memory["bucket"].as_u64(), "{memory}");
+}
+
 #[test]
 fn revocation() {
     let report = run("revocation", &[]);

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::board::Board;
 use super::case::{Case, Cases, Client, Seen};
-use super::dice::Dice;
+use crate::dice::Dice;
 use crate::tokens::Mint;
 
 /// The load of one instance.

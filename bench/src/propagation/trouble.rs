@@ -9,10 +9,10 @@ use tokio::task::block_in_place;
 use tokio::time::{sleep, timeout};
 
 use super::board::Board;
-use super::dice::Dice;
 use super::scenario::Scenario;
 use super::stage::{Stage, Store};
 use crate::Error;
+use crate::dice::Dice;
 use crate::rig::APP;
 
 /// The trouble of one run.

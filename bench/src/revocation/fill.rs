@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-use super::usage::{self, Commands};
 use crate::tokens::{Kind, Mint, PARENT};
+use crate::usage::{self, Commands};
 use crate::{Error, machine};
 
 /// What the revocations cost in the store, and in an instance that saw them come.

@@ -71,7 +71,7 @@ pub enum Error {
     )]
     RefundNotAllowed,
     /// A limit can't be held, and its policy is to let nobody pass then. `unknown`: something may have been charged.
-    #[error("the store is away, and the policy {policy} admits nobody then: try again")]
+    #[error("the policy {policy} could not be held in time, and it admits nobody then: try again")]
     Closed {
         /// Which.
         policy: String,

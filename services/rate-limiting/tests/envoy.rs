@@ -91,7 +91,7 @@ async fn the_eleventh_of_ten_is_told_to_wait() {
         assert_eq!((headers["x-ratelimit-reset"], headers["x-ratelimit-remaining"]), (headers["retry-after"], "0"));
         assert_eq!(headers["ratelimit"], format!("\"user-api\";r=0;t={wait}"));
         let fields = &refused.dynamic_metadata.as_ref().expect("metadata").fields;
-        assert!(fields.contains_key("policy") && fields.contains_key("shadow_would_deny"));
+        assert!(fields.contains_key("policy") && fields.contains_key("rule") && !fields.contains_key("store_away"));
     }
 }
 

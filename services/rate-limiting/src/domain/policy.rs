@@ -104,6 +104,12 @@ impl PolicyId {
     }
 }
 
+impl std::borrow::Borrow<str> for PolicyId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for PolicyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -61,7 +61,10 @@ impl Target<'_> {
             violations.add("limits", format!("must be 1 to 16; {} were sent", self.limits.len()));
         }
         for (index, id) in self.limits.iter().enumerate() {
-            violations.keep(PolicyId::parse(id, &format!("limits[{index}]")));
+            // Those that there are keep to the rule.
+            if catalog.get(id).is_none() {
+                violations.keep(PolicyId::parse(id, &format!("limits[{index}]")));
+            }
             if self.limits[..index].contains(id) {
                 violations.add(format!("limits[{index}]"), "must not be named twice");
             }

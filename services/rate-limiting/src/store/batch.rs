@@ -54,7 +54,7 @@ struct Waiting {
 
 impl Default for BatchSettings {
     fn default() -> BatchSettings {
-        BatchSettings { groups: 32, calls: 4, queue: 10_000 }
+        BatchSettings { groups: 128, calls: 2, queue: 10_000 }
     }
 }
 

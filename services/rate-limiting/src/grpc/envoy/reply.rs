@@ -113,9 +113,8 @@ impl Said<'_> {
             ("policy", text(self.slot.applied.compiled.policy.id.as_str())),
             ("rule", text(&rule.name)),
             ("burst", Some(Kind::NumberValue(rule.limit.full_burst() as f64))),
-            ("remaining", self.counts().then_some(Kind::NumberValue(self.state.remaining as f64))),
-            ("shadow_would_deny", Some(Kind::BoolValue(shadow))),
-            ("store_away", Some(Kind::BoolValue(decided.degraded()))),
+            ("shadow_would_deny", shadow.then_some(Kind::BoolValue(true))),
+            ("store_away", decided.degraded().then_some(Kind::BoolValue(true))),
         ];
         let fields = fields.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), Value { kind: Some(kind?) })));
         Struct { fields: fields.collect() }

@@ -30,6 +30,7 @@
 --   N there is no such record   S + left (double): it was settled at that   X + left (double): more than is left of it
 -- A retry of a charge with the same print gets P and charges nothing. Without a record it charges again. Giving back with a
 --   record, settling and deleting may be repeated without harm.
+local rep, spread = string.rep, unpack
 local unpack, pack, byte, sub, call = struct.unpack, struct.pack, string.byte, string.sub, redis.call
 local floor, ceil = math.floor, math.ceil
 
@@ -46,6 +47,11 @@ local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local groups, k, a = ARGV[1], 1, 2
 local out = {}
+-- Of the group in hand, in tables that all groups share: its answer; and of each bucket the level that it would have, its
+-- rate, and whether it has to be written in any case.
+local said, next_q, next_r, rate_n, rate_p, stale = {}, {}, {}, {}, {}, {}
+-- How the answer about so many buckets is packed.
+local ANSWERS = {'<c1dBddd', '<c1dBdddBddd', '<c1dBdddBdddBddd'}
 
 -- A string of this length at least, or nothing: what somebody else wrote here must not fail the calls beside this one.
 local function get(key, length)
@@ -133,7 +139,7 @@ local function charge(flags, count, record, commits)
       return
     end
   end
-  local buckets, admitted = {}, true
+  local first, admitted = k, true
   for i = 1, count do
     local iq, ir, cq, cr, n, p = unpack('<dddddd', ARGV[a])
     local flag = byte(flags, i)
@@ -148,27 +154,27 @@ local function charge(flags, count, record, commits)
       nq, nr = mq, mr
       if nq < q or (nq == q and nr < r) then nq, nr = q, r end
     end
-    buckets[i] = {KEYS[k], q, r, ahead, n, p, nq, nr, room, wrong}
+    local at = 4 * i
+    said[at - 1], said[at], said[at + 1], said[at + 2] = room, q, r, ahead
+    next_q[i], next_r[i], rate_n[i], rate_p[i], stale[i] = nq, nr, n, p, wrong
     k, a = k + 1, a + 1
   end
-  local levels = {pack('<d', now)}
   for i = 1, count do
-    local b = buckets[i]
-    local q, r = b[2], b[3]
-    if commits and admitted and b[9] > 0 then
-      q, r = b[7], b[8]
-      write(b[1], q, r, b[4], b[5], b[6])
-    elseif b[10] then
-      write(b[1], q, r, b[4], b[5], b[6])
+    local at = 4 * i
+    local charged = commits and admitted and said[at - 1] > 0
+    if charged then said[at], said[at + 1] = next_q[i], next_r[i] end
+    if charged or stale[i] then
+      write(KEYS[first + i - 1], said[at], said[at + 1], said[at + 2], rate_n[i], rate_p[i])
     end
-    levels[i + 1] = pack('<Bddd', b[9], q, r, b[4])
   end
-  levels = table.concat(levels)
+  said[1], said[2] = admitted and 'A' or 'R', now
+  local answer = pack(ANSWERS[count] or '<c1d' .. rep('Bddd', count), spread(said, 1, 4 * count + 2))
   if record and admitted then
     local ttl = unpack('<d', kept)
+    local levels = sub(answer, 2)
     call('SET', record, print .. 'o' .. sub(kept, 33, 40) .. NOBODY .. levels .. sub(kept, 25, 32), 'PX', ttl)
   end
-  out[#out + 1] = (admitted and 'A' or 'R') .. levels
+  out[#out + 1] = answer
 end
 
 -- Adds to or takes from each bucket that was charged, by the answer if there is one. The doorbell rings where less is there

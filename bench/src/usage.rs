@@ -9,26 +9,26 @@ use crate::rig::{self, APP};
 
 /// Calls and time of each command since the server started.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Commands(BTreeMap<String, (u64, u64)>);
+pub(crate) struct Commands(BTreeMap<String, (u64, u64)>);
 
 // === impl Commands ===
 
 impl Commands {
-    pub(super) fn now(valkey: &Valkey) -> Result<Commands, Error> {
+    pub(crate) fn now(valkey: &Valkey) -> Result<Commands, Error> {
         let reply = valkey.command(&["INFO", "commandstats"])?;
         let lines = reply.text().unwrap_or_default().lines();
         Ok(Commands(lines.filter_map(parse).collect()))
     }
 
     /// Calls of each command since `earlier`, without those that the bench itself made; those that were made, by name.
-    pub(super) fn calls_since(&self, earlier: &Commands) -> BTreeMap<String, u64> {
+    pub(crate) fn calls_since(&self, earlier: &Commands) -> BTreeMap<String, u64> {
         let since = self.0.iter().map(|(name, (calls, _))| (name, calls - earlier.0.get(name).map_or(0, |was| was.0)));
         let ours = since.filter(|(name, calls)| *calls > 0 && name.as_str() != "info");
         ours.map(|(name, calls)| (name.clone(), calls)).collect()
     }
 
     /// Microseconds that scripts took since `earlier`.
-    pub(super) fn script_micros_since(&self, earlier: &Commands) -> u64 {
+    pub(crate) fn script_micros_since(&self, earlier: &Commands) -> u64 {
         let micros = |commands: &Commands| ["evalsha", "eval"].map(|name| commands.0.get(name).map_or(0, |it| it.1));
         micros(self).iter().sum::<u64>() - micros(earlier).iter().sum::<u64>()
     }
@@ -44,7 +44,7 @@ fn parse(line: &str) -> Option<(String, (u64, u64))> {
 }
 
 /// Bytes of all keys of a family, such as `_:feed`, as the server itself counts them; and how many there are.
-pub(super) fn family(valkey: &Valkey, family: &str) -> Result<(u64, u64), Error> {
+pub(crate) fn family(valkey: &Valkey, family: &str) -> Result<(u64, u64), Error> {
     let pattern = format!("{APP}:revocation:{family}:*");
     let (mut cursor, mut bytes, mut count) = ("0".to_owned(), 0, 0);
     loop {
@@ -65,8 +65,14 @@ pub(super) fn family(valkey: &Valkey, family: &str) -> Result<(u64, u64), Error>
     }
 }
 
+/// Bytes of one key, as the server itself counts them.
+pub(crate) fn key(valkey: &Valkey, key: &str) -> Result<u64, Error> {
+    let reply = valkey.command(&["MEMORY", "USAGE", key, "SAMPLES", "0"])?;
+    reply.int().and_then(|bytes| u64::try_from(bytes).ok()).ok_or_else(|| format!("there is no key {key}").into())
+}
+
 /// Bytes that Valkey uses now.
-pub(super) fn memory(valkey: &Valkey) -> Result<u64, Error> {
+pub(crate) fn memory(valkey: &Valkey) -> Result<u64, Error> {
     rig::used_memory(valkey)
 }
 

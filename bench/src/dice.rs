@@ -5,16 +5,16 @@ use std::time::Duration;
 
 /// A small generator (xorshift64*), seeded by the system. Not for secrets.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 // === impl Dice ===
 
 impl Dice {
-    pub(super) fn new() -> Dice {
+    pub(crate) fn new() -> Dice {
         Dice(RandomState::new().hash_one(0_u8) | 1)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -22,12 +22,17 @@ impl Dice {
     }
 
     /// From 0 to `end`, which is not reached; 0 if that is 0.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 16).checked_rem(end).unwrap_or(0)
     }
 
+    /// From 0 to 1, which is not reached.
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// Milliseconds, from one to the other.
-    pub(super) fn millis(&mut self, from: u64, to: u64) -> Duration {
+    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to.saturating_sub(from) + 1))
     }
 }

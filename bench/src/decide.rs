@@ -1,0 +1,58 @@
+//! The rate-limiting service's script for one bucket, with nothing around it. The generator runs it itself for the row `raw
+//! decide`, and the echo service for the row `echo + decide`.
+
+use std::time::Duration;
+
+use keyplane_rate_limiting::domain::{Descriptor, Limit, PolicyId};
+use keyplane_rate_limiting::store::{Bucket, Flag, Group, Op, Place};
+use keyplane_valkey::{Arg, Error, Key, Script, Valkey};
+
+/// The rate-limiting service's own script.
+static DECIDE: Script =
+    Script::new("ratelimit.decide", include_str!("../../services/rate-limiting/src/store/scripts/decide.lua"));
+
+/// Amount of the limit that rows are measured under, for an hour: more than a run makes calls of a user.
+pub(crate) const AMOUNT: u64 = 2_000;
+/// The hour.
+pub(crate) const PERIOD: Duration = Duration::from_hours(1);
+
+/// The store, as the rate-limiting service uses it, without gathering.
+#[derive(Clone)]
+pub(crate) struct Decide {
+    valkey: Valkey,
+    policy: PolicyId,
+}
+
+// === impl Decide ===
+
+impl Decide {
+    pub(crate) fn new(valkey: Valkey) -> Decide {
+        let policy = PolicyId::parse("one", "policy").expect("an id");
+        Decide { valkey, policy }
+    }
+
+    /// Charges 1 to a user's bucket, in a call of its own; the reply.
+    pub(crate) async fn one(&self, tenant: &str, user: &str) -> Result<Vec<u8>, Error> {
+        let Group { buckets, .. } = self.group(tenant, user);
+        let bucket = &buckets[0];
+        let (add, capacity) = (bucket.add, bucket.meter.capacity());
+        let numbers = [add.micros, add.part, capacity.micros, capacity.part, bucket.meter.n(), bucket.meter.p()];
+        let mut bytes = [0; 48];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&(number as f64).to_le_bytes());
+        }
+        let args = [Arg::Bytes(b"c\x01\x00e"), Arg::Bytes(&bytes)];
+        let reply = self.valkey.run(&DECIDE, &[&bucket.key], &args).await?;
+        Ok(reply.bytes()?.to_vec())
+    }
+
+    /// The same, for the service's own store, which gathers what waits.
+    pub(crate) fn group(&self, tenant: &str, user: &str) -> Group {
+        let entries = [("tenant", tenant), ("user", user)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let descriptor = Descriptor { entries: entries.into() };
+        let key: Key = Place::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
+        let meter = Limit::per(AMOUNT, PERIOD).meter().expect("it counts");
+        let bucket = Bucket { key, meter, add: meter.level(1), flag: Flag::Enforce, channel: String::new() };
+        Group { op: Op::Charge(None), record: None, buckets: vec![bucket] }
+    }
+}
