@@ -3,11 +3,20 @@
 //! hyper ends a connection gracefully only after the HTTP/2 handshake: a peer that never sends its preface, such as a
 //! port scanner or a load balancer's spare connection, would hold the shutdown for ever. So a connection that hasn't
 //! said 24 bytes is closed when the drain starts, and any other when its time is up.
+//!
+//! What is written after the handshake waits until the tasks that are ready have run: the runtime runs the task of a
+//! connection as soon as one answer is there, though several often come together (a reply of the store answers many calls),
+//! and each would leave with a system call of its own, which costs as much as all the rest of an answer.
+//!
+//! A flush says that it is done, and has the task run again behind those that are ready. h2 begins each of its turns by reading
+//! and ends it by flushing, so that the next turn sends: the read tells one turn from the next. Should flushes come without
+//! a read between them, the third sends.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, BytesMut};
 use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,14 +25,32 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
 /// Length of the HTTP/2 client preface.
 const PREFACE: usize = 24;
+/// Bytes that are gathered at most; what is larger at once is written at once.
+const GATHERED: usize = 32 * 1024;
 
 /// A connection that two tokens can end.
 pub(crate) struct Connection {
     inner: TcpStream,
     /// Bytes of the preface that are still to come.
     preface: usize,
+    /// What was written and is to be sent.
+    gathered: BytesMut,
+    flush: Flush,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     force: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// When what was gathered is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    /// Nobody has asked for it.
+    Idle,
+    /// When this task has its next turn.
+    NextTurn,
+    /// The same; it was asked for again before anything was read.
+    Again,
+    /// Now.
+    Due,
 }
 
 /// The connections that `listener` accepts, without Nagle's delay.
@@ -36,6 +63,8 @@ pub(crate) fn accept(
         accepted.map(|inner| Connection {
             inner,
             preface: PREFACE,
+            gathered: BytesMut::new(),
+            flush: Flush::Idle,
             // A child token each: waiting on the shared one would take one lock for all connections.
             drain: Box::pin(drain.child_token().cancelled_owned()),
             force: Box::pin(force.child_token().cancelled_owned()),
@@ -50,10 +79,25 @@ impl Connection {
         let silent = self.preface > 0 && self.drain.as_mut().poll(cx).is_ready();
         silent || self.force.as_mut().poll(cx).is_ready()
     }
+
+    /// Sends what was gathered.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, &self.gathered))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.gathered.advance(sent),
+            }
+        }
+        self.flush = Flush::Idle;
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.flush, Flush::NextTurn | Flush::Again) {
+            self.flush = Flush::Due;
+        }
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
             Poll::Ready(result) => {
@@ -67,20 +111,34 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        match self.flush {
+            Flush::Idle if self.gathered.is_empty() => {}
+            Flush::Idle => {
+                self.flush = Flush::NextTurn;
+                // Behind the tasks that are ready now.
+                cx.waker().wake_by_ref();
+            }
+            Flush::NextTurn => {
+                self.flush = Flush::Again;
+                cx.waker().wake_by_ref();
+            }
+            Flush::Again | Flush::Due => return self.poll_send(cx),
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        true
     }
 
     fn poll_write_vectored(
@@ -88,7 +146,19 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        // Before the client has spoken there are no turns to tell apart.
+        if self.preface > 0 {
+            return Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        }
+        let size: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.gathered.len() + size > GATHERED {
+            ready!(self.poll_send(cx))?;
+        }
+        if size > GATHERED {
+            return Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        }
+        bufs.iter().for_each(|buf| self.gathered.extend_from_slice(buf));
+        Poll::Ready(Ok(size))
     }
 }
 
