@@ -37,10 +37,13 @@ async fn a_refusal_is_an_answer_and_says_when_to_come_again() {
     let service = shared(&[]).await;
     let all = pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
     assert!(service.acquire(all).await.expect("a first call").admitted);
-    for source in [pb::Source::Store, pb::Source::Cache] {
+    for remembered in [false, true] {
+        if remembered {
+            service.refuses_by_itself("u").await;
+        }
         let refused = service.acquire(call("u", &["user-api"])).await.expect("an answer");
         assert!(!refused.admitted);
-        assert_eq!((verdicts(&refused.limits), refused.source()), (vec![Verdict::Denied], source));
+        assert_eq!(verdicts(&refused.limits), [Verdict::Denied]);
         let wait = refused.retry_after.expect("there will be room").seconds;
         assert!((355..=360).contains(&wait), "{wait}");
     }
@@ -242,7 +245,7 @@ async fn what_applies_is_explained() {
             .expect("room")
             .admitted
     );
-    assert!(!service.acquire(call("u", &["user-api"])).await.expect("an answer").admitted);
+    service.refuses_by_itself("u").await;
     let request = pb::ExplainRequest { parent: PARENT.into(), user: "u".into(), ..Default::default() };
     let explained = client.explain(request).await.expect("an answer").into_inner();
     let names: Vec<&str> =

@@ -235,6 +235,7 @@ async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
     keyplane_testkit::eventually("it is charged", support::PATIENCE, async || ask(&service, all.clone()).await.is_ok())
         .await;
     assert_eq!(answer(&service, vec![user("u")]).await.overall_code(), Said::OverLimit);
+    service.refuses_by_itself("u").await;
     proxy.set(Fault::BlackHole);
     let began = std::time::Instant::now();
     let refused = answer(&service, vec![user("u"), descriptor(&[("tenant", "acme")])]).await;

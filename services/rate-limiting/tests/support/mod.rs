@@ -86,6 +86,15 @@ impl Service {
         .await;
     }
 
+    /// Waits until the service refuses a user by itself. A bell that is just being connected forgets what is remembered.
+    pub async fn refuses_by_itself(&self, user: &str) {
+        keyplane_testkit::eventually("a refusal is remembered", PATIENCE, async || {
+            let refused = self.acquire(call(user, &["user-api"])).await.map_err(|status| status.to_string())?;
+            if refused.source() == pb::Source::Cache { Ok(()) } else { Err(format!("{refused:?}")) }
+        })
+        .await;
+    }
+
     pub async fn acquire(&self, request: pb::AcquireRequest) -> Result<pb::AcquireResponse, Status> {
         self.client.clone().acquire(request).await.map(tonic::Response::into_inner)
     }
