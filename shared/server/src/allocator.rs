@@ -2,8 +2,6 @@
 //!
 //! A call allocates once for each string of its request, and a batch of a hundred checks has seven hundred of them: that is
 //! a third of what it costs with the C library's own allocator (docs/BENCHMARKS.md).
-//!
-//! Without huge pages, of which an idle process would hold 24 MiB more than it uses.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
