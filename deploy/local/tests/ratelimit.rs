@@ -22,11 +22,11 @@ const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
 const POLICIES: &str = "
 policies:
   - id: user-api
+    domain: keyplane
     entries: [tenant, user]
     limit: {amount: 10, per: 1h}
     tenants: {demo: unlimited, roomy: unlimited}
   - id: tokens
-    domain: llm
     entries: [tenant, user]
     limit: {amount: 100, per: 1h}
     plans: {gold: {amount: 1000, per: 1h}}
@@ -34,9 +34,9 @@ policies:
 /// Three tenants for three ways of an outage.
 const OUTAGES: &str = "
 policies:
-  - {id: shut, entries: [{key: tenant, value: shut}], limit: {amount: 1000, per: 1s}, outage: closed}
-  - {id: wide, entries: [{key: tenant, value: wide}], limit: {amount: 1000, per: 1s}, outage: open}
-  - {id: alone, entries: [{key: tenant, value: alone}], limit: {amount: 3, per: 1h}, outage: local}
+  - {id: shut, domain: keyplane, entries: [{key: tenant, value: shut}], limit: {amount: 1000, per: 1s}, outage: closed}
+  - {id: wide, domain: keyplane, entries: [{key: tenant, value: wide}], limit: {amount: 1000, per: 1s}, outage: open}
+  - {id: alone, domain: keyplane, entries: [{key: tenant, value: alone}], limit: {amount: 3, per: 1h}, outage: local}
 ";
 
 /// One mesh for the tests that break nothing; it dies with the binary.
@@ -311,7 +311,18 @@ async fn policies_of_the_file_and_of_the_api_are_in_force_soon() {
     eventually("everything passes", PATIENCE, async || user.status().await == 200).await;
 
     let admin = User::of(&mesh, "roomy", "admin");
-    let policy = json!({"entries": [{"key": "tenant", "value": "acme"}], "limit": {"amount": 2, "period": "3600s"}});
+    // Without a domain it is for calls that name it, and locks nobody out of the gateway.
+    let mut policy = json!({"entries": [{"key": "tenant", "value": "acme"}], "limit": {"mode": "MODE_BLOCK"}});
+    admin.post("/v1/policies?policyId=named", policy.clone()).await;
+    let named = json!({"limits": ["named"]});
+    eventually("it is in force for those who name it", PATIENCE, async || {
+        let answer = user.post("/v1/tenants/acme/rateLimits:acquire", named.clone()).await;
+        if answer["admitted"] == false { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    assert_eq!(user.status().await, 200, "the gateway does not ask it");
+    policy["domain"] = "keyplane".into();
+    policy["limit"] = json!({"amount": 2, "period": "3600s"});
     admin.post("/v1/policies?policyId=tight", policy).await;
     let refused = eventually("the new policy is in force", PATIENCE, async || {
         let response = user.read().await;

@@ -81,6 +81,10 @@ async fn the_eleventh_of_ten_is_told_to_wait() {
             ("10, 10;w=3600", "\"user-api\";q=10;w=3600")
         );
         assert_eq!(headers["x-ratelimit-remaining"], left.to_string());
+        // Not until all of it is there again: in six minutes there is one more, of whatever is gone.
+        let more: u64 = headers["x-ratelimit-reset"].parse().expect("seconds");
+        assert!((355..=360).contains(&more), "{more}");
+        assert_eq!(headers["ratelimit"], format!("\"user-api\";r={left};t={more}"));
         assert!(!headers.contains_key("retry-after"));
     }
     for _ in 0..2 {

@@ -118,7 +118,7 @@ impl Catalog {
             return Err(CatalogError::TooMany(policies.len()));
         }
         let mut matches: HashMap<String, Vec<Pattern>> = HashMap::new();
-        for compiled in policies.values() {
+        for compiled in policies.values().filter(|compiled| !compiled.policy.domain.is_empty()) {
             let patterns = matches.entry(place(&compiled.policy)).or_default();
             Pattern::add(patterns, compiled);
         }
@@ -286,6 +286,17 @@ mod tests {
         assert_eq!(found(&catalog, &[("route", "/chat"), ("tenant", "x")]), ["order"]);
         assert!(found(&catalog, &[("tenant", "x")]).is_empty());
         assert!(catalog.matching("other", &descriptor(&[("tenant", "x"), ("route", "/")])).is_empty());
+    }
+
+    #[test]
+    fn who_asks_by_descriptors_never_meets_a_policy_without_a_domain() {
+        let mut named = policy("named", &["tenant"]);
+        named.domain.clear();
+        let catalog = catalog(vec![named]);
+        assert!(catalog.get("named").is_some());
+        for domain in ["", "keyplane"] {
+            assert!(catalog.matching(domain, &descriptor(&[("tenant", "x")])).is_empty(), "{domain:?}");
+        }
     }
 
     #[test]

@@ -9,5 +9,5 @@ mod subject;
 pub use catalog::{Applied, Catalog, CatalogError, Compiled, Figures, Rule};
 pub use limit::{Limit, Mode};
 pub use meter::{Level, Meter};
-pub use policy::{DEFAULT_DOMAIN, Entry, Origin, Outage, Policy, PolicyId, check_plan};
+pub use policy::{Entry, Origin, Outage, Policy, PolicyId, check_plan};
 pub use subject::{Descriptor, Subject};

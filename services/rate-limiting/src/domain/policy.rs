@@ -7,9 +7,6 @@ use keyplane_contracts::{Violation, Violations};
 
 use super::Limit;
 
-/// The domain of policies that name none.
-pub const DEFAULT_DOMAIN: &str = "keyplane";
-
 /// A policy's id: by the rule of [`Id`], at most 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId(String);
@@ -28,7 +25,7 @@ pub struct Entry {
 pub struct Policy {
     /// Its id.
     pub id: PolicyId,
-    /// What Envoy calls it by, together with the entries.
+    /// What Envoy calls it by, together with the entries; empty: nothing, it is for those who name it.
     pub domain: String,
     /// Whom it is for, in Envoy's order.
     pub entries: Vec<Entry>,
@@ -133,10 +130,10 @@ impl Policy {
     /// Notes each rule that it breaks; `field` is where it was given, such as `policy`.
     pub fn check(&self, field: &str, violations: &mut Violations) {
         let at = |part: &str| format!("{field}.{part}");
-        if !is_text(&self.domain, Policy::DOMAIN) {
+        if !self.domain.is_empty() && !is_text(&self.domain, Policy::DOMAIN) {
             let sent = self.domain.len();
             violations
-                .add(at("domain"), format!("must be 1 to 128 bytes without control characters; {sent} were sent"));
+                .add(at("domain"), format!("must have at most 128 bytes and no control characters; {sent} were sent"));
         }
         if !(1..=Policy::ENTRIES).contains(&self.entries.len()) {
             violations.add(at("entries"), format!("must be 1 to 8; {} were sent", self.entries.len()));
@@ -263,7 +260,7 @@ pub(crate) mod tests {
     pub(crate) fn policy(id: &str, keys: &[&str]) -> Policy {
         Policy {
             id: PolicyId::parse(id, "").unwrap(),
-            domain: DEFAULT_DOMAIN.to_owned(),
+            domain: "keyplane".to_owned(),
             entries: keys.iter().map(|key| Entry { key: (*key).to_owned(), value: None }).collect(),
             limit: Limit::per(10, Duration::from_secs(1)),
             plans: BTreeMap::new(),
@@ -288,7 +285,7 @@ pub(crate) mod tests {
         let good = policy("user-api", &["tenant", "user"]);
         assert!(broken(&good).is_empty());
         let mut bad = policy("x", &["Tenant", "user", "user"]);
-        bad.domain.clear();
+        bad.domain = "a\tb".to_owned();
         bad.entries[1].value = Some("a\nb".to_owned());
         bad.plans.insert("Gold".to_owned(), Limit::UNLIMITED);
         bad.tenants.insert("acme".to_owned(), Limit::per(0, Duration::from_secs(1)));
@@ -296,7 +293,7 @@ pub(crate) mod tests {
         assert_eq!(
             broken(&bad),
             [
-                "policy.domain: must be 1 to 128 bytes without control characters; 0 were sent",
+                "policy.domain: must have at most 128 bytes and no control characters; 3 were sent",
                 "policy.entries[0].key: must match [a-z0-9][a-z0-9_.-]{0,63}; 6 bytes were sent",
                 "policy.entries[1].value: must be 1 to 256 bytes without control characters; 3 were sent",
                 "policy.entries[2].key: must not be given twice",

@@ -67,6 +67,8 @@ pub struct State {
     pub retry_after: Option<Duration>,
     /// How long until the bucket is empty.
     pub reset_after: Duration,
+    /// How long until one more could be had; zero if the bucket is empty.
+    pub more_after: Duration,
 }
 
 /// What a limit says.
@@ -168,18 +170,20 @@ impl State {
     /// Of a bucket at `level`, for a cost; the server's clock is `ahead` microseconds behind it.
     pub(super) fn of(verdict: Verdict, meter: &Meter, level: Level, ahead: u64, cost: u64) -> State {
         let ahead = Duration::from_micros(ahead);
+        let remaining = meter.remaining(level);
         let waits = matches!(verdict, Verdict::Denied | Verdict::ShadowDenied);
         State {
             verdict,
-            remaining: meter.remaining(level),
+            remaining,
             retry_after: waits.then(|| meter.wait(level, cost)).flatten().map(|wait| wait + ahead),
             reset_after: if level == Level::EMPTY { Duration::ZERO } else { level.duration() + ahead },
+            more_after: meter.wait(level, remaining + 1).map_or(Duration::ZERO, |wait| wait + ahead),
         }
     }
 
     /// Where nothing is counted, or nothing is known.
     pub(super) fn plain(verdict: Verdict) -> State {
-        State { verdict, remaining: 0, retry_after: None, reset_after: Duration::ZERO }
+        State { verdict, remaining: 0, retry_after: None, reset_after: Duration::ZERO, more_after: Duration::ZERO }
     }
 }
 

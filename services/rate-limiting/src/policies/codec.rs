@@ -177,13 +177,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::DEFAULT_DOMAIN;
 
     fn plain(id: &str) -> Policy {
         let entries = ["tenant", "user"].map(|key| Entry { key: key.to_owned(), value: None });
         Policy {
             id: PolicyId::parse(id, "").unwrap(),
-            domain: DEFAULT_DOMAIN.to_owned(),
+            domain: "keyplane".to_owned(),
             entries: entries.into(),
             limit: Limit::per(100, Duration::from_secs(1)),
             plans: BTreeMap::new(),

@@ -3,7 +3,7 @@
 //! ```yaml
 //! policies:                       # required; `[]` for none. At most 9,000
 //!   - id: user-api                # what calls name it by
-//!     domain: keyplane            # what Envoy names it by, with the entries; this is the default
+//!     domain: keyplane            # what Envoy names it by, with the entries; none: only calls that name the policy meet it
 //!     entries: [tenant, user]     # a key, or a key and the one value that it is for: {key: route, value: /v1/chat}
 //!     limit: {amount: 100, per: 1s, burst: 200, mode: enforce}
 //!     plans:                      # by plan
@@ -37,7 +37,7 @@ use keyplane_contracts::names::TenantId;
 use keyplane_contracts::{Violation, Violations};
 use tokio::io::AsyncReadExt as _;
 
-use crate::domain::{Catalog, DEFAULT_DOMAIN, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
+use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
 use crate::policies::Policies;
 
 pub(super) use watch::Watch;
@@ -166,7 +166,7 @@ fn policy(row: yaml::Policy, field: &str, violations: &mut Violations) -> Option
     let policy = Policy {
         // One of no consequence, where there is none: only so that the rest can be checked.
         id: id.clone().or_else(|| PolicyId::parse("none", "").ok())?,
-        domain: row.domain.unwrap_or_else(|| DEFAULT_DOMAIN.to_owned()),
+        domain: row.domain.unwrap_or_default(),
         entries: row.entries.into_iter().map(|yaml::Entry { key, value }| Entry { key, value }).collect(),
         limit: limit(row.limit, &format!("{field}.limit"), violations),
         plans,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyplane_contracts::Violations;
 
-use crate::domain::{DEFAULT_DOMAIN, Entry, Limit, Origin, Outage, Policy, PolicyId};
+use crate::domain::{Entry, Limit, Origin, Outage, Policy, PolicyId};
 
 /// What of a policy is to be changed. Maps are replaced as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,7 +60,7 @@ impl Patch {
         let Ok(id) = PolicyId::parse("any", "") else { return };
         let any = Policy {
             id,
-            domain: DEFAULT_DOMAIN.to_owned(),
+            domain: String::new(),
             entries,
             limit: Limit::per(Limit::MOST, Limit::SHORTEST),
             plans: BTreeMap::new(),

@@ -102,7 +102,8 @@ async fn what_leaks_away_is_admitted_by_the_instance_as_well() {
     .await;
     let began = Instant::now();
     let mut admitted = 0;
-    while began.elapsed() < Duration::from_millis(600) {
+    // A machine that is busy with other tests takes longer to use up the burst.
+    while began.elapsed() < Duration::from_millis(600) || (admitted < 50 && began.elapsed() < PATIENCE) {
         let outcome = ask(&one, "u", &["quick"]).await.expect("this instance answers");
         admitted += u64::from(outcome.admitted);
         if let Some(wait) = outcome.retry_after() {

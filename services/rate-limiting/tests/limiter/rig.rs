@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyplane_rate_limiting::domain::{
-    Catalog, DEFAULT_DOMAIN, Descriptor, Entry, Limit, Origin, Outage, Policy, PolicyId,
-};
+use keyplane_rate_limiting::domain::{Catalog, Descriptor, Entry, Limit, Origin, Outage, Policy, PolicyId};
 use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Limiter, Memory, Outcome, Slot, Verdict};
 use keyplane_rate_limiting::store::{BatchSettings, Store};
 use keyplane_valkey::{App, Settings, Valkey};
@@ -26,7 +24,7 @@ pub(crate) struct Instance {
 pub(crate) fn policy(id: &str, keys: &[&str], limit: Limit, change: impl FnOnce(&mut Policy)) -> Policy {
     let mut policy = Policy {
         id: PolicyId::parse(id, "").expect("an id"),
-        domain: DEFAULT_DOMAIN.to_owned(),
+        domain: String::new(),
         entries: keys.iter().map(|key| Entry { key: (*key).to_owned(), value: None }).collect(),
         limit,
         plans: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyplane_contracts::names::TenantId;
 use keyplane_engine::Reply;
-use keyplane_rate_limiting::domain::{DEFAULT_DOMAIN, Entry, Limit, Origin, Policy, PolicyId};
+use keyplane_rate_limiting::domain::{Entry, Limit, Origin, Policy, PolicyId};
 use keyplane_rate_limiting::policies::{Patch, Policies, Settings};
 use keyplane_valkey::{App, Settings as Connection, Valkey};
 use tokio::sync::watch;
@@ -127,7 +127,7 @@ pub(crate) fn new(id: &str, amount: u64) -> Policy {
 pub(crate) fn with_limit(id: &str, limit: Limit) -> Policy {
     Policy {
         id: PolicyId::parse(id, "").expect("an id"),
-        domain: DEFAULT_DOMAIN.to_owned(),
+        domain: "keyplane".to_owned(),
         entries: vec![Entry { key: "tenant".to_owned(), value: None }],
         limit,
         plans: std::collections::BTreeMap::new(),

@@ -20,12 +20,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What the tests limit: an hour long, so that nothing leaks away while a test runs.
 pub const POLICIES: &str = "
 policies:
-  - {id: user-api, entries: [tenant, user], limit: {amount: 10, per: 1h}, plans: {gold: {amount: 100, per: 1h}}}
-  - {id: tenant-api, entries: [tenant], limit: {amount: 1000, per: 1h}, tenants: {evil: block, friend: unlimited}}
-  - {id: chat, entries: [tenant, {key: route, value: /chat}], limit: {amount: 5, per: 1h}}
-  - {id: any-route, entries: [tenant, route], limit: {amount: 50, per: 1h}}
-  - {id: trial, entries: [tenant, api_key], limit: {amount: 1, per: 1h, mode: shadow}}
-  - {id: per-ip, entries: [remote_address], limit: {amount: 3, per: 5m}}
+  - {id: user-api, domain: keyplane, entries: [tenant, user], limit: {amount: 10, per: 1h}, plans: {gold: {amount: 100, per: 1h}}}
+  - {id: tenant-api, domain: keyplane, entries: [tenant], limit: {amount: 1000, per: 1h}, tenants: {evil: block, friend: unlimited}}
+  - {id: chat, domain: keyplane, entries: [tenant, {key: route, value: /chat}], limit: {amount: 5, per: 1h}}
+  - {id: any-route, domain: keyplane, entries: [tenant, route], limit: {amount: 50, per: 1h}}
+  - {id: trial, domain: keyplane, entries: [tenant, api_key], limit: {amount: 1, per: 1h, mode: shadow}}
+  - {id: per-ip, domain: keyplane, entries: [remote_address], limit: {amount: 3, per: 5m}}
 tenants: {rich: gold}
 ";
 

@@ -98,9 +98,9 @@ impl Said<'_> {
         }
     }
 
-    /// How long to wait for this cost, or until all of it is there again.
+    /// How long to wait for this cost, or, where that has room, until there is more: what the headers' `t` is.
     fn until(self) -> Duration {
-        self.state.retry_after.unwrap_or(self.state.reset_after)
+        self.state.retry_after.unwrap_or(self.state.more_after)
     }
 
     fn metadata(self, decided: &Decided) -> Struct {

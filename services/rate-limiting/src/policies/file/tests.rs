@@ -33,7 +33,7 @@ fn the_documented_example_is_read() {
     assert_eq!((api.version, api.origin, api.updated), (0, Origin::File, None));
     let chat = &policies[1];
     assert_eq!(chat.entries[1], Entry { key: "route".to_owned(), value: Some("/v1/chat".to_owned()) });
-    assert_eq!((chat.limit, chat.outage), (Limit::UNLIMITED, None));
+    assert_eq!((chat.domain.as_str(), chat.limit, chat.outage), ("", Limit::UNLIMITED, None));
     let shadow = Limit { mode: Mode::Shadow, ..Limit::per(20, Duration::from_secs(60)) };
     assert_eq!(chat.plans["free"], shadow);
     assert_eq!(plans, [("acme".to_owned(), "gold".to_owned())].into());
@@ -52,7 +52,7 @@ policies:
     lease: 7
     post_charge: true
   - id: user-api
-    domain: ""
+    domain: "a\tb"
     entries: [user]
     limit: {amount: 1000000000001, per: 32d, burst: 0}
     plans: {gold: unlimited}
@@ -76,7 +76,7 @@ tenants: {acme: Gold, Globex: gold}
         "policies[0].lease: must be at most the smallest burst; 7 was sent",
         "policies[0].lease: can't be combined with post_charge",
         "policies[1].id: must not be the id of policies[0] too",
-        "policies[1].domain: must be 1 to 128 bytes without control characters; 0 were sent",
+        "policies[1].domain: must have at most 128 bytes and no control characters; 3 were sent",
         "policies[1].limit.amount: must be at most 1000000000000; 1000000000001 was sent",
         "policies[1].limit.per: must be 1 second to 31 days; 1month 1day 13h 26m 24s was sent",
         "policies[1].plans: need an entry with the key tenant",

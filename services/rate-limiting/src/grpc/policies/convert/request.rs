@@ -9,7 +9,7 @@ use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
 
-use crate::domain::{DEFAULT_DOMAIN, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
+use crate::domain::{Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
 use crate::error::Error;
 use crate::policies::{AuditToken, Cause, Patch};
 
@@ -118,7 +118,7 @@ fn masked(sent: &pb::Policy, paths: &[String], violations: &mut Violations) -> P
     let mut patch = Patch::default();
     for path in paths {
         match path.as_str() {
-            "domain" => patch.domain = Some(domain(&sent.domain)),
+            "domain" => patch.domain = Some(sent.domain.clone()),
             "limit" => patch.limit = Some(required_limit(sent.limit, violations)),
             "plan_limits" => patch.plans = Some(limits(&sent.plan_limits, "policy.plan_limits", violations)),
             "tenant_limits" => patch.tenants = Some(limits(&sent.tenant_limits, "policy.tenant_limits", violations)),
@@ -139,7 +139,7 @@ fn masked(sent: &pb::Policy, paths: &[String], violations: &mut Violations) -> P
 fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
     Policy {
         id,
-        domain: DEFAULT_DOMAIN.to_owned(),
+        domain: String::new(),
         entries,
         limit: Limit::UNLIMITED,
         plans: BTreeMap::new(),
@@ -151,10 +151,6 @@ fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
         origin: Origin::Api,
         updated: None,
     }
-}
-
-fn domain(sent: &str) -> String {
-    if sent.is_empty() { DEFAULT_DOMAIN.to_owned() } else { sent.to_owned() }
 }
 
 fn entries(sent: Vec<pb::PolicyEntry>) -> Vec<Entry> {

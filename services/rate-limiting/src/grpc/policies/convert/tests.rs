@@ -42,7 +42,7 @@ fn told<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
 #[test]
 fn a_policy_survives_the_way_out_and_back() {
     let mut made = create(creation(sent())).unwrap();
-    assert_eq!((made.domain.as_str(), made.origin, made.outage), ("keyplane", Origin::Api, None));
+    assert_eq!((made.domain.as_str(), made.origin, made.outage), ("", Origin::Api, None));
     made.entries.push(Entry { key: "route".to_owned(), value: Some("/v1/chat".to_owned()) });
     made.plans.insert("gold".to_owned(), Limit { mode: Mode::Shadow, burst: 7, ..made.limit });
     made.tenants = [("acme".to_owned(), Limit::UNLIMITED), ("evil".to_owned(), Limit::BLOCK)].into();
@@ -102,7 +102,7 @@ fn a_mask_names_what_is_changed() {
     assert_eq!((id.as_str(), etag.as_str()), ("p", "7"));
     assert_eq!(patch, Patch { lease: Some(0), outage: Some(None), ..Patch::default() });
     let domain = update(change(sent(), &["domain"])).unwrap().1.domain;
-    assert_eq!(domain.as_deref(), Some("keyplane"), "an empty one is the default");
+    assert_eq!(domain.as_deref(), Some(""), "an empty one takes it away");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn without_a_mask_all_is_changed() {
     let (_, patch, _) = update(change(sent(), &[])).unwrap();
     let second = Duration::from_secs(1);
     let whole = Patch {
-        domain: Some("keyplane".to_owned()),
+        domain: Some(String::new()),
         entries: Some(vec![Entry { key: "tenant".to_owned(), value: None }]),
         limit: Some(Limit::per(10, second)),
         plans: Some(BTreeMap::new()),
