@@ -68,6 +68,16 @@ impl TenantId {
         if holds { Ok(TenantId(text.to_owned())) } else { Err(broken(field, "the tenant", TENANT_RULE, text)) }
     }
 
+    /// Parses a tenant's resource name, `tenants/{tenant}`; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The rule, if `text` breaks it.
+    pub fn parse_name(text: &str, field: &str) -> Result<TenantId, Violation> {
+        let [tenant] = segments(text, field, "tenants/{tenant}")?;
+        TenantId::parse(tenant, field)
+    }
+
     /// The id as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {

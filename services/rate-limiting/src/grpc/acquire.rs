@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
 use keyplane_server::ServiceError as _;
@@ -122,12 +123,10 @@ impl Limits {
 
     pub(super) async fn reset(&self, request: &pb::ResetRequest) -> Result<pb::ResetResponse, Error> {
         let mut violations = Violations::new();
-        convert::text("initiator", &request.initiator, 256, &mut violations);
-        convert::text("description", &request.description, 1024, &mut violations);
+        let cause = Cause::new(request.initiator.clone(), request.description.clone(), &mut violations);
         let call = self.call(|app, catalog| target!(request).call(app, catalog, 1, violations))?;
-        let tenant = convert::tenant(&request.parent).map_err(Error::invalid)?;
+        let tenant = TenantId::parse_name(&request.parent, "parent").map_err(Error::invalid)?;
         let targets: Vec<&str> = call.slots.iter().map(|slot| slot.key.as_str()).collect();
-        let cause = Cause { initiator: request.initiator.clone(), description: request.description.clone() };
         // First the audit: nothing is reset that it does not tell of.
         self.policies.audit().record(&tenant, Action::Reset, &targets, &cause).await?;
         let count = self.limiter.reset(&call.slots).await?;
@@ -141,7 +140,7 @@ impl Limits {
             true => target!(request).all(app, &catalog)?,
             false => target!(request).call(app, &catalog, 1, Violations::new())?,
         };
-        let tenant = convert::tenant(&request.parent).map_err(Error::invalid)?;
+        let tenant = TenantId::parse_name(&request.parent, "parent").map_err(Error::invalid)?;
         // Each by itself: what one refuses says nothing of another.
         let explained = call.slots.iter().map(|slot| self.explain_one(slot));
         let limits = futures::future::join_all(explained).await.into_iter().collect::<Result<_, _>>()?;
@@ -194,7 +193,7 @@ fn charge(
     kind: ChargeKind,
     mut violations: Violations,
 ) -> Result<Charge, Error> {
-    let charge = match violations.keep(convert::tenant(parent)) {
+    let charge = match violations.keep(TenantId::parse_name(parent, "parent")) {
         Some(tenant) => {
             let rule = || {
                 format!(

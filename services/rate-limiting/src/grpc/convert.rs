@@ -96,7 +96,7 @@ impl Target<'_> {
     }
 
     fn subject(&self, violations: &mut Violations) -> Result<(TenantId, Subject), Error> {
-        let tenant = tenant(self.parent);
+        let tenant = TenantId::parse_name(self.parent, "parent");
         let descriptors: BTreeMap<String, String> =
             self.descriptors.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         match violations.keep(tenant) {
@@ -110,17 +110,6 @@ impl Target<'_> {
 }
 
 // === fields ===
-
-/// `tenants/{tenant}`.
-pub(super) fn tenant(parent: &str) -> Result<TenantId, Violation> {
-    let form = || {
-        Violation::new(
-            "parent",
-            format!("the name must have the form tenants/{{tenant}}; {} bytes were sent", parent.len()),
-        )
-    };
-    TenantId::parse(parent.strip_prefix("tenants/").ok_or_else(form)?, "parent")
-}
 
 /// A cost; 1 if none is given.
 pub(super) fn cost(cost: Option<i64>, violations: &mut Violations) -> u64 {
@@ -156,18 +145,10 @@ pub(super) fn remember(
     })
 }
 
-/// A text for the audit.
-pub(super) fn text(field: &str, text: &str, most: usize, violations: &mut Violations) {
-    if text.len() > most || text.chars().any(char::is_control) {
-        let rule = format!("must have at most {most} bytes and no control characters; {} were sent", text.len());
-        violations.add(field, rule);
-    }
-}
-
 /// The items of a batch, each with the batch's tenant.
 pub(super) fn batch(request: pb::BatchAcquireRequest) -> Result<Vec<Result<pb::AcquireRequest, Error>>, Error> {
     let mut violations = Violations::new();
-    violations.keep(tenant(&request.parent));
+    violations.keep(TenantId::parse_name(&request.parent, "parent"));
     if !(1..=BATCH).contains(&request.requests.len()) {
         violations.add("requests", format!("must be 1 to {BATCH}; {} were sent", request.requests.len()));
     }

@@ -96,3 +96,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tenants_name_is_parsed_whole() {
+    assert_eq!(TenantId::parse_name("tenants/acme", "parent").map(|tenant| tenant.to_string()), Ok("acme".to_owned()));
+    for (text, told) in [
+        ("", "parent: the name must have the form tenants/{tenant}, and is empty"),
+        ("acme", "parent: the name must have the form tenants/{tenant}; 4 bytes were sent"),
+        ("tenants/acme/users/u", "parent: the name must have the form tenants/{tenant}; 20 bytes were sent"),
+        ("tenants/ACME", "parent: the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 4 bytes were sent"),
+    ] {
+        assert_eq!(
+            TenantId::parse_name(text, "parent").map_err(|violation| violation.to_string()),
+            Err(told.to_owned())
+        );
+    }
+}

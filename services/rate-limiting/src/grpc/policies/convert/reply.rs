@@ -9,6 +9,7 @@ use keyplane_contracts::ratelimit::v1 as pb;
 use prost::Message as _;
 
 use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId};
+use crate::grpc::convert::signed;
 use crate::policies::{AuditEntry, AuditPage, etag};
 
 /// Bytes of a page of policies, beyond which it is cut short: callers take messages of 4 MiB.
@@ -112,9 +113,4 @@ fn origin(origin: Origin) -> pb::policy::Origin {
         Origin::File => pb::policy::Origin::File,
         Origin::Api => pb::policy::Origin::Api,
     }
-}
-
-/// What is kept by its rules is far below the bound.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -96,7 +96,7 @@ pub(in crate::grpc::policies) fn audit(
     request: &pb::ListAuditEntriesRequest,
 ) -> Result<(TenantId, u32, Option<AuditToken>), Error> {
     let mut violations = Violations::new();
-    let tenant = violations.keep(parent(&request.parent, "parent"));
+    let tenant = violations.keep(TenantId::parse_name(&request.parent, "parent"));
     let size = page_size(request.page_size, 50, &mut violations);
     let token = request.page_token.as_str();
     let after = tenant.as_ref().filter(|_| !token.is_empty()).and_then(|tenant| {
@@ -241,11 +241,6 @@ fn plan_name(name: &str, field: &str) -> Result<TenantId, Violation> {
     let tenant = name.strip_prefix("tenants/").and_then(|rest| rest.strip_suffix("/plan"));
     let tenant = tenant.filter(|tenant| !tenant.contains('/'));
     TenantId::parse(tenant.ok_or_else(|| form("tenants/{tenant}/plan", name, field))?, field)
-}
-
-fn parent(name: &str, field: &str) -> Result<TenantId, Violation> {
-    let tenant = name.strip_prefix("tenants/").filter(|tenant| !tenant.contains('/'));
-    TenantId::parse(tenant.ok_or_else(|| form("tenants/{tenant}", name, field))?, field)
 }
 
 fn form(pattern: &str, sent: &str, field: &str) -> Violation {

@@ -175,7 +175,7 @@ fn names_have_their_forms() {
     assert_eq!(
         told(audit(&request)),
         [
-            "parent: must have the form tenants/{tenant}; 4 bytes were sent",
+            "parent: the name must have the form tenants/{tenant}; 4 bytes were sent",
             "page_size: must not be negative; -1 was sent",
         ]
     );
