@@ -245,9 +245,15 @@ async fn what_applies_is_explained() {
             .expect("room")
             .admitted
     );
-    service.refuses_by_itself("u").await;
-    let request = pb::ExplainRequest { parent: PARENT.into(), user: "u".into(), ..Default::default() };
-    let explained = client.explain(request).await.expect("an answer").into_inner();
+    // A machine that stalls for a second finds the refusal forgotten.
+    let explained = keyplane_testkit::eventually("a refusal is told of", support::PATIENCE, async || {
+        service.refuses_by_itself("u").await;
+        let request = pb::ExplainRequest { parent: PARENT.into(), user: "u".into(), ..Default::default() };
+        let explained = service.client.clone().explain(request).await.expect("an answer").into_inner();
+        let told = explained.limits.iter().any(|limit| limit.refused_for.is_some());
+        if told { Ok(explained) } else { Err(format!("{explained:?}")) }
+    })
+    .await;
     let names: Vec<&str> =
         explained.limits.iter().map(|limit| limit.policy.as_ref().expect("one").name.as_str()).collect();
     assert_eq!(names, ["policies/tenant-api", "policies/user-api"], "what the user and the tenant fill");

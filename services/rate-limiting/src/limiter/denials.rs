@@ -4,6 +4,7 @@
 //! then the answer is known. Whoever empties it (a refund, a give-back, a reset) rings its bell, which drops what is known; and after
 //! [`LONGEST`] the store is asked in any case, so that a ring that was missed refuses nobody for longer than that.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keyplane_valkey::Key;
@@ -21,6 +22,8 @@ const MOST: usize = 128 * 1024;
 /// Refusals that still hold.
 pub(super) struct Denials {
     known: Shards<Denial>,
+    /// Whether bells are heard: what is emptied before that, nobody would tell.
+    listening: AtomicBool,
 }
 
 /// A full bucket.
@@ -52,7 +55,7 @@ pub(super) struct Full {
 
 impl Denials {
     pub(super) fn new() -> Denials {
-        Denials { known: Shards::new(MOST) }
+        Denials { known: Shards::new(MOST), listening: AtomicBool::new(false) }
     }
 
     /// To be called before the store is asked about a bucket.
@@ -64,7 +67,7 @@ impl Denials {
     pub(super) fn remember(&self, key: &Key, meter: Meter, found: &Found, asked: Asked) {
         let answered = Instant::now();
         // It was rung, or another one beside it, while the answer was on its way.
-        if self.known.generation(key) != asked.generation {
+        if !self.is_listening() || self.known.generation(key) != asked.generation {
             return;
         }
         let denial = Denial { meter, level: found.level, ahead: found.ahead, asked: asked.at, answered };
@@ -103,9 +106,15 @@ impl Denials {
         self.known.remove(key);
     }
 
-    /// Forgets all.
+    /// Forgets all, since bells are heard from now on that were not before.
     pub(super) fn forget_all(&self) {
+        self.listening.store(true, Ordering::Release);
         self.known.clear();
+    }
+
+    /// Whether what is emptied elsewhere is heard of.
+    pub(super) fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -128,6 +128,12 @@ impl Limiter {
         (refused, self.shared.leases.left(&slot.key))
     }
 
+    /// Whether this instance hears of buckets that others empty. Before that it remembers no refusal.
+    #[must_use]
+    pub fn hears_bells(&self) -> bool {
+        self.shared.denials.is_listening()
+    }
+
     /// Refusals that this instance remembers.
     #[must_use]
     pub fn denials(&self) -> usize {

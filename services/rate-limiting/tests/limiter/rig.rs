@@ -88,8 +88,9 @@ pub(crate) async fn start_with(app: &str, url: &str, policies: Vec<Policy>, pati
     settings.command_timeout = patience;
     let valkey = Valkey::connect(&settings, App::new(app).expect("an app")).expect("settings of a store");
     valkey.wait_ready(PATIENCE).await.expect("the store answers");
-    let store = Store::new(valkey.clone(), BatchSettings::default());
-    Instance { limiter: Limiter::new(store, Outage::Closed), catalog: catalog(policies), valkey }
+    let limiter = Limiter::new(Store::new(valkey.clone(), BatchSettings::default()), Outage::Closed);
+    keyplane_testkit::eventually("it hears the bells", PATIENCE, async || limiter.hears_bells()).await;
+    Instance { limiter, catalog: catalog(policies), valkey }
 }
 
 // === impl Instance ===

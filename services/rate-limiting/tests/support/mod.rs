@@ -86,7 +86,7 @@ impl Service {
         .await;
     }
 
-    /// Waits until the service refuses a user by itself. A bell that is just being connected forgets what is remembered.
+    /// Waits until the service refuses a user by itself. Nothing is remembered before it hears the bells.
     pub async fn refuses_by_itself(&self, user: &str) {
         keyplane_testkit::eventually("a refusal is remembered", PATIENCE, async || {
             let refused = self.acquire(call(user, &["user-api"])).await.map_err(|status| status.to_string())?;
