@@ -168,6 +168,7 @@ fn serve(
     let methods = Arc::new(methods);
     let room = Arc::new(Semaphore::new(config.limits.max_in_flight));
     let deadlines = config.deadlines;
+    let collected = config.telemetry.otlp_endpoint.is_some();
     let token = drain.0.clone();
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
@@ -184,7 +185,7 @@ fn serve(
     let [panic, trace, metrics, events, shed, deadline, gated, ending] = [(); 8].map(|()| Arc::clone(&methods));
     let server = server
         .layer(layer_fn(move |inner| PanicGuard::new(inner, Arc::clone(&panic))))
-        .layer(layer_fn(move |inner| Trace::new(inner, Arc::clone(&trace), addr)))
+        .layer(layer_fn(move |inner| Trace::new(inner, Arc::clone(&trace), addr, collected)))
         .layer(layer_fn(move |inner| Metrics::new(inner, Arc::clone(&metrics))))
         .layer(layer_fn(move |inner| EventSource::new(inner, Arc::clone(&events))))
         .layer(layer_fn(move |inner| Shed::new(inner, Arc::clone(&shed), Arc::clone(&room))))
