@@ -37,12 +37,9 @@ impl Decide {
         let bucket = &buckets[0];
         let (add, capacity) = (bucket.add, bucket.meter.capacity());
         let numbers = [add.micros, add.part, capacity.micros, capacity.part, bucket.meter.n(), bucket.meter.p()];
-        let mut bytes = [0; 48];
-        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
-            place.copy_from_slice(&(number as f64).to_le_bytes());
-        }
-        let args = [Arg::Bytes(b"c\x01\x00e"), Arg::Bytes(&bytes)];
-        let reply = self.valkey.run(&DECIDE, &[&bucket.key], &args).await?;
+        let mut bytes = b"c\x01\0\0\x01\0e".to_vec();
+        bytes.extend(numbers.iter().flat_map(|number| (*number as f64).to_le_bytes()));
+        let reply = self.valkey.run(&DECIDE, &[&bucket.key], &[Arg::Bytes(&bytes)]).await?;
         Ok(reply.bytes()?.to_vec())
     }
 

@@ -98,9 +98,15 @@ async fn gather(valkey: Valkey, settings: BatchSettings, mut waiting: mpsc::Rece
     loop {
         // First the room, then what has gathered meanwhile.
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let mut batch = Vec::with_capacity(settings.groups);
-        if waiting.recv_many(&mut batch, settings.groups.max(1)).await == 0 {
-            return;
+        let Some(first) = waiting.recv().await else { return };
+        // Calls whose turn on this thread is next come along.
+        tokio::task::yield_now().await;
+        let mut batch = Vec::with_capacity(waiting.len().min(settings.groups) + 1);
+        batch.push(first);
+        while batch.len() < settings.groups
+            && let Ok(one) = waiting.try_recv()
+        {
+            batch.push(one);
         }
         let now = Instant::now();
         // Whoever is gone is not charged.
@@ -137,7 +143,7 @@ async fn send(valkey: &Valkey, batch: Vec<Waiting>) {
 
 async fn send_together(valkey: &Valkey, batch: Vec<Waiting>) {
     let call = Call::new(batch.iter().map(|one| &one.group));
-    let result = valkey.run_together(&DECIDE, &call.keys, &call.args()).await;
+    let result = valkey.run_together(&DECIDE, &call.keys, &[call.arg()]).await;
     let bytes = result.and_then(|reply| reply.bytes().map_err(|error| error.in_operation(DECIDE.name())));
     match bytes {
         Ok(bytes) => answer(batch, &bytes),

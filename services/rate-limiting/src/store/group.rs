@@ -1,7 +1,9 @@
 //! What the script is asked, and what it answers; `scripts/decide.lua` describes the bytes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use keyplane_valkey::{Arg, Key};
 
 use crate::domain::{Level, Meter};
@@ -156,55 +158,55 @@ pub enum Room {
     PartlyCharged,
 }
 
-/// The arguments of a call of the script.
+/// Keys and argument of a call of the script.
 #[derive(Debug, Default)]
 pub(super) struct Call<'a> {
+    /// Each once, however many groups name it.
     pub(super) keys: Vec<&'a Key>,
-    header: Vec<u8>,
-    /// Bytes of the arguments, one after the other, and where each ends.
+    places: HashMap<&'a str, u16, RandomState>,
     bytes: Vec<u8>,
-    ends: Vec<usize>,
 }
 
 // === impl Call ===
 
 impl<'a> Call<'a> {
     /// A call for several groups.
-    pub(super) fn new(groups: impl Iterator<Item = &'a Group>) -> Call<'a> {
-        let mut call = Call::default();
+    pub(super) fn new(groups: impl ExactSizeIterator<Item = &'a Group>) -> Call<'a> {
+        let count = groups.len();
+        let places = HashMap::with_capacity_and_hasher(count, RandomState::default());
+        let mut call = Call { keys: Vec::with_capacity(count), places, bytes: Vec::with_capacity(count * 64) };
         groups.for_each(|group| call.add(group));
         call
     }
 
-    /// `ARGV`.
-    pub(super) fn args(&self) -> Vec<Arg<'_>> {
-        let mut args = Vec::with_capacity(1 + self.ends.len());
-        args.push(Arg::Bytes(&self.header));
-        let mut from = 0;
-        for &end in &self.ends {
-            args.push(Arg::Bytes(&self.bytes[from..end]));
-            from = end;
-        }
-        args
+    /// `ARGV[1]`.
+    pub(super) fn arg(&self) -> Arg<'_> {
+        Arg::Bytes(&self.bytes)
     }
 
     fn add(&mut self, group: &'a Group) {
         // The limits of a call are 16 at most.
         let count = u8::try_from(group.buckets.len()).unwrap_or(u8::MAX);
-        self.header.extend([group.op.byte(), count, u8::from(group.record.is_some())]);
-        self.header.extend(group.buckets.iter().map(|bucket| bucket.flag.byte()));
-        self.keys.extend(&group.record);
-        self.keys.extend(group.buckets.iter().map(|bucket| &bucket.key));
-        if group.record.is_some() {
+        let record = group.record.as_ref().map_or(0, |record| self.place(record));
+        self.push(&[&[group.op.byte(), count], &record.to_le_bytes()]);
+        if record > 0 {
             self.record(&group.op);
         }
-        let (numbers, channels) = group.op.takes();
-        if numbers {
-            group.buckets.iter().for_each(|bucket| self.numbers(bucket));
+        group.buckets.iter().for_each(|bucket| self.bucket(bucket));
+        if group.op.rings() {
+            for channel in group.buckets.iter().map(|bucket| bucket.channel.as_bytes()) {
+                self.push(&[&[u8::try_from(channel.len()).unwrap_or(u8::MAX)], channel]);
+            }
         }
-        if channels {
-            group.buckets.iter().for_each(|bucket| self.push(&[bucket.channel.as_bytes()]));
-        }
+    }
+
+    /// Which key it is, from 1 on.
+    fn place(&mut self, key: &'a Key) -> u16 {
+        *self.places.entry(key.as_str()).or_insert_with(|| {
+            self.keys.push(key);
+            // Of the groups of a call there are a few hundred.
+            u16::try_from(self.keys.len()).unwrap_or(u16::MAX)
+        })
     }
 
     fn record(&mut self, op: &Op) {
@@ -225,16 +227,16 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn numbers(&mut self, bucket: &Bucket) {
+    fn bucket(&mut self, bucket: &'a Bucket) {
+        let place = self.place(&bucket.key);
+        self.push(&[&place.to_le_bytes(), &[bucket.flag.byte()]]);
         let (add, capacity) = (bucket.add, bucket.meter.capacity());
         let numbers = [add.micros, add.part, capacity.micros, capacity.part, bucket.meter.n(), bucket.meter.p()];
-        numbers.iter().for_each(|number| self.bytes.extend(double(*number)));
-        self.ends.push(self.bytes.len());
+        numbers.iter().for_each(|number| self.push(&[&double(*number)]));
     }
 
     fn push(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        self.ends.push(self.bytes.len());
     }
 }
 
@@ -251,12 +253,11 @@ impl Op {
         }
     }
 
-    /// Whether it takes numbers, and channels.
-    fn takes(&self) -> (bool, bool) {
+    /// Whether levels may fall by it, so that doorbells ring.
+    fn rings(&self) -> bool {
         match self {
-            Op::Charge(_) | Op::Peek => (true, false),
-            Op::Give { .. } | Op::Settle(_) => (true, true),
-            Op::Delete => (false, true),
+            Op::Charge(_) | Op::Peek => false,
+            Op::Give { .. } | Op::Settle(_) | Op::Delete => true,
         }
     }
 }

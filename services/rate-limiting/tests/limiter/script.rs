@@ -15,14 +15,10 @@ static DECIDE: LazyLock<Script> = LazyLock::new(|| {
     let source = include_str!("../../src/store/scripts/decide.lua");
     let source = replaced(
         source,
-        "local time = call('TIME')\nlocal now = time[1] * 1000000 + time[2]",
+        "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]",
         "local now = tonumber(ARGV[#ARGV])",
     );
-    let source = replaced(
-        &source,
-        "'PX', floor((q + ahead) / 1000) + 2)",
-        "'PX', 3600000 + call('HSET', KEYS[#KEYS], key, floor((q + ahead) / 1000) + 2))",
-    );
+    let source = replaced(&source, "'PX', life)", "'PX', 3600000 + redis.call('HSET', KEYS[#KEYS], KEYS[key], life))");
     Script::new("test.decide", source.leak())
 });
 
@@ -105,23 +101,26 @@ impl Clocked {
 
     /// Runs the script at `now`, for all groups in one call.
     pub(crate) async fn decide(&self, now: u64, groups: &[Group]) -> Vec<Answer> {
-        let (mut header, mut args) = (Vec::new(), Vec::new());
+        let (mut bytes, mut keys) = (Vec::new(), Vec::<&Key>::new());
         for group in groups {
-            header.extend([group.op, u8::try_from(group.buckets.len()).expect("few buckets"), 0]);
-            header.extend(group.buckets.iter().map(|bucket| bucket.flag));
-            if group.op != b'd' {
-                args.extend(group.buckets.iter().map(Bucket::numbers));
+            bytes.extend([group.op, u8::try_from(group.buckets.len()).expect("few buckets"), 0, 0]);
+            for bucket in &group.buckets {
+                let known = keys.iter().position(|key| **key == bucket.key);
+                let place = known.unwrap_or_else(|| {
+                    keys.push(&bucket.key);
+                    keys.len() - 1
+                });
+                bytes.extend(u16::try_from(place + 1).expect("few keys").to_le_bytes());
+                bytes.push(bucket.flag);
+                bytes.extend(bucket.numbers());
             }
             if matches!(group.op, b'g' | b'd') {
-                args.extend(group.buckets.iter().map(|_| b"nobody-listens".to_vec()));
+                group.buckets.iter().for_each(|_| bytes.extend(b"\x0enobody-listens"));
             }
         }
         let now = i64::try_from(now).expect("a time");
-        let mut argv = vec![Arg::Bytes(&header)];
-        argv.extend(args.iter().map(|arg| Arg::Bytes(arg)));
-        argv.push(Arg::Int(now));
-        let mut keys: Vec<&Key> = groups.iter().flat_map(|group| &group.buckets).map(|bucket| &bucket.key).collect();
         keys.push(&self.lives);
+        let argv = [Arg::Bytes(&bytes), Arg::Int(now)];
         let reply = self.valkey.run_together(&DECIDE, &keys, &argv).await.expect("the script runs");
         let reply = reply.bytes().expect("one string");
         let mut bytes = &reply[..];
