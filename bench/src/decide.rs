@@ -45,8 +45,7 @@ impl Decide {
 
     /// The same, for the service's own store, which gathers what waits.
     pub(crate) fn group(&self, tenant: &str, user: &str) -> Group {
-        let entries = [("tenant", tenant), ("user", user)].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let descriptor = Descriptor { entries: entries.into() };
+        let descriptor = Descriptor::new([("tenant", tenant), ("user", user)]);
         let key: Key = Place::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
         let meter = Limit::per(AMOUNT, PERIOD).meter().expect("it counts");
         let bucket = Bucket { key, meter, add: meter.level(1), flag: Flag::Enforce, channel: String::new() };

@@ -78,12 +78,6 @@ pub enum Error {
         /// Whether something may have been charged.
         unknown: bool,
     },
-    /// Envoy's door has its own, short deadline.
-    #[error("the limits could not be told within {within:?}: try again")]
-    TooSlow {
-        /// The deadline.
-        within: Duration,
-    },
     /// No answer came before the caller's deadline. `unknown`: something may have been charged.
     #[error("the store did not answer in time: try again")]
     NoAnswer {
@@ -136,7 +130,7 @@ impl Error {
             | Error::AlreadySettled { .. }
             | Error::RefundExceedsCharge { .. }
             | Error::RefundNotAllowed
-            | Error::TooSlow { .. }
+           
             | Error::Corrupt(_)
             | Error::NoRandomness
             | Error::Ttl(_) => false,
@@ -163,7 +157,7 @@ impl ServiceError for Error {
             Error::EtagMismatch { .. } => Code::Aborted,
             Error::TooManyPolicies { .. } => Code::ResourceExhausted,
             Error::RefundNotAllowed => Code::PermissionDenied,
-            Error::Closed { .. } | Error::NoAnswer { .. } | Error::TooSlow { .. } | Error::Overloaded => {
+            Error::Closed { .. } | Error::NoAnswer { .. } | Error::Overloaded => {
                 Code::Unavailable
             }
             Error::Corrupt(_) | Error::NoRandomness | Error::Ttl(_) => Code::Internal,
@@ -185,7 +179,6 @@ impl ServiceError for Error {
             Error::TooManyPolicies { .. } => "TOO_MANY_POLICIES",
             Error::RefundNotAllowed => "REFUND_NOT_ALLOWED",
             Error::Closed { .. } | Error::NoAnswer { .. } => "STORE_UNAVAILABLE",
-            Error::TooSlow { .. } => "LIMITS_TOO_SLOW",
             Error::Overloaded => "OVERLOADED",
             Error::Corrupt(_) => "STORED_DATA_DAMAGED",
             Error::NoRandomness | Error::Ttl(_) => "INTERNAL",
@@ -200,7 +193,7 @@ impl ServiceError for Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Error::Closed { .. } | Error::NoAnswer { .. } | Error::TooSlow { .. } | Error::Overloaded => Some(SOON),
+            Error::Closed { .. } | Error::NoAnswer { .. } | Error::Overloaded => Some(SOON),
             Error::Store(error) => ServiceError::retry_after(error),
             Error::Invalid(_)
             | Error::PolicyNotFound { .. }
@@ -244,7 +237,7 @@ impl ServiceError for Error {
             | Error::ChargeNotFound
             | Error::RefundNotAllowed
             | Error::NoAnswer { unknown: false }
-            | Error::TooSlow { .. }
+           
             | Error::Overloaded
             | Error::Corrupt(_)
             | Error::NoRandomness

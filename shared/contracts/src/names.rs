@@ -14,15 +14,17 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
+
 use crate::Violation;
 
 /// A tenant: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, which is a DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(String);
+pub struct TenantId(CompactString);
 
 /// An id that callers choose (a user, a request id, ...): `[A-Za-z0-9._~@|:+-]{1,128}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id(String);
+pub struct Id(CompactString);
 
 /// A user's id, by the rule of [`Id`].
 pub type UserId = Id;
@@ -65,7 +67,7 @@ impl TenantId {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let holds =
             (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
-        if holds { Ok(TenantId(text.to_owned())) } else { Err(broken(field, "the tenant", TENANT_RULE, text)) }
+        if holds { Ok(TenantId(text.into())) } else { Err(broken(field, "the tenant", TENANT_RULE, text)) }
     }
 
     /// Parses a tenant's resource name, `tenants/{tenant}`; `field` is where it was sent.
@@ -106,7 +108,7 @@ impl Id {
     fn parse_as(what: &str, text: &str, field: &str) -> Result<Id, Violation> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@|:+-".contains(&byte);
         let holds = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        if holds { Ok(Id(text.to_owned())) } else { Err(broken(field, what, ID_RULE, text)) }
+        if holds { Ok(Id(text.into())) } else { Err(broken(field, what, ID_RULE, text)) }
     }
 }
 

@@ -72,8 +72,8 @@ impl Valkey {
         let operation = Operation { command: "EVALSHA", script: Some(script.name()), feature, changes: true };
         let mut attempt = self.begin(operation).await?;
         let slot = self.slot(first);
-        let arguments = eval_arguments(script.sha(), keys, args);
-        let mut result = attempt.custom("EVALSHA", &slot, arguments.clone()).await;
+        let arguments = || eval_arguments(script.sha(), keys, args);
+        let mut result = attempt.custom("EVALSHA", &slot, arguments()).await;
         for _ in 0..CORRECTIONS {
             let Err(error) = &result else { break };
             if server_code(error.details()) == Some("NOSCRIPT") {
@@ -87,7 +87,7 @@ impl Valkey {
             if attempt.left().is_none() {
                 return attempt.finish_unsent(timed_out());
             }
-            result = attempt.custom("EVALSHA", &slot, arguments.clone()).await;
+            result = attempt.custom("EVALSHA", &slot, arguments()).await;
         }
         attempt.finish(result).map(Value::from_fred)
     }

@@ -1,8 +1,11 @@
 //! The policies in force, so arranged that the ones for a call are found in a few steps, however many there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+
+use compact_str::CompactString;
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::{Descriptor, Limit, Meter, Origin, Policy, PolicyId};
 
@@ -10,7 +13,7 @@ use super::{Descriptor, Limit, Meter, Origin, Policy, PolicyId};
 #[derive(Debug, Default)]
 pub struct Catalog {
     policies: BTreeMap<PolicyId, Arc<Compiled>>,
-    matches: HashMap<String, Vec<Pattern>>,
+    matches: HashMap<CompactString, Vec<Pattern>>,
     plans: HashMap<String, (String, Origin)>,
     version: u64,
 }
@@ -22,20 +25,20 @@ pub struct Compiled {
     pub policy: Policy,
     /// What it did so far; the policies that take its place go on with them.
     pub figures: Arc<Figures>,
-    default: Rule,
-    plans: HashMap<String, Rule>,
-    tenants: HashMap<String, Rule>,
+    default: Arc<Rule>,
+    plans: HashMap<String, Arc<Rule>>,
+    tenants: HashMap<String, Arc<Rule>>,
 }
 
 /// One of the limits of a policy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Rule {
     /// The limit.
     pub limit: Limit,
     /// Its numbers, if something is counted.
     pub meter: Option<Meter>,
     /// `tenant`, `plan:<plan>`, `default` or `request`.
-    pub name: Arc<str>,
+    pub name: Box<str>,
 }
 
 /// A policy and the one of its limits that applies.
@@ -44,7 +47,7 @@ pub struct Applied {
     /// The policy.
     pub compiled: Arc<Compiled>,
     /// The limit.
-    pub rule: Rule,
+    pub rule: Arc<Rule>,
 }
 
 /// What a policy did.
@@ -81,7 +84,7 @@ struct Pattern {
     /// Where they ask for one value.
     exact: Vec<bool>,
     /// By those values.
-    policies: HashMap<String, Vec<Arc<Compiled>>>,
+    policies: HashMap<CompactString, Vec<Arc<Compiled>>>,
 }
 
 // === impl Catalog ===
@@ -117,7 +120,7 @@ impl Catalog {
         if policies.len() > Catalog::MOST {
             return Err(CatalogError::TooMany(policies.len()));
         }
-        let mut matches: HashMap<String, Vec<Pattern>> = HashMap::new();
+        let mut matches: HashMap<CompactString, Vec<Pattern>> = HashMap::new();
         for compiled in policies.values().filter(|compiled| !compiled.policy.domain.is_empty()) {
             let patterns = matches.entry(place(&compiled.policy)).or_default();
             Pattern::add(patterns, compiled);
@@ -199,8 +202,8 @@ impl Compiled {
 impl Rule {
     /// A limit under a name.
     #[must_use]
-    pub fn new(limit: Limit, name: &str) -> Rule {
-        Rule { limit, meter: limit.meter(), name: name.into() }
+    pub fn new(limit: Limit, name: &str) -> Arc<Rule> {
+        Arc::new(Rule { limit, meter: limit.meter(), name: name.into() })
     }
 }
 
@@ -220,19 +223,18 @@ impl Pattern {
     }
 
     /// The values where it asks for one.
-    fn of<'a>(&self, values: impl Iterator<Item = &'a str>) -> String {
+    fn of<'a>(&self, values: impl Iterator<Item = &'a str>) -> CompactString {
         joined("", values.zip(&self.exact).filter(|(_, exact)| **exact).map(|(value, _)| value))
     }
 }
 
-fn place(policy: &Policy) -> String {
+fn place(policy: &Policy) -> CompactString {
     joined(&policy.domain, policy.entries.iter().map(|entry| entry.key.as_str()))
 }
 
 /// Texts without control characters, one after the other: no two lists give the same.
-fn joined<'a>(first: &str, others: impl Iterator<Item = &'a str>) -> String {
-    let mut text = String::with_capacity(first.len() + 48);
-    text.push_str(first);
+fn joined<'a>(first: &str, others: impl Iterator<Item = &'a str>) -> CompactString {
+    let mut text = CompactString::from(first);
     for other in others {
         text.push('\0');
         text.push_str(other);
@@ -262,8 +264,7 @@ mod tests {
     }
 
     fn descriptor(entries: &[(&str, &str)]) -> Descriptor {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Descriptor { entries: entries.iter().map(owned).collect() }
+        Descriptor::new(entries.iter().copied())
     }
 
     fn found(catalog: &Catalog, entries: &[(&str, &str)]) -> Vec<String> {

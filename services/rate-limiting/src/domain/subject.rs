@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::{Violation, Violations};
 
@@ -8,53 +9,54 @@ use super::{Entry, Policy};
 
 /// Whom a call is for: what the entries of policies are filled from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subject {
-    values: Vec<(String, String)>,
+pub struct Subject<'a> {
+    values: Vec<(&'a str, &'a str)>,
 }
 
 /// What Envoy sends: keys and values, in an order that matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {
-    /// In Envoy's order.
-    pub entries: Vec<(String, String)>,
+    /// In Envoy's order. Most are so short that they need no memory of their own.
+    pub entries: Vec<(CompactString, CompactString)>,
 }
 
 // === impl Subject ===
 
-impl Subject {
+impl<'a> Subject<'a> {
     /// The most further descriptors.
     pub const DESCRIPTORS: usize = 8;
 
     /// What a call names; an empty text is none.
     pub fn new(
-        tenant: &TenantId,
-        user: &str,
-        api_key: &str,
-        route: &str,
-        descriptors: BTreeMap<String, String>,
+        tenant: &'a TenantId,
+        user: &'a str,
+        api_key: &'a str,
+        route: &'a str,
+        descriptors: BTreeMap<&'a str, &'a str>,
         violations: &mut Violations,
-    ) -> Subject {
-        let mut values = vec![("tenant".to_owned(), tenant.as_str().to_owned())];
+    ) -> Subject<'a> {
+        let mut values = Vec::with_capacity(4 + descriptors.len());
+        values.push(("tenant", tenant.as_str()));
         for (key, value) in [("user", user), ("api_key", api_key)] {
             if !value.is_empty() && violations.keep(Id::parse(value, key)).is_some() {
-                values.push((key.to_owned(), value.to_owned()));
+                values.push((key, value));
             }
         }
         if !route.is_empty() {
             check_value(route, "route", violations);
-            values.push(("route".to_owned(), route.to_owned()));
+            values.push(("route", route));
         }
         if descriptors.len() > Subject::DESCRIPTORS {
             violations.add("descriptors", format!("must be at most 8; {} were sent", descriptors.len()));
         }
         for (key, value) in descriptors {
-            if ["tenant", "user", "api_key", "route"].contains(&key.as_str()) {
+            if ["tenant", "user", "api_key", "route"].contains(&key) {
                 violations.add("descriptors", format!("must not hold {key}, which has a field of its own"));
             }
             if key.is_empty() || key.len() > 64 {
                 violations.add("descriptors", format!("a key must have 1 to 64 bytes; {} were sent", key.len()));
             }
-            check_value(&value, "descriptors", violations);
+            check_value(value, "descriptors", violations);
             values.push((key, value));
         }
         Subject { values }
@@ -62,8 +64,8 @@ impl Subject {
 
     /// A value by its key.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.values.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
     }
 
     /// The values that `policy` asks for, in its order. None if it is for another value than the subject has.
@@ -82,7 +84,7 @@ impl Subject {
             if value.as_ref().is_some_and(|value| value != own) {
                 return Ok(None);
             }
-            entries.push((key.clone(), own.to_owned()));
+            entries.push((key.as_str().into(), own.into()));
         }
         Ok(Some(Descriptor { entries }))
     }
@@ -91,6 +93,13 @@ impl Subject {
 // === impl Descriptor ===
 
 impl Descriptor {
+    /// Of keys and their values.
+    pub fn new<K: Into<CompactString>, V: Into<CompactString>>(
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Descriptor {
+        Descriptor { entries: entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect() }
+    }
+
     /// The tenant in it.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
@@ -115,18 +124,18 @@ mod tests {
     use super::*;
     use crate::domain::policy::tests::policy;
 
-    fn subject() -> Subject {
+    fn fill(policy: &Policy) -> Result<Option<Descriptor>, Violation> {
         let mut violations = Violations::new();
         let tenant = TenantId::parse("acme", "").unwrap();
-        let more = [("model".to_owned(), "small".to_owned())].into();
+        let more = [("model", "small")].into();
         let subject = Subject::new(&tenant, "u-42", "", "/v1/chat", more, &mut violations);
         assert!(violations.is_empty());
-        subject
+        subject.fill(policy)
     }
 
     #[test]
     fn a_policy_is_filled_in_its_own_order() {
-        let filled = subject().fill(&policy("p", &["model", "tenant", "user"])).unwrap().unwrap();
+        let filled = fill(&policy("p", &["model", "tenant", "user"])).unwrap().unwrap();
         let values: Vec<&str> = filled.entries.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(values, ["small", "acme", "u-42"]);
         assert_eq!(filled.tenant(), Some("acme"));
@@ -134,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let missing = |key: &str| subject().fill(&policy("p", &[key])).unwrap_err().to_string();
+        let missing = |key: &str| fill(&policy("p", &[key])).unwrap_err().to_string();
         assert_eq!(missing("api_key"), "api_key: the policy p asks for `api_key`, which is not given");
         assert_eq!(missing("region"), "descriptors: the policy p asks for `region`, which is not given");
     }
@@ -143,15 +152,16 @@ mod tests {
     fn another_value_is_no_match() {
         let mut policy = policy("p", &["model"]);
         policy.entries[0].value = Some("large".to_owned());
-        assert_eq!(subject().fill(&policy), Ok(None));
+        assert_eq!(fill(&policy), Ok(None));
     }
 
     #[test]
     fn every_value_is_checked() {
         let mut violations = Violations::new();
         let tenant = TenantId::parse("acme", "").unwrap();
-        let more = [("user".to_owned(), "x".to_owned()), ("model".to_owned(), "a\tb".to_owned())].into();
-        Subject::new(&tenant, "a b", "", &"x".repeat(257), more, &mut violations);
+        let more = [("user", "x"), ("model", "a\tb")].into();
+        let route = "x".repeat(257);
+        Subject::new(&tenant, "a b", "", &route, more, &mut violations);
         assert_eq!(
             violations.to_string(),
             "user: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent; \

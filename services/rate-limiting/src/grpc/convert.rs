@@ -1,6 +1,5 @@
 //! Messages to calls, and outcomes back. A request is checked here, once; every violated field is told at once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +55,8 @@ impl Target<'_> {
         cost: u64,
         mut violations: Violations,
     ) -> Result<Call, Error> {
-        let (_, subject) = self.subject(&mut violations)?;
+        let tenant = self.tenant(&mut violations)?;
+        let subject = self.subject(&tenant, &mut violations);
         if !(1..=LIMITS).contains(&self.limits.len()) {
             violations.add("limits", format!("must be 1 to 16; {} were sent", self.limits.len()));
         }
@@ -86,7 +86,8 @@ impl Target<'_> {
     /// The same for all policies that what is given could fill, at most 16.
     pub(super) fn all(&self, app: &App, catalog: &Catalog) -> Result<Call, Error> {
         let mut violations = Violations::new();
-        let (_, subject) = self.subject(&mut violations)?;
+        let tenant = self.tenant(&mut violations)?;
+        let subject = self.subject(&tenant, &mut violations);
         violations.into_result(()).map_err(Error::Invalid)?;
         let filled = |compiled: &Arc<Compiled>| {
             let descriptor = subject.fill(&compiled.policy).ok().flatten()?;
@@ -95,17 +96,15 @@ impl Target<'_> {
         Ok(Call { slots: catalog.all().filter_map(filled).take(LIMITS).collect(), remember: None })
     }
 
-    fn subject(&self, violations: &mut Violations) -> Result<(TenantId, Subject), Error> {
-        let tenant = TenantId::parse_name(self.parent, "parent");
-        let descriptors: BTreeMap<String, String> =
-            self.descriptors.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        match violations.keep(tenant) {
-            Some(tenant) => {
-                let subject = Subject::new(&tenant, self.user, self.api_key, self.route, descriptors, violations);
-                Ok((tenant, subject))
-            }
-            None => Err(Error::Invalid(std::mem::take(violations).into_iter().collect())),
-        }
+    /// The tenant, without which nothing more can be said of a request.
+    fn tenant(&self, violations: &mut Violations) -> Result<TenantId, Error> {
+        let tenant = violations.keep(TenantId::parse_name(self.parent, "parent"));
+        tenant.ok_or_else(|| Error::Invalid(std::mem::take(violations).into_iter().collect()))
+    }
+
+    fn subject<'b>(&'b self, tenant: &'b TenantId, violations: &mut Violations) -> Subject<'b> {
+        let descriptors = self.descriptors.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        Subject::new(tenant, self.user, self.api_key, self.route, descriptors, violations)
     }
 }
 
@@ -182,7 +181,7 @@ pub(super) fn acquired(call: &Call, outcome: &Outcome, charge: String) -> pb::Ac
 /// What the limits say.
 pub(super) fn states(call: &Call, outcome: &Outcome) -> Vec<pb::LimitState> {
     let slots = call.slots.iter().zip(&outcome.limits);
-    slots.map(|(slot, given)| state(&slot.applied.compiled.policy.id, Some(&slot.applied.rule), given)).collect()
+    slots.map(|(slot, given)| state(&slot.applied.compiled.policy.id, Some(&*slot.applied.rule), given)).collect()
 }
 
 /// What a limit says.
@@ -191,7 +190,7 @@ pub(super) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb
     let counted = |rule: &&Rule| known && rule.meter.is_some();
     let limit = rule.filter(counted).map(|rule| rule.limit);
     pb::LimitState {
-        policy: policy.to_string(),
+        policy: policy.as_str().to_owned(),
         verdict: verdict(state.verdict).into(),
         limit: limit.map_or(0, |limit| signed(limit.amount)),
         period: limit.map(|limit| duration(limit.period)),
@@ -199,13 +198,13 @@ pub(super) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb
         remaining: signed(state.remaining),
         retry_after: state.retry_after.map(duration),
         reset_after: (limit.is_some() && state.verdict != Verdict::Open).then(|| duration(state.reset_after)),
-        rule: rule.map_or_else(String::new, |rule| rule.name.to_string()),
+        rule: rule.map_or_else(String::new, |rule| rule.name.as_ref().to_owned()),
     }
 }
 
 /// What a charge is now.
 pub(super) fn settled(settled: &Settled) -> pb::SettleResponse {
-    let limits = settled.limits.iter().map(|limit| state(&limit.policy, limit.rule.as_ref(), &limit.state));
+    let limits = settled.limits.iter().map(|limit| state(&limit.policy, limit.rule.as_deref(), &limit.state));
     pb::SettleResponse { charged: signed(settled.charged), limits: limits.collect() }
 }
 

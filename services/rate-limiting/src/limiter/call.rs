@@ -120,7 +120,7 @@ impl Slot {
 
     /// The same, under another limit than the policy's.
     #[must_use]
-    pub fn with_rule(app: &App, compiled: &Arc<Compiled>, rule: Rule, descriptor: Descriptor, cost: u64) -> Slot {
+    pub fn with_rule(app: &App, compiled: &Arc<Compiled>, rule: Arc<Rule>, descriptor: Descriptor, cost: u64) -> Slot {
         Slot::under(app, Applied { compiled: compiled.clone(), rule }, descriptor, cost)
     }
 

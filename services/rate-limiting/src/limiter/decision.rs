@@ -21,8 +21,8 @@ pub(super) struct Decision<'a> {
     nonce: [u8; 8],
     /// What is known so far.
     states: Vec<Option<State>>,
-    /// What each limit's lease said.
-    leases: Vec<Option<Taken>>,
+    /// What the leases said, of limits that have one.
+    leases: Vec<(usize, Taken)>,
 }
 
 /// The limits of one owner that the store is asked about.
@@ -48,7 +48,7 @@ struct Asking<'a> {
 impl<'a> Decision<'a> {
     pub(super) fn new(shared: &'a Shared, call: &'a Call) -> Decision<'a> {
         let slots = call.slots.len();
-        Decision { shared, call, commits: true, nonce: [0; 8], states: vec![None; slots], leases: vec![None; slots] }
+        Decision { shared, call, commits: true, nonce: [0; 8], states: vec![None; slots], leases: Vec::new() }
     }
 
     pub(super) fn peek(shared: &'a Shared, call: &'a Call) -> Decision<'a> {
@@ -69,7 +69,7 @@ impl<'a> Decision<'a> {
         self.take_from_leases();
         let asking = self.asking();
         if asking.is_empty() {
-            let leased = (0..self.leases.len()).any(|index| self.is_leased(index));
+            let leased = self.leases.iter().any(|(_, taken)| matches!(taken, Taken::Enough(_)));
             let source = if leased { Source::Lease } else { Source::Policy };
             return Ok(self.outcome(true, source, false));
         }
@@ -114,19 +114,24 @@ impl<'a> Decision<'a> {
             if let Taken::Enough(left) = taken {
                 self.states[index] = Some(State { remaining: left, ..State::plain(Verdict::Admitted) });
             }
-            self.leases[index] = Some(taken);
+            self.leases.push((index, taken));
         }
+    }
+
+    /// What a limit's lease said, if it has one.
+    fn taken(&self, index: usize) -> Option<Taken> {
+        self.leases.iter().find(|(of, _)| *of == index).map(|(_, taken)| *taken)
     }
 
     /// Whether a limit was held by what this instance had leased.
     fn is_leased(&self, index: usize) -> bool {
-        matches!(self.leases[index], Some(Taken::Enough(_)))
+        matches!(self.taken(index), Some(Taken::Enough(_)))
     }
 
     /// Ends what [`Taken::Fetch`] began.
     fn bring_leases(&self, part: &Part<'_>) {
         for one in &part.slots {
-            if self.leases[one.index] == Some(Taken::Fetch) {
+            if self.taken(one.index) == Some(Taken::Fetch) {
                 let done = part.result.as_ref().is_ok_and(|reply| reply.status == Status::Done);
                 let surplus = if done { one.cost - one.slot.cost } else { 0 };
                 self.shared.leases.put(&one.slot.key, surplus, one.slot.lease());
@@ -139,7 +144,7 @@ impl<'a> Decision<'a> {
         let slots = self.call.slots.iter().enumerate().filter(|(index, _)| self.states[*index].is_none());
         let asking = slots.filter_map(|(index, slot)| {
             let meter = slot.meter()?;
-            let fetches = self.leases[index] == Some(Taken::Fetch);
+            let fetches = self.taken(index) == Some(Taken::Fetch);
             let cost = if fetches { slot.lease().max(slot.cost) } else { slot.cost };
             Some(Asking { index, slot, meter, cost, asked: self.shared.denials.ask(&slot.key) })
         });
@@ -148,17 +153,17 @@ impl<'a> Decision<'a> {
 
     /// One group for each owner, all at once.
     async fn ask(&self, asking: Vec<Asking<'a>>) -> Vec<Part<'a>> {
-        let mut parts: Vec<Vec<Asking<'a>>> = Vec::with_capacity(1);
+        let place = &asking[0].slot.place;
+        if asking.iter().all(|one| one.slot.place == *place) {
+            // Most calls: no need to poll several.
+            return vec![self.ask_part(asking).await];
+        }
+        let mut parts: Vec<Vec<Asking<'a>>> = Vec::new();
         for one in asking {
             match parts.iter_mut().find(|part| part[0].slot.place == one.slot.place) {
                 Some(part) => part.push(one),
                 None => parts.push(vec![one]),
             }
-        }
-        if let [_] = parts.as_slice() {
-            // Most calls: no need to poll several.
-            let slots = parts.swap_remove(0);
-            return vec![self.ask_part(slots).await];
         }
         futures::future::join_all(parts.into_iter().map(|slots| self.ask_part(slots))).await
     }
@@ -345,7 +350,7 @@ impl<'a> Decision<'a> {
 
     fn outcome(self, admitted: bool, source: Source, replayed: bool) -> Outcome {
         for (index, slot) in self.call.slots.iter().enumerate() {
-            if admitted && matches!(self.leases[index], Some(Taken::Enough(_))) {
+            if admitted && self.is_leased(index) {
                 slot.applied.compiled.figures.leased.fetch_add(slot.cost, Ordering::Relaxed);
             }
         }

@@ -1,5 +1,7 @@
 //! Charges that are named, and settled or refunded later.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
@@ -77,7 +79,7 @@ pub struct SettledLimit {
     /// The policy's id.
     pub policy: PolicyId,
     /// Its limit as it is today; none if it is gone, or counts nothing any more.
-    pub rule: Option<Rule>,
+    pub rule: Option<Arc<Rule>>,
     /// What it says.
     pub state: State,
 }
@@ -141,17 +143,17 @@ impl Charge {
 impl Charged {
     fn of(slot: &Slot, meter: Meter) -> Charged {
         let entries = slot.descriptor.entries.iter();
-        let entries = entries.map(|(key, value)| Pair { key: key.clone(), value: value.clone() }).collect();
-        let policy = slot.applied.compiled.policy.id.to_string();
+        let entries = entries.map(|(key, value)| Pair { key: key.to_string(), value: value.to_string() }).collect();
+        let policy = slot.applied.compiled.policy.id.as_str().to_owned();
         Charged { policy, entries, n: meter.n(), p: meter.p(), burst: meter.burst() }
     }
 
     fn descriptor(&self) -> Descriptor {
-        Descriptor { entries: self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect() }
+        Descriptor::new(self.entries.iter().map(|pair| (&*pair.key, &*pair.value)))
     }
 
     /// The limit as it is today, if it still counts something.
-    fn rule(&self, catalog: &Catalog, descriptor: &Descriptor) -> Option<Rule> {
+    fn rule(&self, catalog: &Catalog, descriptor: &Descriptor) -> Option<Arc<Rule>> {
         let rule = catalog.apply(catalog.get(&self.policy)?, descriptor).rule;
         rule.meter.is_some().then_some(rule)
     }
@@ -160,7 +162,7 @@ impl Charged {
 /// One owner's part of a charge.
 struct Part {
     place: Place,
-    limits: Vec<(PolicyId, Option<Rule>)>,
+    limits: Vec<(PolicyId, Option<Arc<Rule>>)>,
     buckets: Vec<Bucket>,
 }
 

@@ -130,6 +130,9 @@ fn place(valkey: &Valkey, group: &Group) -> Option<u16> {
 
 /// One call for each place.
 async fn send(valkey: &Valkey, batch: Vec<Waiting>) {
+    if !valkey.is_cluster() {
+        return send_together(valkey, batch).await;
+    }
     let mut places: Vec<(Option<u16>, Vec<Waiting>)> = Vec::with_capacity(1);
     for one in batch {
         let at = place(valkey, &one.group);

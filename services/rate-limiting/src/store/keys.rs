@@ -1,3 +1,4 @@
+use compact_str::{CompactString, format_compact};
 use keyplane_valkey::{App, Feature, Key};
 
 use crate::domain::{Descriptor, PolicyId};
@@ -14,8 +15,8 @@ use crate::domain::{Descriptor, PolicyId};
 /// entry's name, so that no two policies and no two lists of values share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    tenant: String,
-    owner: String,
+    tenant: CompactString,
+    owner: CompactString,
 }
 
 // === impl Place ===
@@ -24,14 +25,19 @@ impl Place {
     /// Where the bucket of what fills a policy belongs.
     #[must_use]
     pub fn of(descriptor: &Descriptor) -> Place {
-        let tenant = descriptor.tenant().unwrap_or("_").to_owned();
-        let of = |kind: &str, value: &str| format!("{kind}.{value}");
+        let tenant = descriptor.tenant().unwrap_or("_").into();
+        let of = |kind: &str, value: &str| {
+            let mut owner = CompactString::from(kind);
+            owner.push('.');
+            owner.push_str(value);
+            owner
+        };
         let owner = match (descriptor.get("user"), descriptor.get("api_key")) {
             (Some(user), _) => of("u", user),
             (None, Some(key)) => of("k", key),
             (None, None) => {
                 let rest: Vec<&str> = others(descriptor).map(|(_, value)| value).collect();
-                if rest.is_empty() { "t".to_owned() } else { of("d", &rest.join("\n")) }
+                if rest.is_empty() { "t".into() } else { of("d", &rest.join("\n")) }
             }
         };
         Place { tenant, owner }
@@ -40,9 +46,11 @@ impl Place {
     /// The bucket of a policy.
     #[must_use]
     pub fn bucket(&self, app: &App, policy: &PolicyId, descriptor: &Descriptor) -> Key {
-        let rest: Vec<String> = others(descriptor).map(|(key, value)| format!("{key}.{value}")).collect();
-        let mut parts = vec!["b", policy.as_str()];
-        parts.extend(rest.iter().map(String::as_str));
+        let rest: Vec<_> = others(descriptor).map(|(key, value)| format_compact!("{key}.{value}")).collect();
+        if rest.is_empty() {
+            return self.key(app, &["b", policy.as_str()]);
+        }
+        let parts: Vec<&str> = ["b", policy.as_str()].into_iter().chain(rest.iter().map(|part| part.as_str())).collect();
         self.key(app, &parts)
     }
 
@@ -70,9 +78,8 @@ mod tests {
     use super::*;
 
     fn key(policy: &str, entries: &[(&str, &str)]) -> String {
-        let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let (app, policy) = (App::new("portal").unwrap(), PolicyId::parse(policy, "").unwrap());
-        let descriptor = Descriptor { entries };
+        let descriptor = Descriptor::new(entries.iter().copied());
         Place::of(&descriptor).bucket(&app, &policy, &descriptor).as_str().to_owned()
     }
 

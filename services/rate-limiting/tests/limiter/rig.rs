@@ -108,7 +108,7 @@ impl Instance {
             let value = if entry.key == "tenant" { "acme" } else { user };
             (entry.key.clone(), value.to_owned())
         });
-        let descriptor = Descriptor { entries: entries.collect() };
+        let descriptor = Descriptor::new(entries);
         Slot::new(self.limiter.store().app(), &self.catalog, compiled, descriptor, cost)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
@@ -91,8 +92,7 @@ fn add(all: &mut Vec<Slot>, slots: Vec<Slot>) -> Vec<usize> {
 }
 
 fn slots(app: &App, catalog: &Catalog, domain: &str, given: RateLimitDescriptor, hits: u64) -> Vec<Slot> {
-    let entries = given.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
-    let descriptor = Descriptor { entries };
+    let descriptor = Descriptor::new(given.entries.into_iter().map(|entry| (entry.key, entry.value)));
     let found = catalog.matching(domain, &descriptor);
     let Some(limit) = given.limit else {
         let slot = |compiled: &Arc<Compiled>| Slot::new(app, catalog, compiled, descriptor.clone(), hits);
@@ -120,7 +120,7 @@ fn overriding(limit: &RateLimitOverride) -> Limit {
 }
 
 fn of_request(domain: &str, descriptor: &Descriptor) -> Compiled {
-    let entry = |(key, _): &(String, String)| Entry { key: key.clone(), value: None };
+    let entry = |(key, _): &(CompactString, CompactString)| Entry { key: key.to_string(), value: None };
     Compiled::alone(Policy {
         id: PolicyId::of_requests(domain),
         domain: domain.to_owned(),
