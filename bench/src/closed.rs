@@ -15,7 +15,7 @@ use crate::machine::{self, Cores};
 use crate::numbers::Latencies;
 use crate::rig::Services;
 use crate::{Error, rig};
-pub(crate) use lines::Lines;
+pub(crate) use lines::{Lines, Ratio};
 
 /// What is called: the calls of one bench.
 pub(crate) trait Row: Copy + PartialEq + Send + 'static {
@@ -26,9 +26,27 @@ pub(crate) trait Row: Copy + PartialEq + Send + 'static {
     fn limit(self) -> Option<Self>;
 }
 
-/// Who makes the calls; each worker has its own.
-pub(crate) trait Target: Clone + Send + 'static {
+/// What is measured.
+pub(crate) trait Target {
     type Row: Row;
+
+    /// Keeps so many calls in flight until then, and waits for the last ones.
+    fn drive(
+        &self,
+        row: Self::Row,
+        in_flight: usize,
+        until: Instant,
+    ) -> impl Future<Output = Result<Vec<Work>, Error>> + Send;
+
+    /// The process that answers a row, where it is not the services.
+    fn instead(&self, _row: Self::Row) -> Option<u32> {
+        None
+    }
+}
+
+/// Who makes calls one by one; each worker has its own.
+pub(crate) trait Caller: Clone + Send + Sync + 'static {
+    type Row: Row + Sync;
 
     /// Makes the call `number` of a worker, on the worker's connection; returns the size of the reply in bytes, or what
     /// went wrong.
@@ -86,23 +104,21 @@ struct Pids {
 
 /// One turn of a row.
 struct Slice {
-    latencies: Latencies,
+    work: Work,
     elapsed: Duration,
-    failed: u64,
-    /// What the first call that failed said.
-    failure: Option<String>,
-    reply_bytes: u64,
     service_cpu: Duration,
     valkey_cpu: Duration,
     generator_cpu: Duration,
 }
 
-/// What a worker did in a slice.
-struct Work {
-    latencies: Latencies,
-    failed: u64,
-    failure: Option<String>,
-    reply_bytes: u64,
+/// What was done in a turn.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) latencies: Latencies,
+    pub(crate) failed: u64,
+    /// What the first call that failed said.
+    pub(crate) failure: Option<String>,
+    pub(crate) reply_bytes: u64,
 }
 
 /// Calls of one worker in one slice, at most.
@@ -144,39 +160,45 @@ pub(crate) async fn run<T: Target>(
 }
 
 /// One turn of a row.
-async fn turn<T: Target>(row: T::Row, target: &T, workers: u16, length: Duration, pids: &Pids) -> Result<Slice, Error> {
+async fn turn<T: Target>(
+    row: T::Row,
+    target: &T,
+    in_flight: u16,
+    length: Duration,
+    pids: &Pids,
+) -> Result<Slice, Error> {
     let service = target.instead(row).unwrap_or(pids.service);
     let before = [machine::cpu(service)?, pids.of_valkey()?, machine::cpu(pids.generator)?];
     let start = Instant::now();
-    let until = start + length;
-    let work = (0..usize::from(workers)).map(|worker| {
-        let target = target.clone();
-        tokio::spawn(async move { work(row, target, worker, usize::from(workers), until).await })
-    });
-    let done = join_all(work).await;
-    let elapsed = start.elapsed();
-    let mut slice = Slice {
-        latencies: Latencies::new(),
-        elapsed,
-        failed: 0,
-        failure: None,
-        reply_bytes: 0,
+    let mut sum = Work::new();
+    for work in target.drive(row, in_flight.into(), start + length).await? {
+        sum.add(work);
+    }
+    Ok(Slice {
+        elapsed: start.elapsed(),
+        work: sum,
         service_cpu: machine::cpu(service)?.saturating_sub(before[0]),
         valkey_cpu: pids.of_valkey()?.saturating_sub(before[1]),
         generator_cpu: machine::cpu(pids.generator)?.saturating_sub(before[2]),
-    };
-    for work in done {
-        let work = work?;
-        slice.latencies.add(&work.latencies);
-        slice.failed += work.failed;
-        slice.failure = slice.failure.or(work.failure);
-        slice.reply_bytes = work.reply_bytes;
-    }
-    Ok(slice)
+    })
 }
 
-async fn work<T: Target>(row: T::Row, mut target: T, worker: usize, workers: usize, until: Instant) -> Work {
-    let mut work = Work { latencies: Latencies::new(), failed: 0, failure: None, reply_bytes: 0 };
+/// Each worker makes one call after the other.
+impl<C: Caller> Target for C {
+    type Row = C::Row;
+
+    async fn drive(&self, row: C::Row, in_flight: usize, until: Instant) -> Result<Vec<Work>, Error> {
+        let work = (0..in_flight).map(|worker| tokio::spawn(work(row, self.clone(), worker, in_flight, until)));
+        Ok(join_all(work).await.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    fn instead(&self, row: C::Row) -> Option<u32> {
+        Caller::instead(self, row)
+    }
+}
+
+async fn work<C: Caller>(row: C::Row, mut target: C, worker: usize, workers: usize, until: Instant) -> Work {
+    let mut work = Work::new();
     let mut start = Instant::now();
     let mut number = worker;
     for _ in 0..MAX_CALLS {
@@ -199,6 +221,21 @@ async fn work<T: Target>(row: T::Row, mut target: T, worker: usize, workers: usi
         number += workers;
     }
     work
+}
+
+// === impl Work ===
+
+impl Work {
+    pub(crate) fn new() -> Work {
+        Work { latencies: Latencies::new(), failed: 0, failure: None, reply_bytes: 0 }
+    }
+
+    pub(crate) fn add(&mut self, other: Work) {
+        self.latencies.add(&other.latencies);
+        self.failed += other.failed;
+        self.failure = self.failure.take().or(other.failure);
+        self.reply_bytes = other.reply_bytes;
+    }
 }
 
 // === impl Pids ===

@@ -9,6 +9,7 @@
 
 mod cli;
 mod closed;
+mod cores;
 mod decide;
 mod dice;
 mod echo;

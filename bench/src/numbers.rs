@@ -29,6 +29,10 @@ impl Latencies {
         Latencies(Histogram::new_with_bounds(LOWEST, HIGHEST, 3).expect("the bounds are in order"))
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// What is out of bounds counts as the bound.
     pub(crate) fn record(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(HIGHEST));

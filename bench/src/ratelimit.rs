@@ -1,5 +1,6 @@
 //! `ratelimit`: limits beside an empty echo, their own script, and envoyproxy/ratelimit.
 
+mod duel;
 mod extra;
 mod open;
 mod peer;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
 use keyplane_engine::{Cluster, Toolbox, Valkey};
 use keyplane_rate_limiting::store::{BatchSettings, Store};
@@ -29,10 +29,10 @@ use crate::machine::Machine;
 use crate::pb::echo_service_client::EchoServiceClient;
 use crate::rig::{self, APP, Services};
 use crate::serve::Service;
+use duel::{Duel, Load};
 use open::Schedule;
-use peer::{Peer, Tried};
 pub(crate) use report::Report;
-use report::{Open, Rest};
+use report::{Duels, Open, Rest};
 use row::Row;
 use target::{Tally, Target};
 use window::Windows;
@@ -64,9 +64,15 @@ pub(crate) struct Options {
     /// How long they call.
     #[arg(long, default_value = "20s", value_parser = crate::report::duration)]
     duration: Duration,
-    /// Only the rows: no cluster, open loop, flood or memory.
+    /// Calls in flight beside envoyproxy/ratelimit.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    peer_concurrency: u16,
+    /// Only the rows: no envoyproxy/ratelimit, cluster, open loop, flood or memory.
     #[arg(long)]
     only_rows: bool,
+    /// Only the rows, and what envoyproxy/ratelimit is beside.
+    #[arg(long, conflicts_with = "only_rows")]
+    only_peer: bool,
     /// Only checks that everything works: short turns, few calls, and figures that say little.
     #[arg(long)]
     quick: bool,
@@ -115,28 +121,19 @@ async fn measure(options: &Options, engine: &Valkey) -> Result<Report, Error> {
     let mut target = target(&engine.url(), &services, options, shape).await?;
     target.windows = Some(Arc::new(Windows::connect(engine, shape.concurrency.into()).await?));
 
-    let mut rows = if options.rows.is_empty() { Row::ALL.to_vec() } else { options.rows.clone() };
-    let tried = match peer::find(options.peer.as_deref())? {
-        Some(program) if rows.iter().any(|row| row.is_peer()) => {
-            eprintln!("envoyproxy/ratelimit ({}) with several settings", program.display());
-            let (connections, workers) = (shape.connections.into(), shape.concurrency.into());
-            let (peers, tried) = Peer::best(&program, engine, connections, workers, size.tries).await?;
-            target.peers = Some(peers);
-            tried
-        }
-        _ => Vec::<Tried>::new(),
-    };
-    rows.retain(|row| !row.is_peer() || target.peers.is_some());
-
+    let rows = if options.rows.is_empty() { Row::ALL.to_vec() } else { options.rows.clone() };
     let lines = closed::run(shape, &rows, &target, &services, std::slice::from_ref(engine)).await?;
-    let rest = match options.only_rows {
+    let duels = match options.only_rows {
         true => None,
-        false => Some(rest(options, engine, &services, &target, shape, &lines, &size).await?),
+        false => duels(options, engine, &services, shape, size.tries, folder.path()).await?,
     };
-    drop(services);
-    let cluster = match options.only_rows {
-        true => None,
-        false => Some(on_a_cluster(options, shape, folder.path()).await?),
+    let (rest, cluster) = match options.only_rows || options.only_peer {
+        true => (None, None),
+        false => {
+            let rest = rest(options, engine, &services, &target, shape, &lines, &size).await?;
+            drop(services);
+            (Some(rest), Some(on_a_cluster(options, shape, folder.path()).await?))
+        }
     };
     let answers = Row::ALL.iter().map(|row| (row.label(), target.tallies[*row as usize].snapshot()));
     Ok(Report {
@@ -146,7 +143,7 @@ async fn measure(options: &Options, engine: &Valkey) -> Result<Report, Error> {
         rounds: shape.rounds,
         slice_ms: shape.slice.as_millis(),
         users: options.users,
-        peer_settings: tried,
+        duels,
         answers: answers.collect(),
         lines,
         cluster,
@@ -172,9 +169,7 @@ async fn target(url: &str, services: &Services, options: &Options, shape: Shape)
     valkey.wait_ready(Duration::from_secs(5)).await?;
     Ok(Target {
         echo: echo.into_iter().map(EchoServiceClient::new).collect(),
-        service: own.iter().cloned().map(RateLimitServiceClient::new).collect(),
-        envoy: own.into_iter().map(EnvoyClient::new).collect(),
-        peers: None,
+        service: own.into_iter().map(RateLimitServiceClient::new).collect(),
         decide: Decide::new(valkey.clone()),
         store: Store::new(valkey, BatchSettings::default()),
         windows: None,
@@ -182,6 +177,24 @@ async fn target(url: &str, services: &Services, options: &Options, shape: Shape)
         ids: Arc::default(),
         tallies: Arc::new(std::array::from_fn(|_| Tally::default())),
     })
+}
+
+/// What is beside envoyproxy/ratelimit, where that is there.
+async fn duels(
+    options: &Options,
+    engine: &Valkey,
+    services: &Services,
+    shape: Shape,
+    tries: Duration,
+    folder: &Path,
+) -> Result<Option<Duels>, Error> {
+    let Some(program) = peer::find(options.peer.as_deref())? else { return Ok(None) };
+    let concurrency = if options.quick { shape.concurrency } else { options.peer_concurrency };
+    let load = Load { shape: Shape { concurrency, ..shape }, users: usize::try_from(options.users)?, tries };
+    let together = Duel::together(load, &program, engine, services).await?;
+    let url = engine.url();
+    let apart = Duel::apart(load, &program, engine, start(&url, folder)).await?;
+    Ok(Some(Duels { concurrency, together, apart }))
 }
 
 /// What is no row: memory, the flood, the open loop.

@@ -165,25 +165,25 @@ impl Line {
     }
 
     fn add(&mut self, slice: &Slice) {
-        let turn = slice.latencies.percentiles();
+        let turn = slice.work.latencies.percentiles();
         let calls_per_second = turn.count as f64 / slice.elapsed.as_secs_f64();
         self.rounds.push(Turn { calls_per_second, p99_us: turn.p99 });
 
         let sums = &mut self.sums;
-        sums.latencies.add(&slice.latencies);
+        sums.latencies.add(&slice.work.latencies);
         sums.elapsed += slice.elapsed;
         for (sum, cpu) in sums.cpu.iter_mut().zip([slice.service_cpu, slice.valkey_cpu, slice.generator_cpu]) {
             *sum += cpu;
         }
         self.latency_us = sums.latencies.percentiles();
         self.calls_per_second = self.latency_us.count as f64 / sums.elapsed.as_secs_f64();
-        let calls = (self.latency_us.count + self.failed + slice.failed).max(1) as f64;
+        let calls = (self.latency_us.count + self.failed + slice.work.failed).max(1) as f64;
         [self.service_cpu_us, self.valkey_cpu_us, self.generator_cpu_us] =
             sums.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / calls);
-        self.reply_bytes = slice.reply_bytes;
-        self.failed += slice.failed;
+        self.reply_bytes = slice.work.reply_bytes;
+        self.failed += slice.work.failed;
         if self.failure.is_none() {
-            self.failure.clone_from(&slice.failure);
+            self.failure.clone_from(&slice.work.failure);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Target {
     }
 }
 
-impl closed::Target for Target {
+impl closed::Caller for Target {
     type Row = Row;
 
     async fn call(&mut self, row: Row, worker: usize, number: usize) -> Result<u64, String> {

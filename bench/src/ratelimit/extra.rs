@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::row::Row;
 use super::target::{PARENT, Target, acquire};
-use crate::closed::Target as _;
+use crate::closed::Caller as _;
 use crate::rig::APP;
 use crate::usage::{self, Commands};
 use crate::{Error, rig};

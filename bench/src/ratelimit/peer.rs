@@ -3,17 +3,15 @@
 use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use futures::future::join_all;
 use keyplane_engine::{Process, Spec, Valkey, free_port};
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-use tonic::transport::Channel;
 
+use super::duel::Caller;
 use super::policies::{self, ADMITTING};
 use super::target::envoy;
 use crate::{Error, rig};
@@ -21,7 +19,7 @@ use crate::{Error, rig};
 /// A running one; it ends when this is dropped.
 pub(super) struct Peer {
     process: Process,
-    pub(super) channels: Vec<Channel>,
+    pub(super) address: SocketAddr,
     _folder: TempDir,
 }
 
@@ -53,6 +51,9 @@ const SETTINGS: [Setting; 5] = [
 
 /// Bytes of its cache of keys that are over their limit.
 const CACHE: usize = 64 << 20;
+/// What to do where it is not there.
+pub(super) const MISSING: &str = "envoyproxy/ratelimit is not there, so that it is left out: `go install \
+                                  github.com/envoyproxy/ratelimit/src/service_cmd@latest`, or --peer FILE";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where it is: at `given`, or where `go install` puts it, or on the PATH under that name or its own.
@@ -86,34 +87,28 @@ impl Peer {
     pub(super) async fn best(
         program: &Path,
         valkey: &Valkey,
-        connections: usize,
-        workers: usize,
+        caller: &Caller,
+        in_flight: usize,
         length: Duration,
-    ) -> Result<([Arc<Peer>; 2], Vec<Tried>), Error> {
+    ) -> Result<([Peer; 2], Vec<Tried>), Error> {
         let mut tried = Vec::with_capacity(SETTINGS.len());
         for setting in SETTINGS {
-            let peer = Peer::start(program, valkey, setting, 0, connections).await?;
-            peer.load(workers, length / 2).await?;
-            let calls_per_second = peer.load(workers, length).await?;
+            let peer = Peer::start(program, valkey, setting, 0).await?;
+            caller.rate(peer.address, in_flight, length / 2).await?;
+            let calls_per_second = caller.rate(peer.address, in_flight, length).await?;
             tried.push(Tried { setting, calls_per_second });
         }
         let best = tried.iter().max_by(|one, other| one.calls_per_second.total_cmp(&other.calls_per_second));
         let setting = best.map_or(SETTINGS[0], |best| best.setting);
-        let plain = Peer::start(program, valkey, setting, 0, connections).await?;
-        let caching = Peer::start(program, valkey, setting, CACHE, connections).await?;
-        Ok(([plain.into(), caching.into()], tried))
+        let plain = Peer::start(program, valkey, setting, 0).await?;
+        let caching = Peer::start(program, valkey, setting, CACHE).await?;
+        Ok(([plain, caching], tried))
     }
 
-    async fn start(
-        program: &Path,
-        valkey: &Valkey,
-        setting: Setting,
-        cache: usize,
-        connections: usize,
-    ) -> Result<Peer, Error> {
+    async fn start(program: &Path, valkey: &Valkey, setting: Setting, cache: usize) -> Result<Peer, Error> {
         let folder = TempDir::new()?;
         policies::write_theirs(folder.path())?;
-        let grpc = free_port()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let spec = Spec::new(program)
             .name("envoyproxy/ratelimit")
             .env("RUNTIME_ROOT", folder.path())
@@ -122,7 +117,7 @@ impl Peer {
             .env("HOST", "127.0.0.1")
             .env("PORT", free_port()?.to_string())
             .env("GRPC_HOST", "127.0.0.1")
-            .env("GRPC_PORT", grpc.to_string())
+            .env("GRPC_PORT", address.port().to_string())
             .env("DEBUG_HOST", "127.0.0.1")
             .env("DEBUG_PORT", free_port()?.to_string())
             .env("USE_STATSD", "false")
@@ -137,55 +132,30 @@ impl Peer {
             .env("REDIS_POOL_SIZE", setting.pool)
             .env("LOCAL_CACHE_SIZE_IN_BYTES", cache.to_string());
         let process = Process::spawn(spec)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], grpc));
-        let channels = match connect(address, connections).await {
-            Ok(channels) => channels,
-            Err(error) => return Err(format!("envoyproxy/ratelimit: {error}:\n{}", process.log()).into()),
-        };
-        Ok(Peer { process, channels, _folder: folder })
+        match until_it_knows_the_limit(address).await {
+            Ok(()) => Ok(Peer { process, address, _folder: folder }),
+            Err(error) => Err(format!("envoyproxy/ratelimit: {error}:\n{}", process.log()).into()),
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.process.pid()
     }
-
-    /// Calls it for a while, as the rows do; calls a second.
-    async fn load(&self, workers: usize, length: Duration) -> Result<f64, Error> {
-        let start = Instant::now();
-        let calls = join_all((0..workers).map(|worker| {
-            let mut client = RateLimitServiceClient::new(self.channels[worker % self.channels.len()].clone());
-            tokio::spawn(async move {
-                let mut number = worker;
-                while start.elapsed() < length {
-                    client.should_rate_limit(envoy(ADMITTING, format!("try-{}", number % 10_000))).await?;
-                    number += workers;
-                }
-                Ok::<_, tonic::Status>(number / workers)
-            })
-        }));
-        let mut sum = 0;
-        for worker in calls.await {
-            sum += worker??;
-        }
-        Ok(sum as f64 / start.elapsed().as_secs_f64())
-    }
 }
 
-/// Connects, and waits until it has read its limits.
-async fn connect(address: SocketAddr, connections: usize) -> Result<Vec<Channel>, Error> {
+async fn until_it_knows_the_limit(address: SocketAddr) -> Result<(), Error> {
     let until = Instant::now() + PATIENCE;
     loop {
         let attempt = async {
-            let channels = rig::channels(address, connections).await?;
-            let mut client = RateLimitServiceClient::new(channels[0].clone());
+            let mut client = RateLimitServiceClient::new(rig::channels(address, 1).await?.remove(0));
             let reply = client.should_rate_limit(envoy(ADMITTING, "try".to_owned())).await?.into_inner();
             match reply.statuses.first().and_then(|status| status.current_limit.as_ref()) {
-                Some(_) => Ok(channels),
+                Some(_) => Ok(()),
                 None => Err(Error::from("it does not know the limit")),
             }
         };
         match attempt.await {
-            Ok(channels) => return Ok(channels),
+            Ok(()) => return Ok(()),
             Err(error) if Instant::now() > until => return Err(error),
             Err(_) => sleep(Duration::from_millis(20)).await,
         }

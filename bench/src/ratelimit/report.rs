@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::duel::Duel;
 use super::extra::{Flood, Memory};
 use super::open::Outcome;
-use super::peer::Tried;
+use super::peer;
 use super::row::Row;
 use super::target::{DENIED, Tally};
 use crate::closed::{Lines, Row as _};
@@ -24,16 +25,26 @@ pub(crate) struct Report {
     pub(super) rounds: u16,
     pub(super) slice_ms: u128,
     pub(super) users: u32,
-    /// The settings that envoyproxy/ratelimit was tried with; none if it is not there.
-    pub(super) peer_settings: Vec<Tried>,
     /// What calls were answered, by row.
     pub(super) answers: BTreeMap<&'static str, Tally>,
     #[serde(flatten)]
     pub(super) lines: Lines,
+    /// Beside envoyproxy/ratelimit; none if it is not there.
+    pub(super) duels: Option<Duels>,
     /// The same on a cluster.
     pub(super) cluster: Option<Lines>,
     #[serde(flatten)]
     pub(super) rest: Option<Rest>,
+}
+
+/// Beside envoyproxy/ratelimit.
+#[derive(Debug, Serialize)]
+pub(super) struct Duels {
+    pub(super) concurrency: u16,
+    /// All programs on all cores.
+    pub(super) together: Duel,
+    /// The service on a core of its own; none on a machine that has one alone.
+    pub(super) apart: Option<Duel>,
 }
 
 /// What is no row.
@@ -90,24 +101,9 @@ impl Report {
             ));
         }
         lines.extend(self.three());
-        for (row, share_wanted) in [(Row::Envoy, true), (Row::EnvoyDenied, false)] {
-            let Some((throughput, p99)) = self.lines.ratios(row.label()) else { continue };
-            let admitted = self.admitted(row);
-            let enough = !share_wanted || admitted >= ADMITTED;
-            let met = verdict(throughput.all >= PEER && p99.all <= PEER_P99 && enough);
-            lines.push(format!(
-                "{}: throughput {throughput} and p99 {p99} of envoyproxy/ratelimit's, at least {PEER} and at most {PEER_P99} wanted, \
-                 {:.1} % admitted: {met}",
-                row.label(),
-                admitted * 100.0
-            ));
-        }
-        if self.peer_settings.is_empty() {
-            lines.push(
-                "envoyproxy/ratelimit is not there, so its rows are left out: `go install \
-                 github.com/envoyproxy/ratelimit/src/service_cmd@latest`, or --peer FILE"
-                    .to_owned(),
-            );
+        match &self.duels {
+            Some(duels) => lines.extend(duels.targets()),
+            None => lines.push(peer::MISSING.to_owned()),
         }
         if let Some(Rest { open, .. }) = &self.rest {
             let failed = open.spread.failed + open.herds.failed;
@@ -128,16 +124,48 @@ impl Report {
              wanted: {met}"
         ))
     }
+}
 
-    /// Which settings the peer was tried with.
-    fn tried(&self) -> String {
-        let tried = self.peer_settings.iter().map(|tried| format!("{} {:.0}/s", tried.setting, tried.calls_per_second));
-        let tried = tried.collect::<Vec<_>>().join(", ");
-        if tried.is_empty() {
-            tried
-        } else {
-            format!("\nenvoyproxy/ratelimit beforehand, the best of which is measured: {tried}.\n")
+// === impl Duels ===
+
+impl Duels {
+    fn each(&self) -> impl Iterator<Item = (&'static str, &Duel)> {
+        let apart = self.apart.as_ref().map(|duel| ("on a core of its own, the rest on the others", duel));
+        std::iter::once(("all programs on all cores", &self.together)).chain(apart)
+    }
+
+    fn targets(&self) -> Vec<String> {
+        // Where there is a core for the service, that is where the services alone are compared.
+        let judged = self.apart.as_ref().unwrap_or(&self.together);
+        let mut lines = Vec::new();
+        for (name, duel) in self.each() {
+            let Some((throughput, p99)) = duel.ratios() else { continue };
+            let met = verdict(throughput.all >= PEER && p99.all <= PEER_P99 && duel.admitted >= ADMITTED);
+            let met = if std::ptr::eq(duel, judged) { met } else { "for comparison" };
+            lines.push(format!(
+                "ShouldRateLimit, {name}: throughput {throughput} and p99 {p99} of envoyproxy/ratelimit's, at least {PEER} and at \
+                 most {PEER_P99} wanted, {:.1} % admitted: {met}",
+                duel.admitted * 100.0
+            ));
+            if let Some((throughput, p99)) = duel.denied_ratios() {
+                lines.push(format!("The same, denied: throughput {throughput} and p99 {p99}"));
+            }
         }
+        lines
+    }
+
+    fn tables(&self) -> String {
+        let mut text = format!("\n\nBeside envoyproxy/ratelimit, {} calls in flight:\n", self.concurrency);
+        for (name, duel) in self.each() {
+            let tried = duel.tried.iter().map(|tried| format!("{} {:.0}/s", tried.setting, tried.calls_per_second));
+            let tried = tried.collect::<Vec<_>>().join(", ");
+            let _ = write!(
+                text,
+                "\n{name}; its settings beforehand, the best of which is measured: {tried}.\n\n{}",
+                duel.lines.table()
+            );
+        }
+        text
     }
 }
 
@@ -146,7 +174,7 @@ impl report::Report for Report {
         let targets: Vec<_> = self.targets().into_iter().map(|line| format!("- {line}")).collect();
         let mut text = format!(
             "{}\n\n{} calls in flight on {} connections, {} rounds of {} ms a row, {} users, {DENIED} who are refused; others \
-             used {:.0} % of the machine.\n{}\n{}\n{}",
+             used {:.0} % of the machine.\n\n{}\n{}",
             self.machine.line(),
             self.concurrency,
             self.connections,
@@ -154,10 +182,12 @@ impl report::Report for Report {
             self.slice_ms,
             self.users,
             self.lines.others_cpu * 100.0,
-            self.tried(),
             self.lines.table(),
             targets.join("\n"),
         );
+        if let Some(duels) = &self.duels {
+            text.push_str(&duels.tables());
+        }
         if let Some(cluster) = &self.cluster {
             let table = cluster.table();
             let _ = write!(text, "\n\nOn a cluster of three primaries, whose time is taken together:\n\n{table}");
@@ -171,6 +201,7 @@ impl report::Report for Report {
     fn failures(&self) -> Vec<String> {
         let mut failures = self.lines.failures();
         failures.extend(self.cluster.iter().flat_map(Lines::failures));
+        failures.extend(self.duels.iter().flat_map(Duels::each).flat_map(|(_, duel)| duel.lines.failures()));
         let Some(Rest { open, flood, .. }) = &self.rest else { return failures };
         for (name, outcome) in [("open loop", &open.spread), ("all at once", &open.herds)] {
             if outcome.failed > 0 {

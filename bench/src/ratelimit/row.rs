@@ -18,17 +18,13 @@ pub(crate) enum Row {
     Across,
     Leased,
     Denied,
-    Envoy,
-    Peer,
-    EnvoyDenied,
-    PeerDenied,
 }
 
 // === impl Row ===
 
 impl Row {
     /// In the order of the report.
-    pub(super) const ALL: [Row; 15] = [
+    pub(super) const ALL: [Row; 11] = [
         Row::Echo,
         Row::RawDecide,
         Row::RawGathered,
@@ -40,24 +36,10 @@ impl Row {
         Row::Across,
         Row::Leased,
         Row::Denied,
-        Row::Envoy,
-        Row::Peer,
-        Row::EnvoyDenied,
-        Row::PeerDenied,
     ];
 
     /// Those that are measured on a cluster too.
     pub(super) const CLUSTER: [Row; 5] = [Row::Echo, Row::EchoDecide, Row::Acquire, Row::Three, Row::Across];
-
-    /// Whether envoyproxy/ratelimit answers it.
-    pub(super) fn is_peer(self) -> bool {
-        matches!(self, Row::Peer | Row::PeerDenied)
-    }
-
-    /// Whether it is about users who are refused.
-    pub(super) fn is_denied(self) -> bool {
-        matches!(self, Row::Denied | Row::EnvoyDenied | Row::PeerDenied)
-    }
 }
 
 impl closed::Row for Row {
@@ -74,21 +56,15 @@ impl closed::Row for Row {
             Row::Across => "Acquire, tenant + user",
             Row::Leased => "Acquire, leased",
             Row::Denied => "Acquire, denied",
-            Row::Envoy => "ShouldRateLimit",
-            Row::Peer => "peer's",
-            Row::EnvoyDenied => "ShouldRateLimit, denied",
-            Row::PeerDenied => "peer's, denied",
         }
     }
 
     fn limit(self) -> Option<Row> {
         match self {
-            Row::Echo | Row::RawDecide | Row::RawGathered | Row::RawWindow | Row::Peer | Row::PeerDenied => None,
+            Row::Echo | Row::RawDecide | Row::RawGathered | Row::RawWindow => None,
             Row::EchoDecide | Row::Leased | Row::Denied => Some(Row::Echo),
             Row::Acquire => Some(Row::EchoDecide),
             Row::Remembered | Row::Three | Row::Across => Some(Row::Acquire),
-            Row::Envoy => Some(Row::Peer),
-            Row::EnvoyDenied => Some(Row::PeerDenied),
         }
     }
 }

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
-use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, rate_limit_response::Code};
+use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
 use keyplane_rate_limiting::store::Store;
@@ -14,8 +13,6 @@ use prost::Message as _;
 use serde::Serialize;
 use tonic::transport::Channel;
 
-use super::peer::Peer;
-use super::policies::{ADMITTING, REFUSING};
 use super::row::Row;
 use super::window::Windows;
 use crate::closed;
@@ -34,9 +31,6 @@ pub(super) const DENIED: usize = 100;
 pub(super) struct Target {
     pub(super) echo: Vec<EchoServiceClient<Channel>>,
     pub(super) service: Vec<RateLimitServiceClient<Channel>>,
-    pub(super) envoy: Vec<EnvoyClient<Channel>>,
-    /// envoyproxy/ratelimit, and once more with its cache; each with its connections.
-    pub(super) peers: Option<[Arc<Peer>; 2]>,
     pub(super) decide: Decide,
     pub(super) store: Store,
     /// Not there on a cluster.
@@ -111,29 +105,13 @@ impl Target {
         self.tallies[row as usize].note(reply.admitted, !reply.admitted && reply.source() == pb::Source::Cache);
         Ok(reply.encoded_len() as u64)
     }
-
-    async fn envoys(&self, row: Row, worker: usize, request: RateLimitRequest) -> Result<u64, String> {
-        let peer = self.peers.as_ref().map(|[plain, caching]| if row.is_denied() { caching } else { plain });
-        let mut client = match (row.is_peer(), peer) {
-            (false, _) => self.envoy[worker % self.envoy.len()].clone(),
-            (true, Some(peer)) => EnvoyClient::new(peer.channels[worker % peer.channels.len()].clone()),
-            (true, None) => return Err("envoyproxy/ratelimit is not there".to_owned()),
-        };
-        let reply = client.should_rate_limit(request).await.map_err(|status| status.to_string())?.into_inner();
-        match reply.overall_code() {
-            Code::Ok => self.tallies[row as usize].note(true, false),
-            Code::OverLimit => self.tallies[row as usize].note(false, false),
-            Code::Unknown => return Err("the overall code is UNKNOWN".to_owned()),
-        }
-        Ok(reply.encoded_len() as u64)
-    }
 }
 
-impl closed::Target for Target {
+impl closed::Caller for Target {
     type Row = Row;
 
     async fn call(&mut self, row: Row, worker: usize, number: usize) -> Result<u64, String> {
-        let user = |kind: &str| format!("{kind}-{}", number % if row.is_denied() { DENIED } else { self.users });
+        let user = |kind: &str| format!("{kind}-{}", number % if row == Row::Denied { DENIED } else { self.users });
         let echo = worker % self.echo.len();
         match row {
             Row::Echo => size(self.echo[echo].echo(EchoRequest::default()).await),
@@ -163,14 +141,7 @@ impl closed::Target for Target {
             Row::Across => self.own(row, worker, acquire(user("a"), &["tenant", "one"])).await,
             Row::Leased => self.own(row, worker, acquire(String::new(), &["leased"])).await,
             Row::Denied => self.own(row, worker, acquire(user("d"), &["denied"])).await,
-            Row::Envoy | Row::Peer => self.envoys(row, worker, envoy(ADMITTING, user("e"))).await,
-            Row::EnvoyDenied | Row::PeerDenied => self.envoys(row, worker, envoy(REFUSING, user("f"))).await,
         }
-    }
-
-    fn instead(&self, row: Row) -> Option<u32> {
-        let [plain, caching] = self.peers.as_ref()?;
-        row.is_peer().then(|| if row.is_denied() { caching.pid() } else { plain.pid() })
     }
 }
 

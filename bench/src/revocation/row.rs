@@ -90,7 +90,7 @@ impl Target {
     }
 }
 
-impl closed::Target for Target {
+impl closed::Caller for Target {
     type Row = Row;
 
     /// A check that is not answered ACTIVE has failed as well: nobody revoked these tokens.

@@ -130,7 +130,6 @@ impl Error {
             | Error::AlreadySettled { .. }
             | Error::RefundExceedsCharge { .. }
             | Error::RefundNotAllowed
-           
             | Error::Corrupt(_)
             | Error::NoRandomness
             | Error::Ttl(_) => false,
@@ -157,9 +156,7 @@ impl ServiceError for Error {
             Error::EtagMismatch { .. } => Code::Aborted,
             Error::TooManyPolicies { .. } => Code::ResourceExhausted,
             Error::RefundNotAllowed => Code::PermissionDenied,
-            Error::Closed { .. } | Error::NoAnswer { .. } | Error::Overloaded => {
-                Code::Unavailable
-            }
+            Error::Closed { .. } | Error::NoAnswer { .. } | Error::Overloaded => Code::Unavailable,
             Error::Corrupt(_) | Error::NoRandomness | Error::Ttl(_) => Code::Internal,
             Error::Store(error) => ServiceError::code(error),
         }
@@ -237,7 +234,6 @@ impl ServiceError for Error {
             | Error::ChargeNotFound
             | Error::RefundNotAllowed
             | Error::NoAnswer { unknown: false }
-           
             | Error::Overloaded
             | Error::Corrupt(_)
             | Error::NoRandomness

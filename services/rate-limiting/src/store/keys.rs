@@ -50,7 +50,8 @@ impl Place {
         if rest.is_empty() {
             return self.key(app, &["b", policy.as_str()]);
         }
-        let parts: Vec<&str> = ["b", policy.as_str()].into_iter().chain(rest.iter().map(|part| part.as_str())).collect();
+        let parts: Vec<&str> =
+            ["b", policy.as_str()].into_iter().chain(rest.iter().map(|part| part.as_str())).collect();
         self.key(app, &parts)
     }
 

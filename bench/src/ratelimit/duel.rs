@@ -1,0 +1,256 @@
+//! `ShouldRateLimit` beside envoyproxy/ratelimit's: the same calls, limits, store and number in flight.
+//!
+//! Twice: with all programs on all cores; and with the service on a core of its own and the rest on the others, since what
+//! generator and store cost, which is the same for both, else takes part of the difference.
+
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::future::try_join_all;
+use keyplane_engine::Valkey;
+use prost::Message as _;
+use rustix::thread::CpuSet;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant};
+
+use self::wire::{Calls, Made};
+use super::peer::{Peer, Tried};
+use super::policies::{ADMITTING, REFUSING};
+use super::target::{DENIED, Tally, envoy};
+use crate::Error;
+use crate::closed::{self, Lines, Row as _, Shape, Work};
+use crate::cores::{Confined, Split};
+use crate::rig::Services;
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    Ours,
+    Peer,
+    OursDenied,
+    PeerDenied,
+}
+
+/// Both, in one arrangement.
+#[derive(Debug, Serialize)]
+pub(super) struct Duel {
+    /// The settings that envoyproxy/ratelimit was tried with.
+    pub(super) tried: Vec<Tried>,
+    #[serde(flatten)]
+    pub(super) lines: Lines,
+    /// The share of the first row's calls that were admitted.
+    pub(super) admitted: f64,
+}
+
+/// How many calls, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) shape: Shape,
+    pub(super) users: usize,
+    /// How long each setting of envoyproxy/ratelimit is tried.
+    pub(super) tries: Duration,
+}
+
+/// Calls over bare connections, made by a thread of their own.
+#[derive(Clone)]
+pub(super) struct Caller {
+    admitting: Arc<[Vec<u8>]>,
+    refusing: Arc<[Vec<u8>]>,
+    connections: usize,
+    cores: Option<CpuSet>,
+}
+
+struct Target {
+    ours: SocketAddr,
+    /// As it is, and with its cache.
+    peers: [Peer; 2],
+    caller: Caller,
+    tally: Tally,
+}
+
+const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+const ROWS: [Row; 4] = [Row::Ours, Row::Peer, Row::OursDenied, Row::PeerDenied];
+/// `RateLimitResponse.overall_code`, its first field.
+const OK: u8 = 1;
+const OVER_LIMIT: u8 = 2;
+
+// === impl Duel ===
+
+impl Duel {
+    /// All programs on all cores.
+    pub(super) async fn together(
+        load: Load,
+        program: &Path,
+        valkey: &Valkey,
+        services: &Services,
+    ) -> Result<Duel, Error> {
+        eprintln!("beside envoyproxy/ratelimit ({})", program.display());
+        Duel::run(load, program, valkey, services, None).await
+    }
+
+    /// The service on a core of its own; `None` where there is one alone. `start` starts ours.
+    pub(super) async fn apart(
+        load: Load,
+        program: &Path,
+        valkey: &Valkey,
+        start: impl Future<Output = Result<Services, Error>>,
+    ) -> Result<Option<Duel>, Error> {
+        let Some(split) = Split::new()? else { return Ok(None) };
+        eprintln!("the same, each with a core of its own");
+        let store = valkey.pid().ok_or("Valkey ended")?;
+        split.move_aside(store)?;
+        let confined = Confined::to(&split.one)?;
+        let services = start.await?;
+        let duel = Duel::run(load, program, valkey, &services, Some(split.others)).await?;
+        drop(confined);
+        split.move_back(store)?;
+        Ok(Some(duel))
+    }
+
+    async fn run(
+        load: Load,
+        program: &Path,
+        valkey: &Valkey,
+        services: &Services,
+        cores: Option<CpuSet>,
+    ) -> Result<Duel, Error> {
+        let caller = Caller::new(load, cores);
+        let (peers, tried) = Peer::best(program, valkey, &caller, load.shape.concurrency.into(), load.tries).await?;
+        let target = Target { ours: services.addresses.service, peers, caller, tally: Tally::default() };
+        let lines = closed::run(load.shape, &ROWS, &target, services, std::slice::from_ref(valkey)).await?;
+        Ok(Duel { tried, lines, admitted: target.tally.admitted_share() })
+    }
+
+    /// Throughput and p99 of ours against theirs, of calls that are admitted.
+    pub(super) fn ratios(&self) -> Option<(closed::Ratio, closed::Ratio)> {
+        self.lines.ratios(Row::Ours.label())
+    }
+
+    /// The same of calls that are refused.
+    pub(super) fn denied_ratios(&self) -> Option<(closed::Ratio, closed::Ratio)> {
+        self.lines.ratios(Row::OursDenied.label())
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    fn new(load: Load, cores: Option<CpuSet>) -> Caller {
+        let messages = |domain: &str, kind: &str, users: usize| {
+            (0..users).map(|user| envoy(domain, format!("{kind}-{user}")).encode_to_vec()).collect()
+        };
+        Caller {
+            admitting: messages(ADMITTING, "e", load.users),
+            refusing: messages(REFUSING, "f", DENIED),
+            connections: load.shape.connections.into(),
+            cores,
+        }
+    }
+
+    /// Keeps calls that are admitted in flight until then.
+    async fn admitted(&self, address: SocketAddr, in_flight: usize, until: Instant) -> Result<Made, Error> {
+        self.drive(address, self.admitting.clone(), OK, in_flight, until).await
+    }
+
+    /// The same; calls a second.
+    pub(super) async fn rate(&self, address: SocketAddr, in_flight: usize, length: Duration) -> Result<f64, Error> {
+        let start = Instant::now();
+        let made = self.admitted(address, in_flight, start + length).await?;
+        Ok(made.work.latencies.count() as f64 / start.elapsed().as_secs_f64())
+    }
+
+    async fn drive(
+        &self,
+        address: SocketAddr,
+        messages: Arc<[Vec<u8>]>,
+        expected: u8,
+        in_flight: usize,
+        until: Instant,
+    ) -> Result<Made, Error> {
+        let connections = self.connections.min(in_flight);
+        let calls = move |first: usize| Calls {
+            address,
+            path: PATH,
+            messages: messages.clone(),
+            first,
+            step: connections,
+            in_flight: in_flight / connections + usize::from(first < in_flight % connections),
+            expected,
+        };
+        let (done, made) = oneshot::channel();
+        let cores = self.cores;
+        std::thread::spawn(move || {
+            let work = || -> Result<Made, Error> {
+                let _confined = cores.map(|cores| Confined::to(&cores)).transpose()?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let all = try_join_all((0..connections).map(|first| wire::drive(calls(first), until)));
+                Ok(Made::together(runtime.block_on(all)?))
+            };
+            // Whoever asked may be gone.
+            let _ = done.send(work());
+        });
+        made.await?
+    }
+}
+
+// === impl Target ===
+
+impl closed::Target for Target {
+    type Row = Row;
+
+    async fn drive(&self, row: Row, in_flight: usize, until: Instant) -> Result<Vec<Work>, Error> {
+        let [plain, caching] = &self.peers;
+        let address = match row {
+            Row::Ours | Row::OursDenied => self.ours,
+            Row::Peer => plain.address,
+            Row::PeerDenied => caching.address,
+        };
+        let made = match row {
+            Row::Ours | Row::Peer => self.caller.admitted(address, in_flight, until).await?,
+            Row::OursDenied | Row::PeerDenied => {
+                let messages = self.caller.refusing.clone();
+                self.caller.drive(address, messages, OVER_LIMIT, in_flight, until).await?
+            }
+        };
+        if row == Row::Ours {
+            self.tally.admitted.fetch_add(made.expected, Ordering::Relaxed);
+            self.tally.denied.fetch_add(made.work.latencies.count() - made.expected, Ordering::Relaxed);
+        }
+        Ok(vec![made.work])
+    }
+
+    fn instead(&self, row: Row) -> Option<u32> {
+        let [plain, caching] = &self.peers;
+        match row {
+            Row::Ours | Row::OursDenied => None,
+            Row::Peer => Some(plain.pid()),
+            Row::PeerDenied => Some(caching.pid()),
+        }
+    }
+}
+
+// === impl Row ===
+
+impl closed::Row for Row {
+    fn label(self) -> &'static str {
+        match self {
+            Row::Ours => "ShouldRateLimit",
+            Row::Peer => "peer's",
+            Row::OursDenied => "ShouldRateLimit, denied",
+            Row::PeerDenied => "peer's, denied",
+        }
+    }
+
+    fn limit(self) -> Option<Row> {
+        match self {
+            Row::Ours => Some(Row::Peer),
+            Row::OursDenied => Some(Row::PeerDenied),
+            Row::Peer | Row::PeerDenied => None,
+        }
+    }
+}
