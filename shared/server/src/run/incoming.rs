@@ -9,8 +9,8 @@
 //! and each would leave with a system call of its own, which costs as much as all the rest of an answer.
 //!
 //! A flush says that it is done, and has the task run again behind those that are ready. h2 begins each of its turns by reading
-//! and ends it by flushing, so that the next turn sends: the read tells one turn from the next. Should flushes come without
-//! a read between them, the third sends.
+//! and flushes at its end, and after each message of 256 bytes or more, so that the next turn sends: the read tells one turn
+//! from the next. Should flushes come without end and no read between them, some hundredth sends.
 
 use std::io;
 use std::pin::Pin;
@@ -27,6 +27,8 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 const PREFACE: usize = 24;
 /// Bytes that are gathered at most; what is larger at once is written at once.
 const GATHERED: usize = 32 * 1024;
+/// Flushes that are put off at most, far more than h2 has reason for in one turn of so many bytes.
+const FLUSHES: u8 = 128;
 
 /// A connection that two tokens can end.
 pub(crate) struct Connection {
@@ -45,10 +47,8 @@ pub(crate) struct Connection {
 enum Flush {
     /// Nobody has asked for it.
     Idle,
-    /// When this task has its next turn.
-    NextTurn,
-    /// The same; it was asked for again before anything was read.
-    Again,
+    /// When this task has its next turn. It was asked for so often in this one.
+    NextTurn(u8),
     /// Now.
     Due,
 }
@@ -80,6 +80,12 @@ impl Connection {
         silent || self.force.as_mut().poll(cx).is_ready()
     }
 
+    fn put_off(&mut self, asked: u8, cx: &Context<'_>) {
+        self.flush = Flush::NextTurn(asked);
+        // Behind the tasks that are ready now.
+        cx.waker().wake_by_ref();
+    }
+
     /// Sends what was gathered.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
@@ -95,7 +101,7 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.flush, Flush::NextTurn | Flush::Again) {
+        if matches!(self.flush, Flush::NextTurn(_)) {
             self.flush = Flush::Due;
         }
         let before = buf.filled().len();
@@ -118,16 +124,9 @@ impl AsyncWrite for Connection {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.flush {
             Flush::Idle if self.gathered.is_empty() => {}
-            Flush::Idle => {
-                self.flush = Flush::NextTurn;
-                // Behind the tasks that are ready now.
-                cx.waker().wake_by_ref();
-            }
-            Flush::NextTurn => {
-                self.flush = Flush::Again;
-                cx.waker().wake_by_ref();
-            }
-            Flush::Again | Flush::Due => return self.poll_send(cx),
+            Flush::Idle => self.put_off(1, cx),
+            Flush::NextTurn(asked @ ..FLUSHES) => self.put_off(asked + 1, cx),
+            Flush::NextTurn(_) | Flush::Due => return self.poll_send(cx),
         }
         Poll::Ready(Ok(()))
     }
