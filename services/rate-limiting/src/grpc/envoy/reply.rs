@@ -1,5 +1,6 @@
 //! What Envoy is told: a status for each descriptor, headers for the client, metadata for the filters after.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::HeaderValue;
@@ -42,14 +43,17 @@ fn strictest<'a>(decided: &'a Decided, hits: &'a Hits) -> Option<Said<'a>> {
         let (call, outcome) = part.as_ref()?;
         Some(Said { slot: call.slots.get(index)?, state: outcome.limits.get(index)? })
     };
-    let taken_back = |index: &usize| decided.taken_back.get(*index).map(|(slot, state)| Said { slot, state });
-    let said: Vec<Said<'_>> = match hits {
-        Hits::Unmatched => Vec::new(),
-        Hits::GivenBack(slots) => slots.iter().filter_map(taken_back).collect(),
-        Hits::Charged(slots) => slots.iter().filter_map(|index| of(&decided.charged, *index)).collect(),
-        Hits::Asked(slots) => slots.iter().filter_map(|index| of(&decided.peeked, *index)).collect(),
-    };
-    said.into_iter().min_by(|one, other| one.rank().total_cmp(&other.rank()))
+    let taken_back = |index: usize| decided.taken_back.get(index).map(|(slot, state)| Said { slot, state });
+    match hits {
+        Hits::Unmatched => None,
+        Hits::GivenBack(slots) => lowest(slots, taken_back),
+        Hits::Charged(slots) => lowest(slots, |index| of(&decided.charged, index)),
+        Hits::Asked(slots) => lowest(slots, |index| of(&decided.peeked, index)),
+    }
+}
+
+fn lowest<'a>(slots: &[usize], said: impl Fn(usize) -> Option<Said<'a>>) -> Option<Said<'a>> {
+    slots.iter().filter_map(|index| said(*index)).min_by(|one, other| one.rank().total_cmp(&other.rank()))
 }
 
 /// No policy is for it.
@@ -85,7 +89,7 @@ impl Said<'_> {
         let refuses = self.state.verdict.refuses();
         let limit = self.slot.applied.rule.limit;
         let current = self.slot.applied.rule.meter.map(|_| RateLimit {
-            name: self.slot.applied.compiled.policy.id.to_string(),
+            name: self.slot.applied.compiled.policy.id.as_str().to_owned(),
             requests_per_unit: clamped(limit.amount),
             unit: unit(limit.period).into(),
         });
@@ -126,7 +130,7 @@ impl Said<'_> {
 /// The numbers of the limit that matters most, as draft-ietf-httpapi-ratelimit-headers has them in its third version (which
 /// is what clients read) and in its current one, and when to come again.
 fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
-    let mut headers = Vec::new();
+    let mut headers = Vec::with_capacity(6);
     let mut add = |key: &str, value: String| {
         headers.push(HeaderValue { key: key.to_owned(), value, ..HeaderValue::default() });
     };
@@ -139,8 +143,9 @@ fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
         add("x-ratelimit-limit", format!("{burst}, {amount};w={}", seconds(period)));
         add("x-ratelimit-remaining", remaining.to_string());
         add("x-ratelimit-reset", until.to_string());
-        let policies: Vec<String> = all.iter().filter(|said| said.counts()).map(|said| described(*said)).collect();
-        add("ratelimit-policy", policies.join(", "));
+        let mut policies = String::new();
+        all.iter().filter(|said| said.counts()).for_each(|said| describe(*said, &mut policies));
+        add("ratelimit-policy", policies);
         add("ratelimit", format!("\"{policy}\";r={remaining};t={until}"));
     }
     if let Some(wait) = first.state.retry_after.filter(|_| first.state.verdict.refuses()) {
@@ -149,9 +154,12 @@ fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
     headers
 }
 
-fn described(said: Said<'_>) -> String {
+fn describe(said: Said<'_>, list: &mut String) {
     let limit = said.slot.applied.rule.limit;
-    format!("\"{}\";q={};w={}", said.slot.applied.compiled.policy.id, limit.amount, seconds(limit.period))
+    let comma = if list.is_empty() { "" } else { ", " };
+    let id = said.slot.applied.compiled.policy.id.as_str();
+    // Writing to a String never fails.
+    let _ = write!(list, "{comma}\"{id}\";q={};w={}", limit.amount, seconds(limit.period));
 }
 
 /// Up to a whole second: what waits so long has waited long enough.
