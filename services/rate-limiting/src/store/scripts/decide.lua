@@ -44,7 +44,7 @@ local now = time[1] * 1000000 + time[2]
 local args, at = ARGV[1], 1
 -- What the keys hold, and for how many milliseconds what was changed of it is to live: 0 not at all, -1 as long as before.
 -- What is no string is none: what somebody else wrote here must not fail the calls beside this one.
-local values, lives = redis.call('MGET', unpack(KEYS)), {}
+local values, lives = redis.call('MGET', unpack(KEYS)), {false, false, false, false}
 
 -- Level now of what a key holds, by how much the clock is behind it, and whether it has to be written even if nothing is
 -- charged: a level that was kept under another rate would go on to leak at that.
@@ -89,8 +89,9 @@ local function capped(q, r, iq, ir, cq, cr, n)
 end
 
 -- Of the group in hand: its answer; and of each bucket its key, the level that it would have, its rate, and whether it has
--- to be written in any case.
-local said, goal = {'', 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}
+-- to be written in any case. With room for three buckets: a table that grows costs more than one that is made.
+local said = {'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+local goal = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 local function charge(commits, count, record)
   local kept
