@@ -63,10 +63,14 @@ fn propagation() {
 #[test]
 fn ratelimit() {
     let report = run("ratelimit", &[]);
-    let peer = report["peer_settings"].as_array().is_some_and(|settings| !settings.is_empty());
     let rows = |lines: &Value| lines["rows"].as_array().expect("rows").clone();
-    assert_eq!((rows(&report).len(), rows(&report["cluster"]).len()), (if peer { 15 } else { 13 }, 5));
-    for row in rows(&report).iter().chain(&rows(&report["cluster"])) {
+    assert_eq!((rows(&report).len(), rows(&report["cluster"]).len()), (11, 5));
+    let mut all = [rows(&report), rows(&report["cluster"])].concat();
+    for duel in [&report["duels"]["together"], &report["duels"]["apart"]].into_iter().filter(|duel| duel.is_object()) {
+        assert_eq!((rows(duel).len(), duel["admitted"].as_f64()), (4, Some(1.0)), "{duel}");
+        all.extend(rows(duel));
+    }
+    for row in &all {
         assert_eq!(row["failed"], 0, "{row}");
         assert!(row["calls_per_second"].as_f64().is_some_and(|calls| calls > 0.0), "{row}");
     }
