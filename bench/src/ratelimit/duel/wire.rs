@@ -230,7 +230,7 @@ impl Connection<'_> {
     }
 }
 
-// === impl Work ===
+// === impl Made ===
 
 impl Made {
     /// Those of several connections.
