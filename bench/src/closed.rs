@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::join_all;
+use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::machine::{self, Cores};
@@ -56,15 +57,10 @@ pub(crate) trait Caller: Clone + Send + Sync + 'static {
         worker: usize,
         number: usize,
     ) -> impl Future<Output = Result<u64, String>> + Send;
-
-    /// The process that answers a row, where it is not the services.
-    fn instead(&self, _row: Self::Row) -> Option<u32> {
-        None
-    }
 }
 
 /// How many calls at a time, and for how long.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Args, Serialize)]
 pub(crate) struct Shape {
     /// Calls in flight.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -77,6 +73,7 @@ pub(crate) struct Shape {
     pub(crate) rounds: u16,
     /// Length of a turn.
     #[arg(long, default_value = "1500ms", value_parser = crate::report::duration)]
+    #[serde(rename = "slice_ms", serialize_with = "millis")]
     pub(crate) slice: Duration,
 }
 
@@ -90,6 +87,18 @@ impl Shape {
             false => self,
         }
     }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Shape { concurrency, connections, rounds, slice } = self;
+        let slice = slice.as_millis();
+        write!(f, "{concurrency} calls in flight on {connections} connections, {rounds} rounds of {slice} ms a row")
+    }
+}
+
+fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(duration.as_millis())
 }
 
 /// The processes whose time is counted.
@@ -190,10 +199,6 @@ impl<C: Caller> Target for C {
     async fn drive(&self, row: C::Row, in_flight: usize, until: Instant) -> Result<Vec<Work>, Error> {
         let work = (0..in_flight).map(|worker| tokio::spawn(work(row, self.clone(), worker, in_flight, until)));
         Ok(join_all(work).await.into_iter().collect::<Result<_, _>>()?)
-    }
-
-    fn instead(&self, row: C::Row) -> Option<u32> {
-        Caller::instead(self, row)
     }
 }
 

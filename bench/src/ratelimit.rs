@@ -136,19 +136,7 @@ async fn measure(options: &Options, engine: &Valkey) -> Result<Report, Error> {
         }
     };
     let answers = Row::ALL.iter().map(|row| (row.label(), target.tallies[*row as usize].snapshot()));
-    Ok(Report {
-        machine,
-        concurrency: shape.concurrency,
-        connections: shape.connections,
-        rounds: shape.rounds,
-        slice_ms: shape.slice.as_millis(),
-        users: options.users,
-        duels,
-        answers: answers.collect(),
-        lines,
-        cluster,
-        rest,
-    })
+    Ok(Report { machine, shape, users: options.users, duels, answers: answers.collect(), lines, cluster, rest })
 }
 
 /// The service, with its policies and the yardsticks.
@@ -190,11 +178,12 @@ async fn duels(
 ) -> Result<Option<Duels>, Error> {
     let Some(program) = peer::find(options.peer.as_deref())? else { return Ok(None) };
     let concurrency = if options.quick { shape.concurrency } else { options.peer_concurrency };
-    let load = Load { shape: Shape { concurrency, ..shape }, users: usize::try_from(options.users)?, tries };
+    let shape = Shape { concurrency, ..shape };
+    let load = Load { shape, users: usize::try_from(options.users)?, tries };
     let together = Duel::together(load, &program, engine, services).await?;
     let url = engine.url();
     let apart = Duel::apart(load, &program, engine, start(&url, folder)).await?;
-    Ok(Some(Duels { concurrency, together, apart }))
+    Ok(Some(Duels { shape, together, apart }))
 }
 
 /// What is no row: memory, the flood, the open loop.

@@ -84,10 +84,7 @@ async fn measure(
     let lines = closed::run(shape, &rows, &target, &services, std::slice::from_ref(engine)).await?;
     Ok(Report {
         machine,
-        concurrency: shape.concurrency,
-        connections: shape.connections,
-        rounds: shape.rounds,
-        slice_ms: shape.slice.as_millis(),
+        shape,
         boot_seconds: [empty, full],
         boot_rss: [empty_rss, full_rss],
         idle_commands,

@@ -12,10 +12,8 @@ use crate::report::{self, verdict};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
-    concurrency: u16,
-    connections: u16,
-    rounds: u16,
-    slice_ms: u128,
+    #[serde(flatten)]
+    shape: Shape,
     sessions: u32,
     /// Memory of the session service alone, ready, without a call, in bytes.
     idle_rss: u64,
@@ -32,16 +30,7 @@ const PATCH_P99: f64 = 1.3;
 
 impl Report {
     pub(super) fn new(machine: Machine, options: &Options, shape: Shape, idle_rss: u64, lines: Lines) -> Report {
-        Report {
-            machine,
-            concurrency: shape.concurrency,
-            connections: shape.connections,
-            rounds: shape.rounds,
-            slice_ms: shape.slice.as_millis(),
-            sessions: options.sessions,
-            idle_rss,
-            lines,
-        }
+        Report { machine, shape, sessions: options.sessions, idle_rss, lines }
     }
 
     fn targets(&self) -> Vec<String> {
@@ -67,13 +56,10 @@ impl report::Report for Report {
     fn markdown(&self) -> String {
         let targets: Vec<_> = self.targets().into_iter().map(|line| format!("- {line}")).collect();
         format!(
-            "{}\n\n{} calls in flight on {} connections, {} rounds of {} ms a row, {} sessions; others used {:.0} % of \
+            "{}\n\n{}, {} sessions; others used {:.0} % of \
              the machine; the services' memory at the end {:.1} MiB.\n\n{}\n{}",
             self.machine.line(),
-            self.concurrency,
-            self.connections,
-            self.rounds,
-            self.slice_ms,
+            self.shape,
             self.sessions,
             self.lines.others_cpu * 100.0,
             mib(self.lines.memory),

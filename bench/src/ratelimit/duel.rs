@@ -58,7 +58,7 @@ pub(super) struct Load {
 
 /// Calls over bare connections, made by a thread of their own.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(super) struct Generator {
     admitting: Arc<[Vec<u8>]>,
     refusing: Arc<[Vec<u8>]>,
     connections: usize,
@@ -69,7 +69,7 @@ struct Target {
     ours: SocketAddr,
     /// As it is, and with its cache.
     peers: [Peer; 2],
-    caller: Caller,
+    generator: Generator,
     tally: Tally,
 }
 
@@ -119,9 +119,9 @@ impl Duel {
         services: &Services,
         cores: Option<CpuSet>,
     ) -> Result<Duel, Error> {
-        let caller = Caller::new(load, cores);
-        let (peers, tried) = Peer::best(program, valkey, &caller, load.shape.concurrency.into(), load.tries).await?;
-        let target = Target { ours: services.addresses.service, peers, caller, tally: Tally::default() };
+        let generator = Generator::new(load, cores);
+        let (peers, tried) = Peer::best(program, valkey, &generator, load.shape.concurrency.into(), load.tries).await?;
+        let target = Target { ours: services.addresses.service, peers, generator, tally: Tally::default() };
         let lines = closed::run(load.shape, &ROWS, &target, services, std::slice::from_ref(valkey)).await?;
         Ok(Duel { tried, lines, admitted: target.tally.admitted_share() })
     }
@@ -137,14 +137,14 @@ impl Duel {
     }
 }
 
-// === impl Caller ===
+// === impl Generator ===
 
-impl Caller {
-    fn new(load: Load, cores: Option<CpuSet>) -> Caller {
+impl Generator {
+    fn new(load: Load, cores: Option<CpuSet>) -> Generator {
         let messages = |domain: &str, kind: &str, users: usize| {
             (0..users).map(|user| envoy(domain, format!("{kind}-{user}")).encode_to_vec()).collect()
         };
-        Caller {
+        Generator {
             admitting: messages(ADMITTING, "e", load.users),
             refusing: messages(REFUSING, "f", DENIED),
             connections: load.shape.connections.into(),
@@ -211,10 +211,10 @@ impl closed::Target for Target {
             Row::PeerDenied => caching.address,
         };
         let made = match row {
-            Row::Ours | Row::Peer => self.caller.admitted(address, in_flight, until).await?,
+            Row::Ours | Row::Peer => self.generator.admitted(address, in_flight, until).await?,
             Row::OursDenied | Row::PeerDenied => {
-                let messages = self.caller.refusing.clone();
-                self.caller.drive(address, messages, OVER_LIMIT, in_flight, until).await?
+                let messages = self.generator.refusing.clone();
+                self.generator.drive(address, messages, OVER_LIMIT, in_flight, until).await?
             }
         };
         if row == Row::Ours {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::duel::Caller;
+use super::duel::Generator;
 use super::policies::{self, ADMITTING};
 use super::target::envoy;
 use crate::{Error, rig};
@@ -87,15 +87,15 @@ impl Peer {
     pub(super) async fn best(
         program: &Path,
         valkey: &Valkey,
-        caller: &Caller,
+        generator: &Generator,
         in_flight: usize,
         length: Duration,
     ) -> Result<([Peer; 2], Vec<Tried>), Error> {
         let mut tried = Vec::with_capacity(SETTINGS.len());
         for setting in SETTINGS {
             let peer = Peer::start(program, valkey, setting, 0).await?;
-            caller.rate(peer.address, in_flight, length / 2).await?;
-            let calls_per_second = caller.rate(peer.address, in_flight, length).await?;
+            generator.rate(peer.address, in_flight, length / 2).await?;
+            let calls_per_second = generator.rate(peer.address, in_flight, length).await?;
             tried.push(Tried { setting, calls_per_second });
         }
         let best = tried.iter().max_by(|one, other| one.calls_per_second.total_cmp(&other.calls_per_second));

@@ -11,7 +11,7 @@ use super::open::Outcome;
 use super::peer;
 use super::row::Row;
 use super::target::{DENIED, Tally};
-use crate::closed::{Lines, Row as _};
+use crate::closed::{Lines, Row as _, Shape};
 use crate::machine::Machine;
 use crate::numbers::table;
 use crate::report::{self, verdict};
@@ -20,10 +20,8 @@ use crate::report::{self, verdict};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(super) machine: Machine,
-    pub(super) concurrency: u16,
-    pub(super) connections: u16,
-    pub(super) rounds: u16,
-    pub(super) slice_ms: u128,
+    #[serde(flatten)]
+    pub(super) shape: Shape,
     pub(super) users: u32,
     /// What calls were answered, by row.
     pub(super) answers: BTreeMap<&'static str, Tally>,
@@ -40,7 +38,8 @@ pub(crate) struct Report {
 /// Beside envoyproxy/ratelimit.
 #[derive(Debug, Serialize)]
 pub(super) struct Duels {
-    pub(super) concurrency: u16,
+    #[serde(flatten)]
+    pub(super) shape: Shape,
     /// All programs on all cores.
     pub(super) together: Duel,
     /// The service on a core of its own; none on a machine that has one alone.
@@ -135,13 +134,10 @@ impl Duels {
     }
 
     fn targets(&self) -> Vec<String> {
-        // Where there is a core for the service, that is where the services alone are compared.
-        let judged = self.apart.as_ref().unwrap_or(&self.together);
         let mut lines = Vec::new();
         for (name, duel) in self.each() {
             let Some((throughput, p99)) = duel.ratios() else { continue };
             let met = verdict(throughput.all >= PEER && p99.all <= PEER_P99 && duel.admitted >= ADMITTED);
-            let met = if std::ptr::eq(duel, judged) { met } else { "for comparison" };
             lines.push(format!(
                 "ShouldRateLimit, {name}: throughput {throughput} and p99 {p99} of envoyproxy/ratelimit's, at least {PEER} and at \
                  most {PEER_P99} wanted, {:.1} % admitted: {met}",
@@ -155,7 +151,7 @@ impl Duels {
     }
 
     fn tables(&self) -> String {
-        let mut text = format!("\n\nBeside envoyproxy/ratelimit, {} calls in flight:\n", self.concurrency);
+        let mut text = format!("\n\nBeside envoyproxy/ratelimit, {}:\n", self.shape);
         for (name, duel) in self.each() {
             let tried = duel.tried.iter().map(|tried| format!("{} {:.0}/s", tried.setting, tried.calls_per_second));
             let tried = tried.collect::<Vec<_>>().join(", ");
@@ -173,13 +169,10 @@ impl report::Report for Report {
     fn markdown(&self) -> String {
         let targets: Vec<_> = self.targets().into_iter().map(|line| format!("- {line}")).collect();
         let mut text = format!(
-            "{}\n\n{} calls in flight on {} connections, {} rounds of {} ms a row, {} users, {DENIED} who are refused; others \
+            "{}\n\n{}, {} users, {DENIED} who are refused; others \
              used {:.0} % of the machine.\n\n{}\n{}",
             self.machine.line(),
-            self.concurrency,
-            self.connections,
-            self.rounds,
-            self.slice_ms,
+            self.shape,
             self.users,
             self.lines.others_cpu * 100.0,
             self.lines.table(),

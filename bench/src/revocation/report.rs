@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::fill::Filled;
 use super::memory::InProcess;
 use super::row::{BATCH, Row};
-use crate::closed::{Lines, Row as _};
+use crate::closed::{Lines, Row as _, Shape};
 use crate::machine::Machine;
 use crate::numbers::{mib, table};
 use crate::report::{self, verdict};
@@ -16,10 +16,8 @@ use crate::report::{self, verdict};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(super) machine: Machine,
-    pub(super) concurrency: u16,
-    pub(super) connections: u16,
-    pub(super) rounds: u16,
-    pub(super) slice_ms: u128,
+    #[serde(flatten)]
+    pub(super) shape: Shape,
     /// From the start of the process until it is ready, in seconds: with an empty store, and with all revocations.
     pub(super) boot_seconds: [f64; 2],
     /// Resident memory of an instance that is ready, in bytes: with an empty store, and with all revocations.
@@ -136,13 +134,10 @@ impl report::Report for Report {
     fn markdown(&self) -> String {
         let targets: Vec<_> = self.targets().into_iter().map(|line| format!("- {line}")).collect();
         format!(
-            "{}\n\n{} calls in flight on {} connections, {} rounds of {} ms a row; {} tokens revoked in the store, {} tokens and \
+            "{}\n\n{}; {} tokens revoked in the store, {} tokens and \
              {} cutoffs in the process; others used {:.0} % of the machine.\n\n{}\n{}\n\n{}\n{}",
             self.machine.line(),
-            self.concurrency,
-            self.connections,
-            self.rounds,
-            self.slice_ms,
+            self.shape,
             self.filled.revocations,
             self.in_process.tokens,
             self.in_process.cutoffs,
