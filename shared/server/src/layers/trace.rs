@@ -97,3 +97,33 @@ impl Record for SpanRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn makes_a_span(path: &str, collected: bool, traced: bool) -> bool {
+        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
+        let methods = Methods::read(&["keyplane.session.v1.SessionService"], &descriptors).unwrap();
+        let trace = Trace::new((), methods.into(), ([127, 0, 0, 1], 1).into(), collected);
+        let mut request = Request::new(());
+        if traced {
+            let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+            request.headers_mut().insert("traceparent", parent.parse().unwrap());
+        }
+        // Nobody's spans are all disabled.
+        let subscriber = tracing_subscriber::registry();
+        tracing::subscriber::with_default(subscriber, || !trace.span(trace.methods.find(path), &request).is_disabled())
+    }
+
+    #[test]
+    fn a_span_is_for_those_who_collect_it_or_trace_the_call() {
+        let path = "/keyplane.session.v1.SessionService/GetSession";
+        let made = [(true, true), (true, false), (false, true), (false, false)]
+            .map(|(collected, traced)| makes_a_span(path, collected, traced));
+        assert_eq!(made, [true, true, true, false]);
+        assert!(!makes_a_span("/grpc.health.v1.Health/Check", true, true), "a probe makes none");
+    }
+}

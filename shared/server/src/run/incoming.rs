@@ -168,3 +168,77 @@ impl Connected for Connection {
         self.inner.connect_info()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A connection that has said its preface, and its client.
+    async fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(&[b'p'; PREFACE]).await.unwrap();
+        let mut incoming = Box::pin(accept(listener, CancellationToken::new(), CancellationToken::new()));
+        let mut connection = incoming.next().await.unwrap().unwrap();
+        connection.read_exact(&mut [0; PREFACE]).await.unwrap();
+        (connection, client)
+    }
+
+    async fn turn(connection: &mut Connection) {
+        let mut buffer = [0; 8];
+        let read = |cx: &mut Context<'_>| {
+            assert!(Pin::new(&mut *connection).poll_read(cx, &mut ReadBuf::new(&mut buffer)).is_pending());
+            Poll::Ready(())
+        };
+        poll_fn(read).await;
+    }
+
+    fn arrived(client: &TcpStream) -> usize {
+        match client.try_read(&mut [0; 64 * 1024]) {
+            Ok(size) => size,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                0
+            }
+        }
+    }
+
+    async fn arrive(client: &mut TcpStream, size: usize) {
+        let mut buffer = vec![0; size];
+        let read = client.read_exact(&mut buffer);
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("it is sent").unwrap();
+    }
+
+    /// As h2 has it: it flushes after each message of 256 bytes or more.
+    #[tokio::test]
+    async fn what_is_flushed_in_one_turn_leaves_together_in_the_next() {
+        let (mut connection, mut client) = connected().await;
+        for _ in 0..40 {
+            connection.write_all(&[b'a'; 300]).await.unwrap();
+            connection.flush().await.unwrap();
+        }
+        assert_eq!((connection.gathered.len(), arrived(&client)), (40 * 300, 0));
+        turn(&mut connection).await;
+        connection.flush().await.unwrap();
+        arrive(&mut client, 40 * 300).await;
+    }
+
+    #[tokio::test]
+    async fn without_a_turn_it_is_sent_all_the_same() {
+        let (mut connection, mut client) = connected().await;
+        connection.write_all(b"a").await.unwrap();
+        for _ in 0..=FLUSHES {
+            connection.flush().await.unwrap();
+        }
+        arrive(&mut client, 1).await;
+        connection.write_all(&vec![b'b'; GATHERED]).await.unwrap();
+        connection.write_all(b"c").await.unwrap();
+        arrive(&mut client, GATHERED).await;
+        assert_eq!(connection.gathered.len(), 1, "more than is gathered is not waited for");
+    }
+}
