@@ -141,6 +141,37 @@ async fn no_more_is_refunded_than_was_charged() {
     assert_eq!((one.remaining("u", "user").await, one.remaining("u", "tenant").await), (8, 98));
 }
 
+/// They share a call of the script, in which each has to find what the one before it left.
+#[tokio::test]
+async fn what_is_settled_together_is_settled_one_after_the_other() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_hour(10), per_hour(100))).await;
+    let (call, charge) = remembered(one.call("u", &["user"], 6), ChargeKind::Acquired, "r-1");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let ids: Vec<String> = (0..6).map(|number| format!("f-{number}")).collect();
+    let refunds = ids.iter().map(|id| one.limiter.refund(&charge, 2, id, &one.catalog));
+    let left = futures::future::join_all(refunds).await.into_iter().map(|refunded| match refunded {
+        Ok(settled) => Some(settled.charged),
+        Err(Error::RefundExceedsCharge { left: 0 }) => None,
+        Err(error) => panic!("{error:?}"),
+    });
+    assert_eq!(left.collect::<Vec<_>>(), [Some(4), Some(2), Some(0), None, None, None]);
+    assert_eq!(one.remaining("u", "user").await, 10);
+
+    let (call, charge) = remembered(one.call("u", &["user"], 6), ChargeKind::Reserved, "r-2");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let commits = (3..6).map(|cost| one.limiter.commit(&charge, cost, &one.catalog));
+    let committed = futures::future::join_all(commits).await;
+    let once = matches!(
+        &committed[..],
+        [Ok(_), Err(Error::AlreadySettled { cost: 3 }), Err(Error::AlreadySettled { cost: 3 })]
+    );
+    assert!(once, "{committed:?}");
+    assert_eq!(one.remaining("u", "user").await, 7);
+    let record = call.slots[0].place.record(one.limiter.store().app(), "r-2");
+    let life = keyplane_testkit::valkey().command(&["PTTL", record.as_str()]).expect("an answer");
+    assert!(life.int().is_some_and(|millis| (1..=10_000).contains(&millis)), "it lives as long as before: {life:?}");
+}
+
 #[tokio::test]
 async fn a_changed_limit_keeps_what_was_consumed() {
     let app = keyplane_testkit::app();
