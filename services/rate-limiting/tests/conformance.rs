@@ -105,7 +105,7 @@ async fn every_field_that_breaks_a_rule_is_told() {
             "route: must be 1 to 256 bytes without control characters; 1 were sent",
             "descriptors: must not hold tenant, which has a field of its own",
             "limits[1]: must not be named twice",
-            "limits[2]: the policy must have at most 64 bytes; 65 were sent",
+            "limits[2]: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 65 bytes were sent",
         ]
     );
     let status = service.acquire(call("", &["user-api"])).await.expect_err("no user");

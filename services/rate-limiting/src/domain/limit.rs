@@ -83,7 +83,7 @@ impl Limit {
                 .add(format!("{field}.amount"), format!("must be at most {}; {} was sent", Limit::MOST, self.amount));
         }
         if !(Limit::SHORTEST..=Limit::LONGEST).contains(&self.period) {
-            let sent = humantime::format_duration(self.period);
+            let sent = plain(self.period);
             violations.add(format!("{field}.period"), format!("must be 1 second to 31 days; {sent} was sent"));
         } else if !self.period.subsec_nanos().is_multiple_of(1000) {
             violations.add(format!("{field}.period"), "must be whole microseconds");
@@ -132,6 +132,27 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// A time in the units that files and settings take: `99d`, `1h 30m`, `250ms`. (humantime's months are 30.44 days.)
+fn plain(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let mut left = duration.as_nanos();
+    let parts = UNITS.iter().filter_map(|(nanos, unit)| {
+        let count = left / nanos;
+        left %= nanos;
+        (count > 0).then(|| format!("{count}{unit}"))
+    });
+    let text = parts.collect::<Vec<_>>().join(" ");
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +161,24 @@ mod tests {
         let mut violations = Violations::new();
         limit.check("limit", &mut violations);
         violations.into_iter().map(|violation| violation.to_string()).collect()
+    }
+
+    #[test]
+    fn a_time_is_told_as_it_may_be_written() {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        let odd = days(1) + Duration::from_nanos(5_400_250_003_002);
+        for (time, expected) in [
+            (Duration::ZERO, "0s"),
+            (days(99), "99d"),
+            (Duration::from_millis(999), "999ms"),
+            (Duration::from_mins(90), "1h 30m"),
+            (odd, "1d 1h 30m 250ms 3us 2ns"),
+            (Duration::MAX, "213503982334601d 7h 15s 999ms 999us 999ns"),
+        ] {
+            assert_eq!(plain(time), expected);
+            // The largest that humantime reads back is smaller.
+            assert!(time == Duration::MAX || humantime::parse_duration(expected) == Ok(time), "{expected}");
+        }
     }
 
     #[test]

@@ -73,19 +73,21 @@ pub enum Origin {
 // === impl PolicyId ===
 
 impl PolicyId {
+    /// Bytes of the longest id.
+    pub const LONGEST: usize = 64;
+
     /// Parses an id; `field` is where it was sent.
     ///
     /// # Errors
     ///
     /// The rule, if `text` breaks it.
     pub fn parse(text: &str, field: &str) -> Result<PolicyId, Violation> {
-        if text.len() > 64 {
-            return Err(Violation::new(
-                field,
-                format!("the policy must have at most 64 bytes; {} were sent", text.len()),
-            ));
+        if text.len() <= PolicyId::LONGEST && Id::parse(text, field).is_ok() {
+            return Ok(PolicyId(text.to_owned()));
         }
-        Id::parse(text, field).map(|_| PolicyId(text.to_owned()))
+        let sent =
+            if text.is_empty() { ", and is empty".to_owned() } else { format!("; {} bytes were sent", text.len()) };
+        Err(Violation::new(field, format!("the policy id must match [A-Za-z0-9._~@|:+-]{{1,64}}{sent}")))
     }
 
     /// An id that no policy has: of limits that come with the requests of a domain.

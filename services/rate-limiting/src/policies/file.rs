@@ -27,6 +27,7 @@
 //! `mode` (`enforce`, the default, `shadow`, `unlimited` or `block`). The bounds are those of `Policy` in `ratelimit.proto`.
 //! A key that is not known is an error, as is one that stands there twice.
 
+mod lines;
 mod watch;
 mod yaml;
 
@@ -66,7 +67,7 @@ pub enum FileError {
     /// It is not YAML, or has not this form: with the line.
     #[error("{0}")]
     Syntax(String),
-    /// Policies break their rules: all of them.
+    /// Policies break their rules: each rule, with its line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
 }
@@ -93,7 +94,7 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// The first mistake of form, else every rule that is broken.
+    /// The first mistake of form, else every rule that is broken; each with its line.
     pub fn parse(text: &str) -> Result<Contents, FileError> {
         if text.len() > Contents::BYTES {
             return Err(FileError::TooLarge);
@@ -120,7 +121,8 @@ impl Contents {
             };
             violations.keep(check_plan(plan, &field));
         }
-        violations.into_result(Contents { policies, plans: file.tenants }).map_err(FileError::Invalid)
+        let contents = violations.into_result(Contents { policies, plans: file.tenants });
+        contents.map_err(|violations| FileError::Invalid(lines::place(text, violations)))
     }
 }
 

@@ -44,7 +44,10 @@ async fn a_changed_file_is_taken_and_an_invalid_one_refused() {
     for (broken, why) in [
         ("", "unexpected end of file"),
         ("policies: [", "unclosed bracket"),
-        (&FILE.replace("amount: 5", "amount: 0"), "policies[0].limit.amount: must be positive"),
+        (
+            &FILE.replace("amount: 5", "amount: 0"),
+            "policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK at line",
+        ),
         (&"x".repeat(2 * 1024 * 1024), "it has more than 1048576 bytes"),
     ] {
         case.write_file(broken);
@@ -99,7 +102,7 @@ async fn a_file_that_is_no_good_stops_the_start() {
         start().await,
         format!(
             "the policy file {path} cannot be used: \
-             policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK"
+             policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK at line 2, column 40"
         )
     );
 }

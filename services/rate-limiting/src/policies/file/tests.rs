@@ -62,29 +62,29 @@ policies:
 tenants: {acme: Gold, Globex: gold}
 "#;
     let expected = [
-        "policies[0].plans[?].per: must be a time with its unit, such as 1s, 5m or 1h 30m, and is missing",
-        "policies[0].outage: must be closed, open or local",
-        "policies[0].limit.mode: must be enforce, shadow, unlimited or block",
-        "policies[0].limit.per: must be a time with its unit, such as 1s, 5m or 1h 30m",
-        "policies[0].entries[1].key: must not be given twice",
-        "policies[0].entries[2].key: must match [a-z0-9][a-z0-9_.-]{0,63}; 5 bytes were sent",
-        "policies[0].entries[2].value: must be 1 to 256 bytes without control characters; 0 were sent",
-        "policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK",
-        "policies[0].plans: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
-        "policies[0].tenants[acme].per: must be 1 second to 31 days; 1ms was sent",
-        "policies[0].tenants[evil]: takes no amount, period or burst in the mode block",
-        "policies[0].lease: must be at most the smallest burst; 7 was sent",
-        "policies[0].lease: can't be combined with post_charge",
-        "policies[1].id: must not be the id of policies[0] too",
-        "policies[1].domain: must have at most 128 bytes and no control characters; 3 were sent",
-        "policies[1].limit.amount: must be at most 1000000000000; 1000000000001 was sent",
-        "policies[1].limit.per: must be 1 second to 31 days; 1month 1day 13h 26m 24s was sent",
-        "policies[1].plans: need an entry with the key tenant",
-        "policies[2].id: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
-        "policies[2].entries: must be 1 to 8; 0 were sent",
-        "policies[2].limit.burst: must leak away within 366 days: make it smaller, or the amount larger",
-        "tenants: the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 6 bytes were sent",
-        "tenants[acme]: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
+        "policies[0].plans[?].per: must be a time with its unit, such as 1s, 5m or 1h 30m, and is missing at line 6, column 5",
+        "policies[0].outage: must be closed, open or local at line 8, column 5",
+        "policies[0].limit.mode: must be enforce, shadow, unlimited or block at line 5, column 35",
+        "policies[0].limit.per: must be a time with its unit, such as 1s, 5m or 1h 30m at line 5, column 24",
+        "policies[0].entries[1].key: must not be given twice at line 4, column 23",
+        "policies[0].entries[2].key: must match [a-z0-9][a-z0-9_.-]{0,63}; 5 bytes were sent at line 4, column 32",
+        "policies[0].entries[2].value: must be 1 to 256 bytes without control characters; 0 were sent at line 4, column 44",
+        "policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK at line 5, column 13",
+        "policies[0].plans: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent at line 6, column 5",
+        "policies[0].tenants[acme].per: must be 1 second to 31 days; 1ms was sent at line 7, column 33",
+        "policies[0].tenants[evil]: takes no amount, period or burst in the mode block at line 7, column 44",
+        "policies[0].lease: must be at most the smallest burst; 7 was sent at line 9, column 5",
+        "policies[0].lease: can't be combined with post_charge at line 9, column 5",
+        "policies[1].id: must not be the id of policies[0] too at line 11, column 5",
+        "policies[1].domain: must have at most 128 bytes and no control characters; 3 were sent at line 12, column 5",
+        "policies[1].limit.amount: must be at most 1000000000000; 1000000000001 was sent at line 14, column 13",
+        "policies[1].limit.per: must be 1 second to 31 days; 32d was sent at line 14, column 36",
+        "policies[1].plans: need an entry with the key tenant at line 15, column 5",
+        "policies[2].id: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 3 bytes were sent at line 16, column 5",
+        "policies[2].entries: must be 1 to 8; 0 were sent at line 17, column 5",
+        "policies[2].limit.burst: must leak away within 366 days: make it smaller, or the amount larger at line 18, column 34",
+        "tenants: the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 6 bytes were sent at line 19, column 1",
+        "tenants[acme]: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent at line 19, column 11",
     ];
     let FileError::Invalid(told) = Contents::parse(file).expect_err("it is refused") else { panic!("another error") };
     assert_eq!(told.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
@@ -139,7 +139,10 @@ fn a_file_is_bounded() {
     let row = |n| format!("- {{id: p{n}, entries: [tenant], limit: block}}\n");
     let many = |most: usize| format!("policies:\n{}", (0..most).map(row).collect::<String>());
     assert_eq!(Contents::parse(&many(Contents::MOST)).expect("as many as there may be").policies.len(), 9_000);
-    assert_eq!(refused(&many(Contents::MOST + 1)), "policies: must be at most 9000; there are 9001");
+    assert_eq!(
+        refused(&many(Contents::MOST + 1)),
+        "policies: must be at most 9000; there are 9001 at line 1, column 1"
+    );
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn every_violation_of_a_new_policy_is_told_at_once() {
     assert_eq!(
         told(create(request)),
         [
-            "policy_id: the policy must have at most 64 bytes; 65 were sent",
+            "policy_id: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 65 bytes were sent",
             "policy.limit.mode: must be one of Mode; 9 is none",
             "policy.limit.amount: must not be negative; -5 was sent",
             "policy.limit.burst: must not be negative; -2 was sent",
@@ -89,7 +89,7 @@ fn every_violation_of_a_new_policy_is_told_at_once() {
     let nothing = pb::CreatePolicyRequest::default();
     assert_eq!(
         told(create(nothing)),
-        ["policy_id: the id must match [A-Za-z0-9._~@|:+-]{1,128}, and is empty", "policy: must be set"]
+        ["policy_id: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}, and is empty", "policy: must be set"]
     );
     let unlimited = pb::Policy { limit: None, ..sent() };
     assert_eq!(told(create(creation(unlimited))), ["policy.limit: must be set"]);
@@ -134,7 +134,7 @@ fn every_violation_of_a_change_is_told_at_once() {
     assert_eq!(
         told(update(request)),
         [
-            "policy.name: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
+            "policy.name: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 3 bytes were sent",
             "policy.entries: can't be changed: make another policy",
             "policy.limit: must be set",
             "update_mask: may name domain, limit, plan_limits, tenant_limits, outage, post_charge, lease; \
