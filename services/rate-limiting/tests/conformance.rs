@@ -47,9 +47,52 @@ async fn a_refusal_is_an_answer_and_says_when_to_come_again() {
         let wait = refused.retry_after.expect("there will be room").seconds;
         assert!((355..=360).contains(&wait), "{wait}");
     }
-    let never = pb::AcquireRequest { cost: Some(11), ..call("u", &["user-api"]) };
-    let never = service.acquire(never).await.expect("an answer");
-    assert_eq!((verdicts(&never.limits), never.retry_after), (vec![Verdict::CostOverBurst], None));
+    // What it could be instead is told of the bucket as it is.
+    for (user, left) in [("u", 0), ("v", 10)] {
+        let never = pb::AcquireRequest { cost: Some(11), ..call(user, &["user-api"]) };
+        let never = service.acquire(never).await.expect("an answer");
+        assert_eq!((verdicts(&never.limits), never.retry_after), (vec![Verdict::CostOverBurst], None));
+        assert_eq!(never.limits[0].remaining, left, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn in_debt_a_post_charge_refuses_checks_acquires_and_reservations() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let descriptors: std::collections::HashMap<_, _> = [("counted".to_owned(), "tokens".to_owned())].into();
+    let acquire =
+        |cost| pb::AcquireRequest { descriptors: descriptors.clone(), cost: Some(cost), ..call("", &["tokens"]) };
+    let peek = pb::PeekRequest {
+        parent: PARENT.into(),
+        descriptors: descriptors.clone(),
+        limits: vec!["tokens".into()],
+        ..pb::PeekRequest::default()
+    };
+    assert!(client.peek(peek.clone()).await.expect("an answer").into_inner().would_admit);
+    let over = service.acquire(acquire(14)).await.expect("an answer");
+    assert_eq!((over.admitted, verdicts(&over.limits)), (true, vec![Verdict::Overcharged]), "the last may overshoot");
+    let waits = |wait: Option<prost_types::Duration>| {
+        let wait = wait.expect("the debt ends").seconds;
+        assert!((1430..=1440).contains(&wait), "4 of 10 an hour leak in 1,440 s, not in {wait}");
+    };
+    for cost in [1, 4, 1000] {
+        let refused = service.acquire(acquire(cost)).await.expect("an answer");
+        assert_eq!((refused.admitted, verdicts(&refused.limits)), (false, vec![Verdict::Denied]), "{cost}");
+        waits(refused.retry_after);
+    }
+    let peeked = client.peek(peek).await.expect("an answer").into_inner();
+    assert!(!peeked.would_admit);
+    waits(peeked.retry_after);
+    let reserve = pb::ReserveRequest {
+        parent: PARENT.into(),
+        descriptors,
+        limits: vec!["tokens".into()],
+        estimate: 1,
+        ..pb::ReserveRequest::default()
+    };
+    let reserved = client.reserve(reserve).await.expect("an answer").into_inner();
+    assert_eq!((reserved.admitted, reserved.reservation.as_str()), (false, ""));
 }
 
 #[tokio::test]

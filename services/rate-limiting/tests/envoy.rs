@@ -142,6 +142,78 @@ async fn hits_of_a_descriptor_beat_those_of_the_request_and_zero_asks() {
     assert_eq!(tenant.statuses[0].limit_remaining, 999);
 }
 
+/// A route that asks with `hits_addend: 0` before the request, and charges with `apply_on_stream_done`.
+#[tokio::test]
+async fn what_is_charged_afterwards_is_held_by_the_check_before() {
+    let service = shared(&[]).await;
+    let hits = |value| RateLimitDescriptor {
+        hits_addend: Some(UInt64Value { value }),
+        ..descriptor(&[("tenant", "acme"), ("counted", "tokens")])
+    };
+    let ask = async |value| {
+        let response = answer(&service, vec![hits(value)]).await;
+        let wait = headers(&response).get("retry-after").map(|wait| wait.parse::<u64>().expect("seconds"));
+        (response.overall_code(), wait)
+    };
+    let debt = |told: (Said, Option<u64>), seconds: u64| {
+        let near = told.1.is_some_and(|wait| (seconds - 10..=seconds).contains(&wait));
+        assert!(told.0 == Said::OverLimit && near, "{told:?}, in place of {seconds} s");
+    };
+    // Two requests at once pass the check, and both are charged.
+    assert_eq!((ask(0).await, ask(0).await), ((Said::Ok, None), (Said::Ok, None)));
+    assert_eq!(ask(13).await, (Said::Ok, None));
+    debt(ask(0).await, 1080);
+    debt(ask(2).await, 1800);
+    debt(ask(0).await, 1800);
+    // No debt is larger than another burst.
+    debt(ask(400).await, 3600);
+    debt(ask(0).await, 3600);
+    assert_eq!(answer(&service, vec![descriptor(&[("tenant", "acme")])]).await.overall_code(), Said::Ok);
+}
+
+#[tokio::test]
+async fn a_cost_over_the_burst_is_told_what_is_left_and_not_to_wait() {
+    let service = shared(&[]).await;
+    for (charged, left) in [(0, 10), (4, 6)] {
+        if charged > 0 {
+            ask(&service, RateLimitRequest { hits_addend: charged, ..request(vec![user("u")]) })
+                .await
+                .expect("an answer");
+        }
+        let never = RateLimitRequest { hits_addend: 11, ..request(vec![user("u"), descriptor(&[("tenant", "acme")])]) };
+        let never = ask(&service, never).await.expect("an answer");
+        assert_eq!((never.overall_code(), never.statuses[0].limit_remaining), (Said::OverLimit, left));
+        assert_eq!(never.statuses[1].limit_remaining, 1000, "nothing is charged");
+        let headers = headers(&never);
+        assert_eq!((headers["x-ratelimit-remaining"], headers.get("retry-after")), (&*left.to_string(), None));
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_was_asked_about_is_not_told_to_be_used_up() {
+    let service = shared(&[]).await;
+    let all = RateLimitRequest { hits_addend: 10, ..request(vec![user("u")]) };
+    ask(&service, all).await.expect("an answer");
+    // A machine that stalls for a second finds the refusal forgotten.
+    let refused = keyplane_testkit::eventually("the store is not asked", support::PATIENCE, async || {
+        service.refuses_by_itself("u").await;
+        let refused = answer(&service, vec![user("u"), descriptor(&[("tenant", "acme")])]).await;
+        if refused.statuses[1].current_limit.is_none() { Ok(refused) } else { Err(refused) }
+    })
+    .await;
+    assert_eq!(codes(&refused), [Said::OverLimit, Said::Ok]);
+    assert_eq!((refused.statuses[0].limit_remaining, refused.statuses[1].limit_remaining), (0, u32::MAX));
+    assert_eq!(headers(&refused)["ratelimit-policy"], "\"user-api\";q=10;w=3600");
+}
+
+#[tokio::test]
+async fn a_limit_stands_in_the_headers_once() {
+    let service = shared(&[]).await;
+    let descriptors = vec![user("u"), descriptor(&[("tenant", "acme")]), user("u"), user("v")];
+    let response = answer(&service, descriptors).await;
+    assert_eq!(headers(&response)["ratelimit-policy"], "\"user-api\";q=10;w=3600, \"tenant-api\";q=1000;w=3600");
+}
+
 #[tokio::test]
 async fn a_limit_that_comes_with_the_request_counts_in_the_policys_bucket() {
     let service = shared(&[]).await;

@@ -115,6 +115,13 @@ impl Meter {
         self.sum(level, self.level(cost)).cmp(&self.capacity) != Ordering::Greater
     }
 
+    /// `level` after a charge of `cost` that needs no room, and whether all of it was charged: a debt ends at twice the capacity.
+    #[must_use]
+    pub fn overcharged(&self, level: Level, cost: u64) -> (Level, bool) {
+        let (sum, most) = (self.sum(level, self.level(cost)), self.sum(self.capacity, self.capacity));
+        if sum <= most { (sum, true) } else { (level.max(most), false) }
+    }
+
     /// Whether a charge of `cost` ever has room.
     #[must_use]
     pub fn admits(&self, cost: u64) -> bool {
@@ -185,6 +192,15 @@ mod tests {
         assert!(meter.fits(full.after(333_334), 1) && !meter.fits(full.after(333_333), 1));
         assert_eq!(meter.wait(full, 2), None, "never");
         assert_eq!(meter.wait(Level::EMPTY, 1), None, "now");
+    }
+
+    #[test]
+    fn a_debt_ends_at_twice_the_capacity() {
+        let meter = Meter::new(3, SECOND, 5);
+        assert_eq!(meter.overcharged(meter.level(4), 4), (meter.level(8), true));
+        assert_eq!(meter.overcharged(meter.level(8), 2), (meter.level(10), true));
+        assert_eq!(meter.overcharged(meter.level(8), 3), (meter.level(10), false));
+        assert_eq!(meter.overcharged(meter.level(12), 1), (meter.level(12), false), "the limit was lowered");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Slot {
     pub key: Key,
     /// What it costs.
     pub cost: u64,
+    /// Whether it has happened already, as what Envoy counts when a stream is done: a `post_charge` policy charges it even in debt.
+    pub spent: bool,
 }
 
 /// How a call is remembered.
@@ -46,7 +48,7 @@ pub struct Memory {
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Whether it may go ahead.
+    /// Whether it may go ahead. If not, nothing is charged, but for what was spent already.
     pub admitted: bool,
     /// In the order of the slots.
     pub limits: Vec<State>,
@@ -69,6 +71,8 @@ pub struct State {
     pub reset_after: Duration,
     /// How long until one more could be had; zero if the bucket is empty.
     pub more_after: Duration,
+    /// Whether the numbers are known: not where nothing is counted, or nobody was asked.
+    pub counted: bool,
 }
 
 /// What a limit says.
@@ -86,7 +90,7 @@ pub enum Verdict {
     Unlimited,
     /// It would be refused, were the limit not in shadow mode.
     ShadowDenied,
-    /// There was no room, and it was charged all the same.
+    /// There was no room, and it was charged all the same; or would be.
     Overcharged,
     /// The store is away, and everything is admitted.
     Open,
@@ -127,16 +131,34 @@ impl Slot {
     fn under(app: &App, applied: Applied, descriptor: Descriptor, cost: u64) -> Slot {
         let place = Place::of(&descriptor);
         let key = place.bucket(app, &applied.compiled.policy.id, &descriptor);
-        Slot { applied, descriptor, place, key, cost }
+        Slot { applied, descriptor, place, key, cost, spent: false }
     }
 
     /// What is done where there is no room.
     pub(super) fn flag(&self) -> Flag {
         match self.applied.rule.limit.mode {
             Mode::Shadow => Flag::Shadow,
-            Mode::Enforce | Mode::Unlimited | Mode::Block if self.applied.compiled.policy.post_charge => Flag::Force,
-            Mode::Enforce | Mode::Unlimited | Mode::Block => Flag::Enforce,
+            Mode::Enforce | Mode::Unlimited | Mode::Block => {
+                match (self.applied.compiled.policy.post_charge, self.spent) {
+                    (false, _) => Flag::Enforce,
+                    (true, false) => Flag::Overshoot,
+                    (true, true) => Flag::Force,
+                }
+            }
         }
+    }
+
+    /// What has to fit: the cost. Of a `post_charge` policy nothing, so that only what is in debt refuses.
+    pub(super) fn needs(&self) -> u64 {
+        match self.flag() {
+            Flag::Enforce | Flag::Shadow => self.cost,
+            Flag::Force | Flag::Overshoot => 0,
+        }
+    }
+
+    /// Whether no room is ever enough.
+    pub(super) fn is_over_burst(&self) -> bool {
+        self.flag() == Flag::Enforce && self.meter().is_some_and(|meter| !meter.admits(self.cost))
     }
 
     pub(super) fn meter(&self) -> Option<Meter> {
@@ -167,23 +189,25 @@ impl Outcome {
 // === impl State ===
 
 impl State {
-    /// Of a bucket at `level`, for a cost; the server's clock is `ahead` microseconds behind it.
-    pub(super) fn of(verdict: Verdict, meter: &Meter, level: Level, ahead: u64, cost: u64) -> State {
+    /// Of a bucket at `level`, where `needs` has to fit; the server's clock is `ahead` microseconds behind it.
+    pub(super) fn of(verdict: Verdict, meter: &Meter, level: Level, ahead: u64, needs: u64) -> State {
         let ahead = Duration::from_micros(ahead);
         let remaining = meter.remaining(level);
         let waits = matches!(verdict, Verdict::Denied | Verdict::ShadowDenied);
         State {
             verdict,
             remaining,
-            retry_after: waits.then(|| meter.wait(level, cost)).flatten().map(|wait| wait + ahead),
+            retry_after: waits.then(|| meter.wait(level, needs)).flatten().map(|wait| wait + ahead),
             reset_after: if level == Level::EMPTY { Duration::ZERO } else { level.duration() + ahead },
             more_after: meter.wait(level, remaining + 1).map_or(Duration::ZERO, |wait| wait + ahead),
+            counted: true,
         }
     }
 
     /// Where nothing is counted, or nothing is known.
     pub(super) fn plain(verdict: Verdict) -> State {
-        State { verdict, remaining: 0, retry_after: None, reset_after: Duration::ZERO, more_after: Duration::ZERO }
+        let never = Duration::ZERO;
+        State { verdict, remaining: 0, retry_after: None, reset_after: never, more_after: never, counted: false }
     }
 }
 

@@ -7,7 +7,6 @@ use keyplane_valkey::deadline;
 use super::call::{Call, Outcome, Slot, Source, State, Verdict};
 use super::denials::Asked;
 use super::leases::Taken;
-use super::local::Said;
 use super::{Shared, is_answer};
 use crate::domain::{Meter, Mode, Outage};
 use crate::error::Error;
@@ -56,9 +55,12 @@ impl<'a> Decision<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Outcome, Error> {
-        if self.without_store() {
+        self.without_store();
+        if self.says(Verdict::Blocked) {
             return Ok(self.refused(Source::Policy));
         }
+        // It is refused whatever the buckets hold; only they know what could be had of them instead.
+        self.commits &= !self.says(Verdict::CostOverBurst);
         // An id that was admitted before is admitted again, whatever has become of the bucket.
         if self.commits && self.call.remember.is_none() && self.look_in_memory() {
             return Ok(self.refused(Source::Cache));
@@ -77,17 +79,24 @@ impl<'a> Decision<'a> {
         self.settle(parts).await
     }
 
-    /// Answers where nothing has to be counted; whether that refuses the call.
-    fn without_store(&mut self) -> bool {
+    /// Answers where that takes no counting.
+    fn without_store(&mut self) {
         for (slot, state) in self.call.slots.iter().zip(&mut self.states) {
             *state = match slot.meter() {
                 None => Some(State::plain(unmetered(slot))),
-                Some(meter) if slot.flag() == Flag::Enforce && !meter.admits(slot.cost) => {
-                    Some(State::plain(Verdict::CostOverBurst))
-                }
+                Some(_) if slot.is_over_burst() => Some(State::plain(Verdict::CostOverBurst)),
                 Some(_) => None,
             };
         }
+    }
+
+    /// Whether a limit says so already.
+    fn says(&self, verdict: Verdict) -> bool {
+        self.states.iter().flatten().any(|state| state.verdict == verdict)
+    }
+
+    /// Whether a limit refuses already.
+    fn is_refused(&self) -> bool {
         self.states.iter().flatten().any(|state| state.verdict.refuses())
     }
 
@@ -95,9 +104,10 @@ impl<'a> Decision<'a> {
     fn look_in_memory(&mut self) -> bool {
         let mut found = false;
         for (slot, state) in self.call.slots.iter().zip(&mut self.states) {
-            let Some(meter) = slot.meter().filter(|_| slot.flag() == Flag::Enforce) else { continue };
-            if let Some(full) = self.shared.denials.find(&slot.key, &meter, slot.cost) {
-                *state = Some(State::of(Verdict::Denied, &meter, full.level, full.ahead, slot.cost));
+            let refuses = matches!(slot.flag(), Flag::Enforce | Flag::Overshoot);
+            let Some(meter) = slot.meter().filter(|_| refuses) else { continue };
+            if let Some(full) = self.shared.denials.find(&slot.key, &meter, slot.needs()) {
+                *state = Some(State::of(Verdict::Denied, &meter, full.level, full.ahead, slot.needs()));
                 found = true;
             }
         }
@@ -112,7 +122,7 @@ impl<'a> Decision<'a> {
             let (Some(meter), 1..) = (slot.meter(), slot.lease()) else { continue };
             let taken = self.shared.leases.take(&slot.key, meter, slot.cost);
             if let Taken::Enough(left) = taken {
-                self.states[index] = Some(State { remaining: left, ..State::plain(Verdict::Admitted) });
+                self.states[index] = Some(State { remaining: left, counted: true, ..State::plain(Verdict::Admitted) });
             }
             self.leases.push((index, taken));
         }
@@ -141,7 +151,8 @@ impl<'a> Decision<'a> {
 
     /// What the store has to be asked about.
     fn asking(&self) -> Vec<Asking<'a>> {
-        let slots = self.call.slots.iter().enumerate().filter(|(index, _)| self.states[*index].is_none());
+        let open = |index: usize| self.states[index].is_none_or(|state| state.verdict == Verdict::CostOverBurst);
+        let slots = self.call.slots.iter().enumerate().filter(|(index, _)| open(*index));
         let asking = slots.filter_map(|(index, slot)| {
             let meter = slot.meter()?;
             let fetches = self.taken(index) == Some(Taken::Fetch);
@@ -196,7 +207,7 @@ impl<'a> Decision<'a> {
     /// Puts the answers together.
     async fn settle(mut self, parts: Vec<Part<'a>>) -> Result<Outcome, Error> {
         let mut failure = None;
-        let (mut refused, mut replayed, mut outage) = (false, true, false);
+        let (mut refused, mut replayed, mut outage) = (self.is_refused(), true, false);
         for part in &parts {
             self.bring_leases(part);
             match &part.result {
@@ -228,20 +239,24 @@ impl<'a> Decision<'a> {
             Some(Error::RequestIdReused) => Err(Error::RequestIdReused),
             Some(error) if !refused => Err(error),
             _ if refused => Ok(self.refused(if outage { Source::Outage } else { Source::Store })),
-            _ => Ok(self.outcome(true, if outage { Source::Outage } else { Source::Store }, replayed)),
+            // What was spent already is charged, and the next one refused.
+            _ => {
+                let admitted = !self.is_refused();
+                Ok(self.outcome(admitted, if outage { Source::Outage } else { Source::Store }, replayed))
+            }
         }
     }
 
     /// Takes in what the store said of an owner's limits.
     fn learn(&mut self, part: &Part<'_>, reply: &Reply) {
         for (one, found) in part.slots.iter().zip(&reply.buckets) {
-            let verdict = verdict(one.slot.flag(), found);
+            let verdict = verdict(one.slot, found);
             if verdict == Verdict::Denied && reply.status == Status::Refused && self.commits {
                 self.shared.denials.remember(&one.slot.key, one.meter, found, one.asked);
             } else if reply.status == Status::Done && self.commits {
                 self.shared.denials.correct(&one.slot.key, one.meter, found, one.asked);
             }
-            self.states[one.index] = Some(State::of(verdict, &one.meter, found.level, found.ahead, one.slot.cost));
+            self.states[one.index] = Some(State::of(verdict, &one.meter, found.level, found.ahead, one.slot.needs()));
         }
     }
 
@@ -254,29 +269,24 @@ impl<'a> Decision<'a> {
         }
         let mut denied = false;
         for one in &part.slots {
-            let state = match self.shared.outage_of(one.slot) {
-                Outage::Closed | Outage::Open => State::plain(Verdict::Open),
-                Outage::Local => self.local(one)?,
+            self.states[one.index] = match self.shared.outage_of(one.slot) {
+                // What is refused for ever needs no store.
+                _ if one.slot.is_over_burst() => continue,
+                Outage::Closed | Outage::Open => Some(State::plain(Verdict::Open)),
+                Outage::Local => {
+                    let (slot, meter) = (one.slot, one.meter);
+                    let found = self.shared.local.decide(&slot.key, meter, slot.cost, slot.flag(), self.commits);
+                    let found = found.ok_or(Error::Overloaded)?;
+                    let verdict = verdict(slot, &found);
+                    denied |= verdict.refuses() && found.room == Room::None;
+                    Some(State::of(verdict, &meter, found.level, found.ahead, slot.needs()))
+                }
             };
-            denied |= state.verdict.refuses();
-            self.states[one.index] = Some(state);
         }
         Ok(denied)
     }
 
-    fn local(&self, one: &Asking<'_>) -> Result<State, Error> {
-        let cost = one.slot.cost;
-        let (verdict, level) = match self.shared.local.charge(&one.slot.key, one.meter, cost) {
-            Said::Charged(level) => (Verdict::Admitted, level),
-            Said::Full(level) => (no_room(one.slot.flag()), level),
-            Said::NoRoom => return Err(Error::Overloaded),
-        };
-        if verdict == Verdict::Admitted && !self.commits {
-            self.shared.local.give(&one.slot.key, one.meter, cost);
-        }
-        Ok(State::of(verdict, &one.meter, level, 0, cost))
-    }
-
+    /// What was charged without room stays: how much that was is not known.
     fn give_local(&self, part: &Part<'_>) {
         for one in &part.slots {
             let admitted = self.states[one.index].is_some_and(|state| state.verdict == Verdict::Admitted);
@@ -368,18 +378,12 @@ pub(super) fn unmetered(slot: &Slot) -> Verdict {
     }
 }
 
-fn verdict(flag: Flag, found: &Found) -> Verdict {
-    match found.room {
-        Room::Enough => Verdict::Admitted,
-        Room::Overcharged | Room::PartlyCharged => Verdict::Overcharged,
-        Room::None => no_room(flag),
-    }
-}
-
-fn no_room(flag: Flag) -> Verdict {
-    match flag {
-        Flag::Enforce => Verdict::Denied,
-        Flag::Shadow => Verdict::ShadowDenied,
-        Flag::Force => Verdict::Overcharged,
+fn verdict(slot: &Slot, found: &Found) -> Verdict {
+    match (found.room, slot.flag()) {
+        (Room::Enough, _) => Verdict::Admitted,
+        (Room::Overcharged | Room::PartlyCharged, _) if !found.in_debt => Verdict::Overcharged,
+        (Room::None, Flag::Shadow) => Verdict::ShadowDenied,
+        _ if slot.is_over_burst() => Verdict::CostOverBurst,
+        _ => Verdict::Denied,
     }
 }

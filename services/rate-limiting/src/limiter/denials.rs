@@ -93,11 +93,11 @@ impl Denials {
         denial.at(Instant::now(), meter, cost)
     }
 
-    /// How long this instance would refuse a cost of 1 by itself.
-    pub(super) fn refused_for(&self, key: &Key, meter: &Meter) -> Option<Duration> {
+    /// How long this instance would refuse by itself what needs room for `cost`.
+    pub(super) fn refused_for(&self, key: &Key, meter: &Meter, cost: u64) -> Option<Duration> {
         let denial = self.known.with(key, |denial| denial.copied())?;
-        let full = denial.at(Instant::now(), meter, 1)?;
-        let wait = meter.wait(full.level, 1)? + Duration::from_micros(full.ahead);
+        let full = denial.at(Instant::now(), meter, cost)?;
+        let wait = meter.wait(full.level, cost)? + Duration::from_micros(full.ahead);
         Some(wait.min(LONGEST.saturating_sub(denial.asked.elapsed())))
     }
 

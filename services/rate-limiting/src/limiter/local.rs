@@ -6,6 +6,7 @@ use keyplane_valkey::Key;
 
 use super::shards::Shards;
 use crate::domain::{Level, Meter};
+use crate::store::{Flag, Found, Room};
 
 /// Buckets that an instance holds by itself, at most; where there is no room for one more, nobody is admitted by it.
 const MOST: usize = 128 * 1024;
@@ -22,17 +23,6 @@ struct Bucket {
     at: Instant,
 }
 
-/// What a bucket says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// It was charged; its level then.
-    Charged(Level),
-    /// It is full; its level.
-    Full(Level),
-    /// There are as many as there may be.
-    NoRoom,
-}
-
 // === impl Local ===
 
 impl Local {
@@ -40,20 +30,20 @@ impl Local {
         Local { buckets: Shards::new(MOST) }
     }
 
-    /// Charges a bucket, if it has room.
-    pub(super) fn charge(&self, key: &Key, meter: Meter, cost: u64) -> Said {
+    /// Decides as the script does; none if there are as many buckets as there may be. Charges only if it `commits`.
+    pub(super) fn decide(&self, key: &Key, meter: Meter, cost: u64, flag: Flag, commits: bool) -> Option<Found> {
         let now = Instant::now();
         let keeps = |bucket: &Bucket| bucket.level_at(now) != Level::EMPTY;
         let new = || Bucket { meter, level: Level::EMPTY, at: now };
-        let said = self.buckets.enter(key, new, keeps, |bucket| {
+        self.buckets.enter(key, new, keeps, |bucket| {
             bucket.advance(now, meter);
-            if !meter.fits(bucket.level, cost) {
-                return Said::Full(bucket.level);
+            let (room, level) = charge(&meter, bucket.level, cost, flag);
+            let in_debt = room != Room::None && !meter.fits(bucket.level, 0);
+            if commits {
+                bucket.level = level;
             }
-            bucket.level = meter.sum(bucket.level, meter.level(cost));
-            Said::Charged(bucket.level)
-        });
-        said.unwrap_or(Said::NoRoom)
+            Found { room, in_debt, level: bucket.level, ahead: 0 }
+        })
     }
 
     /// Takes a charge back.
@@ -64,6 +54,23 @@ impl Local {
                 bucket.level = meter.difference(bucket.level, meter.level(cost));
             }
         });
+    }
+}
+
+/// The level after a charge.
+fn charge(meter: &Meter, level: Level, cost: u64, flag: Flag) -> (Room, Level) {
+    if meter.fits(level, cost) {
+        return (Room::Enough, meter.sum(level, meter.level(cost)));
+    }
+    let forced = match flag {
+        Flag::Enforce | Flag::Shadow => false,
+        Flag::Overshoot => meter.fits(level, 0),
+        Flag::Force => true,
+    };
+    match meter.overcharged(level, cost) {
+        _ if !forced => (Room::None, level),
+        (level, true) => (Room::Overcharged, level),
+        (level, false) => (Room::PartlyCharged, level),
     }
 }
 

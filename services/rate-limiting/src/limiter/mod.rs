@@ -124,7 +124,7 @@ impl Limiter {
     /// How long this instance refuses by itself, and what it has leased.
     #[must_use]
     pub fn memory(&self, slot: &Slot) -> (Option<std::time::Duration>, u64) {
-        let refused = slot.meter().and_then(|meter| self.shared.denials.refused_for(&slot.key, &meter));
+        let refused = slot.meter().and_then(|meter| self.shared.denials.refused_for(&slot.key, &meter, slot.needs()));
         (refused, self.shared.leases.left(&slot.key))
     }
 

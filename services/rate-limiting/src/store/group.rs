@@ -100,6 +100,8 @@ pub enum Flag {
     Shadow,
     /// It is charged all the same, up to twice the capacity.
     Force,
+    /// The same, but what is in debt (over its capacity) already refuses the group.
+    Overshoot,
 }
 
 /// What was decided about a group.
@@ -139,6 +141,8 @@ pub enum Status {
 pub struct Found {
     /// Whether there was room.
     pub room: Room,
+    /// Whether it was over its capacity before, where it was charged without room.
+    pub in_debt: bool,
     /// Its level.
     pub level: Level,
     /// By how much the server's clock is behind the bucket, in microseconds.
@@ -270,6 +274,7 @@ impl Flag {
             Flag::Enforce => b'e',
             Flag::Shadow => b's',
             Flag::Force => b'f',
+            Flag::Overshoot => b'o',
         }
     }
 }
@@ -314,14 +319,15 @@ impl Status {
 
 impl Found {
     fn read(bytes: &mut &[u8]) -> Result<Found, Error> {
-        let room = match take::<1>(bytes)? {
-            [0] => Room::None,
-            [2] => Room::Overcharged,
-            [3] => Room::PartlyCharged,
+        let [byte] = take(bytes)?;
+        let room = match byte & 3 {
+            0 => Room::None,
+            2 => Room::Overcharged,
+            3 => Room::PartlyCharged,
             _ => Room::Enough,
         };
         let level = Level { micros: number(bytes)?, part: number(bytes)? };
-        Ok(Found { room, level, ahead: number(bytes)? })
+        Ok(Found { room, in_debt: byte & 8 > 0, level, ahead: number(bytes)? })
     }
 }
 

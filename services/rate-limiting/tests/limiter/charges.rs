@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use keyplane_rate_limiting::domain::Mode;
+use keyplane_rate_limiting::domain::{Mode, Policy};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{ChargeKind, Source, Verdict};
+use keyplane_rate_limiting::limiter::{ChargeKind, Outcome, Source, Verdict};
 
 use crate::rig::{self, per_hour, per_second, policy, remembered, usual, verdicts};
 
@@ -62,9 +62,13 @@ async fn what_waits_as_long_as_it_is_told_is_admitted() {
 #[tokio::test]
 async fn a_cost_over_the_burst_never_has_room() {
     let one = rig::start(&keyplane_testkit::app(), usual(per_hour(3), per_hour(100))).await;
-    let outcome = one.acquire("u", &["tenant", "user"], 4).await;
-    assert_eq!(verdicts(&outcome), [Verdict::Skipped, Verdict::CostOverBurst]);
-    assert_eq!((outcome.source, outcome.retry_after()), (Source::Policy, None));
+    for (left, of_tenant) in [(3, 100), (1, 98)] {
+        let outcome = one.acquire("u", &["tenant", "user"], 4).await;
+        assert_eq!((outcome.admitted, verdicts(&outcome)), (false, vec![Verdict::Admitted, Verdict::CostOverBurst]));
+        assert_eq!((outcome.limits[1].remaining, outcome.limits[0].remaining), (left, of_tenant));
+        assert_eq!((outcome.source, outcome.retry_after()), (Source::Store, None));
+        one.acquire("u", &["tenant", "user"], 2).await;
+    }
 }
 
 #[tokio::test]
@@ -188,14 +192,65 @@ async fn a_changed_limit_keeps_what_was_consumed() {
     assert!(wait > Duration::from_secs(600) && wait <= Duration::from_secs(800), "11 of 50 an hour: {wait:?}");
 }
 
+fn post_charged() -> Vec<Policy> {
+    let post = policy("post", &["tenant", "user"], per_hour(5), |policy| policy.post_charge = true);
+    vec![post, policy("tenant", &["tenant"], per_hour(1000), |_| ())]
+}
+
+/// A debt ends after so long, to the second that a test may take.
+fn waits(outcome: &Outcome, seconds: u64) {
+    let wait = outcome.limits[0].retry_after.expect("it ends").as_secs_f64();
+    let seconds = seconds as f64;
+    assert!(wait <= seconds && wait > seconds - 10.0, "{wait} s, in place of {seconds}: {outcome:?}");
+}
+
 #[tokio::test]
-async fn post_charges_are_charged_and_refuse_nothing() {
-    let charged = policy("post", &["tenant", "user"], per_hour(5), |policy| policy.post_charge = true);
-    let one = rig::start(&keyplane_testkit::app(), vec![charged]).await;
-    assert_eq!(verdicts(&one.acquire("u", &["post"], 4).await), [Verdict::Admitted]);
-    let over = one.acquire("u", &["post"], 4).await;
+async fn a_post_charge_overshoots_once_and_then_refuses_until_the_debt_is_gone() {
+    let one = rig::start(&keyplane_testkit::app(), post_charged()).await;
+    let peek = async || one.limiter.peek(&one.call("u", &["post"], 1)).await.expect("the store is there");
+    assert_eq!(verdicts(&one.acquire("u", &["post"], 5).await), [Verdict::Admitted]);
+    // Full is no debt.
+    assert_eq!((peek().await.admitted, verdicts(&peek().await)), (true, vec![Verdict::Overcharged]));
+    let over = one.acquire("u", &["post"], 3).await;
     assert_eq!((over.admitted, verdicts(&over)), (true, vec![Verdict::Overcharged]));
-    assert!(one.acquire("u", &["post"], 400).await.admitted);
-    let reset = one.limiter.peek(&one.call("u", &["post"], 1)).await.expect("the store is there").limits[0].reset_after;
-    assert!(reset > Duration::from_secs(7190) && reset <= Duration::from_secs(7200), "twice the burst: {reset:?}");
+    // 3 of 5 an hour are 2,160 seconds, whatever is asked for: 1 or 400.
+    for cost in [1, 3, 400] {
+        let refused = one.acquire("u", &["post", "tenant"], cost).await;
+        assert_eq!((refused.admitted, refused.limits[0].verdict), (false, Verdict::Denied), "{cost}");
+        waits(&refused, 2160);
+    }
+    let peeked = peek().await;
+    assert_eq!((peeked.admitted, verdicts(&peeked)), (false, vec![Verdict::Denied]));
+    waits(&peeked, 2160);
+    assert_eq!(one.remaining("u", "tenant").await, 1000, "what is refused charges nothing");
+    let (call, _) = remembered(one.call("u", &["post"], 1), ChargeKind::Reserved, "r-1");
+    assert!(!one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    // The instance knows it by itself as well.
+    keyplane_testkit::eventually("the debt is remembered", rig::PATIENCE, async || {
+        let refused = one.acquire("u", &["post"], 400).await;
+        waits(&refused, 2160);
+        if refused.source == Source::Cache { Ok(()) } else { Err(refused) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_spent_already_is_charged_in_debt_and_refuses_the_next() {
+    let one = rig::start(&keyplane_testkit::app(), post_charged()).await;
+    let spend = async |cost| {
+        let mut call = one.call("u", &["post", "tenant"], cost);
+        call.slots.iter_mut().for_each(|slot| slot.spent = true);
+        one.limiter.acquire(&call).await.expect("the store is there")
+    };
+    let over = spend(7).await;
+    assert_eq!((over.admitted, verdicts(&over)), (true, vec![Verdict::Overcharged, Verdict::Admitted]));
+    let debt = spend(1).await;
+    assert_eq!((debt.admitted, verdicts(&debt)), (false, vec![Verdict::Denied, Verdict::Admitted]));
+    waits(&debt, 2160);
+    let most = spend(400).await;
+    waits(&most, 3600);
+    assert_eq!(one.remaining("u", "tenant").await, 1000 - 408, "one limit's debt does not hide what another counts");
+    let refused = one.acquire("u", &["post"], 1).await;
+    assert!(!refused.admitted);
+    waits(&refused, 3600);
 }

@@ -94,7 +94,8 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
 
 /// What a single refused bucket says to wait is enough, and not a microsecond too much. How long it is.
 async fn told_is_exact(clocked: &Clocked, now: u64, bucket: &Bucket, found: &Found) -> u64 {
-    let wait = bucket.meter.wait(found.level, bucket.cost).expect("it was refused, and has room some day");
+    let needs = if bucket.flag == b'o' { 0 } else { bucket.cost };
+    let wait = bucket.meter.wait(found.level, needs).expect("it was refused, and has room some day");
     let wait = found.ahead + wait.as_micros() as u64;
     for (after, status) in [(wait - 1, 'R'), (wait, 'A')] {
         let peeked = clocked.one(now + after, b'p', std::slice::from_ref(bucket)).await;
@@ -132,7 +133,7 @@ pub(crate) fn rates() -> impl Strategy<Value = Rate> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let flag = prop_oneof![6 => Just(b'e'), 1 => Just(b's'), 1 => Just(b'f')];
+    let flag = prop_oneof![6 => Just(b'e'), 1 => Just(b's'), 1 => Just(b'f'), 2 => Just(b'o')];
     let bucket = (any::<Index>(), prop_oneof![4 => 1..60_u64, 1 => 60..=100_u64], flag);
     let op = prop_oneof![8 => Just(b'c'), 1 => Just(b'p'), 2 => Just(b'g'), 1 => Just(b'd')];
     let group = (op, proptest::collection::vec(bucket, 1..4));

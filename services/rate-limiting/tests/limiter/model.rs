@@ -118,6 +118,7 @@ impl Model {
             (false, Rule::Refuse) if cost > limit.kind.burst => Verdict::CostOverBurst,
             (false, Rule::Refuse) => Verdict::Denied,
             (false, Rule::Tell) => Verdict::ShadowDenied,
+            (false, Rule::Charge) if self.level(limit) > limit.kind.burst => Verdict::Denied,
             (false, Rule::Charge) => Verdict::Overcharged,
         }
     }

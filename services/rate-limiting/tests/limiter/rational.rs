@@ -84,12 +84,16 @@ impl Model {
                 (b'd', _) => (u8::from(self.kept.contains_key(&at)), 0),
                 (b'g', _) => (1, level.saturating_sub(rate.charge(cost))),
                 _ if sum <= full => (1, sum),
-                (_, b'f') => (if sum <= 2 * full { 2 } else { 3 }, sum.min(2 * full).max(level)),
+                (_, b'o') if level > full => (0, level),
+                (_, b'f' | b'o') => {
+                    let debt = if level > full { 8 } else { 0 };
+                    (debt + if sum <= 2 * full { 2 } else { 3 }, sum.min(2 * full).max(level))
+                }
                 _ => (0, level),
             };
             rooms.push((room, flag, level, then, ahead));
         }
-        let refused = rooms.iter().any(|(room, flag, ..)| *room == 0 && *flag == b'e') && matches!(op, b'c' | b'p');
+        let refused = rooms.iter().any(|(room, flag, ..)| *room == 0 && *flag != b's') && matches!(op, b'c' | b'p');
         let found = rooms.iter().zip(buckets).map(|(&(room, _, level, then, ahead), &(at, ..))| {
             let changes = op != b'p' && !refused && (then != level || op == b'd');
             let after = if changes { then } else { level };

@@ -25,6 +25,7 @@ policies:
   - {id: chat, domain: keyplane, entries: [tenant, {key: route, value: /chat}], limit: {amount: 5, per: 1h}}
   - {id: any-route, domain: keyplane, entries: [tenant, route], limit: {amount: 50, per: 1h}}
   - {id: trial, domain: keyplane, entries: [tenant, api_key], limit: {amount: 1, per: 1h, mode: shadow}}
+  - {id: tokens, domain: keyplane, entries: [tenant, {key: counted, value: tokens}], limit: {amount: 10, per: 1h}, post_charge: true}
   - {id: per-ip, domain: keyplane, entries: [remote_address], limit: {amount: 3, per: 5m}}
 tenants: {rich: gold}
 ";

@@ -60,7 +60,9 @@ pub(super) fn read(app: &App, catalog: &Catalog, request: RateLimitRequest) -> R
         } else if negative {
             Hits::GivenBack(add(&mut read.given_back, slots))
         } else {
-            Hits::Charged(add(&mut read.charged.slots, slots))
+            // Nobody says whether it is before the request or, as `apply_on_stream_done` has it, after.
+            let spent = slots.into_iter().map(|slot| Slot { spent: true, ..slot }).collect();
+            Hits::Charged(add(&mut read.charged.slots, spent))
         };
         read.hits.push(of);
     }

@@ -73,22 +73,28 @@ impl Said<'_> {
             return -1.0 - self.state.retry_after.unwrap_or_default().as_secs_f64();
         }
         match self.slot.applied.rule.meter {
-            Some(meter) if self.state.verdict != Verdict::Skipped && self.state.verdict != Verdict::Open => {
-                self.state.remaining as f64 / meter.burst() as f64
-            }
+            Some(meter) if self.state.counted => self.state.remaining as f64 / meter.burst() as f64,
             Some(_) | None => f64::INFINITY,
         }
     }
 
-    /// Whether its numbers say something.
-    fn counts(self) -> bool {
-        self.slot.applied.rule.meter.is_some() && !matches!(self.state.verdict, Verdict::Skipped | Verdict::Open)
+    /// What is left, as far as that is known. Of what nobody was asked about there is no end (as envoyproxy/ratelimit has it for
+    /// unlimited ones): 0 would be a limit that is used up.
+    fn remaining(self) -> u32 {
+        let unknown = if self.state.verdict.refuses() { 0 } else { u32::MAX };
+        if self.state.counted { clamped(self.state.remaining) } else { unknown }
+    }
+
+    /// The limit as the headers tell it: one policy may have another for each tenant.
+    fn limit(&self) -> (&str, u64, Duration) {
+        let limit = self.slot.applied.rule.limit;
+        (self.slot.applied.compiled.policy.id.as_str(), limit.amount, limit.period)
     }
 
     fn status(self) -> DescriptorStatus {
         let refuses = self.state.verdict.refuses();
         let limit = self.slot.applied.rule.limit;
-        let current = self.slot.applied.rule.meter.map(|_| RateLimit {
+        let current = self.state.counted.then(|| RateLimit {
             name: self.slot.applied.compiled.policy.id.as_str().to_owned(),
             requests_per_unit: clamped(limit.amount),
             unit: unit(limit.period).into(),
@@ -96,8 +102,8 @@ impl Said<'_> {
         DescriptorStatus {
             code: if refuses { Code::OverLimit } else { Code::Ok }.into(),
             current_limit: current,
-            limit_remaining: clamped(self.state.remaining),
-            duration_until_reset: self.counts().then(|| span(self.until())),
+            limit_remaining: self.remaining(),
+            duration_until_reset: self.state.counted.then(|| span(self.until())),
             ..DescriptorStatus::default()
         }
     }
@@ -135,7 +141,7 @@ fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
         headers.push(HeaderValue { key: key.to_owned(), value, ..HeaderValue::default() });
     };
     let Some(first) = all.first() else { return headers };
-    if first.counts() {
+    if first.state.counted {
         let Limit { amount, period, .. } = first.slot.applied.rule.limit;
         let policy = &first.slot.applied.compiled.policy.id;
         let (remaining, until) = (first.state.remaining, seconds(first.until()));
@@ -143,9 +149,7 @@ fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
         add("x-ratelimit-limit", format!("{burst}, {amount};w={}", seconds(period)));
         add("x-ratelimit-remaining", remaining.to_string());
         add("x-ratelimit-reset", until.to_string());
-        let mut policies = String::new();
-        all.iter().filter(|said| said.counts()).for_each(|said| describe(*said, &mut policies));
-        add("ratelimit-policy", policies);
+        add("ratelimit-policy", policies(all));
         add("ratelimit", format!("\"{policy}\";r={remaining};t={until}"));
     }
     if let Some(wait) = first.state.retry_after.filter(|_| first.state.verdict.refuses()) {
@@ -154,12 +158,20 @@ fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
     headers
 }
 
-fn describe(said: Said<'_>, list: &mut String) {
-    let limit = said.slot.applied.rule.limit;
-    let comma = if list.is_empty() { "" } else { ", " };
-    let id = said.slot.applied.compiled.policy.id.as_str();
-    // Writing to a String never fails.
-    let _ = write!(list, "{comma}\"{id}\";q={};w={}", limit.amount, seconds(limit.period));
+/// The limits, each once, however many descriptors met it.
+fn policies(all: &[Said<'_>]) -> String {
+    let mut list = String::new();
+    for (index, said) in all.iter().enumerate().filter(|(_, said)| said.state.counted) {
+        let known = |other: &Said<'_>| other.state.counted && other.limit() == said.limit();
+        if all[..index].iter().any(known) {
+            continue;
+        }
+        let comma = if list.is_empty() { "" } else { ", " };
+        let (id, amount, period) = said.limit();
+        // Writing to a String never fails.
+        let _ = write!(list, "{comma}\"{id}\";q={amount};w={}", seconds(period));
+    }
+    list
 }
 
 /// Up to a whole second: what waits so long has waited long enough.

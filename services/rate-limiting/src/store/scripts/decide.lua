@@ -20,12 +20,13 @@
 --   s: mode (f: this is what it cost; r: give back so much; 1 byte), a sign (+: charge, -: give back; 1 byte), print(16),
 --      id of the refund (8), cost (double)
 --   for each bucket: which key it is (2 bytes), its flag (1 byte): e(nforce), s(hadow), f(orce: charge even where there is no
---      room, up to twice the capacity), and six doubles: what to add (q, r), the capacity (q, r), n, p
+--      room, up to twice the capacity), o(vershoot: the same, but refuse where the bucket is in debt, over its capacity, already),
+--      and six doubles: what to add (q, r), the capacity (q, r), n, p
 --   g, s, d: then for each bucket the channel of its doorbell, its length (1 byte) before it; it rings when the level falls
 -- Reply: for each group, in one string: status(1), and unless it is C, N, S or X: now (double), and for each bucket
 --          room (1 byte: 0 there was none, 1 there was, 2 there was none and it was charged all the same, 3 the same, but not
---          with all of it, since there is a bound), and q, r, ahead (doubles): its level, and by how much the clock is behind
---          it. With s, what is left (double) comes before now.
+--          with all of it, since there is a bound; 8 more if the bucket was in debt already), and q, r, ahead (doubles): its
+--          level, and by how much the clock is behind it. With s, what is left (double) comes before now.
 --   A admitted, done   R refused, nothing was charged   P an earlier answer; nothing was done   C the record is another request's
 --   N there is no such record   S + left (double): it was settled at that   X + left (double): more than is left of it
 -- A retry of a charge with the same print gets P and charges nothing. Without a record it charges again. Giving back with a
@@ -119,12 +120,13 @@ local function charge(commits, count, record)
     if nr >= n then nq, nr = nq + 1, nr - n end
     if nq > cq or (nq == cq and nr > cr) then
       room = 0
-      if flag == 101 then
+      local debt = q > cq or (q == cq and r > cr)
+      if flag == 101 or (flag == 111 and debt) then
         admitted = false
-      elseif flag == 102 then
+      elseif flag ~= 115 then
         local whole
         nq, nr, whole = capped(q, r, iq, ir, cq, cr, n)
-        room = whole and 2 or 3
+        room = (whole and 2 or 3) + (debt and 8 or 0)
       end
     end
     said[s], said[s + 1], said[s + 2], said[s + 3] = room, q, r, ahead
