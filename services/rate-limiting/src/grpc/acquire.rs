@@ -183,7 +183,7 @@ fn remembered(call: &mut Call, kind: ChargeKind, id: String, cost: u64, ttl: Dur
 
 /// What names a charge, if it was made.
 fn named(charge: Option<Charge>, outcome: &Outcome) -> String {
-    charge.filter(|charge| outcome.admitted && charge.is_kept()).map_or_else(String::new, |charge| charge.text())
+    charge.filter(|_| outcome.admitted).map_or_else(String::new, |charge| charge.admitted(outcome).text())
 }
 
 fn charge(

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::call::{Call, Slot, State, Verdict};
+use super::call::{Call, Outcome, Slot, Source, State, Verdict};
 use super::{Limiter, is_answer};
 use crate::domain::{Catalog, Descriptor, Meter, PolicyId, Rule};
 use crate::error::Error;
@@ -37,6 +37,9 @@ pub struct Charge {
     /// The limits.
     #[prost(message, repeated, tag = "4")]
     limits: Vec<Charged>,
+    /// It was admitted while the store was away: owners may have no record of it.
+    #[prost(bool, tag = "5")]
+    outage: bool,
 }
 
 /// One limit of a charge.
@@ -65,11 +68,11 @@ pub(super) struct Pair {
 }
 
 /// What a charge is now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settled {
-    /// What remains charged.
+    /// What remains charged; 0 where nothing has a record of it.
     pub charged: u64,
-    /// The limits.
+    /// The limits that have a record of it.
     pub limits: Vec<SettledLimit>,
 }
 
@@ -91,14 +94,20 @@ impl Charge {
     #[must_use]
     pub fn of(kind: ChargeKind, id: &str, cost: u64, call: &Call) -> Charge {
         let limits = call.slots.iter().filter_map(|slot| Some(Charged::of(slot, slot.meter()?)));
-        Charge { kind: kind as i32, id: id.to_owned(), cost, limits: limits.collect() }
+        Charge { kind: kind as i32, id: id.to_owned(), cost, limits: limits.collect(), outage: false }
+    }
+
+    /// The same, as `outcome` has admitted it.
+    #[must_use]
+    pub fn admitted(self, outcome: &Outcome) -> Charge {
+        Charge { outage: outcome.source == Source::Outage, ..self }
     }
 
     /// Tells it from other requests of the same id.
     #[must_use]
     pub fn print(&self) -> [u8; 16] {
-        // Not the meters: they may change between two attempts of the same request.
-        let mut plain = self.clone();
+        // Not the meters, nor the outage: they may change between two attempts of the same request.
+        let mut plain = Charge { outage: false, ..self.clone() };
         plain.limits.iter_mut().for_each(|limit| (limit.n, limit.p, limit.burst) = (0, 0, 0));
         let digest = Sha256::digest(plain.encode_to_vec());
         std::array::from_fn(|index| digest[index])
@@ -114,7 +123,7 @@ impl Charge {
     #[must_use]
     pub fn parse(text: &str, kind: ChargeKind, tenant: &str) -> Option<Charge> {
         let charge = Charge::decode(&*URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let bounded = (1..=16).contains(&charge.limits.len()) && charge.cost <= crate::domain::Limit::MOST;
+        let bounded = charge.limits.len() <= 16 && !charge.id.is_empty() && charge.cost <= crate::domain::Limit::MOST;
         let whole = charge.limits.iter().all(|limit| {
             let descriptor = limit.descriptor();
             let own = descriptor.tenant().is_none_or(|of| of == tenant);
@@ -123,12 +132,6 @@ impl Charge {
                 && PolicyId::parse(&limit.policy, "").is_ok()
         });
         (charge.kind == kind as i32 && bounded && whole).then_some(charge)
-    }
-
-    /// Whether there is something to be settled: limits that count nothing leave no record.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
-        !self.limits.is_empty()
     }
 
     /// What was charged.
@@ -169,7 +172,8 @@ struct Part {
 // === impl Limiter ===
 
 impl Limiter {
-    /// Settles a reservation at `cost`; 0 cancels it.
+    /// Settles a reservation at `cost`; 0 cancels it. Where no limit has a record of it (none counts it, or it was admitted while the
+    /// store was away), nothing is done, however often.
     ///
     /// # Errors
     ///
@@ -212,6 +216,8 @@ impl Limiter {
             match reply.status {
                 Status::Settled => return Err(Error::AlreadySettled { cost: reply.left }),
                 Status::TooMuch => return Err(Error::RefundExceedsCharge { left: reply.left }),
+                // Nothing was charged there, or its time is over.
+                Status::Unknown if charge.outage => continue,
                 status if !is_answer(status) => return Err(Error::ChargeNotFound),
                 Status::Done | Status::Refused | Status::Replayed | Status::Conflict | Status::Unknown => {}
             }
@@ -261,7 +267,8 @@ mod tests {
         let pair = |(key, value): &(&str, &str)| Pair { key: (*key).to_owned(), value: (*value).to_owned() };
         let entries = entries.iter().map(pair).collect();
         let limit = Charged { policy: policy.to_owned(), entries, n: 1, p: 1_000_000, burst: 10 };
-        Charge { kind: ChargeKind::Reserved as i32, id: "r-1".to_owned(), cost: 7, limits: vec![limit] }
+        let limits = vec![limit];
+        Charge { kind: ChargeKind::Reserved as i32, id: "r-1".to_owned(), cost: 7, limits, outage: false }
     }
 
     #[test]
@@ -279,6 +286,7 @@ mod tests {
         let one = charge("p", &[("tenant", "acme")]);
         let mut other = one.clone();
         other.limits[0].burst = 99;
+        other.outage = true;
         assert_eq!(one.print(), other.print());
         other.cost = 8;
         assert_ne!(one.print(), other.print());
@@ -291,7 +299,7 @@ mod tests {
             let encoded = URL_SAFE_NO_PAD.encode(bytes);
             for text in [text, encoded] {
                 if let Some(charge) = Charge::parse(&text, ChargeKind::Reserved, "acme") {
-                    prop_assert!(charge.is_kept());
+                    prop_assert!(charge.limits.len() <= 16);
                     let _ = charge.print();
                 }
             }

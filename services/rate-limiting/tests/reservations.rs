@@ -1,0 +1,85 @@
+//! Reservations that no limit has a record of, over gRPC on a real store.
+
+mod support;
+
+use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_testkit::{Fault, FaultProxy};
+use pb::limit_state::Verdict;
+use support::{PARENT, call, details, shared};
+use tonic::Code;
+
+fn verdicts(limits: &[pb::LimitState]) -> Vec<Verdict> {
+    limits.iter().map(pb::LimitState::verdict).collect()
+}
+
+/// Settles `reservation` of `parent` in every way, twice: nothing has a record of it.
+async fn settle_in_every_way(service: &support::Service, parent: &str, reservation: &str) {
+    let mut client = service.client.clone();
+    for cost in [0, 7, 1000, 7] {
+        let commit = pb::CommitRequest { parent: parent.into(), reservation: reservation.into(), cost };
+        let settled = client.commit(commit).await.expect("it was admitted").into_inner();
+        assert_eq!((settled.charged, settled.limits.len()), (0, 0));
+        let cancel = pb::CancelRequest { parent: parent.into(), reservation: reservation.into() };
+        assert_eq!(client.cancel(cancel).await.expect("it was admitted").into_inner().charged, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_no_limit_counts_is_reserved_and_settled_like_anything_else() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let friend = "tenants/friend";
+    let request = |limits: &[&str], id: &str| pb::ReserveRequest {
+        parent: friend.into(),
+        user: "u".into(),
+        limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
+        estimate: 5,
+        request_id: id.into(),
+        ..pb::ReserveRequest::default()
+    };
+    for id in ["", "r-1"] {
+        let reserved = client.reserve(request(&["tenant-api"], id)).await.expect("an answer").into_inner();
+        assert_eq!((reserved.admitted, verdicts(&reserved.limits)), (true, vec![Verdict::Unlimited]));
+        settle_in_every_way(&service, friend, &reserved.reservation).await;
+    }
+    // Beside a limit that counts, that one decides.
+    let both = client.reserve(request(&["tenant-api", "user-api"], "")).await.expect("an answer").into_inner();
+    let commit = pb::CommitRequest { parent: friend.into(), reservation: both.reservation, cost: 3 };
+    let settled = client.commit(commit.clone()).await.expect("it was admitted").into_inner();
+    assert_eq!((settled.charged, settled.limits.len(), settled.limits[0].remaining), (3, 1, 7));
+    let again = pb::CommitRequest { cost: 4, ..commit };
+    let status = client.commit(again).await.expect_err("it is settled");
+    details(&status, Code::FailedPrecondition, "ALREADY_SETTLED");
+
+    let acquire = pb::AcquireRequest { parent: friend.into(), request_id: "r-2".into(), ..call("u", &["tenant-api"]) };
+    let charge = service.acquire(acquire).await.expect("an answer").charge;
+    let refund = pb::RefundRequest { parent: friend.into(), charge, cost: 1, request_id: String::new() };
+    assert_eq!(client.refund(refund).await.expect("it was admitted").into_inner().charged, 0);
+}
+
+#[tokio::test]
+async fn what_is_reserved_while_the_store_is_away_is_settled_when_it_is_back() {
+    let proxy = FaultProxy::to_port(keyplane_testkit::valkey().port());
+    let url = proxy.url(&keyplane_testkit::valkey().url());
+    let settings = [("KEYPLANE_RATELIMIT_OUTAGE_POLICY", "open")];
+    let service = support::start(&keyplane_testkit::app(), &url, &settings).await;
+    let request = pb::ReserveRequest {
+        parent: PARENT.into(),
+        user: "u".into(),
+        limits: vec!["user-api".into(), "tenant-api".into()],
+        estimate: 8,
+        ..pb::ReserveRequest::default()
+    };
+    proxy.set(Fault::Cut);
+    let reserved = service.client.clone().reserve(request).await.expect("an answer").into_inner();
+    assert_eq!((reserved.admitted, verdicts(&reserved.limits)), (true, vec![Verdict::Open; 2]));
+    proxy.set(Fault::Pass);
+    keyplane_testkit::eventually("the store is back", support::PATIENCE, async || {
+        let acquired = service.acquire(call("v", &["user-api"])).await.map_err(|status| status.to_string())?;
+        if acquired.source() == pb::Source::Store { Ok(()) } else { Err(format!("{acquired:?}")) }
+    })
+    .await;
+    settle_in_every_way(&service, PARENT, &reserved.reservation).await;
+    let whole = service.acquire(pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) }).await;
+    assert!(whole.expect("an answer").admitted, "it was never charged");
+}
