@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code as Said, rate_limit::Unit};
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
+use envoy_types::pb::google::protobuf::value::Kind;
 use keyplane_rate_limiting::ENVOY_DESCRIPTOR_SET;
 use keyplane_testkit::{Fault, FaultProxy};
 use prost::Message as _;
@@ -287,7 +288,6 @@ async fn what_users_send_is_no_error_and_what_operators_get_wrong_is_one() {
     let wrong = [
         request(Vec::new()),
         request(vec![descriptor(&[])]),
-        request(vec![user("u"); 17]),
         RateLimitRequest { domain: String::new(), ..request(vec![user("u")]) },
         request(vec![RateLimitDescriptor {
             limit: Some(RateLimitOverride { requests_per_unit: 1, unit: 9 }),
@@ -298,6 +298,22 @@ async fn what_users_send_is_no_error_and_what_operators_get_wrong_is_one() {
         let status = ask(&service, request.clone()).await.expect_err("an error");
         details(&status, Code::InvalidArgument, "INVALID_REQUEST");
     }
+}
+
+/// An error would be the gateway's 503, which says that the service is away.
+#[tokio::test]
+async fn more_descriptors_than_are_taken_are_refused_with_the_reason() {
+    let service = shared(&[]).await;
+    let most = answer(&service, vec![user("u"); 16]).await;
+    assert_eq!((most.overall_code(), most.statuses.len()), (Said::OverLimit, 16), "16 hits of 10");
+    let response = answer(&service, vec![user("v"); 17]).await;
+    assert_eq!((response.overall_code(), codes(&response)), (Said::OverLimit, vec![Said::OverLimit; 17]));
+    let fields = response.dynamic_metadata.expect("metadata").fields;
+    assert_eq!(fields["reason"].kind, Some(Kind::StringValue("TOO_MANY_DESCRIPTORS".into())));
+    let body = String::from_utf8(response.raw_body).expect("a text");
+    assert!(body.contains("at most 16 descriptors") && body.contains("made 17"), "{body}");
+    let one = answer(&service, vec![user("v")]).await;
+    assert_eq!(one.statuses[0].limit_remaining, 9, "nothing was charged");
 }
 
 /// Never OK, never UNKNOWN, and before Envoy stops to wait; unless a refusal is certain.

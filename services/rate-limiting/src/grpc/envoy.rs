@@ -1,7 +1,8 @@
 //! Envoy's global rate limit, `envoy.service.ratelimit.v3`.
 //!
 //! All descriptors of a request are admitted, or none is charged. An error is an error of the call, for which the gateway's
-//! `failure_mode_deny` speaks: never OK, which would let the request pass, nor UNKNOWN, which Envoy takes for it.
+//! `failure_mode_deny` speaks: never OK, which would let the request pass, nor UNKNOWN, which Envoy takes for it. But that the
+//! gateway sends too many descriptors is an answer: of an error, no client would hear the reason.
 
 mod read;
 mod reply;
@@ -112,9 +113,13 @@ impl RateLimitService for Envoy {
         let peer = request.remote_addr().map(|address| address.ip());
         let id = request.metadata().get("x-request-id").and_then(|id| id.to_str().ok());
         let id = id.filter(|id| (1..=128).contains(&id.len())).map(str::to_owned);
+        let request = request.into_inner();
+        if request.descriptors.len() > read::DESCRIPTORS {
+            return Ok(Response::new(reply::too_many(request.descriptors.len())));
+        }
         // Nothing here waits but for the store, whose calls leave a tenth of the time for an outage policy to speak.
         let until = Instant::now() + self.settings.deadline;
-        let decided = deadline::scope(until, self.decide(request.into_inner(), peer, id)).await;
+        let decided = deadline::scope(until, self.decide(request, peer, id)).await;
         decided.map(|decided| Response::new(reply::reply(&decided))).map_err(status)
     }
 }

@@ -15,8 +15,8 @@ use crate::domain::{Catalog, Compiled, Descriptor, Entry, Limit, Mode, Origin, P
 use crate::error::Error;
 use crate::limiter::{Call, Slot};
 
-/// The most descriptors of a request.
-const DESCRIPTORS: usize = 16;
+/// The most descriptors of a request; of more, [`super::reply::too_many`].
+pub(super) const DESCRIPTORS: usize = 16;
 /// Bytes of a value. What is longer than fits a key is hashed there; more than this nobody sends who means well, and who sends
 /// it is not let past for it either.
 const VALUE: usize = 16 * 1024;
@@ -144,8 +144,8 @@ fn check(request: &RateLimitRequest) -> Result<(), Error> {
     if !(1..=Policy::DOMAIN).contains(&request.domain.len()) {
         violations.add("domain", format!("must be 1 to 128 bytes; {} were sent", request.domain.len()));
     }
-    if !(1..=DESCRIPTORS).contains(&request.descriptors.len()) {
-        violations.add("descriptors", format!("must be 1 to 16; {} were sent", request.descriptors.len()));
+    if request.descriptors.is_empty() {
+        violations.add("descriptors", "must be 1 to 16; none was sent");
     }
     for (index, descriptor) in request.descriptors.iter().enumerate() {
         let field = |part: &str| format!("descriptors[{index}].{part}");

@@ -11,7 +11,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Duration as Span, Struct, Value};
 
 use super::Decided;
-use super::read::Hits;
+use super::read::{DESCRIPTORS, Hits};
 use crate::domain::Limit;
 use crate::limiter::{Call, Outcome, Slot, State, Verdict};
 
@@ -33,6 +33,23 @@ pub(super) fn reply(decided: &Decided) -> RateLimitResponse {
         statuses: said.iter().map(|said| said.map_or_else(unlimited, |said| said.status())).collect(),
         response_headers_to_add: headers(&all),
         dynamic_metadata: all.first().map(|said| said.metadata(decided)),
+        ..RateLimitResponse::default()
+    }
+}
+
+/// The answer to more descriptors than are taken: nothing is charged, and the request does not pass. `reason` in the metadata is
+/// for the gateway, the body for its clients.
+pub(super) fn too_many(sent: usize) -> RateLimitResponse {
+    let status = DescriptorStatus { code: Code::OverLimit.into(), ..DescriptorStatus::default() };
+    let reason = Value { kind: Some(Kind::StringValue("TOO_MANY_DESCRIPTORS".to_owned())) };
+    let body = format!(
+        "rate limiting takes at most {DESCRIPTORS} descriptors for a request; the gateway's rate_limits made {sent} for this one"
+    );
+    RateLimitResponse {
+        overall_code: Code::OverLimit.into(),
+        statuses: vec![status; sent],
+        dynamic_metadata: Some(Struct { fields: [("reason".to_owned(), reason)].into() }),
+        raw_body: body.into_bytes(),
         ..RateLimitResponse::default()
     }
 }
