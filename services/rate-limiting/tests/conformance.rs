@@ -211,6 +211,7 @@ async fn a_reservation_is_settled_or_cancelled() {
     let commit = |cost| pb::CommitRequest { parent: PARENT.into(), reservation: reserved.reservation.clone(), cost };
     let settled = client.commit(commit(3)).await.expect("it is reserved").into_inner();
     assert_eq!((settled.charged, settled.limits[0].remaining, settled.limits[1].remaining), (3, 7, 997));
+    assert_eq!(settled.returned[0], 5, "of the user's limit nothing has leaked yet");
     assert_eq!(client.commit(commit(3)).await.expect("once more").into_inner().charged, 3);
     let cancel = pb::CancelRequest { parent: PARENT.into(), reservation: reserved.reservation.clone() };
     let status = client.cancel(cancel).await.expect_err("it is settled");

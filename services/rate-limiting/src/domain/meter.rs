@@ -141,6 +141,12 @@ impl Meter {
         u64::try_from(self.units(level).div_ceil(u128::from(self.p))).unwrap_or(u64::MAX)
     }
 
+    /// How much `level` is, rounded down.
+    #[must_use]
+    pub fn whole(&self, level: Level) -> u64 {
+        u64::try_from(self.units(level) / u128::from(self.p)).unwrap_or(u64::MAX)
+    }
+
     /// How long it takes until a charge of `cost` has room on top of `level`; none if it has, or never does.
     #[must_use]
     pub fn wait(&self, level: Level, cost: u64) -> Option<Duration> {

@@ -205,7 +205,8 @@ pub(super) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb
 /// What a charge is now.
 pub(super) fn settled(settled: &Settled) -> pb::SettleResponse {
     let limits = settled.limits.iter().map(|limit| state(&limit.policy, limit.rule.as_deref(), &limit.state));
-    pb::SettleResponse { charged: signed(settled.charged), limits: limits.collect() }
+    let returned = settled.limits.iter().map(|limit| signed(limit.returned));
+    pb::SettleResponse { charged: signed(settled.charged), limits: limits.collect(), returned: returned.collect() }
 }
 
 pub(super) fn source(source: Source) -> pb::Source {

@@ -10,7 +10,7 @@ use super::leases::Taken;
 use super::{Shared, is_answer};
 use crate::domain::{Meter, Mode, Outage};
 use crate::error::Error;
-use crate::store::{Flag, Found, Group, Op, Remember, Reply, Room, Status};
+use crate::store::{Bucket, Flag, Found, Group, Op, Remember, Reply, Room, Status};
 
 /// A call that is being decided.
 pub(super) struct Decision<'a> {
@@ -348,7 +348,7 @@ impl<'a> Decision<'a> {
         let buckets = charged.map(|(one, found)| {
             // How much was charged up to the bound is not known, and nothing of what others consumed may go with it.
             let cost = if found.room == Room::PartlyCharged { 0 } else { one.slot.cost };
-            self.shared.bucket(one.slot, one.meter, cost, true)
+            Bucket { end: found.end, ..self.shared.bucket(one.slot, one.meter, cost, true) }
         });
         let buckets = buckets.collect();
         Group { op: Op::Give { nonce: self.nonce }, record, buckets }

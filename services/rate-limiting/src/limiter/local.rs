@@ -42,7 +42,7 @@ impl Local {
             if commits {
                 bucket.level = level;
             }
-            Found { room, in_debt, level: bucket.level, ahead: 0 }
+            Found { room, in_debt, level: bucket.level, ..Found::default() }
         })
     }
 

@@ -7,24 +7,27 @@ mod denials;
 mod leases;
 mod local;
 mod settle;
+mod settling;
 mod shards;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use keyplane_valkey::{Key, Ring};
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::domain::Outage;
 use crate::error::Error;
-use crate::store::{Bucket, Group, Op, Status, Store};
+use crate::store::{Bucket, End, Group, Op, Status, Store};
 pub use call::{Call, Memory, Outcome, Slot, Source, State, Verdict};
 use decision::Decision;
 use denials::Denials;
 pub use denials::LONGEST as LONGEST_DENIAL;
 use leases::Leases;
 use local::Local;
-pub use settle::{Charge, ChargeKind, Settled, SettledLimit};
+pub use settle::{Charge, ChargeKind};
+pub use settling::{Settled, SettledLimit};
 
 /// Decides. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ struct Shared {
     leases: Leases,
     local: Local,
     outage: Outage,
+    /// Room for settlements that are completed later.
+    repairs: Arc<Semaphore>,
 }
 
 // === impl Limiter ===
@@ -47,7 +52,8 @@ impl Limiter {
     #[must_use]
     pub fn new(store: Store, outage: Outage) -> Limiter {
         let (denials, leases, local) = (Denials::new(), Leases::new(), Local::new());
-        let shared = Arc::new(Shared { store, denials, leases, local, outage });
+        let repairs = Arc::new(Semaphore::new(settling::REPAIRS));
+        let shared = Arc::new(Shared { store, denials, leases, local, outage, repairs });
         tokio::spawn(listen(Arc::downgrade(&shared), shared.store.rings()));
         Limiter { shared }
     }
@@ -102,8 +108,8 @@ impl Limiter {
         Ok(count)
     }
 
-    /// Takes hits back without a charge to show for them (Envoy's `is_negative_hits`); a bucket never holds less than
-    /// nothing.
+    /// Takes hits back without a charge to show for them (Envoy's `is_negative_hits`): the newest of what has not leaked, as
+    /// if that had not been charged. A bucket never holds less than nothing.
     ///
     /// # Errors
     ///
@@ -112,8 +118,7 @@ impl Limiter {
         let taken = slots.iter().map(|slot| async move {
             let Some(meter) = slot.meter() else { return Ok(State::plain(decision::unmetered(slot))) };
             let buckets = vec![self.shared.bucket(slot, meter, slot.cost, true)];
-            let reply =
-                self.shared.store.decide(Group { op: Op::Give { nonce: [0; 8] }, record: None, buckets }).await?;
+            let reply = self.shared.store.decide(Group { op: Op::Take, record: None, buckets }).await?;
             self.shared.forget(&slot.key);
             let found = reply.buckets.first().ok_or(Error::Corrupt("an answer without its bucket"))?;
             Ok(State::of(Verdict::Admitted, &meter, found.level, found.ahead, slot.cost))
@@ -147,7 +152,8 @@ impl Shared {
     /// The bucket of a slot, to be charged with `cost` or to be given it back.
     fn bucket(&self, slot: &Slot, meter: crate::domain::Meter, cost: u64, rings: bool) -> Bucket {
         let channel = if rings { self.store.channel(&slot.key) } else { String::new() };
-        Bucket { key: slot.key.clone(), meter, add: meter.level(cost), flag: slot.flag(), channel }
+        let (key, add, flag) = (slot.key.clone(), meter.level(cost), slot.flag());
+        Bucket { key, meter, add, flag, channel, end: End::default() }
     }
 
     fn outage_of(&self, slot: &Slot) -> Outage {

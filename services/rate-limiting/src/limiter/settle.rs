@@ -1,4 +1,4 @@
-//! Charges that are named, and settled or refunded later.
+//! Charges that are named, to be settled or refunded later.
 
 use std::sync::Arc;
 
@@ -7,11 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::call::{Call, Outcome, Slot, Source, State, Verdict};
-use super::{Limiter, is_answer};
+use super::call::{Call, Outcome, Slot, Source};
 use crate::domain::{Catalog, Descriptor, Meter, PolicyId, Rule};
-use crate::error::Error;
-use crate::store::{Bucket, Flag, Group, Op, Place, Settle, Settlement, Status};
 
 /// What a charge is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,26 +64,6 @@ pub(super) struct Pair {
     value: String,
 }
 
-/// What a charge is now.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settled {
-    /// What remains charged; 0 where nothing has a record of it.
-    pub charged: u64,
-    /// The limits that have a record of it.
-    pub limits: Vec<SettledLimit>,
-}
-
-/// One limit of a charge that was settled.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SettledLimit {
-    /// The policy's id.
-    pub policy: PolicyId,
-    /// Its limit as it is today; none if it is gone, or counts nothing any more.
-    pub rule: Option<Arc<Rule>>,
-    /// What it says.
-    pub state: State,
-}
-
 // === impl Charge ===
 
 impl Charge {
@@ -139,6 +116,20 @@ impl Charge {
     pub fn cost(&self) -> u64 {
         self.cost
     }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether owners may have no record of it.
+    pub(super) fn is_of_an_outage(&self) -> bool {
+        self.outage
+    }
+
+    pub(super) fn limits(&self) -> &[Charged] {
+        &self.limits
+    }
 }
 
 // === impl Charged ===
@@ -151,109 +142,23 @@ impl Charged {
         Charged { policy, entries, n: meter.n(), p: meter.p(), burst: meter.burst() }
     }
 
-    fn descriptor(&self) -> Descriptor {
+    pub(super) fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The limit in numbers, as it was charged.
+    pub(super) fn meter(&self) -> Meter {
+        Meter::new(self.n, self.p, self.burst)
+    }
+
+    pub(super) fn descriptor(&self) -> Descriptor {
         Descriptor::new(self.entries.iter().map(|pair| (&*pair.key, &*pair.value)))
     }
 
     /// The limit as it is today, if it still counts something.
-    fn rule(&self, catalog: &Catalog, descriptor: &Descriptor) -> Option<Arc<Rule>> {
+    pub(super) fn rule(&self, catalog: &Catalog, descriptor: &Descriptor) -> Option<Arc<Rule>> {
         let rule = catalog.apply(catalog.get(&self.policy)?, descriptor).rule;
         rule.meter.is_some().then_some(rule)
-    }
-}
-
-/// One owner's part of a charge.
-struct Part {
-    place: Place,
-    limits: Vec<(PolicyId, Option<Arc<Rule>>)>,
-    buckets: Vec<Bucket>,
-}
-
-// === impl Limiter ===
-
-impl Limiter {
-    /// Settles a reservation at `cost`; 0 cancels it. Where no limit has a record of it (none counts it, or it was admitted while the
-    /// store was away), nothing is done, however often.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ChargeNotFound`], [`Error::AlreadySettled`], or the store's: then the call may be repeated.
-    pub async fn commit(&self, charge: &Charge, cost: u64, catalog: &Catalog) -> Result<Settled, Error> {
-        let (difference, charges) = (cost.abs_diff(charge.cost), cost > charge.cost);
-        self.settle(charge, difference, charges, Settlement::Final(cost), catalog).await
-    }
-
-    /// Gives back `cost` of what was charged; under an id, once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ChargeNotFound`], [`Error::RefundExceedsCharge`], or the store's: then the call may be repeated under its id.
-    pub async fn refund(&self, charge: &Charge, cost: u64, id: &str, catalog: &Catalog) -> Result<Settled, Error> {
-        let digest = Sha256::digest(id);
-        let id = if id.is_empty() { [0; 8] } else { std::array::from_fn(|index| digest[index]) };
-        self.settle(charge, cost, false, Settlement::Refund { cost, id }, catalog).await
-    }
-
-    async fn settle(
-        &self,
-        charge: &Charge,
-        difference: u64,
-        charges: bool,
-        to: Settlement,
-        catalog: &Catalog,
-    ) -> Result<Settled, Error> {
-        let (app, print) = (self.shared.store.app().clone(), charge.print());
-        let parts = self.parts(charge, difference, catalog);
-        let groups = parts.iter().map(|part| Group {
-            op: Op::Settle(Settle { print, to, charges }),
-            record: Some(part.place.record(&app, &charge.id)),
-            buckets: part.buckets.clone(),
-        });
-        let replies = futures::future::join_all(groups.map(|group| self.shared.store.decide(group))).await;
-        let mut settled = Settled { charged: 0, limits: Vec::new() };
-        for (part, reply) in parts.iter().zip(replies) {
-            let reply = reply?;
-            match reply.status {
-                Status::Settled => return Err(Error::AlreadySettled { cost: reply.left }),
-                Status::TooMuch => return Err(Error::RefundExceedsCharge { left: reply.left }),
-                // Nothing was charged there, or its time is over.
-                Status::Unknown if charge.outage => continue,
-                status if !is_answer(status) => return Err(Error::ChargeNotFound),
-                Status::Done | Status::Refused | Status::Replayed | Status::Conflict | Status::Unknown => {}
-            }
-            settled.charged = reply.left;
-            for (((policy, rule), bucket), found) in part.limits.iter().zip(&part.buckets).zip(&reply.buckets) {
-                self.shared.forget(&bucket.key);
-                let state = State::of(Verdict::Admitted, &bucket.meter, found.level, found.ahead, 0);
-                settled.limits.push(SettledLimit { policy: policy.clone(), rule: rule.clone(), state });
-            }
-        }
-        Ok(settled)
-    }
-
-    /// By owner, in the order in which they were charged: a record knows its buckets by their places.
-    fn parts(&self, charge: &Charge, difference: u64, catalog: &Catalog) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
-        for limit in &charge.limits {
-            let Ok(policy) = PolicyId::parse(&limit.policy, "") else { continue };
-            let descriptor = limit.descriptor();
-            let (place, rule) = (Place::of(&descriptor), limit.rule(catalog, &descriptor));
-            let then = || Meter::new(limit.n, limit.p, limit.burst);
-            let meter = rule.as_ref().and_then(|rule| rule.meter).unwrap_or_else(then);
-            let key = place.bucket(self.shared.store.app(), &policy, &descriptor);
-            let channel = self.shared.store.channel(&key);
-            let bucket = Bucket { key, meter, add: meter.level(difference), flag: Flag::Enforce, channel };
-            let part = match parts.iter().position(|part| part.place == place) {
-                Some(at) => at,
-                None => {
-                    parts.push(Part { place, limits: Vec::new(), buckets: Vec::new() });
-                    parts.len() - 1
-                }
-            };
-            parts[part].limits.push((policy, rule));
-            parts[part].buckets.push(bucket);
-        }
-        parts
     }
 }
 

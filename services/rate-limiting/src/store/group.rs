@@ -27,11 +27,13 @@ pub enum Op {
     Charge(Option<Remember>),
     /// Say what a charge would do.
     Peek,
-    /// Give back what was charged; with a record, once every call that was answered by it has given it back.
+    /// Give back what has not leaked of a charge; with a record, once every call that was answered by it has given it back.
     Give {
         /// The nonce of the call.
         nonce: [u8; 8],
     },
+    /// Take back the newest of what is there, whoever's it is.
+    Take,
     /// Settle a record.
     Settle(Settle),
     /// Empty them.
@@ -51,14 +53,16 @@ pub struct Remember {
     pub cost: u64,
 }
 
-/// How a record is settled. The buckets' `add` is the difference to what was charged.
+/// How a record is settled. The buckets' `add` is the difference to what was left of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Settle {
     /// Of what request it is.
     pub print: [u8; 16],
+    /// What was charged to each bucket.
+    pub charged: u64,
     /// What it comes to.
     pub to: Settlement,
-    /// Whether the difference is charged; it is given back otherwise.
+    /// Whether the difference is charged; it is given back otherwise, and then the meters are those of the charge.
     pub charges: bool,
 }
 
@@ -74,6 +78,15 @@ pub enum Settlement {
         /// The refund's id.
         id: [u8; 8],
     },
+    /// So much is left of it, since another owner's record says so.
+    Left {
+        /// What is left.
+        left: u64,
+        /// What the buckets' `add` is the difference to.
+        from: u64,
+    },
+    /// Nothing: it is to say what it is.
+    Query,
 }
 
 /// One bucket.
@@ -89,6 +102,17 @@ pub struct Bucket {
     pub flag: Flag,
     /// Where its doorbell is; empty for a charge and a peek.
     pub channel: String,
+    /// Which charge is given back by [`Op::Give`] without a record.
+    pub end: End,
+}
+
+/// Where a charge ends in its bucket's queue: by that it is known when a part of it is given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// The place.
+    pub place: Level,
+    /// Of charges of another era nothing is given back.
+    pub era: u64,
 }
 
 /// What is done where there is no room.
@@ -134,10 +158,16 @@ pub enum Status {
     Settled,
     /// There is less left of it: [`Reply::left`].
     TooMuch,
+    /// It is open, and so much is left: [`Reply::left`].
+    Open,
+    /// The last refund has this id, and is of another cost. What is left: [`Reply::left`].
+    OtherRefund,
+    /// More is left of it than was expected: [`Reply::left`].
+    Behind,
 }
 
 /// A bucket, after what was decided.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Found {
     /// Whether there was room.
     pub room: Room,
@@ -147,12 +177,19 @@ pub struct Found {
     pub level: Level,
     /// By how much the server's clock is behind the bucket, in microseconds.
     pub ahead: u64,
+    /// Where the charge ends, if it was one.
+    pub end: End,
+    /// What a settlement has moved so far: given back, or charged where it came to more than the charge.
+    pub moved: Level,
+    /// What was charged, without what was given back of it; of a settlement.
+    pub kept: Level,
 }
 
 /// Whether there was room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
     /// There was none.
+    #[default]
     None,
     /// There was.
     Enough,
@@ -196,7 +233,7 @@ impl<'a> Call<'a> {
         if record > 0 {
             self.record(&group.op);
         }
-        group.buckets.iter().for_each(|bucket| self.bucket(bucket));
+        group.buckets.iter().for_each(|bucket| self.bucket(bucket, &group.op));
         if group.op.rings() {
             for channel in group.buckets.iter().map(|bucket| bucket.channel.as_bytes()) {
                 self.push(&[&[u8::try_from(channel.len()).unwrap_or(u8::MAX)], channel]);
@@ -222,21 +259,33 @@ impl<'a> Call<'a> {
             Op::Give { nonce } => self.push(&[nonce]),
             Op::Settle(settle) => {
                 let sign: &[u8] = if settle.charges { b"+" } else { b"-" };
-                match settle.to {
-                    Settlement::Final(cost) => self.push(&[b"f", sign, &settle.print, &[0; 8], &double(cost)]),
-                    Settlement::Refund { cost, id } => self.push(&[b"r", sign, &settle.print, &id, &double(cost)]),
-                }
+                let (mode, id, cost, from) = match settle.to {
+                    Settlement::Final(cost) => (b"f", [0; 8], cost, 0),
+                    Settlement::Refund { cost, id } => (b"r", id, cost, 0),
+                    Settlement::Left { left, from } => (b"t", [0; 8], left, from),
+                    Settlement::Query => (b"q", [0; 8], 0, 0),
+                };
+                self.push(&[mode, sign, &settle.print, &id, &double(cost), &double(from)]);
             }
-            Op::Charge(None) | Op::Peek | Op::Delete => {}
+            Op::Charge(None) | Op::Peek | Op::Take | Op::Delete => {}
         }
     }
 
-    fn bucket(&mut self, bucket: &'a Bucket) {
+    fn bucket(&mut self, bucket: &'a Bucket, op: &Op) {
         let place = self.place(&bucket.key);
         self.push(&[&place.to_le_bytes(), &[bucket.flag.byte()]]);
-        let (add, capacity) = (bucket.add, bucket.meter.capacity());
-        let numbers = [add.micros, add.part, capacity.micros, capacity.part, bucket.meter.n(), bucket.meter.p()];
+        let (add, meter) = (bucket.add, bucket.meter);
+        let other = if matches!(op, Op::Give { .. }) { bucket.end.place } else { meter.capacity() };
+        let numbers = [add.micros, add.part, other.micros, other.part, meter.n(), meter.p()];
         numbers.iter().for_each(|number| self.push(&[&double(*number)]));
+        match op {
+            Op::Give { .. } => self.push(&[&double(bucket.end.era)]),
+            Op::Settle(settle) => {
+                let whole = meter.level(settle.charged);
+                self.push(&[&double(whole.micros), &double(whole.part)]);
+            }
+            Op::Charge(_) | Op::Peek | Op::Take | Op::Delete => {}
+        }
     }
 
     fn push(&mut self, parts: &[&[u8]]) {
@@ -252,6 +301,7 @@ impl Op {
             Op::Charge(_) => b'c',
             Op::Peek => b'p',
             Op::Give { .. } => b'g',
+            Op::Take => b't',
             Op::Settle(_) => b's',
             Op::Delete => b'd',
         }
@@ -261,7 +311,7 @@ impl Op {
     fn rings(&self) -> bool {
         match self {
             Op::Charge(_) | Op::Peek => false,
-            Op::Give { .. } | Op::Settle(_) | Op::Delete => true,
+            Op::Give { .. } | Op::Take | Op::Settle(_) | Op::Delete => true,
         }
     }
 }
@@ -282,22 +332,34 @@ impl Flag {
 // === impl Reply ===
 
 impl Reply {
-    /// The next reply in `bytes`, to a group of `count` buckets of which one settles if `settles`.
+    /// The next reply in `bytes`, which is that to `group`.
     pub(super) fn read(bytes: &mut &[u8], group: &Group) -> Result<Reply, Error> {
         let mut reply = Reply { status: Status::read(bytes)?, left: 0, now: 0, buckets: Vec::new() };
         match reply.status {
             Status::Conflict | Status::Unknown => return Ok(reply),
-            Status::Settled | Status::TooMuch => {
+            Status::Settled | Status::TooMuch | Status::Open | Status::OtherRefund | Status::Behind => {
                 reply.left = number(bytes)?;
                 return Ok(reply);
             }
             Status::Done | Status::Refused | Status::Replayed => {}
         }
-        if matches!(group.op, Op::Settle(_)) {
+        let settles = matches!(group.op, Op::Settle(_));
+        if settles {
             reply.left = number(bytes)?;
         }
         reply.now = number(bytes)?;
-        reply.buckets = group.buckets.iter().map(|_| Found::read(bytes)).collect::<Result<_, _>>()?;
+        reply.buckets.reserve_exact(group.buckets.len());
+        let mut elsewhere = Vec::new();
+        for index in 0..group.buckets.len() {
+            let (found, ends_elsewhere) = Found::read(bytes, reply.now, settles)?;
+            reply.buckets.push(found);
+            if ends_elsewhere {
+                elsewhere.push(index);
+            }
+        }
+        for index in elsewhere {
+            reply.buckets[index].end = End { place: level(bytes)?, era: number(bytes)? };
+        }
         Ok(reply)
     }
 }
@@ -312,13 +374,17 @@ impl Status {
             [b'N'] => Status::Unknown,
             [b'S'] => Status::Settled,
             [b'X'] => Status::TooMuch,
+            [b'O'] => Status::Open,
+            [b'I'] => Status::OtherRefund,
+            [b'M'] => Status::Behind,
             _ => return Err(Error::Corrupt("a status of no kind")),
         })
     }
 }
 
 impl Found {
-    fn read(bytes: &mut &[u8]) -> Result<Found, Error> {
+    /// A bucket, and whether the end of its charge comes after all buckets.
+    fn read(bytes: &mut &[u8], now: u64, settles: bool) -> Result<(Found, bool), Error> {
         let [byte] = take(bytes)?;
         let room = match byte & 3 {
             0 => Room::None,
@@ -326,14 +392,23 @@ impl Found {
             3 => Room::PartlyCharged,
             _ => Room::Enough,
         };
-        let level = Level { micros: number(bytes)?, part: number(bytes)? };
-        Ok(Found { room, in_debt: byte & 8 > 0, level, ahead: number(bytes)? })
+        let (level, ahead, in_debt) = (level(bytes)?, number(bytes)?, byte & 8 > 0);
+        let end = End { place: Level { micros: now + ahead + level.micros, part: level.part }, era: 0 };
+        let mut found = Found { room, in_debt, level, ahead, end, moved: Level::EMPTY, kept: Level::EMPTY };
+        if settles {
+            (found.moved, found.kept) = (self::level(bytes)?, self::level(bytes)?);
+        }
+        Ok((found, byte & 4 > 0))
     }
 }
 
 /// All numbers here are below 2^53.
 pub(super) fn double(number: u64) -> [u8; 8] {
     (number as f64).to_le_bytes()
+}
+
+fn level(bytes: &mut &[u8]) -> Result<Level, Error> {
+    Ok(Level { micros: number(bytes)?, part: number(bytes)? })
 }
 
 pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, Error> {

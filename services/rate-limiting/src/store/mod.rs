@@ -12,7 +12,7 @@ use crate::domain::Level;
 use crate::error::Error;
 pub use batch::BatchSettings;
 use batch::Batcher;
-pub use group::{Bucket, Flag, Found, Group, Op, Remember, Reply, Room, Settle, Settlement, Status};
+pub use group::{Bucket, End, Flag, Found, Group, Op, Remember, Reply, Room, Settle, Settlement, Status};
 pub use keys::Place;
 
 /// The version of the layout that `scripts/decide.lua` describes.
@@ -95,7 +95,9 @@ impl Store {
         let Some(bytes) = self.valkey.get(key).await? else { return Ok(None) };
         let mut bytes = &bytes[..];
         let mut next = || group::number(&mut bytes);
-        let (last, micros, part) = (next()?, next()?, next()?);
-        Ok(Some(Stored { last, level: Level { micros, part }, rate: (next()?, next()?) }))
+        let (last, level) = (next()?, Level { micros: next()?, part: next()? });
+        let stored = Stored { last, level, rate: (next()?, next()?) };
+        // One that is empty may be kept for the places in its queue.
+        Ok((level != Level::EMPTY).then_some(stored))
     }
 }

@@ -69,10 +69,12 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
             meter: model.rates[at].meter(),
             cost,
             flag,
+            charged: 0,
+            end: Default::default(),
         };
         let sent: Vec<Group> = chosen
             .iter()
-            .map(|(op, buckets)| Group { op: *op, buckets: buckets.iter().map(bucket).collect() })
+            .map(|(op, buckets)| Group { op: *op, buckets: buckets.iter().map(bucket).collect(), record: None })
             .collect();
         let answers = clocked.decide(now, &sent).await;
         for ((op, buckets), answer) in chosen.iter().zip(&answers) {
@@ -83,7 +85,7 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
                 assert!(alike, "{:?}: {found:?}, the model says {:?}", model.rates[at], (room, level, ahead));
             }
         }
-        if let (Some(Answer { status: 'R', found }), Some(Group { buckets, .. })) = (answers.last(), sent.last())
+        if let (Some(Answer { status: 'R', found, .. }), Some(Group { buckets, .. })) = (answers.last(), sent.last())
             && let [bucket] = &buckets[..]
         {
             told = told_is_exact(&clocked, now, bucket, &found[0]).await;
@@ -104,11 +106,12 @@ async fn told_is_exact(clocked: &Clocked, now: u64, bucket: &Bucket, found: &Fou
     wait
 }
 
-/// A key lives at least until its bucket is empty, and never for ever.
+/// A key lives at least until its bucket is empty, and never for ever: one that is empty may be kept for as long as a record may
+/// name a place in it.
 async fn keys_live(clocked: &Clocked, keys: &[Key], model: &Model, now: u64) {
     for (at, life) in clocked.lives(keys).await.into_iter().enumerate() {
         let Some(kept) = model.kept.get(&at) else {
-            assert_eq!(life, 0, "a bucket that is empty is not there");
+            assert!(life <= 3_660_002, "a bucket that is empty lives {life} ms");
             continue;
         };
         let empties = kept.level.div_ceil(u128::from(model.rates[at].amount)) as u64;
@@ -135,7 +138,7 @@ pub(crate) fn rates() -> impl Strategy<Value = Rate> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let flag = prop_oneof![6 => Just(b'e'), 1 => Just(b's'), 1 => Just(b'f'), 2 => Just(b'o')];
     let bucket = (any::<Index>(), prop_oneof![4 => 1..60_u64, 1 => 60..=100_u64], flag);
-    let op = prop_oneof![8 => Just(b'c'), 1 => Just(b'p'), 2 => Just(b'g'), 1 => Just(b'd')];
+    let op = prop_oneof![8 => Just(b'c'), 1 => Just(b'p'), 2 => Just(b't'), 1 => Just(b'd')];
     let group = (op, proptest::collection::vec(bucket, 1..4));
     let skew = SKEW as i64;
     let step = prop_oneof![

@@ -21,7 +21,7 @@ struct Attempt {
 }
 
 fn bucket(clocked: &Clocked, rate: Rate, cost: u64, flag: u8) -> Bucket {
-    Bucket { key: clocked.key("one"), meter: rate.meter(), cost, flag }
+    Bucket { key: clocked.key("one"), meter: rate.meter(), cost, flag, charged: 0, end: Default::default() }
 }
 
 /// In the time that has truly passed, whatever the clock says, no more than a burst and what leaked away.
@@ -84,7 +84,7 @@ fn a_million_at_a_fractional_rate_are_counted_to_the_last_one() {
         let clocked = Clocked::connect().await;
         let mut groups = Vec::new();
         for cost in &costs {
-            groups.push(Group { op: b'c', buckets: vec![bucket(&clocked, rate, *cost, b'e')] });
+            groups.push(Group { op: b'c', buckets: vec![bucket(&clocked, rate, *cost, b'e')], record: None });
         }
         let (mut now, mut level, mut sum) = (START, 0_u128, 0_u64);
         let full = u128::from(rate.burst * SECOND);

@@ -15,3 +15,5 @@ mod retries;
 mod rig;
 mod script;
 mod sequences;
+mod settling;
+mod shares;

@@ -1,4 +1,5 @@
-//! What the limiter is to do, in whole numbers: of limits so slow that nothing leaks away.
+//! What the limiter is to do, in whole numbers: of limits so slow that nothing leaks away. (What is given back of a charge that leaks
+//! is held in `shares.rs`.)
 
 use std::collections::BTreeMap;
 
@@ -42,11 +43,12 @@ pub(crate) struct Asked {
 #[derive(Clone, Debug)]
 struct Record {
     of: Asked,
-    /// Which buckets of the owner were charged.
-    charged: Vec<bool>,
+    /// Which buckets of the owner were charged, as which charge, and how much: at first, and more when it was settled.
+    charged: Vec<Option<(u64, u64, u64)>>,
     settled: bool,
     left: u64,
-    last: Option<u8>,
+    /// The last refund, and what it was of.
+    last: Option<(u8, u64)>,
 }
 
 /// What comes of a call.
@@ -64,11 +66,17 @@ pub(crate) enum Left {
     Unknown,
     Already(u64),
     TooMuch(u64),
+    Reused,
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct Model {
-    levels: BTreeMap<(&'static str, &'static str), u64>,
+    /// Which charges a bucket holds, the oldest first, and how much of each.
+    buckets: BTreeMap<(&'static str, &'static str), Vec<(u64, u64)>>,
+    /// Charges that there were.
+    charges: u64,
+    /// Buckets that were charged up to the bound: with the little that has leaked away since, which no whole number says.
+    capped: Vec<Limited>,
     records: BTreeMap<(&'static str, u8), Record>,
 }
 
@@ -83,7 +91,7 @@ impl Limited {
 // === impl Asked ===
 
 impl Asked {
-    /// Owners, in the order in which they come up, and each one's limits.
+    /// Owners, and each one's limits: in the order of their keys, so that the first one decides about a settlement.
     fn owners(&self) -> Vec<(&'static str, Vec<Limited>)> {
         let mut owners: Vec<(&'static str, Vec<Limited>)> = Vec::new();
         for limit in &self.limits {
@@ -92,6 +100,7 @@ impl Asked {
                 None => owners.push((limit.owner(), vec![*limit])),
             }
         }
+        owners.sort_by_key(|(owner, _)| *owner);
         owners
     }
 }
@@ -100,15 +109,45 @@ impl Asked {
 
 impl Model {
     pub(crate) fn level(&self, limit: &Limited) -> u64 {
-        self.levels.get(&(limit.owner(), limit.kind.policy)).copied().unwrap_or(0)
+        self.bucket(limit).map_or(0, |held| held.iter().map(|(_, amount)| amount).sum())
     }
 
     pub(crate) fn remaining(&self, limit: &Limited) -> u64 {
         limit.kind.burst.saturating_sub(self.level(limit))
     }
 
-    pub(crate) fn set(&mut self, limit: &Limited, level: u64) {
-        self.levels.insert((limit.owner(), limit.kind.policy), level);
+    fn bucket(&self, limit: &Limited) -> Option<&Vec<(u64, u64)>> {
+        self.buckets.get(&(limit.owner(), limit.kind.policy))
+    }
+
+    pub(crate) fn reset(&mut self, limit: &Limited) {
+        self.buckets.remove(&(limit.owner(), limit.kind.policy));
+    }
+
+    pub(crate) fn take_capped(&mut self) -> Vec<Limited> {
+        std::mem::take(&mut self.capped)
+    }
+
+    /// Takes back so much, the newest first: of one charge, or of any.
+    pub(crate) fn take(&mut self, limit: &Limited, mut amount: u64, of: Option<u64>) {
+        let held = self.buckets.entry((limit.owner(), limit.kind.policy)).or_default();
+        for (_, there) in held.iter_mut().rev().filter(|(charge, _)| of.is_none_or(|of| of == *charge)) {
+            let taken = amount.min(*there);
+            (*there, amount) = (*there - taken, amount - taken);
+        }
+    }
+
+    /// Charges up to the bound: which charge it is, and how much.
+    fn add(&mut self, limit: &Limited, amount: u64, charge: Option<u64>) -> (u64, u64) {
+        let room = (2 * limit.kind.burst).saturating_sub(self.level(limit));
+        if amount > room {
+            self.capped.push(*limit);
+        }
+        let amount = amount.min(room);
+        self.charges += 1;
+        let charge = charge.unwrap_or(self.charges);
+        self.buckets.entry((limit.owner(), limit.kind.policy)).or_default().push((charge, amount));
+        (charge, amount)
     }
 
     /// What a limit says of a cost, alone.
@@ -140,23 +179,25 @@ impl Model {
             replayed = false;
             let says: Vec<Verdict> = limits.iter().map(|limit| self.says(limit, asked.cost)).collect();
             refused |= says.contains(&Verdict::Denied);
+            let mut charged = Vec::new();
             for (limit, said) in limits.iter().zip(&says) {
-                // What was charged up to the bound is not given back: nobody knows how much of it that was.
-                let done = !says.contains(&Verdict::Denied);
+                // What was charged up to the bound is not given back without a record: nobody knows how much of it that was.
+                let done = !says.contains(&Verdict::Denied) && asked.id.is_none();
                 if done && *said == Verdict::Overcharged && self.level(limit) + asked.cost > 2 * limit.kind.burst {
                     capped.push(*limit);
                 }
-                self.charge(limit, asked.cost, *said);
+                charged.push(self.charge(limit, asked.cost, *said));
             }
             if let Some(id) = asked.id {
-                let charged = says.iter().map(|said| *said != Verdict::ShadowDenied).collect();
                 let (of, left) = (asked.clone(), asked.cost);
                 self.records.insert((owner, id), Record { of, charged, settled: false, left, last: None });
             }
         }
         if refused || reused {
             *self = before;
-            capped.iter().for_each(|limit| self.set(limit, 2 * limit.kind.burst));
+            for limit in capped {
+                self.add(&limit, asked.cost, None);
+            }
         }
         match (reused, refused) {
             (true, _) => Comes::Reused,
@@ -167,61 +208,60 @@ impl Model {
 
     /// Settles at `cost`.
     pub(crate) fn commit(&mut self, asked: &Asked, cost: u64) -> Left {
-        self.settle(asked, |model, limits, record| {
-            if record.settled {
-                return if record.left == cost { Left::Charged(cost) } else { Left::Already(record.left) };
-            }
-            for limit in limits.iter().zip(&record.charged).filter(|(_, charged)| **charged).map(|(limit, _)| limit) {
-                match cost.checked_sub(asked.cost) {
-                    Some(more) => {
-                        let most = (2 * limit.kind.burst).max(model.level(limit));
-                        model.set(limit, (model.level(limit) + more).min(most));
-                    }
-                    None => model.set(limit, model.level(limit).saturating_sub(asked.cost - cost)),
-                }
-            }
-            (record.settled, record.left) = (true, cost);
-            Left::Charged(cost)
-        })
+        let Some(first) = self.first(asked) else { return Left::Unknown };
+        let left = match (first.settled, first.left == cost) {
+            (true, false) => Left::Already(first.left),
+            _ => Left::Charged(cost),
+        };
+        let Left::Charged(cost) = left else { return left };
+        self.bring(asked, true, cost, None);
+        // What more it cost was charged up to a bound.
+        let records = asked.owners().into_iter().filter_map(|(owner, _)| self.records.get(&(owner, asked.id?)));
+        let charged = records.flat_map(|record| record.charged.iter().flatten());
+        let most = charged.map(|(_, first, more)| first + more).max();
+        Left::Charged(most.filter(|_| cost > asked.cost).map_or(cost, |most| most.min(cost)))
     }
 
     /// Gives back `cost`, under an id or not.
     pub(crate) fn refund(&mut self, asked: &Asked, cost: u64, id: Option<u8>) -> Left {
-        self.settle(asked, |model, limits, record| {
-            if id.is_some() && record.last == id {
-                return Left::Charged(record.left);
-            }
-            let Some(left) = record.left.checked_sub(cost) else { return Left::TooMuch(record.left) };
-            for limit in limits.iter().zip(&record.charged).filter(|(_, charged)| **charged).map(|(limit, _)| limit) {
-                model.set(limit, model.level(limit).saturating_sub(cost));
-            }
-            (record.left, record.last) = (left, id);
-            Left::Charged(left)
-        })
+        let Some(first) = self.first(asked) else { return Left::Unknown };
+        if let (Some(id), Some((last, of))) = (id, first.last)
+            && id == last
+        {
+            return if of == cost { Left::Charged(first.left) } else { Left::Reused };
+        }
+        let Some(left) = first.left.checked_sub(cost) else { return Left::TooMuch(first.left) };
+        self.bring(asked, false, left, id.map(|id| (id, cost)));
+        Left::Charged(left)
     }
 
-    fn settle(&mut self, asked: &Asked, by: impl Fn(&mut Model, &[Limited], &mut Record) -> Left) -> Left {
-        let Some(id) = asked.id else { return Left::Unknown };
-        let mut all = Vec::new();
+    /// The record that decides.
+    fn first(&self, asked: &Asked) -> Option<Record> {
+        let (owner, _) = asked.owners().into_iter().next()?;
+        self.records.get(&(owner, asked.id?)).filter(|record| record.of == *asked).cloned()
+    }
+
+    /// Has every owner do what was decided.
+    fn bring(&mut self, asked: &Asked, settled: bool, left: u64, last: Option<(u8, u64)>) {
+        let Some(id) = asked.id else { return };
         for (owner, limits) in asked.owners() {
-            let found = self.records.get(&(owner, id)).filter(|record| record.of == *asked).cloned();
-            let Some(mut record) = found else {
-                all.push(Left::Unknown);
+            let Some(mut record) = self.records.get(&(owner, id)).filter(|record| record.of == *asked).cloned() else {
                 continue;
             };
-            all.push(by(self, &limits, &mut record));
+            for (limit, charged) in limits.iter().zip(&mut record.charged) {
+                let Some((charge, _, more)) = charged else { continue };
+                match left.checked_sub(record.left) {
+                    Some(added) => *more += self.add(limit, added, Some(*charge)).1,
+                    None => self.take(limit, record.left - left, Some(*charge)),
+                }
+            }
+            (record.settled, record.left, record.last) = (settled, left, last);
             self.records.insert((owner, id), record);
         }
-        let failed = all.iter().find(|left| !matches!(left, Left::Charged(_)));
-        failed.or_else(|| all.last()).cloned().unwrap_or(Left::Unknown)
     }
 
-    fn charge(&mut self, limit: &Limited, cost: u64, said: Verdict) {
-        let level = self.level(limit);
-        if said == Verdict::Overcharged {
-            self.set(limit, (level + cost).min((2 * limit.kind.burst).max(level)));
-        } else if said == Verdict::Admitted {
-            self.set(limit, level + cost);
-        }
+    fn charge(&mut self, limit: &Limited, cost: u64, said: Verdict) -> Option<(u64, u64, u64)> {
+        let charges = matches!(said, Verdict::Overcharged | Verdict::Admitted);
+        charges.then(|| self.add(limit, cost, None)).map(|(charge, amount)| (charge, amount, 0))
     }
 }

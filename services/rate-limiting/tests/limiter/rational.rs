@@ -82,7 +82,7 @@ impl Model {
             let sum = level + rate.charge(cost);
             let (room, then) = match (op, flag) {
                 (b'd', _) => (u8::from(self.kept.contains_key(&at)), 0),
-                (b'g', _) => (1, level.saturating_sub(rate.charge(cost))),
+                (b't', _) => (1, level.saturating_sub(rate.charge(cost))),
                 _ if sum <= full => (1, sum),
                 (_, b'o') if level > full => (0, level),
                 (_, b'f' | b'o') => {

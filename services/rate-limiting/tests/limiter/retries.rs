@@ -83,7 +83,14 @@ fn group(one: &Instance, op: Op) -> Group {
     Group {
         op,
         record,
-        buckets: vec![Bucket { key: slot.key, meter, add: meter.level(4), flag: Flag::Enforce, channel }],
+        buckets: vec![Bucket {
+            key: slot.key,
+            meter,
+            add: meter.level(4),
+            flag: Flag::Enforce,
+            channel,
+            end: Default::default(),
+        }],
     }
 }
 

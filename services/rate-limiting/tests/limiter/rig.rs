@@ -84,11 +84,22 @@ pub(crate) async fn start_at(app: &str, url: &str, policies: Vec<Policy>) -> Ins
 
 /// The same, with another longest wait for the store.
 pub(crate) async fn start_with(app: &str, url: &str, policies: Vec<Policy>, patience: Duration) -> Instance {
+    start_batched(app, url, policies, patience, BatchSettings::default()).await
+}
+
+/// The same, with other batches.
+pub(crate) async fn start_batched(
+    app: &str,
+    url: &str,
+    policies: Vec<Policy>,
+    patience: Duration,
+    batches: BatchSettings,
+) -> Instance {
     let mut settings = Settings::new(url);
     settings.command_timeout = patience;
     let valkey = Valkey::connect(&settings, App::new(app).expect("an app")).expect("settings of a store");
     valkey.wait_ready(PATIENCE).await.expect("the store answers");
-    let limiter = Limiter::new(Store::new(valkey.clone(), BatchSettings::default()), Outage::Closed);
+    let limiter = Limiter::new(Store::new(valkey.clone(), batches), Outage::Closed);
     keyplane_testkit::eventually("it hears the bells", PATIENCE, async || limiter.hears_bells()).await;
     Instance { limiter, catalog: catalog(policies), valkey }
 }

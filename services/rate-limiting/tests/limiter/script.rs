@@ -54,19 +54,34 @@ pub(crate) struct Bucket {
     pub(crate) meter: Meter,
     pub(crate) cost: u64,
     pub(crate) flag: u8,
+    /// What was charged before it is settled.
+    pub(crate) charged: u64,
+    /// Which charge is given back, by its end and era.
+    pub(crate) end: (Level, u64),
 }
 
-/// What is decided as one: `c`, `p`, `g` or `d`, without a record.
+/// What is decided as one: `c`, `p`, `t` or `d`; with a record also `g` and `s`.
 #[derive(Clone)]
 pub(crate) struct Group {
     pub(crate) op: u8,
     pub(crate) buckets: Vec<Bucket>,
+    pub(crate) record: Option<Record>,
+}
+
+/// A record, and what the script is told of it.
+#[derive(Clone)]
+pub(crate) struct Record {
+    pub(crate) key: Key,
+    pub(crate) head: Vec<u8>,
+    /// Which charge it is of, for the test.
+    pub(crate) charge: usize,
 }
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: char,
+    pub(crate) left: u64,
     pub(crate) found: Vec<Found>,
 }
 
@@ -76,6 +91,10 @@ pub(crate) struct Found {
     pub(crate) room: u8,
     pub(crate) level: Level,
     pub(crate) ahead: u64,
+    /// What a settlement has moved.
+    pub(crate) moved: Level,
+    /// The end of a charge, and its era, where it is not where the level ends.
+    pub(crate) end: Option<(Level, u64)>,
 }
 
 // === impl Clocked ===
@@ -103,18 +122,15 @@ impl Clocked {
     pub(crate) async fn decide(&self, now: u64, groups: &[Group]) -> Vec<Answer> {
         let (mut bytes, mut keys) = (Vec::new(), Vec::<&Key>::new());
         for group in groups {
-            bytes.extend([group.op, u8::try_from(group.buckets.len()).expect("few buckets"), 0, 0]);
+            bytes.extend([group.op, u8::try_from(group.buckets.len()).expect("few buckets")]);
+            bytes.extend(group.record.as_ref().map_or([0; 2], |record| place(&mut keys, &record.key)));
+            bytes.extend(group.record.iter().flat_map(|record| &record.head));
             for bucket in &group.buckets {
-                let known = keys.iter().position(|key| **key == bucket.key);
-                let place = known.unwrap_or_else(|| {
-                    keys.push(&bucket.key);
-                    keys.len() - 1
-                });
-                bytes.extend(u16::try_from(place + 1).expect("few keys").to_le_bytes());
+                bytes.extend(place(&mut keys, &bucket.key));
                 bytes.push(bucket.flag);
-                bytes.extend(bucket.numbers());
+                bytes.extend(bucket.numbers(group.op));
             }
-            if matches!(group.op, b'g' | b'd') {
+            if matches!(group.op, b'g' | b't' | b's' | b'd') {
                 group.buckets.iter().for_each(|_| bytes.extend(b"\x0enobody-listens"));
             }
         }
@@ -131,7 +147,7 @@ impl Clocked {
 
     /// One group alone.
     pub(crate) async fn one(&self, now: u64, op: u8, buckets: &[Bucket]) -> Answer {
-        self.decide(now, &[Group { op, buckets: buckets.to_vec() }]).await.remove(0)
+        self.decide(now, &[Group { op, buckets: buckets.to_vec(), record: None }]).await.remove(0)
     }
 
     /// For how many milliseconds keys were made to live.
@@ -145,10 +161,17 @@ impl Clocked {
 // === impl Bucket ===
 
 impl Bucket {
-    fn numbers(&self) -> Vec<u8> {
-        let (add, capacity) = (self.meter.level(self.cost), self.meter.capacity());
-        let numbers = [add.micros, add.part, capacity.micros, capacity.part, self.meter.n(), self.meter.p()];
-        numbers.iter().flat_map(|number| (*number as f64).to_le_bytes()).collect()
+    fn numbers(&self, op: u8) -> Vec<u8> {
+        let (add, (end, era)) = (self.meter.level(self.cost), self.end);
+        let other = if op == b'g' { end } else { self.meter.capacity() };
+        let whole = self.meter.level(self.charged);
+        let mut numbers = vec![add.micros, add.part, other.micros, other.part, self.meter.n(), self.meter.p()];
+        match op {
+            b'g' => numbers.push(era),
+            b's' => numbers.extend([whole.micros, whole.part]),
+            _ => {}
+        }
+        numbers.into_iter().flat_map(double).collect()
     }
 }
 
@@ -157,14 +180,47 @@ impl Bucket {
 impl Answer {
     fn read(bytes: &mut &[u8], group: &Group, now: i64) -> Answer {
         let status = char::from(byte(bytes));
-        assert_eq!(number(bytes), now as u64, "it decides by the clock");
-        let found = group.buckets.iter().map(|_| Found {
-            room: byte(bytes),
-            level: Level { micros: number(bytes), part: number(bytes) },
-            ahead: number(bytes),
-        });
-        Answer { status, found: found.collect() }
+        let mut answer = Answer { status, left: 0, found: Vec::new() };
+        let settles = group.op == b's';
+        if matches!(status, 'C' | 'N') {
+            return answer;
+        }
+        if settles {
+            answer.left = number(bytes);
+        }
+        if !matches!(status, 'A' | 'R' | 'P') {
+            return answer;
+        }
+        let at = number(bytes);
+        assert!(at == now as u64 || status == 'P', "it decides by the clock");
+        for _ in &group.buckets {
+            let (room, level, ahead) = (byte(bytes), read_level(bytes), number(bytes));
+            let moved = if settles { (read_level(bytes), read_level(bytes)).0 } else { Level::EMPTY };
+            answer.found.push(Found { room, level, ahead, moved, end: None });
+        }
+        for found in answer.found.iter_mut().filter(|found| found.room & 4 > 0) {
+            (found.room, found.end) = (found.room - 4, Some((read_level(bytes), number(bytes))));
+        }
+        answer
     }
+}
+
+/// Which key it is, for the script.
+fn place<'a>(keys: &mut Vec<&'a Key>, key: &'a Key) -> [u8; 2] {
+    let known = keys.iter().position(|other| *other == key);
+    let place = known.unwrap_or_else(|| {
+        keys.push(key);
+        keys.len() - 1
+    });
+    u16::try_from(place + 1).expect("few keys").to_le_bytes()
+}
+
+pub(crate) fn double(number: u64) -> [u8; 8] {
+    (number as f64).to_le_bytes()
+}
+
+fn read_level(bytes: &mut &[u8]) -> Level {
+    Level { micros: number(bytes), part: number(bytes) }
 }
 
 fn byte(bytes: &mut &[u8]) -> u8 {

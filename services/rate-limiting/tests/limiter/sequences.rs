@@ -102,16 +102,21 @@ impl Case {
                 let slots = [one.slot(limit.user, limit.kind.policy, 1)];
                 let held = one.limiter.reset(&slots).await.expect("the store is there");
                 assert_eq!(held, usize::from(self.model.level(&limit) > 0), "{limit:?}");
-                self.model.set(&limit, 0);
+                self.model.reset(&limit);
             }
             Step::TakeBack(index, first, cost) => {
                 let limit = limited(index, first);
                 let slots = [one.slot(limit.user, limit.kind.policy, cost)];
                 let states = one.limiter.take_back(&slots).await.expect("the store is there");
-                self.model.set(&limit, self.model.level(&limit).saturating_sub(cost));
+                self.model.take(&limit, cost, None);
                 assert_eq!(states[0].remaining, self.model.remaining(&limit), "{limit:?}");
             }
             Step::Repeat(_) | Step::Commit(..) | Step::Refund(..) => {}
+        }
+        for limit in self.model.take_capped() {
+            let slots = [self.next().slot(limit.user, limit.kind.policy, 1)];
+            self.next().limiter.reset(&slots).await.expect("the store is there");
+            self.model.reset(&limit);
         }
     }
 
@@ -202,6 +207,7 @@ fn left(result: Result<Settled, Error>) -> Left {
         Err(Error::ChargeNotFound) => Left::Unknown,
         Err(Error::AlreadySettled { cost }) => Left::Already(cost),
         Err(Error::RefundExceedsCharge { left }) => Left::TooMuch(left),
+        Err(Error::RequestIdReused) => Left::Reused,
         Err(error) => panic!("{error}"),
     }
 }

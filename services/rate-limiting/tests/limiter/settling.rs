@@ -1,0 +1,219 @@
+//! Settlements of several owners: one outcome, whoever races, and whatever fails in between.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use keyplane_engine::Cluster;
+use keyplane_rate_limiting::error::Error;
+use keyplane_rate_limiting::limiter::{Charge, ChargeKind, Settled};
+use keyplane_rate_limiting::store::BatchSettings;
+use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
+
+use crate::rig::{self, Instance, PATIENCE, per_month, remembered, start_batched, start_with, usual};
+
+const LONG: Duration = Duration::from_secs(5);
+/// Each call of the script takes one group: what two callers do to two owners is done in any order.
+const SINGLE: BatchSettings = BatchSettings { groups: 1, calls: 4, queue: 10_000 };
+
+/// Three instances of limits of a user and a tenant.
+async fn three(url: &str, batches: BatchSettings) -> Vec<Instance> {
+    let (app, mut instances) = (keyplane_testkit::app(), Vec::new());
+    for _ in 0..3 {
+        instances.push(start_batched(&app, url, usual(per_month(1000), per_month(10_000)), LONG, batches).await);
+    }
+    instances
+}
+
+async fn charged(one: &Instance, user: &str, kind: ChargeKind, cost: u64, id: &str) -> Charge {
+    let (call, charge) = remembered(one.call(user, &["user", "tenant"], cost), kind, id);
+    assert!(one.limiter.acquire(&call).await.expect("the store answers").admitted);
+    charge
+}
+
+/// What stands charged to a user, and to the tenant.
+async fn stands(one: &Instance, user: &str) -> (u64, u64) {
+    (1000 - one.remaining(user, "user").await, 10_000 - one.remaining("", "tenant").await)
+}
+
+/// Commit and cancel at once, 300 times: one of the two, at both owners, and both are told the same.
+async fn race_settlements(instances: &[Instance]) {
+    let mut tenant = 0;
+    for round in 0..300 {
+        let user = format!("u-{}", round % 40);
+        let before = stands(&instances[0], &user).await.0;
+        let charge = charged(&instances[0], &user, ChargeKind::Reserved, 10, &format!("r-{round}")).await;
+        let settle = |at: usize, cost| {
+            let (one, charge) = (instances[at].clone(), charge.clone());
+            tokio::spawn(async move { one.limiter.commit(&charge, cost, &one.catalog).await })
+        };
+        let (commit, cancel) = (settle(1, 20), settle(2, 0));
+        let (commit, cancel) = (commit.await.expect("a caller"), cancel.await.expect("a caller"));
+        let cost = match (&commit, &cancel) {
+            (Ok(Settled { charged: 20, .. }), Err(Error::AlreadySettled { cost: 20 })) => 20,
+            (Err(Error::AlreadySettled { cost: 0 }), Ok(Settled { charged: 0, .. })) => 0,
+            other => panic!("round {round}: {other:?}"),
+        };
+        tenant += cost;
+        assert_eq!(stands(&instances[0], &user).await, (before + cost, tenant), "round {round}: settled at {cost}");
+    }
+}
+
+/// Three refunds at once of what is enough for two, 300 times.
+async fn race_refunds(instances: &[Instance]) {
+    let mut tenant = 0;
+    for round in 0..300 {
+        let user = format!("u-{}", round % 40);
+        let before = stands(&instances[0], &user).await.0;
+        let charge = charged(&instances[0], &user, ChargeKind::Acquired, 10, &format!("a-{round}")).await;
+        let refunds = instances.iter().enumerate().map(|(number, one)| {
+            let (one, charge) = (one.clone(), charge.clone());
+            tokio::spawn(async move { one.limiter.refund(&charge, 4, &format!("f-{number}"), &one.catalog).await })
+        });
+        let mut left = Vec::new();
+        for refund in refunds.collect::<Vec<_>>() {
+            left.push(match refund.await.expect("a caller") {
+                Ok(settled) => settled.charged,
+                Err(Error::RefundExceedsCharge { left: 2 }) => 100,
+                Err(error) => panic!("round {round}: {error:?}"),
+            });
+        }
+        left.sort_unstable();
+        assert_eq!(left, [2, 6, 100], "round {round}: two of them, and one too many");
+        tenant += 2;
+        assert_eq!(stands(&instances[0], &user).await, (before + 2, tenant), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settlements_that_race_have_one_outcome_at_every_owner() {
+    race_settlements(&three(&keyplane_testkit::valkey().url(), SINGLE).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_that_race_give_back_what_is_there_at_every_owner() {
+    race_refunds(&three(&keyplane_testkit::valkey().url(), SINGLE).await).await;
+}
+
+/// Three primaries, which no test stops.
+static CLUSTER: LazyLock<Cluster> =
+    LazyLock::new(|| Cluster::start(&toolbox(), 3).expect("a cluster of three primaries"));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settlements_that_race_on_a_cluster_have_one_outcome_at_every_owner() {
+    race_settlements(&three(&CLUSTER.url(), BatchSettings::default()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_that_race_on_a_cluster_give_back_what_is_there_at_every_owner() {
+    race_refunds(&three(&CLUSTER.url(), BatchSettings::default()).await).await;
+}
+
+/// Behind a proxy that makes a call take long enough to do something in between; and one without.
+async fn slow_and_direct(delay: Duration) -> (FaultProxy, Instance, Instance) {
+    let valkey = keyplane_testkit::valkey();
+    let (app, proxy) = (keyplane_testkit::app(), FaultProxy::to_port(valkey.port()));
+    let policies = || usual(per_month(1000), per_month(10_000));
+    let slow = start_batched(&app, &proxy.url(&valkey.url()), policies(), LONG, SINGLE).await;
+    let direct = start_with(&app, &valkey.url(), policies(), LONG).await;
+    proxy.set(Fault::Delay(delay));
+    (proxy, slow, direct)
+}
+
+/// Waits until the first owner has decided; whether the other one has not followed yet.
+async fn is_decided(direct: &Instance, id: &str) -> bool {
+    let record = |policy: &str| direct.slot("u", policy, 1).place.record(direct.valkey.app(), id);
+    let state = async |policy: &str| {
+        let record = direct.valkey.get(&record(policy)).await.expect("a read").expect("a record");
+        record[16]
+    };
+    eventually("the first owner has decided", PATIENCE, async || state("tenant").await == b'S').await;
+    state("user").await == b'o'
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_goes_on_when_its_caller_leaves() {
+    let (_proxy, slow, direct) = slow_and_direct(Duration::from_millis(100)).await;
+    let charge = charged(&direct, "u", ChargeKind::Reserved, 10, "r-1").await;
+    let limiter = (slow.limiter.clone(), slow.catalog.clone(), charge.clone());
+    let caller = tokio::spawn(async move { limiter.0.commit(&limiter.2, 4, &limiter.1).await });
+    assert!(is_decided(&direct, "r-1").await, "the user's part follows");
+    caller.abort();
+    let both = async || stands(&direct, "u").await == (4, 4);
+    eventually("the other owner has followed", PATIENCE, both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_is_completed_once_its_other_owner_answers() {
+    let (proxy, slow, direct) = slow_and_direct(Duration::from_millis(100)).await;
+    let charge = charged(&direct, "u", ChargeKind::Reserved, 10, "r-1").await;
+    let limiter = (slow.limiter.clone(), slow.catalog.clone(), charge.clone());
+    let caller = tokio::spawn(async move { limiter.0.commit(&limiter.2, 4, &limiter.1).await });
+    assert!(is_decided(&direct, "r-1").await, "the user's part follows");
+    proxy.set(Fault::Cut);
+    let answer = caller.await.expect("a caller");
+    assert!(answer.is_err(), "the other owner was not reached: {answer:?}");
+    assert_eq!(stands(&direct, "u").await, (10, 4));
+    proxy.set(Fault::Pass);
+    let both = async || stands(&direct, "u").await == (4, 4);
+    eventually("the instance completes it by itself", PATIENCE, both).await;
+}
+
+/// An instance that dies between two owners: whoever comes next completes what it began, and be it to be told that it is too late.
+#[test]
+fn whoever_comes_next_completes_what_a_dead_instance_began() {
+    let here = &crate::script::RUNTIME;
+    for next in ["commit", "cancel", "other"] {
+        let dying = tokio::runtime::Runtime::new().expect("a runtime");
+        let (_proxy, slow, direct) = dying.block_on(slow_and_direct(Duration::from_millis(150)));
+        let app = direct.valkey.app().to_string();
+        let charge = dying.block_on(charged(&direct, "u", ChargeKind::Reserved, 10, "r-1"));
+        let limiter = (slow.limiter.clone(), slow.catalog.clone(), charge.clone());
+        dying.spawn(async move { limiter.0.commit(&limiter.2, 4, &limiter.1).await });
+        assert!(dying.block_on(is_decided(&direct, "r-1")), "the user's part follows");
+        dying.shutdown_background();
+        here.block_on(async {
+            let one = rig::start(&app, usual(per_month(1000), per_month(10_000))).await;
+            assert_eq!(stands(&one, "u").await, (10, 4), "half of it is settled");
+            let cost = match next {
+                "commit" => 4,
+                "cancel" => 0,
+                _ => 7,
+            };
+            let settled = one.limiter.commit(&charge, cost, &one.catalog).await;
+            match &settled {
+                Ok(settled) => assert_eq!((next, settled.charged), ("commit", 4)),
+                Err(Error::AlreadySettled { cost: 4 }) => assert_ne!(next, "commit"),
+                other => panic!("{next}: {other:?}"),
+            }
+            assert_eq!(stands(&one, "u").await, (4, 4), "{next}: all of it is");
+        });
+    }
+}
+
+/// A refund that reached one owner only is made up for by the next one, exactly.
+#[test]
+fn the_next_refund_completes_the_one_before() {
+    let here = &crate::script::RUNTIME;
+    let dying = tokio::runtime::Runtime::new().expect("a runtime");
+    let (_proxy, slow, direct) = dying.block_on(slow_and_direct(Duration::from_millis(150)));
+    let app = direct.valkey.app().to_string();
+    let charge = dying.block_on(charged(&direct, "u", ChargeKind::Acquired, 10, "a-1"));
+    let limiter = (slow.limiter.clone(), slow.catalog.clone(), charge.clone());
+    dying.spawn(async move { limiter.0.refund(&limiter.2, 3, "f-1", &limiter.1).await });
+    let half = async || stands(&direct, "u").await == (10, 7);
+    dying.block_on(async { eventually("the first owner has decided", PATIENCE, half).await });
+    dying.shutdown_background();
+    here.block_on(async {
+        let one = rig::start(&app, usual(per_month(1000), per_month(10_000))).await;
+        assert_eq!(stands(&one, "u").await, (10, 7), "half of it is refunded");
+        let more = one.limiter.refund(&charge, 8, "f-2", &one.catalog).await;
+        assert!(matches!(more, Err(Error::RefundExceedsCharge { left: 7 })), "{more:?}");
+        assert_eq!(stands(&one, "u").await, (7, 7), "and completed by whoever is refused");
+        let refunded = one.limiter.refund(&charge, 2, "f-2", &one.catalog).await.expect("7 are left");
+        let returned: Vec<u64> = refunded.limits.iter().map(|limit| limit.returned).collect();
+        assert_eq!((refunded.charged, returned), (5, vec![5, 5]));
+        assert_eq!(stands(&one, "u").await, (5, 5));
+        let other = one.limiter.refund(&charge, 1, "f-2", &one.catalog).await;
+        assert!(matches!(other, Err(Error::RequestIdReused)), "an id is for one refund: {other:?}");
+    });
+}
