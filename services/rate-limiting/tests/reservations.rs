@@ -3,24 +3,28 @@
 mod support;
 
 use keyplane_contracts::ratelimit::v1 as pb;
-use keyplane_testkit::{Fault, FaultProxy};
+use keyplane_testkit::{Fault, FaultProxy, eventually};
 use pb::limit_state::Verdict;
 use support::{PARENT, call, details, shared};
-use tonic::Code;
+use tonic::{Code, Status};
 
 fn verdicts(limits: &[pb::LimitState]) -> Vec<Verdict> {
     limits.iter().map(pb::LimitState::verdict).collect()
 }
 
-/// Settles `reservation` of `parent` in every way, twice: nothing has a record of it.
+/// Settles `reservation` of `parent` in every way, twice: nothing has a record of it. The store may still be coming back.
 async fn settle_in_every_way(service: &support::Service, parent: &str, reservation: &str) {
-    let mut client = service.client.clone();
+    let commit = |cost| pb::CommitRequest { parent: parent.into(), reservation: reservation.into(), cost };
+    let cancel = || pb::CancelRequest { parent: parent.into(), reservation: reservation.into() };
     for cost in [0, 7, 1000, 7] {
-        let commit = pb::CommitRequest { parent: parent.into(), reservation: reservation.into(), cost };
-        let settled = client.commit(commit).await.expect("it was admitted").into_inner();
-        assert_eq!((settled.charged, settled.limits.len()), (0, 0));
-        let cancel = pb::CancelRequest { parent: parent.into(), reservation: reservation.into() };
-        assert_eq!(client.cancel(cancel).await.expect("it was admitted").into_inner().charged, 0);
+        let settled = eventually("it is settled", support::PATIENCE, async || {
+            let committed = service.client.clone().commit(commit(cost)).await?.into_inner();
+            let cancelled = service.client.clone().cancel(cancel()).await?.into_inner();
+            Ok::<_, Status>([committed, cancelled])
+        });
+        for settled in settled.await {
+            assert_eq!((settled.charged, settled.limits.len()), (0, 0));
+        }
     }
 }
 
@@ -74,12 +78,11 @@ async fn what_is_reserved_while_the_store_is_away_is_settled_when_it_is_back() {
     let reserved = service.client.clone().reserve(request).await.expect("an answer").into_inner();
     assert_eq!((reserved.admitted, verdicts(&reserved.limits)), (true, vec![Verdict::Open; 2]));
     proxy.set(Fault::Pass);
-    keyplane_testkit::eventually("the store is back", support::PATIENCE, async || {
-        let acquired = service.acquire(call("v", &["user-api"])).await.map_err(|status| status.to_string())?;
-        if acquired.source() == pb::Source::Store { Ok(()) } else { Err(format!("{acquired:?}")) }
-    })
-    .await;
     settle_in_every_way(&service, PARENT, &reserved.reservation).await;
-    let whole = service.acquire(pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) }).await;
-    assert!(whole.expect("an answer").admitted, "it was never charged");
+    let whole = eventually("the store is back", support::PATIENCE, async || {
+        let whole = pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
+        let whole = service.acquire(whole).await.map_err(|status| status.to_string())?;
+        if whole.source() == pb::Source::Store { Ok(whole) } else { Err(format!("{whole:?}")) }
+    });
+    assert!(whole.await.admitted, "it was never charged");
 }
