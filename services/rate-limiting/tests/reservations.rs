@@ -1,4 +1,4 @@
-//! Reservations that no limit has a record of, over gRPC on a real store.
+//! What reservations and charges come to where it is not as they were made, over gRPC on a real store.
 
 mod support;
 
@@ -85,4 +85,43 @@ async fn what_is_reserved_while_the_store_is_away_is_settled_when_it_is_back() {
         if whole.source() == pb::Source::Store { Ok(whole) } else { Err(format!("{whole:?}")) }
     });
     assert!(whole.await.admitted, "it was never charged");
+}
+
+#[tokio::test]
+async fn a_commit_far_above_its_estimate_reports_what_was_charged() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let reserve = pb::ReserveRequest {
+        parent: PARENT.into(),
+        user: "u".into(),
+        limits: vec!["user-api".into()],
+        estimate: 7,
+        ..pb::ReserveRequest::default()
+    };
+    let reservation = client.reserve(reserve).await.expect("there is room").into_inner().reservation;
+    let commit = |cost| pb::CommitRequest { parent: PARENT.into(), reservation: reservation.clone(), cost };
+    for attempt in ["first", "again"] {
+        let settled = client.commit(commit(1000)).await.expect("it is reserved").into_inner();
+        assert_eq!(settled.charged, 20, "a debt ends at another burst of 10; {attempt}");
+    }
+    let status = client.commit(commit(20)).await.expect_err("it is settled");
+    let told = details(&status, Code::FailedPrecondition, "ALREADY_SETTLED");
+    assert_eq!(told.error_info().expect("one").metadata["cost"], "1000");
+}
+
+#[tokio::test]
+async fn a_refund_id_is_of_one_cost() {
+    let service = shared(&[]).await;
+    let mut client = service.client.clone();
+    let request = pb::AcquireRequest { cost: Some(6), request_id: "r-1".into(), ..call("u", &["user-api"]) };
+    let charge = service.acquire(request).await.expect("there is room").charge;
+    let refund =
+        |cost| pb::RefundRequest { parent: PARENT.into(), charge: charge.clone(), cost, request_id: "f-1".into() };
+    assert_eq!(client.refund(refund(2)).await.expect("it is known").into_inner().charged, 4);
+    for cost in [1, 3] {
+        let status = client.refund(refund(cost)).await.expect_err("it was of 2");
+        details(&status, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    }
+    let again = client.refund(refund(2)).await.expect("the same once more").into_inner();
+    assert_eq!((again.charged, again.limits[0].remaining), (4, 6));
 }
