@@ -54,6 +54,11 @@ pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) 
     meter().i64_gauge(name).with_unit(unit).with_description(description).build()
 }
 
+/// A share, 0 to 1.
+pub fn ratio(name: &'static str, description: &'static str) -> Gauge<f64> {
+    meter().f64_gauge(name).with_unit("1").with_description(description).build()
+}
+
 /// The meter that all Keyplane instruments belong to.
 pub fn meter() -> Meter {
     global::meter("keyplane")

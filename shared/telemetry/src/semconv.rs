@@ -63,10 +63,14 @@ pub const KEYPLANE_FEATURE: &str = "keyplane.feature";
 pub const KEYPLANE_SERVER_IN_FLIGHT: &str = "keyplane.server.in_flight";
 /// Commands sent to the store, by [`KEYPLANE_FEATURE`] and command.
 pub const KEYPLANE_STORE_COMMANDS: &str = "keyplane.store.commands";
-/// 0 while the breaker lets calls to the store pass, 1 while it fails them at once.
+/// Nodes of the store whose breaker fails calls at once; 0 while all is well, at most 1 where the store is one server.
 pub const KEYPLANE_STORE_BREAKER_STATE: &str = "keyplane.store.breaker.state";
 /// Connections to the store that were made again after one was lost.
 pub const KEYPLANE_STORE_RECONNECTS: &str = "keyplane.store.reconnects";
+/// Connections to the store that were replaced because they answered late while a new one did not.
+pub const KEYPLANE_STORE_LATE_CONNECTIONS: &str = "keyplane.store.late_connections";
+/// Share of the slots of the store's cluster whose node answers, 0 to 1.
+pub const KEYPLANE_STORE_REACHABLE: &str = "keyplane.store.reachable";
 /// Calls turned away because the server had no room.
 pub const KEYPLANE_SERVER_SHED: &str = "keyplane.server.shed";
 /// Handlers that panicked.

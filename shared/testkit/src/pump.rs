@@ -37,8 +37,8 @@ async fn doom(mut fault: watch::Receiver<Fault>) {
         match *fault.borrow_and_update() {
             Fault::Cut => return,
             Fault::HalfOpen => damaged = true,
-            Fault::Pass | Fault::Delay(_) | Fault::BlackHole if damaged => return,
-            Fault::Pass | Fault::Delay(_) | Fault::BlackHole => {}
+            Fault::Pass | Fault::Delay(_) | Fault::DelayOpen(_) | Fault::BlackHole if damaged => return,
+            Fault::Pass | Fault::Delay(_) | Fault::DelayOpen(_) | Fault::BlackHole => {}
         }
         if fault.changed().await.is_err() {
             return;
@@ -53,19 +53,24 @@ async fn forward(client: TcpStream, upstream: SocketAddr, mut fault: watch::Rece
         return throw_away(&mut from).await;
     }
     passable(&mut fault).await;
+    let new = matches!(*fault.borrow(), Fault::DelayOpen(_));
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let _ = server.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    tokio::join!(direction(from_client, to_server, fault.clone()), direction(from_server, to_client, fault.clone()),);
+    tokio::join!(
+        direction(from_client, to_server, fault.clone(), new),
+        direction(from_server, to_client, fault.clone(), new),
+    );
 }
 
-async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, fault: watch::Receiver<Fault>) {
+/// One that is `new` in the time of [`Fault::DelayOpen`] knows no delay.
+async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, fault: watch::Receiver<Fault>, new: bool) {
     let (send, receive) = mpsc::channel(IN_FLIGHT);
-    tokio::join!(read(from, send, fault.clone()), write(to, receive, fault));
+    tokio::join!(read(from, send, fault.clone(), new), write(to, receive, fault));
 }
 
-async fn read(mut from: OwnedReadHalf, send: mpsc::Sender<Chunk>, mut fault: watch::Receiver<Fault>) {
+async fn read(mut from: OwnedReadHalf, send: mpsc::Sender<Chunk>, mut fault: watch::Receiver<Fault>, new: bool) {
     let mut buffer = vec![0; 16 << 10];
     loop {
         let now = *fault.borrow_and_update();
@@ -82,7 +87,8 @@ async fn read(mut from: OwnedReadHalf, send: mpsc::Sender<Chunk>, mut fault: wat
         };
         let delay = match *fault.borrow() {
             Fault::Delay(delay) => delay,
-            Fault::Pass | Fault::BlackHole | Fault::Cut | Fault::HalfOpen => Duration::ZERO,
+            Fault::DelayOpen(delay) if !new => delay,
+            Fault::Pass | Fault::DelayOpen(_) | Fault::BlackHole | Fault::Cut | Fault::HalfOpen => Duration::ZERO,
         };
         let chunk = Chunk { due: Instant::now() + delay, bytes: buffer[..count].to_vec() };
         if send.send(chunk).await.is_err() || count == 0 {
@@ -115,7 +121,7 @@ async fn throw_away(from: &mut OwnedReadHalf) {
 
 /// Waits until bytes may pass.
 async fn passable(fault: &mut watch::Receiver<Fault>) {
-    if fault.wait_for(|fault| matches!(fault, Fault::Pass | Fault::Delay(_))).await.is_err() {
+    if fault.wait_for(|fault| matches!(fault, Fault::Pass | Fault::Delay(_) | Fault::DelayOpen(_))).await.is_err() {
         std::future::pending().await
     }
 }

@@ -19,13 +19,6 @@ pub(crate) struct Breaker {
     probe_at: AtomicU64,
 }
 
-/// The state of the breaker, as the metric shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Closed = 0,
-    Open = 1,
-}
-
 // === impl Breaker ===
 
 impl Breaker {
@@ -74,8 +67,8 @@ impl Breaker {
         self.probe_at.swap(next, Ordering::AcqRel) == 0
     }
 
-    pub(crate) fn state(&self) -> State {
-        if self.probe_at.load(Ordering::Relaxed) == 0 { State::Closed } else { State::Open }
+    pub(crate) fn is_open(&self) -> bool {
+        self.probe_at.load(Ordering::Relaxed) != 0
     }
 
     fn now(&self) -> u64 {
@@ -108,7 +101,7 @@ mod tests {
         assert!(!breaker.failed_at(3) && !breaker.failed_at(4));
         assert!(admit_at(&breaker, 5));
         assert!(breaker.failed_at(10), "the third in a row");
-        assert_eq!(breaker.state(), State::Open);
+        assert!(breaker.is_open());
         assert_eq!(breaker.admit_open(510, 110), Err(Duration::from_millis(400)));
 
         assert!(admit_at(&breaker, 510), "one probe");
@@ -119,7 +112,7 @@ mod tests {
         assert!(admit_at(&breaker, 1_100));
         assert!(breaker.answered());
         assert!(admit_at(&breaker, 1_101) && admit_at(&breaker, 1_101));
-        assert_eq!(breaker.state(), State::Closed);
+        assert!(!breaker.is_open());
         assert!(!breaker.failed_at(1_200), "the count starts anew");
     }
 

@@ -1,33 +1,37 @@
 //! How one call goes: admitted, sent, timed, judged.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::bytes_utils::Str;
-use fred::clients::{Client, WithOptions};
-use fred::interfaces::ClientLike;
-use fred::types::config::Options;
-use fred::types::{ClusterHash, CustomCommand};
+use fred::error::ErrorKind as Kind;
+use fred::types::Value as Fred;
+use futures::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::error::{TOO_MANY_REDIRECTIONS, server_code};
-use crate::lane::Lane;
+use crate::error::server_code;
+use crate::node::{Connection, Node};
 use crate::observe::Operation;
+use crate::wire::FredResult;
 use crate::{Arg, Error, ErrorKind, Key, Script, Valkey, Value, deadline};
 
 /// How long a call waits for a connection that is being restored. A server that closes a connection now and then (load
 /// balancing, a rolling update) is not an outage.
 const GRACE: Duration = Duration::from_millis(100);
-/// How often a script that surely did not run is sent again: a slot may have moved to a node that lacks the script.
-pub(crate) const CORRECTIONS: u32 = 3;
+/// How often a command that surely did not run, or only reads, is sent again: a slot may have moved to a node that lacks
+/// the script.
+pub(crate) const CORRECTIONS: u32 = 5;
 /// A call that waited less than this says nothing about the server when it times out.
 const TELLING: Duration = Duration::from_millis(100);
 
 /// A call that was admitted.
-pub(crate) struct Attempt<'a> {
+struct Attempt<'a> {
     valkey: &'a Valkey,
-    lane: &'a Lane,
+    node: Arc<Node>,
+    connection: Connection,
+    /// The slot of the call's keys, in a cluster.
+    slot: Option<u16>,
     operation: Operation,
     span: Span,
     start: Instant,
@@ -35,9 +39,19 @@ pub(crate) struct Attempt<'a> {
     until: Instant,
     /// How long the last command was waited for.
     waited: Duration,
+    /// The node has the slot only for those who ask for it so.
+    asking: bool,
 }
 
-type FredResult = Result<fred::types::Value, fred::error::Error>;
+/// What can be done about a failure.
+enum Correction {
+    /// Nothing: it is the call's own.
+    None,
+    /// The command may be sent again, now.
+    Again,
+    /// The command did not run, and can't be sent again.
+    Unsent(fred::error::Error),
+}
 
 // === impl Valkey ===
 
@@ -58,7 +72,7 @@ impl Valkey {
 
     /// Where a key is: keys of an equal place may share a call of [`Valkey::run_together`]. On one server all do.
     pub fn place(&self, key: &Key) -> Option<u16> {
-        self.pool.clustered.then(|| fred::util::redis_keyslot(key.as_str().as_bytes()))
+        self.is_cluster().then(|| fred::util::redis_keyslot(key.as_str().as_bytes()))
     }
 
     /// [`Valkey::run`] for a script that does several independent things in one call, and whose keys need not share a hash
@@ -67,148 +81,197 @@ impl Valkey {
         let Some(first) = keys.first() else {
             return Err(Error::new(ErrorKind::Script, script.name(), "a script needs at least one key"));
         };
-        debug_assert!(!self.pool.clustered || one_slot(keys), "the keys of {} must be of one place", script.name());
+        debug_assert!(!self.is_cluster() || one_slot(keys), "the keys of {} must be of one place", script.name());
         let feature = first.feature().name();
-        let operation = Operation { command: "EVALSHA", script: Some(script.name()), feature, changes: true };
-        let mut attempt = self.begin(operation).await?;
-        let slot = self.slot(first);
-        let arguments = || eval_arguments(script.sha(), keys, args);
-        let mut result = attempt.custom("EVALSHA", &slot, arguments()).await;
-        for _ in 0..CORRECTIONS {
-            let Err(error) = &result else { break };
-            if server_code(error.details()) == Some("NOSCRIPT") {
-                let load = vec!["LOAD".into(), fred::types::Value::from_static_str(script.source())];
-                if let Err(error) = attempt.custom("SCRIPT", &slot, load).await {
-                    return attempt.finish_unsent(error);
-                }
-            } else if error.details() != TOO_MANY_REDIRECTIONS {
-                break;
+        let operation = Operation { command: "EVALSHA", script: Some(script), feature, changes: true };
+        self.send(operation, Some(first), || eval_arguments(script.sha(), keys, args)).await
+    }
+
+    /// A read of `key`: it may be sent again after a lost connection.
+    pub(crate) async fn read(&self, command: &'static str, key: &Key, rest: Vec<Fred>) -> Result<Value, Error> {
+        let arguments = || std::iter::once(Fred::String(key.text().clone())).chain(rest.iter().cloned()).collect();
+        self.send(Operation::read(command, key.feature().name()), Some(key), arguments).await
+    }
+
+    /// Sends a command to the node that owns `key`, or to any, and follows what its answer demands.
+    pub(crate) async fn send(
+        &self,
+        operation: Operation,
+        key: Option<&Key>,
+        arguments: impl Fn() -> Vec<Fred>,
+    ) -> Result<Value, Error> {
+        let slot = key.and_then(|key| self.place(key));
+        let mut attempt = self.begin(operation, slot, None).await?;
+        let mut corrections = 0;
+        let result = loop {
+            let result = attempt.send(operation.command, arguments()).await;
+            let Err(error) = &result else { break result };
+            if corrections == CORRECTIONS {
+                break result;
             }
-            if attempt.left().is_none() {
-                return attempt.finish_unsent(timed_out());
+            corrections += 1;
+            match attempt.correct(error).boxed().await {
+                Correction::None => break result,
+                Correction::Unsent(error) => return attempt.finish_unsent(error),
+                Correction::Again if attempt.left().is_none() => return attempt.finish_unsent(timed_out()),
+                Correction::Again => {}
             }
-            result = attempt.custom("EVALSHA", &slot, arguments()).await;
-        }
+        };
+        attempt.finish(result).map(Value::from_fred)
+    }
+
+    /// Sends a command without a key to one node.
+    pub(crate) async fn ask_node(&self, operation: Operation, node: Arc<Node>) -> Result<Value, Error> {
+        let mut attempt = self.begin(operation, None, Some(node)).await?;
+        let result = attempt.send(operation.command, Vec::new()).await;
         attempt.finish(result).map(Value::from_fred)
     }
 
     /// Admits a call: there is time, the breaker lets it pass, and a connection is up.
-    pub(crate) async fn begin(&self, operation: Operation) -> Result<Attempt<'_>, Error> {
-        let span = self.pool.health.observer.span(&operation);
-        match self.admit(&operation).await {
-            Ok((lane, until)) => {
+    async fn begin(
+        &self,
+        operation: Operation,
+        slot: Option<u16>,
+        node: Option<Arc<Node>>,
+    ) -> Result<Attempt<'_>, Error> {
+        let span = self.pool.common.observer.span(&operation);
+        match self.admit(&operation, slot, node).await {
+            Ok((node, connection, until)) => {
                 let (start, waited) = (Instant::now(), Duration::ZERO);
-                Ok(Attempt { valkey: self, lane, operation, span, start, until, waited })
+                let valkey = self;
+                Ok(Attempt { valkey, node, connection, slot, operation, span, start, until, waited, asking: false })
             }
             Err(error) => {
-                self.pool.health.observer.refused(&span, &error);
+                self.pool.common.observer.refused(&span, &error);
                 Err(error)
             }
         }
     }
 
-    async fn admit(&self, operation: &Operation) -> Result<(&Lane, Instant), Error> {
-        let health = &self.pool.health;
-        if health.closed.load(Ordering::Relaxed) {
-            return Err(Error::closed(operation.name()));
+    async fn admit(
+        &self,
+        operation: &Operation,
+        slot: Option<u16>,
+        node: Option<Arc<Node>>,
+    ) -> Result<(Arc<Node>, Connection, Instant), Error> {
+        let (common, name) = (&self.pool.common, operation.name());
+        if common.is_closed() {
+            return Err(Error::closed(name));
         }
-        let wait = deadline::wait(health.command_timeout).ok_or_else(|| Error::deadline_passed(operation.name()))?;
-        health.breaker.admit().map_err(|left| Error::breaker_open(operation.name(), left))?;
+        let wait = deadline::wait(common.command_timeout).ok_or_else(|| Error::deadline_passed(name))?;
         let until = Instant::now() + wait;
-        if let Some(lane) = self.lane() {
-            return Ok((lane, until));
-        }
-        let mut came_up = health.came_up.subscribe();
-        let patience = until.min(Instant::now() + GRACE);
-        while let Ok(Ok(())) = tokio::time::timeout_at(patience, came_up.changed()).await {
-            if let Some(lane) = self.lane() {
-                return Ok((lane, until));
+        let node = node.or_else(|| self.pool.node(slot));
+        if let Some(node) = &node {
+            node.health.breaker.admit().map_err(|left| Error::breaker_open(name, left))?;
+            if let Some(connection) = node.connection() {
+                return Ok((node.clone(), connection, until));
             }
         }
-        if let Some(lane) = self.lane() {
-            return Ok((lane, until));
-        }
-        if health.failed() {
-            self.suspect_all();
-        }
-        Err(self.not_connected(operation.name()))
+        // Seldom, and not to make every call's future larger.
+        let (node, connection) = self.wait_for_connection(node, slot, name, until).boxed().await?;
+        Ok((node, connection, until))
     }
 
-    /// The next connection in turn that is up.
-    fn lane(&self) -> Option<&Lane> {
-        let lanes = &self.pool.lanes;
-        let first = self.pool.next.fetch_add(1, Ordering::Relaxed);
-        (0..lanes.len()).map(|step| &lanes[first.wrapping_add(step) % lanes.len()]).find(|lane| lane.is_up())
-    }
-
-    fn suspect_all(&self) {
-        for lane in &self.pool.lanes {
-            lane.suspect();
+    async fn wait_for_connection(
+        &self,
+        node: Option<Arc<Node>>,
+        slot: Option<u16>,
+        name: &'static str,
+        until: Instant,
+    ) -> Result<(Arc<Node>, Connection), Error> {
+        let patience = until.min(Instant::now() + GRACE);
+        let node = match node {
+            Some(node) => node,
+            None => self.pool.node_by(slot, patience).await.ok_or_else(|| self.pool.no_node(slot, name))?,
+        };
+        if let Some(connection) = node.connection_by(patience).await {
+            return Ok((node, connection));
         }
-    }
-
-    pub(crate) fn slot(&self, key: &Key) -> ClusterHash {
-        if self.pool.clustered {
-            ClusterHash::Custom(fred::util::redis_keyslot(key.as_str().as_bytes()))
-        } else {
-            ClusterHash::Random
+        if node.health.failed() {
+            node.suspect();
         }
+        Err(node.not_connected(name))
     }
 }
 
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    /// For a read: it may be sent again after a lost connection, and follows redirections.
-    pub(crate) fn reader(&mut self) -> WithOptions<Client> {
+    /// Any command, written at most once and answered in the time that is left.
+    async fn send(&mut self, command: &'static str, arguments: Vec<Fred>) -> FredResult {
         self.waited = self.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        self.lane.client().with_options(&Options {
-            max_attempts: Some(3),
-            max_redirections: Some(5),
-            timeout: Some(self.waited),
-            ..Options::default()
-        })
+        let wire = &self.connection.wire;
+        if std::mem::take(&mut self.asking) {
+            // The one right behind the other. Should another call come between, this one is redirected again.
+            let asking = wire.call("ASKING", Vec::new(), self.waited);
+            let (_, reply) = futures::future::join(asking, wire.call(command, arguments, self.waited)).boxed().await;
+            return reply;
+        }
+        wire.call(command, arguments, self.waited).await
     }
 
-    /// Any command, written at most once and answered in the time that is left.
-    pub(crate) async fn custom(
-        &mut self,
-        command: &'static str,
-        slot: &ClusterHash,
-        arguments: Vec<fred::types::Value>,
-    ) -> FredResult {
-        self.waited = self.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let options =
-            Options { max_attempts: Some(1), timeout: Some(self.waited), fail_fast: true, ..Options::default() };
-        let command = CustomCommand::new_static(command, slot.clone(), false);
-        self.lane.client().with_options(&options).custom(command, arguments).await
+    /// Makes good what `error` says, where that is possible.
+    async fn correct(&mut self, error: &fred::error::Error) -> Correction {
+        let details = error.details();
+        match server_code(details) {
+            Some("NOSCRIPT") => match self.operation.script {
+                Some(script) => {
+                    let load = vec![Fred::from_static_str("LOAD"), Fred::from_static_str(script.source())];
+                    self.send("SCRIPT", load).await.map_or_else(Correction::Unsent, |_| Correction::Again)
+                }
+                None => Correction::None,
+            },
+            Some(code @ ("MOVED" | "ASK")) => self.follow(details, code == "MOVED").await,
+            Some(_) => Correction::None,
+            None if !self.operation.changes && is_lost(error) => {
+                // fred says it to the calls before it says it to us.
+                self.connection.wire.close();
+                let pool = &self.valkey.pool;
+                let Some(node) = pool.node_by(self.slot, self.until).await else { return Correction::None };
+                let Some(connection) = node.connection_by(self.until).await else { return Correction::None };
+                (self.node, self.connection) = (node, connection);
+                Correction::Again
+            }
+            None => Correction::None,
+        }
+    }
+
+    /// Goes to the node that a redirection names: `MOVED <slot> <host>:<port>`.
+    async fn follow(&mut self, details: &str, moved: bool) -> Correction {
+        let (Some(cluster), Some(slot), Some(left)) = (self.valkey.pool.cluster(), self.slot, self.left()) else {
+            return Correction::None;
+        };
+        let Some(address) = details.split_whitespace().nth(2) else { return Correction::None };
+        let node = cluster.redirected(slot, address, &self.node.server, moved, left).await;
+        let Some(node) = node.filter(|node| node.health.breaker.admit().is_ok()) else { return Correction::None };
+        let Some(connection) = node.connection_by(self.until).await else { return Correction::None };
+        // It answered, and has no more to do with this call.
+        self.node.health.answered();
+        (self.node, self.connection, self.asking) = (node, connection, !moved);
+        Correction::Again
     }
 
     /// What is left of the caller's patience, if a command is worth while still.
-    pub(crate) fn left(&self) -> Option<Duration> {
+    fn left(&self) -> Option<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         (left >= Duration::from_millis(1)).then_some(left)
     }
 
     /// Ends the call: breaker, span and measurements; and turns fred's error into ours.
-    pub(crate) fn finish(self, result: FredResult) -> Result<fred::types::Value, Error> {
-        let error = match &result {
-            Ok(_) => {
-                self.valkey.pool.health.answered();
-                None
+    fn finish(self, result: FredResult) -> Result<Fred, Error> {
+        let result = match result {
+            Ok(value) => {
+                self.node.health.answered();
+                Ok(value)
             }
             Err(error) => {
-                self.judge(error);
-                Some(Error::from_fred(error, self.operation.name(), self.operation.changes))
+                self.judge(&error);
+                Err(Error::from_fred(&error, self.operation.name(), self.operation.changes))
             }
         };
-        let observer = &self.valkey.pool.health.observer;
-        observer.ended(&self.operation, &self.span, self.start.elapsed(), error.as_ref());
-        match (result, error) {
-            (Ok(value), _) => Ok(value),
-            (Err(_), Some(error)) => Err(error),
-            (Err(error), None) => Err(Error::from_fred(&error, self.operation.name(), self.operation.changes)),
-        }
+        let observer = &self.valkey.pool.common.observer;
+        observer.ended(&self.operation, &self.span, self.start.elapsed(), result.as_ref().err());
+        result
     }
 
     /// Ends a call of which only harmless parts were sent.
@@ -220,44 +283,49 @@ impl Attempt<'_> {
         }
     }
 
-    /// What a failure says about the connection.
+    /// What a failure says about the node and the connection.
     fn judge(&self, error: &fred::error::Error) {
-        use fred::error::ErrorKind as Fred;
-        let health = &self.valkey.pool.health;
+        let health = &self.node.health;
         if let Some(code) = server_code(error.details()) {
             health.answered();
-            if code == "READONLY" || code == "REDIRECT" {
-                self.lane.replace();
+            match code {
+                "READONLY" | "REDIRECT" => self.node.replace(&self.connection),
+                "MOVED" | "CLUSTERDOWN" | "MASTERDOWN" => health.common.doubt(),
+                _ => {}
             }
             return;
         }
-        let telling = match error.kind() {
-            Fred::Timeout => self.waited >= TELLING.min(health.command_timeout),
-            Fred::IO | Fred::Unknown | Fred::Protocol | Fred::Tls | Fred::Canceled | Fred::Routing => {
-                error.details() != TOO_MANY_REDIRECTIONS
-            }
-            Fred::Config
-            | Fred::Auth
-            | Fred::InvalidCommand
-            | Fred::InvalidArgument
-            | Fred::Url
-            | Fred::Cluster
-            | Fred::Parse
-            | Fred::Sentinel
-            | Fred::NotFound
-            | Fred::Backpressure => false,
-        };
+        let timed_out = error.kind() == &Kind::Timeout && self.waited >= TELLING.min(health.common.command_timeout);
+        let telling = timed_out || is_lost(error);
         if telling && health.failed() {
-            self.valkey.suspect_all();
+            self.node.suspect();
         }
     }
 }
 
-pub(crate) fn eval_arguments(sha: Str, keys: &[&Key], args: &[Arg<'_>]) -> Vec<fred::types::Value> {
+/// Whether the connection went before the answer came.
+pub(crate) fn is_lost(error: &fred::error::Error) -> bool {
+    match error.kind() {
+        Kind::IO | Kind::Unknown | Kind::Protocol | Kind::Tls | Kind::Canceled | Kind::Routing => true,
+        Kind::Timeout
+        | Kind::Config
+        | Kind::Auth
+        | Kind::InvalidCommand
+        | Kind::InvalidArgument
+        | Kind::Url
+        | Kind::Cluster
+        | Kind::Parse
+        | Kind::Sentinel
+        | Kind::NotFound
+        | Kind::Backpressure => false,
+    }
+}
+
+pub(crate) fn eval_arguments(sha: Str, keys: &[&Key], args: &[Arg<'_>]) -> Vec<Fred> {
     let mut arguments = Vec::with_capacity(2 + keys.len() + args.len());
-    arguments.push(fred::types::Value::String(sha));
-    arguments.push(fred::types::Value::Integer(i64::try_from(keys.len()).unwrap_or(i64::MAX)));
-    arguments.extend(keys.iter().map(|key| fred::types::Value::String(key.text().clone())));
+    arguments.push(Fred::String(sha));
+    arguments.push(Fred::Integer(i64::try_from(keys.len()).unwrap_or(i64::MAX)));
+    arguments.extend(keys.iter().map(|key| Fred::String(key.text().clone())));
     arguments.extend(args.iter().map(|arg| arg.to_fred()));
     arguments
 }
@@ -269,5 +337,5 @@ pub(crate) fn one_slot(keys: &[&Key]) -> bool {
 }
 
 fn timed_out() -> fred::error::Error {
-    fred::error::Error::new(fred::error::ErrorKind::Timeout, "Request timed out.")
+    fred::error::Error::new(Kind::Timeout, "Request timed out.")
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +10,10 @@ use fred::types::config::Server;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::command::{CORRECTIONS, eval_arguments, one_slot};
+use crate::command::{CORRECTIONS, eval_arguments, is_lost, one_slot};
 use crate::error::server_code;
-use crate::lane::Health;
+use crate::health::Common;
 use crate::observe::Operation;
-use crate::topology::Topology;
 use crate::wire::Wire;
 use crate::{Arg, Error, ErrorKind, Key, Script, StreamEntry, Valkey, Value, deadline};
 
@@ -43,8 +41,7 @@ const ELSEWHERE: &[&str] = &["MOVED", "ASK", "READONLY", "REDIRECT", "UNBLOCKED"
 pub struct Dedicated {
     wire: Wire,
     server: Server,
-    health: Arc<Health>,
-    topology: Option<Arc<Topology>>,
+    common: Arc<Common>,
 }
 
 /// A call that was admitted.
@@ -75,7 +72,7 @@ impl Valkey {
     /// [`ErrorKind::Denied`] where user or password are refused. Cancel safe: dropped half-way it leaves no connection.
     pub async fn dedicate(&self, key: &Key) -> Result<Dedicated, Error> {
         let operation = "dedicate";
-        if self.pool.health.closed.load(Ordering::Relaxed) {
+        if self.pool.common.is_closed() {
             return Err(Error::closed(operation));
         }
         let endpoint = &self.pool.endpoint;
@@ -83,7 +80,7 @@ impl Valkey {
             let limit = endpoint.connection.connection_timeout;
             deadline::wait(limit).ok_or_else(|| Error::deadline_passed(operation))
         };
-        let (server, topology) = match &self.pool.topology {
+        let server = match &self.pool.common.topology {
             Some(topology) => {
                 let slot = fred::util::redis_keyslot(key.as_str().as_bytes());
                 let within = within()?;
@@ -92,17 +89,15 @@ impl Valkey {
                     let message = "no node of the store's cluster said in time who serves this key";
                     Err(Error::new(ErrorKind::Unavailable, operation, message))
                 });
-                (owner?, Some(topology.clone()))
+                owner?
             }
-            None => (Server::new(endpoint.host.to_string(), endpoint.port), None),
+            None => Server::new(endpoint.host.to_string(), endpoint.port),
         };
-        let wire = Wire::connect(endpoint, server.clone(), within()?).await.inspect_err(|_| {
-            if let Some(topology) = &topology {
-                topology.doubt();
-            }
-        })?;
-        let dedicated = Dedicated { wire, server, health: self.pool.health.clone(), topology };
-        if dedicated.topology.is_none() {
+        let common = self.pool.common.clone();
+        let wire = Wire::connect(endpoint, server.clone(), within()?).await;
+        let wire = wire.map_err(|error| error.in_operation(operation)).inspect_err(|_| common.doubt())?;
+        let dedicated = Dedicated { wire, server, common };
+        if !endpoint.clustered {
             dedicated.refuse_replicas().await?;
         }
         Ok(dedicated)
@@ -173,7 +168,7 @@ impl Dedicated {
         };
         debug_assert!(one_slot(keys), "the keys of {} must share a hash tag", script.name());
         let feature = first.feature().name();
-        let operation = Operation { command: "EVALSHA", script: Some(script.name()), feature, changes: true };
+        let operation = Operation { command: "EVALSHA", script: Some(script), feature, changes: true };
         let mut call = self.begin(operation, Duration::ZERO)?;
         let arguments = eval_arguments(script.sha(), keys, args);
         let mut result = call.send(arguments.clone()).await;
@@ -227,7 +222,7 @@ impl Dedicated {
 
     /// Admits a call which the server may hold for `hold`.
     fn begin(&self, operation: Operation, hold: Duration) -> Result<Call<'_>, Error> {
-        let span = self.health.observer.span(&operation);
+        let span = self.common.observer.span(&operation);
         match self.admit(&operation, hold) {
             Ok((patience, full)) => {
                 let start = Instant::now();
@@ -235,30 +230,24 @@ impl Dedicated {
                 Ok(Call { dedicated: self, operation, span, start, until: start + patience, full, held })
             }
             Err(error) => {
-                self.health.observer.refused(&span, &error);
+                self.common.observer.refused(&span, &error);
                 Err(error)
             }
         }
     }
 
     fn admit(&self, operation: &Operation, hold: Duration) -> Result<(Duration, bool), Error> {
-        if self.health.closed.load(Ordering::Relaxed) {
+        if self.common.is_closed() {
             return Err(Error::closed(operation.name()));
         }
         if self.wire.is_broken() {
-            self.doubt();
+            self.common.doubt();
             let message = "this connection to the store is gone and is not made again; make another";
             return Err(Error::new(ErrorKind::Unavailable, operation.name(), message));
         }
-        let limit = self.health.command_timeout.saturating_add(hold);
+        let limit = self.common.command_timeout.saturating_add(hold);
         let patience = deadline::wait(limit).ok_or_else(|| Error::deadline_passed(operation.name()))?;
         Ok((patience, patience == limit))
-    }
-
-    fn doubt(&self) {
-        if let Some(topology) = &self.topology {
-            topology.doubt();
-        }
     }
 }
 
@@ -294,12 +283,12 @@ impl Call<'_> {
             Err(error) => {
                 if self.breaks(&error) {
                     self.dedicated.wire.close();
-                    self.dedicated.doubt();
+                    self.dedicated.common.doubt();
                 }
-                Err(self.error(&error))
+                Err(Error::from_fred(&error, self.operation.name(), self.operation.changes))
             }
         };
-        let observer = &self.dedicated.health.observer;
+        let observer = &self.dedicated.common.observer;
         let (took, error) = (self.start.elapsed(), result.as_ref().err());
         if self.held {
             observer.held(&self.operation, &self.span, took, error);
@@ -314,30 +303,7 @@ impl Call<'_> {
         if let Some(code) = server_code(error.details()) {
             return ELSEWHERE.contains(&code);
         }
-        match error.kind() {
-            Kind::Timeout => self.full,
-            Kind::IO | Kind::Unknown | Kind::Protocol | Kind::Tls | Kind::Canceled | Kind::Routing | Kind::Auth => true,
-            Kind::Config
-            | Kind::InvalidCommand
-            | Kind::InvalidArgument
-            | Kind::Url
-            | Kind::Cluster
-            | Kind::Parse
-            | Kind::Sentinel
-            | Kind::NotFound
-            | Kind::Backpressure => false,
-        }
-    }
-
-    fn error(&self, error: &fred::error::Error) -> Error {
-        use fred::error::ErrorKind as Kind;
-        let (name, changes) = (self.operation.name(), self.operation.changes);
-        if matches!(error.kind(), Kind::Canceled) {
-            // fred also calls it that when it gives up what it had written.
-            let closed = fred::error::Error::new(Kind::IO, "Connection closed.");
-            return Error::from_fred(&closed, name, changes);
-        }
-        Error::from_fred(error, name, changes)
+        is_lost(error) || error.kind() == &Kind::Auth || error.kind() == &Kind::Timeout && self.full
     }
 }
 

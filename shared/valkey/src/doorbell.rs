@@ -7,21 +7,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use fred::bytes_utils::Str;
-use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::Message;
-use fred::types::config::Options;
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 use tokio::sync::{broadcast, watch};
 
-use crate::lane::{AbortOnDrop, Health, Lane, Role, ping_options, subscriber_node};
-use crate::url::Endpoint;
-use crate::{App, Feature, Key};
+use crate::wire::AbortOnDrop;
+use crate::{Feature, Key, Valkey, subscriber};
 
 /// Channels of a feature. Fixed, since publishers and listeners of different versions must agree.
 const CHANNELS: u8 = 64;
@@ -54,9 +49,8 @@ pub enum Ring {
 
 struct Inner {
     registry: Arc<Registry>,
-    endpoint: Endpoint,
-    health: Arc<Health>,
-    connection: OnceLock<(Lane, AbortOnDrop<()>)>,
+    valkey: Valkey,
+    connection: OnceLock<AbortOnDrop<()>>,
 }
 
 /// Who listens to which key; one lock for each channel.
@@ -69,13 +63,13 @@ pub(crate) struct Registry {
 // === impl Doorbells ===
 
 impl Doorbells {
-    pub(crate) fn new(app: &App, feature: Feature, endpoint: Endpoint, health: Arc<Health>) -> Doorbells {
+    pub(crate) fn new(valkey: Valkey, feature: Feature) -> Doorbells {
         let registry = Arc::new(Registry {
-            prefix: format!("{app}:{}:bell:", feature.name()),
+            prefix: format!("{}:{}:bell:", valkey.app(), feature.name()),
             keys: std::array::from_fn(|_| Mutex::new(HashMap::new())),
             all: broadcast::Sender::new(BACKLOG),
         });
-        Doorbells { inner: Arc::new(Inner { registry, endpoint, health, connection: OnceLock::new() }) }
+        Doorbells { inner: Arc::new(Inner { registry, valkey, connection: OnceLock::new() }) }
     }
 
     /// The channel for `key`, to pass to the script that changes it: `redis.call('PUBLISH', ARGV[n], KEYS[1])`.
@@ -135,48 +129,17 @@ impl Drop for Bell {
 // === impl Inner ===
 
 impl Inner {
-    fn connect(&self) -> (Lane, AbortOnDrop<()>) {
-        let client = self.endpoint.client();
-        let ringer = tokio::spawn(ring_messages(client.message_rx(), self.registry.clone()));
-        let lane = Lane::start(client, self.health.clone(), Role::Bells(self.registry.clone()));
-        (lane, AbortOnDrop(ringer))
-    }
-}
-
-async fn ring_messages(mut messages: broadcast::Receiver<Message>, registry: Arc<Registry>) {
-    loop {
-        match messages.recv().await {
-            Ok(message) => registry.ring(&message),
-            Err(broadcast::error::RecvError::Lagged(_)) => registry.ring_all(),
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
+    fn connect(&self) -> AbortOnDrop<()> {
+        AbortOnDrop(tokio::spawn(subscriber::run(self.valkey.pool.clone(), self.registry.clone())))
     }
 }
 
 // === impl Registry ===
 
 impl Registry {
-    /// Subscribes a fresh connection to all channels and rings every bell. Returns whether the server confirmed it.
-    pub(crate) async fn subscribe(&self, client: &Client, timeout: Duration) -> bool {
-        for channel in 0..CHANNELS {
-            if client.subscribe(self.channel(channel)).await.is_err() {
-                return false;
-            }
-        }
-        // fred does not wait for the server to confirm; a ping behind the subscriptions does.
-        let subscribed = self.still_subscribed(client, timeout).await;
-        if subscribed {
-            self.ring_all();
-        }
-        subscribed
-    }
-
-    /// Whether the connection answers as a subscriber. A cluster may have moved fred on to another node, which knows of
-    /// no subscription and answers a ping with a plain PONG.
-    pub(crate) async fn still_subscribed(&self, client: &Client, timeout: Duration) -> bool {
-        let options = Options { cluster_hash: Some(subscriber_node(client)), ..ping_options(timeout) };
-        let pong = client.with_options(&options).ping::<fred::types::Value>(None).await;
-        matches!(pong, Ok(fred::types::Value::Array(_)))
+    /// All channels of the feature.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        (0..CHANNELS).map(|number| self.channel(number)).collect()
     }
 
     fn channel(&self, number: u8) -> String {
@@ -199,7 +162,7 @@ impl Registry {
         }
     }
 
-    fn ring(&self, message: &Message) {
+    pub(crate) fn ring(&self, message: &Message) {
         let Some(number) = message.channel.strip_prefix(self.prefix.as_str()) else { return };
         let Some(keys) = number.parse::<usize>().ok().and_then(|number| self.keys.get(number)) else { return };
         let Some(key) = key_text(&message.value) else { return };
@@ -212,7 +175,8 @@ impl Registry {
         }
     }
 
-    fn ring_all(&self) {
+    /// After rings may have been lost.
+    pub(crate) fn ring_all(&self) {
         let _ = self.all.send(Ring::All);
         for keys in &self.keys {
             for sender in keys.lock().values() {

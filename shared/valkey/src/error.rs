@@ -19,6 +19,7 @@ pub struct Error {
     code: Option<Box<str>>,
     outcome_unknown: bool,
     retry_after: Option<Duration>,
+    next_attempt: Option<Duration>,
 }
 
 /// The class of a failure.
@@ -66,11 +67,28 @@ impl Error {
             | ErrorKind::Decode
             | ErrorKind::Layout => None,
         };
-        Error { kind, operation, message: message.into(), code: None, outcome_unknown: false, retry_after }
+        Error {
+            kind,
+            operation,
+            message: message.into(),
+            code: None,
+            outcome_unknown: false,
+            retry_after,
+            next_attempt: None,
+        }
     }
 
     pub(crate) fn not_connected(operation: &'static str) -> Error {
         Error::new(ErrorKind::Unavailable, operation, "no connection to the store; it is being restored")
+    }
+
+    pub(crate) fn denied(operation: &'static str) -> Error {
+        Error::new(ErrorKind::Denied, operation, "the store refused the user or password")
+    }
+
+    /// No node has the slot, as far as is known.
+    pub(crate) fn nobody(operation: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, operation, "no node of the store's cluster serves this key now")
     }
 
     pub(crate) fn closed(operation: &'static str) -> Error {
@@ -78,8 +96,10 @@ impl Error {
     }
 
     pub(crate) fn breaker_open(operation: &'static str, left: Duration) -> Error {
-        let message = "the store has stopped answering; calls fail at once until it answers again";
-        Error { retry_after: Some(left), ..Error::new(ErrorKind::Unavailable, operation, message) }
+        let next = left.as_millis().max(1);
+        let message = format!("the store has not answered lately; calls fail at once, next attempt in {next}ms");
+        let error = Error::new(ErrorKind::Unavailable, operation, message);
+        Error { retry_after: Some(left), next_attempt: Some(left), ..error }
     }
 
     pub(crate) fn deadline_passed(operation: &'static str) -> Error {
@@ -133,6 +153,12 @@ impl Error {
     /// How long to wait before another attempt; `None` where another attempt would fail the same way.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Time until a call is let through to the store again, where this one failed at once because the store has not
+    /// answered lately; `None` for any other failure.
+    pub fn next_attempt(&self) -> Option<Duration> {
+        self.next_attempt
     }
 
     /// Whether the failure passes by itself. With [`Error::outcome_unknown`] only an idempotent call may be repeated.
@@ -268,12 +294,6 @@ fn client_failure(error: &fred::error::Error) -> (ErrorKind, Reached, &'static s
         (Fred::Backpressure, _) => {
             (ErrorKind::Overloaded, Reached::NotSent, "too many commands wait for the store (queue_limit)")
         }
-        (_, TOO_MANY_REDIRECTIONS) => {
-            (ErrorKind::Unavailable, Reached::NotSent, "the store's cluster is moving this key")
-        }
-        (Fred::Cluster, "All keys must belong to the same cluster node.") => {
-            (ErrorKind::Script, Reached::NotSent, "the keys of one call must share a hash tag")
-        }
         (Fred::Canceled | Fred::Routing | Fred::Cluster, _)
         | (
             Fred::Unknown,
@@ -291,9 +311,6 @@ fn client_failure(error: &fred::error::Error) -> (ErrorKind, Reached, &'static s
         }
     }
 }
-
-/// What fred says when a command was redirected and may not follow. The server did not execute it.
-pub(crate) const TOO_MANY_REDIRECTIONS: &str = "Too many redirections.";
 
 #[cfg(test)]
 #[path = "error_tests.rs"]

@@ -58,7 +58,6 @@ fn the_outcome_is_unknown_only_when_the_command_may_have_been_sent() {
         (FredKind::Backpressure, "Max in-flight commands reached.", ErrorKind::Overloaded, false),
         (FredKind::Canceled, "Connection closed unexpectedly.", ErrorKind::Unavailable, false),
         (FredKind::Unknown, "Failed to route command.", ErrorKind::Unavailable, false),
-        (FredKind::Unknown, TOO_MANY_REDIRECTIONS, ErrorKind::Unavailable, false),
     ] {
         let error = FredError::new(kind, details.to_owned());
         let write = Error::from_fred(&error, "session.patch", true);

@@ -1,75 +1,47 @@
-//! One connection of the pool (to each node of a cluster) and the task that keeps it alive.
+//! One place for a connection to a node, and the task that keeps a good one there.
 //!
-//! fred reconnects by itself when it notices that a connection is gone. It does not notice a server that takes commands
-//! and never answers while others keep writing to it, and a full socket buffer blocks its task for many minutes. So the
-//! supervisor pings, and a connection that does not answer is thrown away whole.
+//! fred does not notice a server that takes commands and never answers while others keep writing to it, and a full
+//! socket buffer blocks its task for many minutes. So the supervisor probes each connection the way that calls go. One
+//! that does not answer is thrown away whole, and so is one that answers late where a new one does not.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Options, Server};
-use fred::types::{ClusterHash, CustomCommand};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use arc_swap::ArcSwapOption;
+use fred::types::Value as Fred;
+use fred::types::config::Server;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::breaker::Breaker;
-use crate::doorbell::Registry;
+use crate::backoff::Backoff;
 use crate::error::server_code;
-use crate::observe::Observer;
+use crate::health::{Common, Health};
+use crate::url::Endpoint;
+use crate::watchdog::{HEARTBEAT, Watchdog};
+use crate::wire::{AbortOnDrop, Wire};
+use crate::{Error, ErrorKind};
 
-/// Between two pings of a connection that seems well.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Between two looks at a connection that is being made.
-const SETTLE: Duration = Duration::from_millis(20);
-/// After fred gave up, which it does for a wrong configuration only.
-const GIVEN_UP: Duration = Duration::from_secs(1);
-
-/// What all connections of one `Valkey` share.
-pub(crate) struct Health {
-    pub(crate) breaker: Breaker,
-    pub(crate) observer: Observer,
-    pub(crate) closed: AtomicBool,
-    /// The server refused user or password last time.
-    pub(crate) denied: AtomicBool,
-    /// Changes whenever a connection comes up.
-    pub(crate) came_up: watch::Sender<()>,
-    pub(crate) command_timeout: Duration,
-}
-
-/// One connection. Dropping it closes it at once.
+/// One place for a connection. Dropping it closes the connection at once.
 pub(crate) struct Lane {
-    client: Client,
     state: Arc<State>,
     _supervisor: AbortOnDrop<()>,
 }
 
-/// What a connection is for.
-pub(crate) enum Role {
-    Commands,
-    Bells(Arc<Registry>),
-}
-
 #[derive(Default)]
 struct State {
-    /// Set between the first answer of a new connection and the moment when it is thrown away.
-    up: AtomicBool,
-    /// Asks the supervisor for a ping now.
+    /// Calls hold the connection that they are on, so one that is replaced is closed after their replies.
+    wire: ArcSwapOption<Wire>,
+    /// Asks the supervisor for a probe now.
     suspect: Notify,
     /// Asks the supervisor for another connection.
     replace: Notify,
 }
 
-/// A task that ends with its owner.
-pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
-
 struct Supervisor {
-    client: Client,
+    endpoint: Arc<Endpoint>,
+    server: Server,
     health: Arc<Health>,
-    role: Role,
     state: Arc<State>,
 }
 
@@ -77,19 +49,15 @@ struct Supervisor {
 
 impl Lane {
     /// Starts to connect. Needs a tokio runtime.
-    pub(crate) fn start(client: Client, health: Arc<Health>, role: Role) -> Lane {
+    pub(crate) fn start(endpoint: Arc<Endpoint>, server: Server, health: Arc<Health>) -> Lane {
         let state = Arc::new(State::default());
-        let supervisor = Supervisor { client: client.clone(), health, role, state: state.clone() };
-        Lane { client, state, _supervisor: AbortOnDrop(tokio::spawn(supervisor.run())) }
+        let supervisor = Supervisor { endpoint, server, health, state: state.clone() };
+        Lane { state, _supervisor: AbortOnDrop(tokio::spawn(supervisor.run())) }
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// Whether a command that is sent now goes to a live connection, as far as is known.
-    pub(crate) fn is_up(&self) -> bool {
-        self.state.up.load(Ordering::Relaxed) && self.client.is_connected()
+    /// The connection, where there is one that is live as far as is known.
+    pub(crate) fn wire(&self) -> Option<Arc<Wire>> {
+        self.state.wire.load_full().filter(|wire| !wire.is_broken())
     }
 
     /// Has the connection checked now rather than at the next heartbeat.
@@ -103,184 +71,146 @@ impl Lane {
     }
 }
 
-// === impl Health ===
-
-impl Health {
-    pub(crate) fn answered(&self) {
-        if self.breaker.answered() {
-            self.observer.breaker(self.breaker.state());
-            tracing::info!("the store answers again");
-        }
-    }
-
-    /// Returns whether the breaker opened just now.
-    pub(crate) fn failed(&self) -> bool {
-        let opened = self.breaker.failed();
-        if opened {
-            self.observer.breaker(self.breaker.state());
-            tracing::warn!("the store does not answer, calls fail at once until it does");
-        }
-        opened
-    }
-}
-
 // === impl Supervisor ===
 
 impl Supervisor {
     async fn run(self) {
-        loop {
-            let replaced = self.live_once().await;
-            self.state.up.store(false, Ordering::Relaxed);
-            if self.health.closed.load(Ordering::Relaxed) {
-                return;
+        let (mut backoff, mut better) = (Backoff::new(), None);
+        let (mut first, mut reported) = (true, false);
+        while !self.health.common.is_closed() {
+            let wire = match better.take() {
+                Some(wire) => Ok(wire),
+                None => self.connect().await,
+            };
+            match wire {
+                Ok(wire) => {
+                    if !std::mem::take(&mut first) {
+                        self.health.common.observer.reconnected();
+                    }
+                    let (wire, born) = (Arc::new(wire), Instant::now());
+                    self.raise(wire.clone());
+                    better = self.live(&wire, born).await;
+                    if better.is_none() {
+                        self.state.wire.store(None);
+                    }
+                    reported = false;
+                    if born.elapsed() > HEARTBEAT {
+                        backoff.reset();
+                        continue;
+                    }
+                }
+                Err(error) => self.report(&error, &mut reported),
             }
-            if !replaced {
-                tokio::time::sleep(GIVEN_UP).await;
-            }
+            backoff.wait().await;
+        }
+        self.state.wire.store(None);
+    }
+
+    async fn connect(&self) -> Result<Wire, Error> {
+        let within = self.endpoint.connection.connection_timeout;
+        let wire = Wire::connect(&self.endpoint, self.server.clone(), within).await?;
+        if self.endpoint.clustered {
+            return Ok(wire);
+        }
+        // The server is to answer REDIRECT, rather than from what it has, should it be or become a replica: its data may
+        // be old. Engines before Valkey 8 don't know that.
+        let arguments = vec![Fred::from_static_str("CAPA"), Fred::from_static_str("redirect")];
+        match wire.call("CLIENT", arguments, self.health.common.command_timeout).await {
+            Err(error) if server_code(error.details()).is_none() => Err(Error::from_fred(&error, "CLIENT CAPA", false)),
+            Ok(_) | Err(_) => Ok(wire),
         }
     }
 
-    /// Until the connection has to be thrown away (`true`) or fred gave up (`false`).
-    async fn live_once(&self) -> bool {
-        let mut driver = AbortOnDrop(self.client.connect());
-        let mut connects = self.client.reconnect_rx();
-        let mut errors = self.client.error_rx();
-        let born = Instant::now();
-        let (mut answered, mut misses, mut reported) = (false, 0, false);
+    /// Gives the connection to callers.
+    fn raise(&self, wire: Arc<Wire>) {
+        self.state.wire.store(Some(wire));
+        self.health.denied.store(false, Ordering::Relaxed);
+        self.health.answered();
+        self.health.common.changed.send_replace(());
+        tracing::debug!(node = self.health.node(), "connected to the store");
+    }
+
+    /// Watches the connection until it is gone, or has to be thrown away; returns a better one where there is one.
+    async fn live(&self, wire: &Wire, born: Instant) -> Option<Wire> {
+        let node = self.health.node();
+        let mut watchdog = Watchdog::new();
+        let mut misses = 0;
         loop {
-            let connected = answered && self.client.is_connected();
-            if connected && !self.state.up.load(Ordering::Relaxed) {
-                if !self.greet().await {
-                    return true;
-                }
-                reported = false;
-            }
             let urgent = tokio::select! {
-                _ = &mut driver.0 => {
-                    if !self.health.closed.load(Ordering::Relaxed) {
-                        tracing::error!("the store can't be used as configured, is it a cluster or not as the url says");
+                () = wire.gone() => {
+                    self.health.common.doubt();
+                    if !self.health.common.is_closed() {
+                        tracing::warn!(node, "lost the connection to the store, reconnecting for ever");
                     }
-                    return false;
-                }
-                Ok(_) = connects.recv() => {
-                    if answered {
-                        self.health.observer.reconnected();
-                        // A server that came back has forgotten its subscribers.
-                        self.state.up.store(false, Ordering::Relaxed);
-                    }
-                    answered = true;
-                    continue;
-                }
-                Ok((error, _)) = errors.recv() => {
-                    self.report(&error, &mut reported);
-                    continue;
+                    return None;
                 }
                 () = self.state.replace.notified() => {
+                    self.health.common.doubt();
                     if born.elapsed() > HEARTBEAT {
-                        return true;
+                        return None;
                     }
                     continue;
                 }
                 () = self.state.suspect.notified() => true,
-                () = tokio::time::sleep(if connected { HEARTBEAT } else { SETTLE }) => false,
+                () = tokio::time::sleep(watchdog.pause(Instant::now())) => false,
             };
-            if !connected {
-                continue;
-            }
-            if self.beat().await {
-                misses = 0;
-            } else {
-                misses += 1;
-                self.health.failed();
-                if urgent || misses > 1 {
-                    tracing::warn!("a connection to the store does not answer, making another");
-                    return true;
+            let common = &self.health.common;
+            match probe(wire, common).await {
+                Some(took) => {
+                    misses = 0;
+                    self.health.answered();
+                    if watchdog.suspects(took, Instant::now()) {
+                        let new = self.connect().await.ok();
+                        let fresh = async { probe(new.as_ref()?, common).await };
+                        let (old, fresh) = tokio::join!(probe(wire, common), fresh);
+                        if watchdog.decides(old, fresh, Instant::now()) {
+                            common.observer.late();
+                            tracing::warn!(
+                                node,
+                                ?took,
+                                "a connection to the store answers late, a new one takes its place"
+                            );
+                            return new;
+                        }
+                    }
+                }
+                None if wire.is_broken() => {}
+                None => {
+                    misses += 1;
+                    self.health.failed();
+                    if urgent || misses > 1 {
+                        tracing::warn!(node, "a connection to the store does not answer, making another");
+                        wire.close();
+                        common.doubt();
+                        return None;
+                    }
                 }
             }
         }
     }
 
-    /// What a new connection starts with.
-    async fn greet(&self) -> bool {
-        if let Role::Bells(registry) = &self.role
-            && !registry.subscribe(&self.client, self.health.command_timeout).await
-        {
-            return false;
-        }
-        if matches!(self.role, Role::Commands) && !self.client.is_clustered() && !self.refuse_replicas().await {
-            return false;
-        }
-        self.state.up.store(true, Ordering::Relaxed);
-        self.health.denied.store(false, Ordering::Relaxed);
-        self.health.answered();
-        self.health.came_up.send_replace(());
-        tracing::debug!("connected to the store");
-        true
-    }
-
-    /// Asks the server to answer REDIRECT, rather than from what it has, should it be or become a replica: its data may be
-    /// old. Engines before Valkey 8 don't know that. Returns whether the connection lives.
-    async fn refuse_replicas(&self) -> bool {
-        let client = self.client.with_options(&ping_options(self.health.command_timeout));
-        let command = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
-        match client.custom::<fred::types::Value, _>(command, vec!["CAPA", "redirect"]).await {
-            Ok(_) => true,
-            Err(error) => server_code(error.details()).is_some() || !self.client.is_connected(),
-        }
-    }
-
-    /// Whether every node answers a ping in time.
-    async fn beat(&self) -> bool {
-        let alive = match &self.role {
-            Role::Commands if self.client.is_clustered() => {
-                let nodes = self.client.active_connections();
-                let pings = nodes.into_iter().map(|node| self.ping(Some(node)));
-                futures::future::join_all(pings).await.into_iter().all(|alive| alive)
-            }
-            Role::Commands => self.ping(None).await,
-            Role::Bells(registry) => registry.still_subscribed(&self.client, self.health.command_timeout).await,
-        };
-        if alive {
-            self.health.answered();
-        }
-        alive
-    }
-
-    async fn ping(&self, cluster_node: Option<Server>) -> bool {
-        let options = Options { cluster_node, ..ping_options(self.health.command_timeout) };
-        match self.client.with_options(&options).ping::<fred::types::Value>(None).await {
-            Ok(_) => true,
-            // An error that the server answers is an answer; a connection that fred is restoring is not ours to judge.
-            Err(error) => server_code(error.details()).is_some() || !self.client.is_connected(),
-        }
-    }
-
     /// One line for each outage, not for each attempt.
-    fn report(&self, error: &fred::error::Error, reported: &mut bool) {
-        let denied = matches!(error.kind(), fred::error::ErrorKind::Auth);
-        self.health.denied.store(denied, Ordering::Relaxed);
-        if *reported {
-            tracing::debug!(reason = error.kind().to_str(), "no connection to the store");
+    fn report(&self, error: &Error, reported: &mut bool) {
+        self.health.denied.store(error.kind() == ErrorKind::Denied, Ordering::Relaxed);
+        let (node, reason) = (self.health.node(), error.kind().as_str());
+        if std::mem::replace(reported, true) {
+            tracing::debug!(node, reason, "no connection to the store");
         } else {
-            *reported = true;
-            tracing::warn!(reason = error.kind().to_str(), "lost the connection to the store, reconnecting for ever");
+            tracing::warn!(node, reason, "no connection to the store, trying for ever");
         }
     }
 }
 
-// === impl AbortOnDrop ===
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+/// How long a connection takes to answer a read of a key of ours, which goes the way that calls go; `None` where it does
+/// not answer in time. An error that the server answers is an answer: another node may have the key.
+pub(crate) async fn probe(wire: &Wire, common: &Common) -> Option<Duration> {
+    let start = Instant::now();
+    let reply = match common.probe.get() {
+        Some(key) => wire.call("GET", vec![Fred::String(key.text().clone())], common.command_timeout).await,
+        None => wire.call("PING", Vec::new(), common.command_timeout).await,
+    };
+    match reply {
+        Err(error) if server_code(error.details()).is_none() => None,
+        Ok(_) | Err(_) => Some(start.elapsed()),
     }
-}
-
-pub(crate) fn ping_options(timeout: Duration) -> Options {
-    Options { timeout: Some(timeout), max_attempts: Some(1), fail_fast: true, ..Options::default() }
-}
-
-/// The node that fred sends the subscriptions of a client to.
-pub(crate) fn subscriber_node(client: &Client) -> ClusterHash {
-    ClusterHash::Custom(fred::util::redis_keyslot(client.id().as_bytes()))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::key::Key;
 use crate::observe::Operation;
-use crate::{Error, ErrorKind, Feature, Valkey, Value};
+use crate::{Error, ErrorKind, Feature, Valkey};
 
 /// What the record says: `3`, or `1 partitions=4` where keys are spread over a number of partitions that is part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ impl Valkey {
         let key = Key::layout(self.app(), feature);
         self.record(&key, own).await?;
         let stored = self.get(&key).await?;
+        // One that came first stays.
+        let _ = self.pool.common.probe.set(key.clone());
         let stored = stored.as_deref().and_then(|text| Layout::parse(std::str::from_utf8(text).ok()?));
         match stored {
             Some(stored) if stored == own => Ok(()),
@@ -46,14 +48,14 @@ impl Valkey {
 
     async fn record(&self, key: &Key, own: Layout) -> Result<(), Error> {
         let operation = Operation { changes: true, ..Operation::read("SET", key.feature().name()) };
-        let mut attempt = self.begin(operation).await?;
-        let arguments = vec![
-            fred::types::Value::String(key.text().clone()),
-            fred::types::Value::String(own.record().into()),
-            fred::types::Value::from_static_str("NX"),
-        ];
-        let result = attempt.custom("SET", &self.slot(key), arguments).await;
-        attempt.finish(result).map(Value::from_fred).map(|_| ())
+        let arguments = || {
+            vec![
+                fred::types::Value::String(key.text().clone()),
+                fred::types::Value::String(own.record().into()),
+                fred::types::Value::from_static_str("NX"),
+            ]
+        };
+        self.send(operation, Some(key), arguments).await.map(drop)
     }
 }
 

@@ -12,22 +12,29 @@
 //!
 //! Connections come back by themselves, for ever; nothing has to be restarted after an outage.
 
+mod backoff;
 mod breaker;
 mod client;
+mod cluster;
 mod command;
 mod dedicated;
 mod doorbell;
 mod error;
 mod features;
+mod health;
 mod lane;
 mod layout;
+mod node;
 mod observe;
 mod probe;
+mod reach;
 mod script;
 mod settings;
+mod subscriber;
 mod topology;
 mod url;
 mod value;
+mod watchdog;
 mod wire;
 
 pub mod deadline;
@@ -40,6 +47,7 @@ pub use error::{Error, ErrorKind};
 pub use features::{FEATURES, Feature, Lifetime, Ttl, TtlError};
 pub use key::{App, AppError, Key};
 pub use probe::{Capabilities, Need};
+pub use reach::Reach;
 pub use script::Script;
 pub use settings::{BreakerSettings, QUIET_LOGS, Settings, SettingsError};
 pub use value::{Arg, StreamEntry, Value};

@@ -7,11 +7,11 @@ use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
+use parking_lot::Mutex;
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::Error;
-use crate::breaker::State;
+use crate::{Error, Script};
 
 /// What a call is, for its span, its measurements and its errors.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub(crate) struct Operation {
     /// The command: `EVALSHA`.
     pub(crate) command: &'static str,
     /// The script that an `EVALSHA` runs.
-    pub(crate) script: Option<&'static str>,
+    pub(crate) script: Option<&'static Script>,
     pub(crate) feature: &'static str,
     /// Whether it may change data.
     pub(crate) changes: bool,
@@ -32,7 +32,11 @@ pub(crate) struct Observer {
     duration: Histogram<f64>,
     commands: Counter<u64>,
     breaker: Gauge<i64>,
+    /// How many breakers are open.
+    open: Mutex<i64>,
     reconnects: Counter<u64>,
+    late: Counter<u64>,
+    reachable: Gauge<f64>,
 }
 
 // === impl Operation ===
@@ -44,7 +48,7 @@ impl Operation {
 
     /// What an error calls it.
     pub(crate) fn name(&self) -> &'static str {
-        self.script.unwrap_or(self.command)
+        self.script.map_or(self.command, Script::name)
     }
 
     fn attributes(&self) -> Vec<KeyValue> {
@@ -53,7 +57,7 @@ impl Operation {
         attributes.push(KeyValue::new(semconv::DB_OPERATION_NAME, self.command));
         attributes.push(KeyValue::new(semconv::KEYPLANE_FEATURE, self.feature));
         if let Some(script) = self.script {
-            attributes.push(KeyValue::new(semconv::DB_STORED_PROCEDURE_NAME, script));
+            attributes.push(KeyValue::new(semconv::DB_STORED_PROCEDURE_NAME, script.name()));
         }
         attributes
     }
@@ -66,16 +70,26 @@ impl Observer {
         let breaker = metrics::gauge(
             semconv::KEYPLANE_STORE_BREAKER_STATE,
             "1",
-            "0 while the breaker lets calls pass, 1 while it fails them at once",
+            "Nodes of the store whose breaker fails calls at once",
         );
-        breaker.record(State::Closed as i64, &[]);
+        breaker.record(0, &[]);
         Observer {
             host,
             port,
             duration: metrics::db_client_operation_duration(),
             commands: metrics::counter(semconv::KEYPLANE_STORE_COMMANDS, "{command}", "Commands sent to the store"),
             breaker,
+            open: Mutex::new(0),
             reconnects: metrics::counter(semconv::KEYPLANE_STORE_RECONNECTS, "{connection}", "Connections made again"),
+            late: metrics::counter(
+                semconv::KEYPLANE_STORE_LATE_CONNECTIONS,
+                "{connection}",
+                "Connections replaced because they answered late while a new one did not",
+            ),
+            reachable: metrics::ratio(
+                semconv::KEYPLANE_STORE_REACHABLE,
+                "Share of the slots of the store's cluster whose node answers",
+            ),
         }
     }
 
@@ -92,7 +106,7 @@ impl Observer {
             otel.status_code = Empty,
             db.system.name = semconv::DB_SYSTEM_REDIS,
             db.operation.name = operation.command,
-            db.stored_procedure.name = operation.script,
+            db.stored_procedure.name = operation.script.map(Script::name),
             db.response.status_code = Empty,
             server.address = &*self.host,
             server.port = self.port,
@@ -100,7 +114,9 @@ impl Observer {
         );
         if !span.is_disabled() {
             match operation.script {
-                Some(script) => span.record("otel.name", format_args!("{} {script}", operation.command).to_string()),
+                Some(script) => {
+                    span.record("otel.name", format_args!("{} {}", operation.command, script.name()).to_string())
+                }
                 None => span.record("otel.name", operation.command),
             };
         }
@@ -136,8 +152,19 @@ impl Observer {
         self.mark(span, error);
     }
 
-    pub(crate) fn breaker(&self, state: State) {
-        self.breaker.record(state as i64, &[]);
+    /// One breaker more is open, or (-1) one less.
+    pub(crate) fn breaker(&self, change: i64) {
+        let mut open = self.open.lock();
+        *open += change;
+        self.breaker.record(*open, &[]);
+    }
+
+    pub(crate) fn reachable(&self, share: f64) {
+        self.reachable.record(share, &[]);
+    }
+
+    pub(crate) fn late(&self) {
+        self.late.add(1, &[]);
     }
 
     pub(crate) fn reconnected(&self) {

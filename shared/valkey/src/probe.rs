@@ -125,10 +125,8 @@ impl Valkey {
     }
 
     async fn ask(&self, command: &'static str, arguments: &[&'static str]) -> Result<Value, Error> {
-        let mut attempt = self.begin(Operation::read(command, "none")).await?;
-        let arguments = arguments.iter().map(|text| fred::types::Value::from_static_str(text)).collect();
-        let result = attempt.custom(command, &fred::types::ClusterHash::Random, arguments).await;
-        attempt.finish(result).map(Value::from_fred)
+        let arguments = || arguments.iter().map(|text| fred::types::Value::from_static_str(text)).collect();
+        self.send(Operation::read(command, "none"), None, arguments).await
     }
 }
 

@@ -1,17 +1,19 @@
 //! Which node of a cluster owns a slot, asked of the nodes themselves.
 //!
-//! The pool's own view comes with its connections, which take their time to be restored when a node dies. Whoever needs
-//! one connection to one node can't wait for that, so the question goes over a short connection of its own.
+//! The question goes over short connections of its own, to several nodes at once: the one that has the answer of interest
+//! is often the one that does not answer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use fred::types::Value as Fred;
 use fred::types::config::Server;
 use futures::FutureExt as _;
 use futures::future::select_ok;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::url::Endpoint;
 use crate::wire::Wire;
@@ -22,66 +24,106 @@ const ASKED: usize = 3;
 
 /// The slots as some node told them, until somebody finds that they are not so.
 pub(crate) struct Topology {
-    known: Mutex<Known>,
+    /// With the doubts there were when it was asked for.
+    known: ArcSwapOption<(Slots, u64)>,
+    /// Held by the caller who asks; the others wait for the same answer.
+    asking: Mutex<()>,
     /// Counts the doubts; an answer that is older than the last one is asked for anew.
     doubts: AtomicU64,
+    doubted: Notify,
     /// Which nodes are next to be asked.
     turn: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Known {
-    ranges: Vec<Range>,
+/// Who owns which slot, as one node said it.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    pub(crate) ranges: Vec<Range>,
     /// All nodes, replicas included.
-    nodes: Vec<Server>,
-    /// The doubts there were when it was asked for; `None` before that.
-    doubts: Option<u64>,
+    nodes: Vec<Node>,
 }
 
-struct Range {
-    first: u16,
-    last: u16,
-    owner: Server,
+#[derive(Debug)]
+pub(crate) struct Range {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    pub(crate) owner: Server,
+}
+
+/// A node, by the name that connections are made to, and by the one that redirections use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Node {
+    server: Server,
+    called: String,
 }
 
 // === impl Topology ===
 
 impl Topology {
     pub(crate) fn new() -> Topology {
-        Topology { known: Mutex::default(), doubts: AtomicU64::new(0), turn: AtomicUsize::new(0) }
+        Topology {
+            known: ArcSwapOption::empty(),
+            asking: Mutex::new(()),
+            doubts: AtomicU64::new(0),
+            doubted: Notify::new(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// What is known may be wrong: a node said so, or is gone.
     pub(crate) fn doubt(&self) {
         self.doubts.fetch_add(1, Ordering::AcqRel);
+        self.doubted.notify_one();
     }
 
-    /// The node that owns `slot`. Asks for at most `within` where that is unknown or in doubt; callers that come
-    /// meanwhile wait for the same answer. Cancel safe.
+    /// Waits until there is a doubt that nobody has waited for yet.
+    pub(crate) async fn doubted(&self) {
+        self.doubted.notified().await;
+    }
+
+    /// The node that owns `slot`. Asks for at most `within` where that is unknown or in doubt. Cancel safe.
     pub(crate) async fn owner(&self, endpoint: &Endpoint, slot: u16, within: Duration) -> Result<Server, Error> {
-        let mut known = self.known.lock().await;
-        let doubts = self.doubts.load(Ordering::Acquire);
-        if known.doubts != Some(doubts) {
-            let (ranges, nodes) = self.ask(endpoint, &known.nodes, within).await?;
-            *known = Known { ranges, nodes, doubts: Some(doubts) };
-        }
-        let owner = known.ranges.iter().find(|range| (range.first..=range.last).contains(&slot));
+        let slots = self.ask_if_in_doubt(endpoint, within).await?;
+        let owner = slots.0.ranges.iter().find(|range| (range.first..=range.last).contains(&slot));
         owner.map(|range| range.owner.clone()).ok_or_else(|| {
             self.doubt();
             Error::new(ErrorKind::Unavailable, "dedicate", "no node of the store's cluster serves this key now")
         })
     }
 
-    async fn ask(
+    /// Who owns what, and the doubts there were when that was asked for. Asks for at most `within` where it is unknown or in
+    /// doubt; callers that come meanwhile wait for the same answer. Cancel safe.
+    pub(crate) async fn ask_if_in_doubt(
         &self,
         endpoint: &Endpoint,
-        known: &[Server],
         within: Duration,
-    ) -> Result<(Vec<Range>, Vec<Server>), Error> {
+    ) -> Result<Arc<(Slots, u64)>, Error> {
+        let sure = || self.known().filter(|known| known.1 == self.doubts.load(Ordering::Acquire));
+        if let Some(known) = sure() {
+            return Ok(known);
+        }
+        let _asking = self.asking.lock().await;
+        if let Some(known) = sure() {
+            return Ok(known);
+        }
+        let doubts = self.doubts.load(Ordering::Acquire);
+        let known = self.known();
+        let nodes = known.as_ref().map_or(&[][..], |known| &known.0.nodes);
+        let slots = Arc::new((self.ask(endpoint, nodes, within).await?, doubts));
+        self.known.store(Some(slots.clone()));
+        Ok(slots)
+    }
+
+    /// What was last heard, in doubt or not.
+    pub(crate) fn known(&self) -> Option<Arc<(Slots, u64)>> {
+        self.known.load_full()
+    }
+
+    async fn ask(&self, endpoint: &Endpoint, known: &[Node], within: Duration) -> Result<Slots, Error> {
         let mut nodes = endpoint.config.server.hosts();
         for node in known {
-            if !nodes.contains(node) {
-                nodes.push(node.clone());
+            if !nodes.contains(&node.server) {
+                nodes.push(node.server.clone());
             }
         }
         let first = self.turn.fetch_add(ASKED, Ordering::Relaxed) % nodes.len().max(1);
@@ -92,7 +134,19 @@ impl Topology {
     }
 }
 
-async fn slots(endpoint: &Endpoint, node: Server, within: Duration) -> Result<(Vec<Range>, Vec<Server>), Error> {
+impl Slots {
+    /// The node that a redirection calls `<host>:<port>`; no host means that of the node which says so.
+    pub(crate) fn called(&self, address: &str, by: &Server) -> Option<&Server> {
+        let (host, port) = address.rsplit_once(':')?;
+        let port: u16 = port.parse().ok()?;
+        let by = self.nodes.iter().find(|node| node.server == *by);
+        let host = if host.is_empty() { by?.called.as_str() } else { host };
+        let named = |node: &&Node| node.server.port == port && (node.called == host || *node.server.host == *host);
+        self.nodes.iter().find(named).map(|node| &node.server)
+    }
+}
+
+async fn slots(endpoint: &Endpoint, node: Server, within: Duration) -> Result<Slots, Error> {
     let host = node.host.to_string();
     let wire = Wire::connect(endpoint, node, within).await?;
     let reply = wire.call("CLUSTER", vec![Fred::from_static_str("SLOTS")], within).await;
@@ -103,33 +157,34 @@ async fn slots(endpoint: &Endpoint, node: Server, within: Duration) -> Result<(V
 
 // === the reply: [[first, last, [host, port, id, [metadata]], replica, ...], ...] ===
 
-fn parse(reply: Fred, asked: &str) -> Option<(Vec<Range>, Vec<Server>)> {
+fn parse(reply: Fred, asked: &str) -> Option<Slots> {
     let (mut ranges, mut nodes) = (Vec::new(), Vec::new());
     for range in list(reply)? {
         let mut parts = list(range)?.into_iter();
         let first = u16::try_from(parts.next()?.as_i64()?).ok()?;
         let last = u16::try_from(parts.next()?.as_i64()?).ok()?;
-        let servers = parts.map(|node| server(node, asked)).collect::<Option<Vec<Server>>>()?;
-        ranges.push(Range { first, last, owner: servers.first()?.clone() });
+        let servers = parts.map(|node| server(node, asked)).collect::<Option<Vec<Node>>>()?;
+        ranges.push(Range { first, last, owner: servers.first()?.server.clone() });
         nodes.extend(servers);
     }
     nodes.sort_unstable();
     nodes.dedup();
-    Some((ranges, nodes))
+    Some(Slots { ranges, nodes })
 }
 
 /// A hostname is preferred to an address, since certificates have hostnames; none at all means the node that was asked.
-fn server(node: Fred, asked: &str) -> Option<Server> {
+fn server(node: Fred, asked: &str) -> Option<Node> {
     let mut parts = list(node)?.into_iter();
     let host = parts.next()?.as_string().filter(|host| !host.is_empty() && host != "?");
     let port = u16::try_from(parts.next()?.as_i64()?).ok()?;
     let hostname = parts.nth(1).and_then(hostname);
+    let called = host.clone().unwrap_or_else(|| asked.to_owned());
     let host = match host {
         Some(host) if host.parse::<IpAddr>().is_ok() => hostname.unwrap_or(host),
         Some(host) => host,
         None => hostname.unwrap_or_else(|| asked.to_owned()),
     };
-    Some(Server::new(host, port))
+    Some(Node { server: Server::new(host, port), called })
 }
 
 fn hostname(metadata: Fred) -> Option<String> {
@@ -169,11 +224,23 @@ mod tests {
             ]),
             Fred::Array(vec![8192.into(), 16383.into(), node(Fred::Null, 7003, vec![])]),
         ]);
-        let (ranges, nodes) = parse(reply, "asked.example").expect("it has the form");
-        let owners: Vec<_> = ranges.iter().map(|range| (range.first, range.last, range.owner.to_string())).collect();
+        let slots = parse(reply, "asked.example").expect("it has the form");
+        let owners: Vec<_> =
+            slots.ranges.iter().map(|range| (range.first, range.last, range.owner.to_string())).collect();
         let expected = [(0, 8191, "one.example:7001"), (8192, 16383, "asked.example:7003")];
         assert_eq!(owners, expected.map(|(first, last, owner)| (first, last, owner.to_owned())));
-        assert_eq!(nodes.len(), 3, "{nodes:?}");
+        assert_eq!(slots.nodes.len(), 3, "{slots:?}");
+        let by = Server::new("asked.example", 7003);
+        for (address, server) in [
+            ("10.0.0.1:7001", Some("one.example:7001")),
+            ("one.example:7001", Some("one.example:7001")),
+            (":7003", Some("asked.example:7003")),
+            ("10.0.0.1:7002", None),
+            ("nonsense", None),
+        ] {
+            let found = slots.called(address, &by).map(ToString::to_string);
+            assert_eq!(found.as_deref(), server, "{address}");
+        }
         assert!(parse(text("OK"), "h").is_none());
         assert!(parse(Fred::Array(vec![Fred::Array(vec![0.into(), 1.into()])]), "h").is_none(), "nobody owns them");
     }

@@ -4,23 +4,26 @@ use std::sync::Arc;
 
 use fred::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig,
-    TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig, TlsConfig,
+    TlsConnector, UnresponsiveConfig,
 };
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::{Settings, SettingsError};
+use crate::{BreakerSettings, Settings, SettingsError};
 
 const DEFAULT_PORT: u16 = 6379;
 
-/// Everything that fred needs to make a client.
-#[derive(Clone)]
+/// Everything that a connection is made from.
 pub(crate) struct Endpoint {
     pub(crate) config: Config,
     pub(crate) connection: ConnectionConfig,
     pub(crate) performance: PerformanceConfig,
-    pub(crate) reconnect: ReconnectPolicy,
+    /// Whether it is a cluster, by its URL.
+    pub(crate) clustered: bool,
+    /// Connections to each node.
+    pub(crate) connections: usize,
+    pub(crate) breaker: BreakerSettings,
     /// The first host, for spans.
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
@@ -58,7 +61,7 @@ impl Endpoint {
             ServerConfig::Centralized { server: nodes.remove(0) }
         };
         let config = Config {
-            fail_fast: false,
+            fail_fast: true,
             username: decoded(url.username())?,
             password: url.password().map(decoded).transpose()?.flatten(),
             server,
@@ -71,33 +74,22 @@ impl Endpoint {
             connection: connection(settings),
             performance: PerformanceConfig {
                 default_command_timeout: settings.command_timeout,
-                broadcast_channel_capacity: 1024,
                 ..PerformanceConfig::default()
             },
-            reconnect: reconnect(),
+            clustered: cluster,
+            connections: settings.connections,
+            breaker: settings.breaker,
             host: Arc::from(host),
             port,
         })
     }
 
-    pub(crate) fn client(&self) -> fred::clients::Client {
-        fred::clients::Client::new(
-            self.config.clone(),
-            Some(self.performance.clone()),
-            Some(self.connection.clone()),
-            Some(self.reconnect.clone()),
-        )
-    }
-
-    /// A client for one node alone, with the same login and TLS, that ends with its first connection.
-    pub(crate) fn solo(&self, server: Server) -> fred::clients::Client {
-        let config = Config { server: ServerConfig::Centralized { server }, fail_fast: true, ..self.config.clone() };
-        // Each call has its deadline, and a read that waits is not unresponsive.
-        let unresponsive = UnresponsiveConfig { max_timeout: None, ..self.connection.unresponsive.clone() };
-        let connection = ConnectionConfig { unresponsive, ..self.connection.clone() };
-        // fred reserves this much for each kind of its events, of which one is read.
-        let performance = PerformanceConfig { broadcast_channel_capacity: 4, ..self.performance.clone() };
-        fred::clients::Client::new(config, Some(performance), Some(connection), None)
+    /// A client for one node that ends with its first connection; so many `messages` may wait to be read.
+    pub(crate) fn client(&self, server: Server, messages: usize) -> fred::clients::Client {
+        let config = Config { server: ServerConfig::Centralized { server }, ..self.config.clone() };
+        // fred reserves this much for each kind of its events.
+        let performance = PerformanceConfig { broadcast_channel_capacity: messages, ..self.performance.clone() };
+        fred::clients::Client::new(config, Some(performance), Some(self.connection.clone()), None)
     }
 }
 
@@ -105,26 +97,16 @@ fn connection(settings: &Settings) -> ConnectionConfig {
     ConnectionConfig {
         connection_timeout: settings.connect_timeout,
         internal_command_timeout: settings.connect_timeout,
-        // A command that was written is not written again, and one that a cluster redirects comes back to us with an
-        // error of its own: both would else look the same. Reads raise these two for themselves.
+        // A command that was written is not written again, and one that a cluster redirects comes back to us.
         max_command_attempts: 1,
         max_redirections: 0,
         max_command_buffer_len: settings.queue_limit,
         reconnect_on_auth_error: true,
-        unresponsive: UnresponsiveConfig {
-            max_timeout: Some(settings.command_timeout * 2),
-            interval: settings.command_timeout / 2,
-        },
+        // Each call has its deadline, each connection its probes, and a read that waits is not unresponsive.
+        unresponsive: UnresponsiveConfig { max_timeout: None, ..UnresponsiveConfig::default() },
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         ..ConnectionConfig::default()
     }
-}
-
-/// For ever, from 20 ms to half a second, so that a server that comes back is found soon.
-fn reconnect() -> ReconnectPolicy {
-    let mut policy = ReconnectPolicy::new_exponential(0, 20, 500, 2);
-    policy.set_jitter(100);
-    policy
 }
 
 fn scheme(scheme: &str) -> Result<(bool, bool), SettingsError> {

@@ -64,6 +64,10 @@ async fn a_server_that_hangs_opens_the_breaker_and_is_found_again() {
         error.kind() == ErrorKind::Unavailable && before.elapsed() < Duration::from_millis(20)
     })
     .await;
+    let error = valkey.get(&key).await.expect_err("it hangs");
+    let next = error.next_attempt().expect("the breaker is open");
+    assert!(next <= Duration::from_millis(500) && error.retry_after() == Some(next), "{error:?}");
+    assert!(error.to_string().contains("has not answered lately; calls fail at once, next attempt in "), "{error}");
     let start = Instant::now();
     for _ in 0..1_000 {
         let error = valkey.hgetall(&key).await.expect_err("it hangs");

@@ -3,6 +3,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod kinds;
+
 use std::time::Duration;
 
 use keyplane_valkey::{App, Feature, Key, Script, Settings, Valkey};

@@ -1,0 +1,109 @@
+//! Finds a connection that answers late where a new one would not, whatever the cause.
+//!
+//! Lateness alone says nothing: the whole store may be slow, or far away, and then another connection is just as slow. So
+//! a connection that answers late twice is held against a new one, both asked at the same moment, and loses its place
+//! only where the new one is much faster. Where it is not, the next comparison comes later and later.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Between two probes of a connection that seems well.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Between two probes of one that answered late.
+const CLOSER: Duration = Duration::from_millis(200);
+/// An answer that takes longer is late.
+const LATE: Duration = Duration::from_millis(20);
+/// How many times as fast a new connection must be.
+const TIMES: u32 = 4;
+/// Between comparisons: the first pause and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// What is known of one connection's answers.
+pub(crate) struct Watchdog {
+    /// Late answers in a row.
+    late: u32,
+    /// When a comparison is worth while again; at once where there was none.
+    not_before: Option<Instant>,
+    pause: Duration,
+}
+
+// === impl Watchdog ===
+
+impl Watchdog {
+    pub(crate) fn new() -> Watchdog {
+        Watchdog { late: 0, not_before: None, pause: PAUSES.0 }
+    }
+
+    /// Until the next probe.
+    pub(crate) fn pause(&self, now: Instant) -> Duration {
+        if self.late > 0 && self.may_compare(now) { CLOSER } else { HEARTBEAT }
+    }
+
+    /// Takes note of an answer; says whether the connection is to be held against a new one now.
+    pub(crate) fn suspects(&mut self, took: Duration, now: Instant) -> bool {
+        self.late = if took > LATE { self.late + 1 } else { 0 };
+        self.late >= 2 && self.may_compare(now)
+    }
+
+    /// Whether the new connection takes over; if not, the next comparison comes later. `None` is no answer in time.
+    pub(crate) fn decides(&mut self, old: Option<Duration>, new: Option<Duration>, now: Instant) -> bool {
+        self.late = 0;
+        self.not_before = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        match (old, new) {
+            (_, None) => false,
+            (None, Some(new)) => new <= LATE,
+            (Some(old), Some(new)) => old > LATE && old > new * TIMES,
+        }
+    }
+
+    fn may_compare(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|moment| now >= moment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_late_connection_is_suspected_and_comparisons_become_rare() {
+        let (mut watchdog, mut now) = (Watchdog::new(), Instant::now());
+        assert_eq!(watchdog.pause(now), HEARTBEAT);
+        assert!(!watchdog.suspects(ms(500), now), "once may be chance");
+        assert_eq!(watchdog.pause(now), CLOSER);
+        assert!(!watchdog.suspects(ms(1), now) && !watchdog.suspects(ms(500), now), "not in a row");
+        assert!(watchdog.suspects(ms(500), now));
+        assert!(!watchdog.decides(Some(ms(500)), Some(ms(450)), now), "the whole store is slow");
+        for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
+            assert_eq!(watchdog.pause(now), HEARTBEAT);
+            let start = now;
+            while !watchdog.suspects(ms(500), now) {
+                now += watchdog.pause(now);
+            }
+            assert_eq!((now - start).as_secs(), pause);
+            assert!(!watchdog.decides(Some(ms(500)), None, now), "the new one is no better");
+        }
+    }
+
+    #[test]
+    fn only_a_much_faster_connection_takes_over() {
+        for (old, new, better) in [
+            (Some(ms(500)), Some(ms(1)), true),
+            (Some(ms(100)), Some(ms(24)), true),
+            (Some(ms(100)), Some(ms(26)), false),
+            (Some(ms(19)), Some(ms(1)), false),
+            (None, Some(ms(20)), true),
+            (None, Some(ms(900)), false),
+            (Some(ms(500)), None, false),
+            (None, None, false),
+        ] {
+            assert_eq!(Watchdog::new().decides(old, new, Instant::now()), better, "{old:?} against {new:?}");
+        }
+    }
+}
