@@ -55,6 +55,15 @@ async fn without_the_store_calls_fail_in_time_and_resume_by_themselves() {
         }
         let unready = async || http_status(&service, "/readyz").await == 503;
         eventually("readiness follows the store", PATIENCE, unready).await;
+        // Where the breaker is open the error says so, and not that the store was too slow.
+        let client = service.client.clone();
+        eventually("a call fails at once", PATIENCE, async || {
+            let request = pb::GetSessionRequest { name: made.name.clone() };
+            let status = client.clone().get_session(request).await.expect_err("the store is away");
+            let said = "the store has not answered lately: calls fail at once, next attempt in ";
+            if status.message().starts_with(said) { Ok(()) } else { Err(status.message().to_owned()) }
+        })
+        .await;
         assert_eq!(http_status(&service, "/livez").await, 200, "liveness does not");
         assert_eq!(health(&service, "").await, ServingStatus::NotServing);
         assert_eq!(health(&service, "liveness").await, ServingStatus::Serving);

@@ -31,8 +31,13 @@ impl ServiceError for Error {
 
     /// Fixed texts: the error itself may name hosts and keys.
     fn message(&self) -> String {
+        if let Some(next) = self.next_attempt() {
+            let next = next.as_millis().max(1);
+            return format!("the store has not answered lately: calls fail at once, next attempt in {next}ms");
+        }
         match self.kind() {
-            ErrorKind::Unavailable | ErrorKind::Timeout => "the store did not answer in time: repeat the call later",
+            ErrorKind::Unavailable => "the store is unavailable: repeat the call later",
+            ErrorKind::Timeout => "the store did not answer in time: repeat the call later",
             ErrorKind::Overloaded => "too many calls wait for the store: repeat the call later",
             ErrorKind::FeatureMissing => "the store lacks a feature that this service needs: ask its operator",
             ErrorKind::Layout => "the store holds data of another version of this service: ask its operator",

@@ -30,7 +30,7 @@ pub type StartCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), keyplane_val
 
 /// When a process calls itself ready.
 pub enum Readiness {
-    /// While the store answers.
+    /// While the store answers; of a cluster, while one primary does.
     FollowsStore,
     /// Once the check has passed, while the store answers: see [`Readiness::follows_store`].
     FollowsStoreAfter(StartCheck),
@@ -47,6 +47,8 @@ pub enum Readiness {
 pub(crate) enum State {
     Starting,
     Ready,
+    /// Part of the store's cluster is out of reach; calls for the rest of the keys are well.
+    ReadyInPart(String),
     NotReady(String),
     Draining,
 }
@@ -80,7 +82,7 @@ impl Health {
 
     /// Moves to `next`. Draining is final.
     pub(crate) async fn set(&self, next: State) {
-        let serving = next == State::Ready;
+        let serving = next.is_ready();
         let was = self.state.borrow().clone();
         let changed = self.state.send_if_modified(|state| {
             let moves = *state != State::Draining && *state != next;
@@ -94,11 +96,12 @@ impl Health {
         }
         match &next {
             State::Starting | State::Ready | State::Draining => tracing::info!(state = %next, "readiness changed"),
+            State::ReadyInPart(reason) => tracing::warn!(reason, "ready in part"),
             // The reason may change while the state doesn't: said once.
             State::NotReady(_) if matches!(was, State::NotReady(_)) => {}
             State::NotReady(reason) => tracing::warn!(reason, "not ready"),
         }
-        if serving || was == State::Ready || next == State::Draining {
+        if serving || was.is_ready() || next == State::Draining {
             self.report(if serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
         }
     }
@@ -113,11 +116,19 @@ impl Health {
 
 // === impl State ===
 
+impl State {
+    /// Whether calls are wanted.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self, State::Ready | State::ReadyInPart(_))
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             State::Starting => f.write_str("starting: the store has not answered yet"),
             State::Ready => f.write_str("ready"),
+            State::ReadyInPart(reason) => write!(f, "ready in part: {reason}"),
             State::NotReady(reason) => write!(f, "not ready: {reason}"),
             State::Draining => f.write_str("draining: the process shuts down"),
         }
@@ -198,7 +209,7 @@ async fn follow_store(
                     return follow_service(health, own).await;
                 }
                 failures = 0;
-                health.set(State::Ready).await;
+                health.set(ready(store)).await;
             }
             Err(error) if error.kind() == ErrorKind::Layout => {
                 fatal.send_replace(Some(error.to_string()));
@@ -207,7 +218,7 @@ async fn follow_store(
             }
             Err(error) => {
                 failures += 1;
-                let ready = *health.state.borrow() == State::Ready;
+                let ready = health.state.borrow().is_ready();
                 if !ready || failures >= FAILURES {
                     health.set(State::NotReady(error.to_string())).await;
                 }
@@ -215,6 +226,12 @@ async fn follow_store(
             }
         }
     }
+}
+
+/// Ready, as the store answers; in a cluster one node did, and the others may not.
+fn ready(store: &Valkey) -> State {
+    let reach = store.reach();
+    if reach.is_whole() || !store.is_cluster() { State::Ready } else { State::ReadyInPart(reach.to_string()) }
 }
 
 async fn follow_service(health: &Health, mut own: watch::Receiver<bool>) {
