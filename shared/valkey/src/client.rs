@@ -22,7 +22,7 @@ use crate::url::Endpoint;
 use crate::wire::AbortOnDrop;
 use crate::{App, Doorbells, Error, Feature, Key, Reach, Settings, SettingsError, StreamEntry, Value};
 
-/// A pool of connections to one Valkey server or cluster. Clones share it; dropping the last one closes it.
+/// A pool of connections to one Valkey server or cluster. Clones and doorbells share it; dropping the last one closes it.
 ///
 /// Every call may fail as [`Error`] describes. Dropping the future of a call is safe at any point: the command may
 /// still run on the server.

@@ -76,7 +76,7 @@ impl Lane {
 impl Supervisor {
     async fn run(self) {
         let (mut backoff, mut better) = (Backoff::new(), None);
-        let (mut first, mut reported) = (true, false);
+        let (mut first, mut reported, mut watchdog) = (true, false, Watchdog::new());
         while !self.health.common.is_closed() {
             let wire = match better.take() {
                 Some(wire) => Ok(wire),
@@ -89,9 +89,10 @@ impl Supervisor {
                     }
                     let (wire, born) = (Arc::new(wire), Instant::now());
                     self.raise(wire.clone());
-                    better = self.live(&wire, born).await;
+                    better = self.live(&wire, born, &mut watchdog).await;
                     if better.is_none() {
                         self.state.wire.store(None);
+                        watchdog = Watchdog::new();
                     }
                     reported = false;
                     if born.elapsed() > HEARTBEAT {
@@ -131,9 +132,8 @@ impl Supervisor {
     }
 
     /// Watches the connection until it is gone, or has to be thrown away; returns a better one where there is one.
-    async fn live(&self, wire: &Wire, born: Instant) -> Option<Wire> {
+    async fn live(&self, wire: &Wire, born: Instant, watchdog: &mut Watchdog) -> Option<Wire> {
         let node = self.health.node();
-        let mut watchdog = Watchdog::new();
         let mut misses = 0;
         loop {
             let urgent = tokio::select! {

@@ -19,7 +19,7 @@ const TIMES: u32 = 4;
 /// Between comparisons: the first pause and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
-/// What is known of one connection's answers.
+/// What is known of a connection's answers, and of those that it took over from.
 pub(crate) struct Watchdog {
     /// Late answers in a row.
     late: u32,
@@ -43,6 +43,9 @@ impl Watchdog {
     /// Takes note of an answer; says whether the connection is to be held against a new one now.
     pub(crate) fn suspects(&mut self, took: Duration, now: Instant) -> bool {
         self.late = if took > LATE { self.late + 1 } else { 0 };
+        if self.late == 0 && self.may_compare(now) {
+            self.pause = PAUSES.0;
+        }
         self.late >= 2 && self.may_compare(now)
     }
 
@@ -89,6 +92,11 @@ mod tests {
             assert_eq!((now - start).as_secs(), pause);
             assert!(!watchdog.decides(Some(ms(500)), None, now), "the new one is no better");
         }
+        now += PAUSES.1;
+        assert!(!watchdog.suspects(ms(1), now));
+        assert!(!watchdog.suspects(ms(500), now) && watchdog.suspects(ms(500), now));
+        watchdog.decides(Some(ms(500)), Some(ms(1)), now);
+        assert!(!watchdog.may_compare(now) && watchdog.may_compare(now + PAUSES.0), "a prompt answer makes it young");
     }
 
     #[test]
