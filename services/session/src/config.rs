@@ -79,7 +79,7 @@ fn read_policies(env: &mut Env) -> Policies {
     let overflow = env.parsed(
         "KEYPLANE_SESSION_OVERFLOW",
         "evict-oldest",
-        "what happens at the login past the cap: `evict-oldest` or `reject`",
+        "what happens at the login past the cap: `evict-oldest` (ends the session used least recently) or `reject`",
         |text| Overflow::parse(text).map_err(|error| error.to_string()),
     );
     let asked = Policy {

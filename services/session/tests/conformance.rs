@@ -152,6 +152,32 @@ async fn a_user_has_so_many_sessions_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_session_used_least_recently_is_evicted_whichever_ends_first() {
+    let mut service = shared(&[("KEYPLANE_SESSION_TENANTS", "acme: max_sessions=2")]).await;
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let long = service.create(sample()).await;
+    let short = service.create(pb::Session { idle_timeout: seconds(60), ..sample() }).await;
+    service.client.touch_session(pb::TouchSessionRequest { name: short.name.clone() }).await.unwrap();
+    // As long as its absolute timeout, which cuts every use short.
+    let capped = pb::Session { idle_timeout: seconds(60), absolute_timeout: seconds(60), ..sample() };
+    let third = service.create(capped.clone()).await;
+    details(&service.get(&long.name).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
+    service.get(&short.name).await.expect("it was used after the other, though it ends before it");
+
+    // Reading is no use; an update that changes nothing is.
+    service.update(pb::Session { name: short.name.clone(), ..pb::Session::default() }).await.unwrap();
+    service.get(&third.name).await.unwrap();
+    let fourth = service.create(capped).await;
+    details(&service.get(&third.name).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
+
+    let rotate = pb::RotateSessionRequest { name: short.name, request_id: String::new() };
+    let rotated = service.client.rotate_session(rotate).await.unwrap().into_inner();
+    service.create(sample()).await;
+    details(&service.get(&fourth.name).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
+    service.get(&rotated.name).await.expect("it was used last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_are_paged_newest_first() {
     let mut service = shared(&[]).await;
     let mut names = Vec::new();

@@ -19,7 +19,7 @@ pub struct Policy {
 /// What happens when a user has `max_sessions` and logs in once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// The session nearest its end (with equal timeouts: used least recently) is ended.
+    /// The session used least recently is ended. Use is what prolongs a session: create, update, touch, rotate.
     EvictOldest,
     /// The login is refused.
     Reject,

@@ -54,7 +54,7 @@ impl Raw {
             let expires = Micros(number(value)?);
             self.fields.tokens.push(BoundToken { issuer: issuer.to_owned(), jti: jti.to_owned(), expires });
         }
-        // Any other field is of a later release, which may run beside this one during a rollout.
+        // Any other field is the scripts' own (`lu`), or of a later release, which may run beside this one during a rollout.
         Ok(())
     }
 

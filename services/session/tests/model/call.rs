@@ -1,12 +1,14 @@
 //! The calls that a case consists of.
 
+use std::time::Duration;
+
 use keyplane_session::domain::Fields;
 use proptest::prelude::*;
 
 /// A call; sessions are chosen by their place among all that were ever made.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Create { fields: Fields, request: Option<u8> },
+    Create { fields: Fields, idle: Option<Duration>, request: Option<u8> },
     Patch { session: usize, fields: Fields, removed: Vec<String>, version: Version },
     Touch(usize),
     Rotate(usize),
@@ -52,6 +54,13 @@ pub(crate) fn fields() -> impl Strategy<Value = Fields> {
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
     let session = 0..32_usize;
+    // Shorter than the policy's 30 minutes, and as long as the absolute timeout, which then cuts every use short.
+    let idle = proptest::option::of(proptest::sample::select(vec![Duration::from_mins(1), Duration::from_hours(12)]));
+    let create = (fields(), idle, proptest::option::of(0..3_u8)).prop_map(|(fields, idle, request)| Call::Create {
+        fields,
+        idle,
+        request,
+    });
     let version = || proptest::sample::select(&[Version::Any, Version::Current, Version::Stale][..]);
     let removed = proptest::collection::vec(proptest::sample::select(&["a", "b", "c"][..]), 0..2);
     let patch = (session.clone(), fields(), removed, version()).prop_map(|(session, mut fields, removed, version)| {
@@ -60,7 +69,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         Call::Patch { session, fields, removed, version }
     });
     prop_oneof![
-        4 => (fields(), proptest::option::of(0..3_u8)).prop_map(|(fields, request)| Call::Create { fields, request }),
+        4 => create,
         8 => patch,
         2 => session.clone().prop_map(Call::Touch),
         2 => session.clone().prop_map(Call::Rotate),

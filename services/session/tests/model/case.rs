@@ -1,6 +1,7 @@
 //! One case: the store, the model, and a watcher.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use keyplane_contracts::names::{Id, SessionId};
 use keyplane_session::domain::{Event, EventKind, Fields, Patch, Policy, Request, Session};
@@ -45,7 +46,24 @@ pub(crate) struct Content {
 #[derive(Default)]
 pub(crate) struct Model {
     live: BTreeMap<SessionId, Content>,
+    /// Sessions that were made, by their last use: the one used least recently first.
+    uses: Vec<SessionId>,
     requests: BTreeMap<u8, SessionId>,
+}
+
+// === impl Model ===
+
+impl Model {
+    fn used(&mut self, id: &SessionId) {
+        self.uses.retain(|used| used != id);
+        self.uses.push(id.clone());
+    }
+
+    /// What a full user loses to a new session.
+    fn evict(&mut self) {
+        let victim = self.uses.iter().find(|id| self.live.contains_key(*id)).cloned().expect("a live session");
+        self.live.remove(&victim);
+    }
 }
 
 // === impl Content ===
@@ -126,7 +144,7 @@ impl Case {
 
     pub(crate) async fn run(&mut self, call: Call) {
         match call {
-            Call::Create { fields, request } => self.create(fields, request).await,
+            Call::Create { fields, idle, request } => self.create(fields, idle, request).await,
             Call::Patch { session, fields, removed, version } => self.patch(session, fields, removed, version).await,
             Call::Touch(session) => {
                 let id = self.chosen(session);
@@ -134,6 +152,7 @@ impl Case {
                 match self.model.live.get(&id) {
                     Some(content) => {
                         assert_eq!(touched.expect("a live session is touched").version, content.version);
+                        self.model.used(&id);
                     }
                     None => assert!(matches!(touched, Err(Error::NotFound))),
                 }
@@ -151,14 +170,14 @@ impl Case {
         }
     }
 
-    async fn create(&mut self, fields: Fields, request: Option<u8>) {
+    async fn create(&mut self, fields: Fields, idle: Option<Duration>, request: Option<u8>) {
         let id = fresh_id();
         let mut new = plain(fields.clone());
+        new.idle_timeout = idle;
         new.request = request.map(|n| Request {
             id: Id::parse(&format!("r{n}"), "request_id").unwrap(),
             fingerprint: "same".to_owned(),
         });
-        let oldest = self.nearest_its_end().await;
         let created = self.writer().create(&user(), id.clone(), &new, &self.policy).await;
         if let Some(first) = request.and_then(|n| self.model.requests.get(&n)).cloned() {
             match self.model.live.get(&first) {
@@ -173,9 +192,10 @@ impl Case {
         content.merge(&fields, &[]);
         content.version = 1;
         if self.model.live.len() == 3 {
-            self.model.live.remove(&oldest.expect("the store lists them"));
+            self.model.evict();
         }
         self.model.live.insert(id.clone(), content);
+        self.model.used(&id);
         if let Some(n) = request {
             self.model.requests.insert(n, id.clone());
         }
@@ -202,6 +222,7 @@ impl Case {
             content.version += 1;
         }
         assert_eq!(Content::from(&patched.expect("a live session is patched")), *content);
+        self.model.used(&id);
     }
 
     async fn delete(&mut self, session: usize, version: Version) {
@@ -242,16 +263,6 @@ impl Case {
         assert_eq!(usize::try_from(revoked.expect("revoking works")).unwrap(), before - self.model.live.len());
     }
 
-    /// The session that a full user loses to a new one.
-    async fn nearest_its_end(&mut self) -> Option<SessionId> {
-        if self.model.live.len() < 3 {
-            return None;
-        }
-        let page = self.writer().list(&user(), 100, None).await.expect("a list");
-        let nearest = page.sessions.into_iter().min_by_key(|s| (s.expires, s.created, s.name.session.clone()));
-        nearest.map(|session| session.name.session)
-    }
-
     async fn rotate(&mut self, session: usize) {
         let (id, new) = (self.chosen(session), fresh_id());
         let rotated = self.writer().rotate(&user().session(id.clone()), new.clone(), None).await;
@@ -262,6 +273,7 @@ impl Case {
         content.version += 1;
         assert_eq!(Content::from(&rotated.expect("a live session is rotated")), content);
         self.model.live.insert(new.clone(), content);
+        self.model.used(&new);
         self.made.push(new);
     }
 
@@ -297,7 +309,7 @@ impl Case {
     /// that order: who follows them ends where the store is.
     pub(crate) async fn run_at_once(&mut self, calls: Vec<Call>) {
         for _ in 0..3 {
-            self.create(Fields::default(), None).await;
+            self.create(Fields::default(), None, None).await;
         }
         let shares = (0..WRITERS).map(|writer| {
             let calls: Vec<Call> = calls.iter().skip(writer).step_by(WRITERS).cloned().collect();

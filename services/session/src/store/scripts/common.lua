@@ -7,8 +7,9 @@
 --         session that only the index names (an evicted one, say)
 --
 -- A session is a hash: c company, p last path, du di dl device, a:<key> attributes, k:<issuer>\n<jti> -> exp (µs)
--- tokens; ct created, ut updated (µs); it idle timeout, ad absolute expiry, ex expiry (ms, since PEXPIREAT knows
--- nothing finer); v version. Its own TTL is the truth about its life; the index follows.
+-- tokens; ct created, ut updated, lu last used (µs); it idle timeout, ad absolute expiry, ex expiry (ms, since PEXPIREAT
+-- knows nothing finer); v version. Its own TTL is the truth about its life; the index follows.
+-- Use is what slides the expiry: create, patch, touch and rotate. Reading is none.
 --
 -- Time is the server's. Numbers are integers below 2^53.
 
@@ -16,7 +17,7 @@ local INDEX, EVENTS, PREFIX = KEYS[1], KEYS[2], ARGV[4]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now / 1000)
-local rang = false
+local rang, moved = false, false
 
 local function member(created, absolute, id)
   return string.format('%.0f:%.0f:%s', created, absolute, id)
@@ -33,8 +34,14 @@ local function emit(kind, id, fields)
   rang = true
 end
 
--- Rings the watchers, once, whatever was emitted. Call before every return that follows an emit.
-local function ring()
+-- What follows from a change, once, whatever was changed: the index outlives its last session by as long as events are
+-- kept, since somebody may come so late to be told of its end; and watchers hear the bell. Call before every return that
+-- follows a change.
+local function conclude()
+  if moved then
+    local last = redis.call('ZRANGE', INDEX, -1, -1, 'WITHSCORES')[2]
+    if last then redis.call('PEXPIREAT', INDEX, string.format('%.0f', tonumber(last) + tonumber(ARGV[3]))) end
+  end
   if rang then
     redis.call('PEXPIRE', EVENTS, ARGV[3])
     redis.call('PUBLISH', ARGV[1], EVENTS)
@@ -57,6 +64,7 @@ local function finish(m, kind, fields)
   local _, _, id = parse(m)
   redis.call('ZREM', INDEX, m)
   redis.call('DEL', PREFIX .. id)
+  moved = true
   emit(kind, id, fields)
 end
 
@@ -78,21 +86,18 @@ local function flatten(state)
   return flat
 end
 
--- Sets the expiry in `state` to its idle timeout from now, under its absolute cap. The caller writes `ex`.
+-- Notes in `state` that it is used now: its expiry is its idle timeout from now, under its absolute cap. The caller writes
+-- `lu` and `ex`.
 local function slide(state)
+  state.lu = string.format('%.0f', now)
   state.ex = string.format('%.0f', math.min(now_ms + tonumber(state.it), tonumber(state.ad)))
 end
 
 -- Makes the TTL of the session in `key`, and its place in the index, follow its expiry.
 local function follow(key, id, state)
   redis.call('PEXPIREAT', key, state.ex)
-  if redis.call('ZADD', INDEX, state.ex, member(tonumber(state.ct), tonumber(state.ad), id)) == 1 then
-    -- A new member: the index must outlive it, or nobody could tell of its end.
-    local last = string.format('%.0f', tonumber(state.ad) + tonumber(ARGV[3]))
-    if redis.call('PEXPIREAT', INDEX, last, 'NX') == 0 then
-      redis.call('PEXPIREAT', INDEX, last, 'GT')
-    end
-  end
+  redis.call('ZADD', INDEX, state.ex, member(tonumber(state.ct), tonumber(state.ad), id))
+  moved = true
 end
 
 -- Live sessions, newest first, as {created, id, member}; a member whose hash the store lost is ended.
@@ -118,7 +123,7 @@ local function fetch(row)
 end
 
 -- What a session needs besides its content.
-local BOOKKEEPING = { v = true, ct = true, ut = true, it = true, ad = true, ex = true }
+local BOOKKEEPING = { v = true, ct = true, ut = true, lu = true, it = true, ad = true, ex = true }
 
 -- Bytes of content, number of attributes (a:), number of tokens (k:).
 local function measure(state)

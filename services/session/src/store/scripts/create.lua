@@ -1,4 +1,4 @@
--- session.create: makes a session, ending others where the user has too many.
+-- session.create: makes a session, ending those used least recently where the user has too many.
 --
 -- KEYS[3] session hash   KEYS[4] record of the request id (or KEYS[1] without one)
 -- ARGV[5] id   ARGV[6] fingerprint of the request, '' without a request id   ARGV[7] its lifetime, ms
@@ -7,6 +7,15 @@
 -- Reply: {'OK', id, flat hash} | {'REUSED'} | {'MISSING', id} | {'FULL'}
 -- A retry with the request id returns the first session; without one it makes another.
 local id, fingerprint = ARGV[5], ARGV[6]
+
+-- When a session was used last, µs; 0 if the store lost it. Earlier releases write no `lu`: then the expiry tells, unless
+-- the absolute one cut it short.
+local function used(session)
+  local found = redis.call('HMGET', PREFIX .. session, 'lu', 'ex', 'it')
+  if not found[2] then return 0 end
+  return math.max(tonumber(found[1] or 0), (tonumber(found[2]) - tonumber(found[3])) * 1000)
+end
+
 if fingerprint ~= '' then
   local prior = replay(KEYS[4], fingerprint)
   if prior then return prior end
@@ -15,11 +24,17 @@ sweep()
 local excess = redis.call('ZCARD', INDEX) - tonumber(ARGV[10]) + 1
 if excess > 0 then
   if ARGV[11] == 'reject' then
-    ring()
+    conclude()
     return { 'FULL' }
   end
-  for _, m in ipairs(redis.call('ZRANGE', INDEX, 0, excess - 1)) do
-    finish(m, 'expired', { 'r', 'evicted' })
+  local rows = live()
+  for _, row in ipairs(rows) do row.used = used(row[2]) end
+  table.sort(rows, function(a, b)
+    if a.used ~= b.used then return a.used < b.used end
+    return a[3] < b[3]
+  end)
+  for i = 1, excess do
+    finish(rows[i][3], 'expired', { 'r', rows[i].used == 0 and 'lost' or 'evicted' })
   end
 end
 local state = { v = '1', ct = string.format('%.0f', now), ut = string.format('%.0f', now), it = ARGV[8] }
@@ -36,5 +51,5 @@ for i = 1, #flat, 2 do
   event[i + 1] = flat[i + 1]
 end
 emit('created', id, event)
-ring()
+conclude()
 return { 'OK', id, flat }

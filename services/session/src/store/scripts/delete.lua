@@ -6,14 +6,14 @@
 sweep()
 local found = redis.call('HMGET', KEYS[3], 'ct', 'ad', 'v')
 if not found[1] then
-  ring()
+  conclude()
   return { 'MISSING' }
 end
 local expected = tonumber(ARGV[6])
 if expected ~= 0 and expected ~= tonumber(found[3]) then
-  ring()
+  conclude()
   return { 'VERSION', tonumber(found[3]) }
 end
 finish(member(tonumber(found[1]), tonumber(found[2]), ARGV[5]), 'deleted', {})
-ring()
+conclude()
 return { 'OK' }

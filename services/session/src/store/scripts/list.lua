@@ -16,5 +16,5 @@ for _, row in ipairs(live()) do
     reply[#reply + 1] = fetch(row)
   end
 end
-ring()
+conclude()
 return reply

@@ -9,12 +9,12 @@ local key, id = KEYS[3], ARGV[5]
 sweep()
 local state = load(key)
 if not state then
-  ring()
+  conclude()
   return { 'MISSING' }
 end
 local expected = tonumber(ARGV[6])
 if expected ~= 0 and expected ~= tonumber(state.v) then
-  ring()
+  conclude()
   return { 'VERSION', tonumber(state.v) }
 end
 
@@ -51,7 +51,7 @@ if #sets > 0 then
     or attributes > tonumber(ARGV[8]) and { 'ATTRIBUTES', attributes }
     or tokens > tonumber(ARGV[9]) and { 'TOKENS', tokens }
   if over then
-    ring()
+    conclude()
     return over
   end
 end
@@ -66,7 +66,7 @@ if #event > 0 then
   event[#event + 1] = state.ut
   emit('updated', id, event)
 end
-redis.call('HSET', key, 'v', state.v, 'ut', state.ut, 'ex', state.ex, unpack(sets))
+redis.call('HSET', key, 'v', state.v, 'ut', state.ut, 'lu', state.lu, 'ex', state.ex, unpack(sets))
 follow(key, id, state)
-ring()
+conclude()
 return { 'OK', flatten(state) }

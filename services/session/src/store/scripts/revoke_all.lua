@@ -13,12 +13,12 @@ for _, row in ipairs(live()) do
     -- One that the store lost has no version, and nothing that could have changed.
     local version = ARGV[6] == '1' and redis.call('HGET', PREFIX .. row[2], 'v')
     if version and version ~= known[row[2]] then
-      ring()
+      conclude()
       return { 'VERSION', 0 }
     end
     doomed[#doomed + 1] = row[3]
   end
 end
 for _, m in ipairs(doomed) do finish(m, 'expired', { 'r', 'revoked' }) end
-ring()
+conclude()
 return { 'OK', #doomed }

@@ -12,7 +12,7 @@ end
 sweep()
 local state = load(KEYS[3])
 if not state then
-  ring()
+  conclude()
   return { 'MISSING', id }
 end
 redis.call('RENAME', KEYS[3], KEYS[4])
@@ -20,9 +20,9 @@ redis.call('ZREM', INDEX, member(tonumber(state.ct), tonumber(state.ad), id))
 state.v = string.format('%.0f', tonumber(state.v) + 1)
 state.ut = string.format('%.0f', now)
 slide(state)
-redis.call('HSET', KEYS[4], 'v', state.v, 'ut', state.ut, 'ex', state.ex)
+redis.call('HSET', KEYS[4], 'v', state.v, 'ut', state.ut, 'lu', state.lu, 'ex', state.ex)
 follow(KEYS[4], new, state)
 if fingerprint ~= '' then remember(KEYS[5], fingerprint, new, ARGV[8]) end
 emit('rotated', id, { 'n', new, 'v', state.v, 'ut', state.ut })
-ring()
+conclude()
 return { 'OK', new, flatten(state) }

@@ -10,7 +10,7 @@ for _, row in ipairs(live()) do
   if ARGV[5] == '' or row[2] == ARGV[5] then sessions[#sessions + 1] = fetch(row) end
 end
 if redis.call('EXISTS', EVENTS) == 0 then emit('mark', '', {}) end
-ring()
+conclude()
 local last = redis.call('XREVRANGE', EVENTS, '+', '-', 'COUNT', 1)[1][1]
 local first = redis.call('ZRANGE', INDEX, 0, 0, 'WITHSCORES')
 local reply = { 'OK', last, now_ms, first[2] and tonumber(first[2]) or -1 }
