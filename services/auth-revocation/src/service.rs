@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
     AuthorizationServer, SERVICE_NAME as AUTHORIZATION,
 };
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationServiceServer, SERVICE_NAME};
-use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
+use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::service::Routes;
 
@@ -54,7 +54,10 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         let store = checked.clone();
         Box::pin(async move { store.check().await }) as _
     });
-    let readiness = Readiness::OwnAfter(check, mirror.ready());
+    let fresh = checker.clone();
+    let own =
+        Own::new(mirror.ready(), "catching up with the feed of revocations").answers_while(move || fresh.is_fresh());
+    let readiness = Readiness::OwnAfter(check, own);
     keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
         let (leaving, drain) = (mirror.clone(), context.drain.clone());
         // Else others would wait for this instance until its lease ends.

@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitServiceServer as EnvoyServer, SERVICE_NAME as ENVOY,
 };
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
-use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
+use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::service::Routes;
 
@@ -59,7 +59,7 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
             policies.check().await
         }) as _
     });
-    let readiness = Readiness::OwnAfter(check, policies.ready());
+    let readiness = Readiness::OwnAfter(check, Own::new(policies.ready(), "reading the stored policies"));
     keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
         let limits = Limits::new(limiter.clone(), policies.clone(), config.remember);
         let envoy = Envoy::new(limiter, policies.clone(), config.envoy);

@@ -316,6 +316,21 @@ async fn more_descriptors_than_are_taken_are_refused_with_the_reason() {
     assert_eq!(one.statuses[0].limit_remaining, 9, "nothing was charged");
 }
 
+#[tokio::test]
+async fn a_store_that_cannot_be_asked_is_unavailable_since_another_instance_may_be() {
+    let valkey = keyplane_testkit::valkey();
+    let proxy = FaultProxy::to_port(valkey.port());
+    let service = start(&keyplane_testkit::app(), &proxy.url(&valkey.url()), &[]).await;
+    proxy.set(Fault::Cut);
+    let untouched =
+        keyplane_testkit::eventually("the loss of the connection is noticed", support::PATIENCE, async || {
+            let status = ask(&service, request(vec![user("u")])).await.expect_err("nobody can tell");
+            if status.code() == Code::Unavailable { Ok(status) } else { Err(status.to_string()) }
+        });
+    let untouched = details(&untouched.await, Code::Unavailable, "STORE_UNAVAILABLE");
+    assert!(!untouched.error_info().expect("an ErrorInfo").metadata.contains_key("outcome"), "nothing was charged");
+}
+
 /// Never OK, never UNKNOWN, and before Envoy stops to wait; unless a refusal is certain.
 #[tokio::test]
 async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
@@ -340,7 +355,8 @@ async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
     })
     .await;
     let status = ask(&service, request(vec![user("v")])).await.expect_err("nobody can tell");
-    details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+    let unknown = details(&status, Code::DeadlineExceeded, "STORE_UNAVAILABLE");
+    assert_eq!(unknown.error_info().expect("an ErrorInfo").metadata["outcome"], "unknown", "no other may be asked");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     proxy.set(Fault::Pass);
     keyplane_testkit::eventually("the store is found again", support::PATIENCE, async || {

@@ -17,4 +17,4 @@ mod run;
 pub use errors::{ServiceError, status};
 pub use info::ServiceInfo;
 pub use program::main;
-pub use run::{Context, Drain, Error, Readiness, Running, StartCheck, start};
+pub use run::{Context, Drain, Error, Own, Readiness, Running, StartCheck, start};

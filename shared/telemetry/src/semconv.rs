@@ -77,6 +77,8 @@ pub const KEYPLANE_SERVER_SHED: &str = "keyplane.server.shed";
 pub const KEYPLANE_SERVER_PANICS: &str = "keyplane.server.panics";
 /// 1 while the process reports itself ready, else 0.
 pub const KEYPLANE_SERVER_READY: &str = "keyplane.server.ready";
+/// 1 while calls should come to the process rather than to another instance, else 0.
+pub const KEYPLANE_SERVER_ANSWERING: &str = "keyplane.server.answering";
 
 // === Revocation ===
 

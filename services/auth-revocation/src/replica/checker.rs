@@ -119,6 +119,13 @@ impl Checker {
         Checker { mirror, bound, ask, policy, nothing: Arc::from("") }
     }
 
+    /// Whether memory is fresh enough to answer by itself: neither the store nor the outage policy is needed then. No I/O.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let demands = Demands::default();
+        self.fresh(&self.knowledge(&demands), &demands).is_some()
+    }
+
     /// Answers from memory, if that can tell: no I/O, no waiting, and nothing is allocated unless a filter holds the
     /// token. `None`: see [`Checker::check`], which begins with this.
     #[must_use]

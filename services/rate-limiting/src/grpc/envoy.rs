@@ -5,6 +5,7 @@
 //! gateway sends too many descriptors is an answer: of an error, no client would hear the reason.
 
 mod read;
+mod refusal;
 mod reply;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use self::read::Hits;
+use self::refusal::Refusal;
 use crate::error::Error;
 use crate::limiter::{Call, Limiter, Memory, Outcome, Slot, Source, State};
 use crate::policies::Policies;
@@ -120,7 +122,7 @@ impl RateLimitService for Envoy {
         // Nothing here waits but for the store, whose calls leave a tenth of the time for an outage policy to speak.
         let until = Instant::now() + self.settings.deadline;
         let decided = deadline::scope(until, self.decide(request, peer, id)).await;
-        decided.map(|decided| Response::new(reply::reply(&decided))).map_err(status)
+        decided.map(|decided| Response::new(reply::reply(&decided))).map_err(|error| status(Refusal::from(error)))
     }
 }
 

@@ -208,6 +208,8 @@ impl<'a> Decision<'a> {
     async fn settle(mut self, parts: Vec<Part<'a>>) -> Result<Outcome, Error> {
         let mut failure = None;
         let (mut refused, mut replayed, mut outage) = (self.is_refused(), true, false);
+        // It is given back where another owner's limits can't be held, but nobody waits until that is certain.
+        let charged = parts.iter().any(|part| part.result.as_ref().is_ok_and(|reply| reply.status == Status::Done));
         for part in &parts {
             self.bring_leases(part);
             match &part.result {
@@ -219,7 +221,7 @@ impl<'a> Decision<'a> {
                 Ok(_) => failure = Some(Error::RequestIdReused),
                 Err(error) if error.is_outage() => {
                     (replayed, outage) = (false, true);
-                    match self.without_answer(part, error.outcome_unknown()) {
+                    match self.without_answer(part, charged || error.outcome_unknown()) {
                         Ok(denied) => refused |= denied,
                         Err(error) => failure = failure.or(Some(error)),
                     }

@@ -41,7 +41,7 @@ async fn readyz(Shared(admin): Shared<Admin>) -> Response {
     let state = admin.state.borrow().clone();
     let code = match state {
         State::Ready | State::ReadyInPart(_) => StatusCode::OK,
-        State::Starting | State::NotReady(_) | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        State::Starting(_) | State::NotReady(_) | State::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, format!("{state}\n")).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -17,6 +18,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use super::answering::{self, ANSWERING, Alone, Own};
 use crate::errors;
 use crate::layers::gate::Gate;
 
@@ -34,18 +36,19 @@ pub enum Readiness {
     FollowsStore,
     /// Once the check has passed, while the store answers: see [`Readiness::follows_store`].
     FollowsStoreAfter(StartCheck),
-    /// When the service says so. Calls are let in from the start, without any check.
+    /// When the service says so. Calls are let in from the start, without any check, and the store plays no part.
     Own(watch::Receiver<bool>),
     /// Calls are let in once the check has passed, and from then on the process is ready when the service says so: for a
     /// service that answers without the store, but must never touch a store of another layout. The check is repeated, and
     /// a layout mismatch ends the process, as with [`Readiness::follows_store`].
-    OwnAfter(StartCheck, watch::Receiver<bool>),
+    OwnAfter(StartCheck, Own),
 }
 
 /// What the process says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    Starting,
+    /// What the process waits for before it is ready for the first time.
+    Starting(&'static str),
     Ready,
     /// Part of the store's cluster is out of reach; calls for the rest of the keys are well.
     ReadyInPart(String),
@@ -60,6 +63,8 @@ pub(crate) struct Health {
     services: &'static [&'static str],
     state: Arc<watch::Sender<State>>,
     ready: Gauge<i64>,
+    answering: Arc<AtomicBool>,
+    answers: Gauge<i64>,
 }
 
 // === impl Health ===
@@ -70,8 +75,12 @@ impl Health {
         let (reporter, server) = health_reporter();
         reporter.set_service_status("liveness", ServingStatus::Serving).await;
         let ready = metrics::gauge(semconv::KEYPLANE_SERVER_READY, "1", "Whether the process reports itself ready");
-        let health = Self { reporter, services, state: Arc::new(watch::Sender::new(State::Starting)), ready };
+        let what = "Whether calls should come to this process rather than to another";
+        let answers = metrics::gauge(semconv::KEYPLANE_SERVER_ANSWERING, "1", what);
+        let state = Arc::new(watch::Sender::new(State::Starting("the store has not answered yet")));
+        let health = Self { reporter, services, state, ready, answering: Arc::default(), answers };
         health.report(ServingStatus::NotServing).await;
+        health.report_answering(false).await;
         (health, server)
     }
 
@@ -95,7 +104,7 @@ impl Health {
             return;
         }
         match &next {
-            State::Starting | State::Ready | State::Draining => tracing::info!(state = %next, "readiness changed"),
+            State::Starting(_) | State::Ready | State::Draining => tracing::info!(state = %next, "readiness changed"),
             State::ReadyInPart(reason) => tracing::warn!(reason, "ready in part"),
             // The reason may change while the state doesn't: said once.
             State::NotReady(_) if matches!(was, State::NotReady(_)) => {}
@@ -104,6 +113,30 @@ impl Health {
         if serving || was.is_ready() || next == State::Draining {
             self.report(if serving { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
         }
+        if !serving {
+            self.set_answering(false).await;
+        }
+    }
+
+    /// Says whether calls should come here: if `well`, and while the process is ready.
+    pub(crate) async fn set_answering(&self, well: bool) {
+        let ready = self.state.borrow().is_ready();
+        let answering = well && ready;
+        if self.answering.swap(answering, Ordering::SeqCst) == answering {
+            return;
+        }
+        match answering {
+            true => tracing::info!("this instance answers in full"),
+            false if ready => tracing::warn!("the store does not answer, gateways are told to prefer other instances"),
+            false => {}
+        }
+        self.report_answering(answering).await;
+    }
+
+    async fn report_answering(&self, answering: bool) {
+        self.answers.record(i64::from(answering), &[]);
+        let status = if answering { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(ANSWERING, status).await;
     }
 
     async fn report(&self, status: ServingStatus) {
@@ -126,7 +159,7 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::Starting => f.write_str("starting: the store has not answered yet"),
+            State::Starting(what) => write!(f, "starting: {what}"),
             State::Ready => f.write_str("ready"),
             State::ReadyInPart(reason) => write!(f, "ready in part: {reason}"),
             State::NotReady(reason) => write!(f, "not ready: {reason}"),
@@ -168,19 +201,23 @@ pub(crate) async fn follow(
     gate: Gate,
     fatal: watch::Sender<Option<String>>,
 ) {
-    let (check, own) = match readiness {
-        Readiness::FollowsStore => (None, None),
-        Readiness::FollowsStoreAfter(check) => (Some(check), None),
-        Readiness::Own(own) => (None, Some(own)),
-        Readiness::OwnAfter(check, own) => (Some(check), Some(own)),
+    let (check, own, alone): (_, _, Alone) = match readiness {
+        Readiness::FollowsStore => (None, None, Box::new(|| false)),
+        Readiness::FollowsStoreAfter(check) => (Some(check), None, Box::new(|| false)),
+        Readiness::Own(ready) => (None, Some((ready, "the service is not ready yet")), Box::new(|| true)),
+        Readiness::OwnAfter(check, Own { ready, waits_for, alone }) => (Some(check), Some((ready, waits_for)), alone),
     };
     if check.is_none() {
         gate.open();
     }
-    match (check, own) {
-        (None, Some(own)) => follow_service(&health, own).await,
-        (check, own) => follow_store(&health, &store, check, own, &gate, &fatal).await,
-    }
+    let answering = answering::follow(health.clone(), store.clone(), alone);
+    let ready = async {
+        match (check, own) {
+            (None, Some(own)) => follow_service(&health, own).await,
+            (check, own) => follow_store(&health, &store, check, own, &gate, &fatal).await,
+        }
+    };
+    tokio::join!(ready, answering);
 }
 
 /// Until the check has passed, if there is one; then while the store answers, or as `own` says where there is one.
@@ -188,11 +225,12 @@ async fn follow_store(
     health: &Health,
     store: &Valkey,
     mut check: Option<StartCheck>,
-    own: Option<watch::Receiver<bool>>,
+    own: Option<Said>,
     gate: &Gate,
     fatal: &watch::Sender<Option<String>>,
 ) {
     let mut failures = 0;
+    let mut refused = false;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -208,7 +246,7 @@ async fn follow_store(
                 if let Some(own) = own {
                     return follow_service(health, own).await;
                 }
-                failures = 0;
+                (failures, refused) = (0, false);
                 health.set(ready(store)).await;
             }
             Err(error) if error.kind() == ErrorKind::Layout => {
@@ -218,10 +256,13 @@ async fn follow_store(
             }
             Err(error) => {
                 failures += 1;
-                let ready = health.state.borrow().is_ready();
-                if !ready || failures >= FAILURES {
-                    health.set(State::NotReady(error.to_string())).await;
+                let silent = is_silence(&error);
+                let certain = failures >= FAILURES || (check.is_some() && !silent);
+                // A store that refuses the password is silent between two attempts.
+                if certain && !(silent && refused) {
+                    health.set(State::NotReady(reason(&error))).await;
                 }
+                refused |= error.kind() == ErrorKind::Denied;
                 gate.tell(errors::status(error));
             }
         }
@@ -234,10 +275,30 @@ fn ready(store: &Valkey) -> State {
     if reach.is_whole() || !store.is_cluster() { State::Ready } else { State::ReadyInPart(reach.to_string()) }
 }
 
-async fn follow_service(health: &Health, mut own: watch::Receiver<bool>) {
+/// What the connection says of a store that is away changes from one look to the next: no connection, a late answer, an open
+/// breaker. It is one reason, told in one way.
+fn reason(error: &keyplane_valkey::Error) -> String {
+    if is_silence(error) { "the store does not answer".to_owned() } else { error.to_string() }
+}
+
+fn is_silence(error: &keyplane_valkey::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) && error.code().is_none()
+}
+
+/// Whether the service is ready, and what it waits for until it is.
+type Said = (watch::Receiver<bool>, &'static str);
+
+async fn follow_service(health: &Health, (mut own, waits_for): Said) {
+    let mut was_ready = false;
     loop {
         let ready = *own.borrow_and_update();
-        health.set(if ready { State::Ready } else { State::NotReady("the service says so".to_owned()) }).await;
+        was_ready |= ready;
+        let state = match ready {
+            true => State::Ready,
+            false if was_ready => State::NotReady(waits_for.to_owned()),
+            false => State::Starting(waits_for),
+        };
+        health.set(state).await;
         if own.changed().await.is_err() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Starts a service and stops it: sockets, health, reflection, admin port, drain.
 
 mod admin;
+mod answering;
 mod health;
 mod incoming;
 mod running;
@@ -17,6 +18,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::layer::layer_fn;
 
+pub use answering::Own;
 pub use health::{Readiness, StartCheck};
 pub use running::Running;
 pub(crate) use running::Signals;

@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use keyplane_server::{Error, Readiness, StartCheck};
+use keyplane_server::{Error, Own, Readiness, StartCheck};
 use keyplane_testkit::{Fault, FaultProxy, app, valkey};
 use keyplane_valkey::{App, Feature, Need, Settings, Valkey};
 use tokio::sync::watch;
@@ -62,6 +63,82 @@ async fn a_process_whose_store_is_away_is_up_but_not_ready() {
     let unknown = HealthCheckRequest { service: "made.up".to_owned() };
     let refused = HealthClient::new(server.channel.clone()).check(unknown).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn the_reason_for_not_being_ready_is_told_in_one_way_while_it_is_the_same() {
+    let server = server_with(&nowhere(), &[], Readiness::FollowsStore).await;
+    until("the process is not ready", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
+    // Long enough for the breaker to open, and to let a probe pass more than once.
+    let mut told = BTreeSet::new();
+    let until = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < until {
+        told.insert(server.page("/readyz").await.1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+/// Ready from the start; whether it answers in full without the store is said by what is sent.
+fn own() -> (Readiness, watch::Sender<bool>) {
+    let (alone, full) = watch::channel(false);
+    let (_, ready) = watch::channel(true);
+    let check: StartCheck = Box::new(|| Box::pin(async { Ok(()) }));
+    let own = Own::new(ready, "reading a book").answers_while(move || *full.borrow());
+    (Readiness::OwnAfter(check, own), alone)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_cut_off_stays_ready_and_tells_gateways_to_prefer_others() {
+    for fault in [Fault::Cut, Fault::BlackHole, Fault::HalfOpen] {
+        let proxy = FaultProxy::to_port(valkey().port());
+        let (readiness, alone) = own();
+        let server = server_with(&proxy.url(&valkey().url()), &[], readiness).await;
+        let answers = async || status(&server.channel, "answering").await == ServingStatus::Serving;
+        until("it answers in full", answers).await;
+
+        proxy.set(fault);
+        let start = Instant::now();
+        until(&format!("{fault:?} is told"), async || !answers().await).await;
+        let took = start.elapsed();
+        assert!(
+            took < Duration::from_secs(3),
+            "{fault:?} was told after {took:?}, and callers were refused all the time"
+        );
+        assert_eq!(server.page("/readyz").await, (200, "ready\n".to_owned()), "{fault:?}");
+        assert_eq!(status(&server.channel, "test.Echo").await, ServingStatus::Serving, "{fault:?}");
+
+        alone.send(true).unwrap();
+        until("it answers in full by itself", answers).await;
+        alone.send(false).unwrap();
+        until("it does not any more", async || !answers().await).await;
+        proxy.set(Fault::Pass);
+        until("it answers in full again", answers).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_not_ready_or_drains_does_not_answer() {
+    let (ready, says) = watch::channel(false);
+    let check: StartCheck = Box::new(|| Box::pin(async { Ok(()) }));
+    let own = Own::new(says, "reading a book");
+    let server = server_with(&valkey().url(), &[("KEYPLANE_DRAIN_DELAY", "1s")], Readiness::OwnAfter(check, own)).await;
+    until("it says what it waits for", async || server.page("/readyz").await.1 == "starting: reading a book\n").await;
+    let answers = async || status(&server.channel, "answering").await == ServingStatus::Serving;
+    assert!(!answers().await);
+    ready.send(true).unwrap();
+    until("it answers in full", answers).await;
+    ready.send(false).unwrap();
+    until("it says what it misses", async || server.page("/readyz").await.1 == "not ready: reading a book\n").await;
+    assert!(!answers().await);
+    ready.send(true).unwrap();
+    until("it answers in full again", answers).await;
+
+    let channel = server.channel.clone();
+    let stop = tokio::spawn(server.running.drain_and_stop());
+    until("gateways hear of the drain", async || status(&channel, "answering").await == ServingStatus::NotServing)
+        .await;
+    stop.await.unwrap();
 }
 
 #[tokio::test]
@@ -134,7 +211,8 @@ async fn a_service_may_say_itself_when_it_is_ready_once_a_check_has_passed() {
         Box::pin(async move { if allowed { Ok(()) } else { Err(nobody().await) } })
     });
     // The store stays away all the time.
-    let server = server_with(&nowhere(), &[], Readiness::OwnAfter(check, says)).await;
+    let own = Own::new(says, "reading a book");
+    let server = server_with(&nowhere(), &[], Readiness::OwnAfter(check, own)).await;
     until("the check was refused", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     let refusal = say(&server.channel, "hello").await.expect_err("the check has not passed");
     let reason = refusal.get_details_error_info().expect("an ErrorInfo").reason;
@@ -163,7 +241,12 @@ async fn a_foreign_layout_also_ends_a_process_that_says_itself_when_it_is_ready(
         Box::pin(async move { store.check_layout_with(Feature::REVOCATION, 1, 8).await })
     });
     let (_, says) = watch::channel(true);
-    let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], Readiness::OwnAfter(check, says)).await;
+    let server = server_with(
+        &valkey().url(),
+        &[("KEYPLANE_APP", &app)],
+        Readiness::OwnAfter(check, Own::new(says, "reading a book")),
+    )
+    .await;
     let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Layout(_)) && error.to_string().contains("4 partitions"), "{error}");
 }

@@ -1,0 +1,75 @@
+//! Whether calls should come here rather than to another instance of the service.
+//!
+//! A ready instance answers, but where it is cut off from the store its answers may be an outage policy's, and mostly
+//! refusals. Gateways ask gRPC health for `answering`, send calls to the instances that are SERVING, and to all where none is:
+//! only then do outage policies speak. Readiness is another question: a process that is not ready gets no calls at all.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use keyplane_valkey::Valkey;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::health::Health;
+
+/// Name of the question in gRPC health.
+pub(crate) const ANSWERING: &str = "answering";
+
+/// Time between two looks at the store. With [`FAILURES`] it bounds how long callers of an instance that is cut off are refused.
+const PERIOD: Duration = Duration::from_millis(150);
+/// An answer that takes longer is a failure.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Failures in a row that count; a single one may be a pause of this process.
+const FAILURES: u32 = 2;
+
+/// Whether the service answers in full now, should the store not.
+pub(crate) type Alone = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// When a service is ready that says so itself, and what it can do without the store.
+pub struct Own {
+    pub(crate) ready: watch::Receiver<bool>,
+    pub(crate) waits_for: &'static str,
+    pub(crate) alone: Alone,
+}
+
+// === impl Own ===
+
+impl Own {
+    /// Ready while `ready` is true. `waits_for` tells people what is missing until then, such as `catching up with the feed`.
+    #[must_use]
+    pub fn new(ready: watch::Receiver<bool>, waits_for: &'static str) -> Self {
+        Self { ready, waits_for, alone: Box::new(|| false) }
+    }
+
+    /// `alone` says whether the service answers in full at this moment without the store; if never called, it does not. Asked
+    /// a few times a second, so it must not block.
+    #[must_use]
+    pub fn answers_while(mut self, alone: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.alone = Box::new(alone);
+        self
+    }
+}
+
+/// Keeps `answering` true until it is aborted.
+pub(crate) async fn follow(health: Health, store: Valkey, alone: Alone) {
+    let mut failures = FAILURES;
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut ping = pin!(store.ping());
+        // A late answer is waited for: more questions would not make the store faster.
+        let answered = loop {
+            match timeout(PATIENCE, &mut ping).await {
+                Ok(answered) => break answered.is_ok(),
+                Err(_) => {
+                    failures = failures.saturating_add(1);
+                    health.set_answering(failures < FAILURES || alone()).await;
+                }
+            }
+        };
+        failures = if answered { 0 } else { failures.saturating_add(1) };
+        health.set_answering(failures < FAILURES || alone()).await;
+    }
+}
