@@ -17,7 +17,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Where Envoy's own admin interface is. Port 0: any.
     pub admin: SocketAddr,
-    /// Where each service is, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`.
+    /// Where each service is, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`. One that is named several times
+    /// has several instances.
     pub services: Vec<(&'static str, SocketAddr)>,
     /// Where the descriptor set, `openapi.json` and the access log are put.
     pub folder: PathBuf,
@@ -61,17 +62,12 @@ impl Gateway {
         ];
         let mut values: Vec<(String, String)> =
             values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        for (service, address) in &self.services {
-            let prefix = service.to_uppercase().replace('-', "_");
-            values.push((format!("{prefix}_HOST"), address.ip().to_string()));
-            values.push((format!("{prefix}_PORT"), address.port().to_string()));
-        }
         if let Some(endpoint) = &self.otlp_endpoint {
             let (host, port) = host_and_port(endpoint)?;
             values.push(("OTLP_HOST".to_owned(), host));
             values.push(("OTLP_PORT".to_owned(), port.to_string()));
         }
-        render(TEMPLATE, &values, self.otlp_endpoint.is_some())
+        render(&with_services(TEMPLATE, &self.services), &values, self.otlp_endpoint.is_some())
     }
 }
 
@@ -83,6 +79,25 @@ fn host_and_port(endpoint: &str) -> Result<(String, u16), Error> {
     let url = Url::parse(endpoint).ok();
     let host = url.as_ref().and_then(|url| Some((url.host_str()?.to_owned(), url.port().unwrap_or(4317))));
     host.ok_or_else(|| Error::Gateway(format!("{endpoint:?} is no endpoint: write it like http://127.0.0.1:4317")))
+}
+
+/// Fills in the services' addresses. A line that names a service is repeated for each of its instances.
+fn with_services(template: &str, services: &[(&str, SocketAddr)]) -> String {
+    let named = services.iter().map(|(service, address)| {
+        let prefix = service.to_uppercase().replace('-', "_");
+        (format!("${{{prefix}_HOST}}"), format!("${{{prefix}_PORT}}"), address)
+    });
+    let named: Vec<_> = named.collect();
+    let instances = |line: &str| -> Vec<String> {
+        let here = named.iter().filter(|(host, ..)| line.contains(host.as_str()));
+        here.map(|(host, port, at)| line.replace(host, &at.ip().to_string()).replace(port, &at.port().to_string()))
+            .collect()
+    };
+    let lines = template.lines().flat_map(|line| match instances(line) {
+        none if none.is_empty() => vec![line.to_owned()],
+        filled => filled,
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Replaces each `${NAME}`, and leaves out the lines from `# when OTLP` to `# end` unless `otlp`.
@@ -110,7 +125,7 @@ fn render(template: &str, values: &[(String, String)], otlp: bool) -> Result<Str
 
 #[cfg(test)]
 mod tests {
-    use super::{host_and_port, render};
+    use super::{host_and_port, render, with_services};
 
     #[test]
     fn names_are_filled_and_blocks_left_out() {
@@ -119,6 +134,15 @@ mod tests {
         assert_eq!(render(template, &values, false).unwrap(), "a: x\nc: 1\n");
         let error = render(template, &values, true).unwrap_err();
         assert!(error.to_string().contains("${B}"), "{error}");
+    }
+
+    #[test]
+    fn each_instance_of_a_service_has_a_line() {
+        let template = "endpoints:\n- ${RATE_LIMITING_HOST} ${RATE_LIMITING_PORT}\n- ${SESSION_HOST}\n";
+        let at = |port| ([127, 0, 0, 1], port).into();
+        let services = [("rate-limiting", at(1)), ("session", at(2)), ("rate-limiting", at(3))];
+        let filled = with_services(template, &services);
+        assert_eq!(filled, "endpoints:\n- 127.0.0.1 1\n- 127.0.0.1 3\n- 127.0.0.1\n");
     }
 
     #[test]

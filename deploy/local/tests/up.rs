@@ -95,6 +95,11 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     assert_eq!(answer["companyId"], "c-7", "{answer}");
     let policies = std::fs::read_to_string(up.text("/policies")).unwrap();
     assert!(policies.contains("id: llm-tokens"), "a file to edit: {policies}");
+    for service in ["auth-revocation", "rate-limiting", "session"] {
+        let log = std::fs::read_to_string(folder.path().join(format!("{service}.log"))).unwrap();
+        let warned = log.lines().find(|line| line.contains("not ready") && !line.contains("the store"));
+        assert_eq!(warned, None, "to wait for what a start waits for is no warning");
+    }
     let document: Value = reqwest::get(up.text("/openapi")).await.unwrap().json().await.unwrap();
     assert_eq!(document["servers"][0]["url"], gateway.as_str());
 

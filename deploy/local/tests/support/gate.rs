@@ -30,14 +30,18 @@ impl Gate {
 
     /// With another configuration than the shipped one.
     pub fn start_with(name: &str, change: impl FnOnce(String) -> String) -> Gate {
+        Gate::start_before(name, &[Peer::start(Answer::Pass)], change)
+    }
+
+    /// With several instances of all that stands behind it. [`Gate::peer`] is the first.
+    pub fn start_before(name: &str, peers: &[Peer], change: impl FnOnce(String) -> String) -> Gate {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let issuer = Issuer::create(&folder).unwrap();
-        let peer = Peer::start(Answer::Pass);
         let gateway = Gateway {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-            services: ["session", "auth-revocation", "rate-limiting"].map(|name| (name, peer.address)).into(),
+            services: peers.iter().flat_map(Peer::services).collect(),
             folder,
             otlp_endpoint: None,
             cors_origins: Options::LOCAL_ORIGINS.to_owned(),
@@ -45,7 +49,7 @@ impl Gate {
         };
         let envoy = Envoy::start(&Toolbox::find(), &change(gateway.prepare().unwrap())).unwrap();
         let url = format!("http://{}", envoy.listener("gateway").unwrap());
-        Gate { url, peer, issuer, envoy }
+        Gate { url, peer: peers[0].clone(), issuer, envoy }
     }
 
     pub fn token(&self) -> String {

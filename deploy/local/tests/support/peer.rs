@@ -35,6 +35,8 @@ pub enum Answer {
     Unavailable,
     /// A gRPC status.
     Broken,
+    /// The gRPC status UNAVAILABLE.
+    CannotTell,
     /// None at all.
     Silent,
 }
@@ -47,8 +49,10 @@ pub enum Limit {
     Over,
     /// No, whenever it comes.
     Blocked,
-    /// A gRPC status.
+    /// The gRPC status UNAVAILABLE: nothing was charged.
     Broken,
+    /// The gRPC status DEADLINE_EXCEEDED: something may have been charged.
+    Unknown,
     /// None at all.
     Silent,
 }
@@ -102,6 +106,11 @@ impl Peer {
         peer
     }
 
+    /// Itself, in place of each service.
+    pub fn services(&self) -> [(&'static str, SocketAddr); 3] {
+        ["session", "auth-revocation", "rate-limiting"].map(|name| (name, self.address))
+    }
+
     /// From now on.
     pub fn answer(&self, answer: Answer) {
         self.state.lock().unwrap().answer = answer;
@@ -148,6 +157,7 @@ impl Authorization for Peer {
             Answer::Unacceptable => (Code::Unauthenticated, denied(401, "")),
             Answer::Unavailable => (Code::Unavailable, denied(503, "")),
             Answer::Broken => return Err(Status::internal("broken")),
+            Answer::CannotTell => return Err(Status::unavailable("it can't be told")),
             Answer::Silent => std::future::pending().await,
         };
         let status = Some(rpc::Status { code: code.into(), ..rpc::Status::default() });
@@ -178,6 +188,7 @@ impl RateLimitService for Peer {
             Limit::Over => (LimitCode::OverLimit, [&policy[..], &numbers, &[("retry-after", "7")]].concat()),
             Limit::Blocked => (LimitCode::OverLimit, Vec::new()),
             Limit::Broken => return Err(Status::unavailable("broken")),
+            Limit::Unknown => return Err(Status::deadline_exceeded("no answer of the store")),
             Limit::Silent => std::future::pending().await,
         };
         Ok(Response::new(RateLimitResponse {
