@@ -10,6 +10,7 @@ use std::time::Duration;
 use keyplane_valkey::{Key, deadline};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::call::{State, Verdict};
 use super::settle::{Charge, Charged};
@@ -21,7 +22,7 @@ use crate::store::{Bucket, End, Flag, Found, Group, Op, Place, Reply, Room, Sett
 /// Settlements that an instance completes later, at most.
 pub(super) const REPAIRS: usize = 1024;
 /// How long until the first attempt to complete one, and between two at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 /// How long one is attempted: no record lives longer.
 const PATIENCE: Duration = Duration::from_hours(1);
 
@@ -129,7 +130,7 @@ impl Limiter {
         }
         // It goes on where the caller does not wait.
         let left = deadline::remaining();
-        let run = tokio::spawn(settling.run());
+        let run = tokio::spawn(settling.run().in_current_span());
         let run = match left {
             None => run.await,
             Some(left) => {
@@ -171,7 +172,7 @@ impl Settling {
             Ok(None) if self.outage || self.parts.is_empty() => return Ok(Settled::default()),
             Ok(None) => return Err(Error::ChargeNotFound),
             Err(error) => {
-                if error.outcome_unknown() {
+                if error.outcome_unknown() && self.parts.len() > 1 {
                     self.complete_later();
                 }
                 return Err(error);
@@ -282,7 +283,7 @@ impl Settling {
         Ok(Settled { charged, limits: limits.into_iter().map(|(_, limit)| limit).collect() })
     }
 
-    /// Completes it in the background, until every owner has answered or its record is gone.
+    /// Completes it in the background, until every owner has answered or its record is gone: within 5 s of an owner's return.
     fn complete_later(self: &Arc<Self>) {
         let Ok(room) = self.shared.repairs.clone().try_acquire_owned() else {
             return tracing::warn!("too many settlements are incomplete; this one is completed by whoever repeats it");

@@ -145,6 +145,28 @@ async fn no_more_is_refunded_than_was_charged() {
     assert_eq!((one.remaining("u", "user").await, one.remaining("u", "tenant").await), (8, 98));
 }
 
+/// What leaked made room for others already, who have it now.
+#[tokio::test]
+async fn what_has_leaked_is_not_given_back() {
+    let one = rig::start(&keyplane_testkit::app(), usual(per_second(40), per_second(40))).await;
+    let (call, old) = remembered(one.call("u", &["user", "tenant"], 40), ChargeKind::Reserved, "r-1");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let empty = async || one.remaining("u", "user").await == 40 && one.remaining("u", "tenant").await == 40;
+    keyplane_testkit::eventually("it has leaked away", rig::PATIENCE, empty).await;
+    let began = std::time::Instant::now();
+    let (call, new) = remembered(one.call("u", &["user", "tenant"], 40), ChargeKind::Acquired, "r-2");
+    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+    let settled = one.limiter.commit(&old, 0, &one.catalog).await.expect("it is reserved");
+    let returned: Vec<u64> = settled.limits.iter().map(|limit| limit.returned).collect();
+    assert_eq!((settled.charged, returned), (0, vec![0, 0]));
+    // And of a charge that is a moment old, what is left of it.
+    let refunded = one.limiter.refund(&new, 40, "", &one.catalog).await.expect("it is known");
+    let least = 40_u64.saturating_sub(began.elapsed().as_millis() as u64 * 40 / 1000 + 1);
+    for limit in &refunded.limits {
+        assert!((least..=40).contains(&limit.returned), "at least {least} have not leaked: {limit:?}");
+    }
+}
+
 /// They share a call of the script, in which each has to find what the one before it left.
 #[tokio::test]
 async fn what_is_settled_together_is_settled_one_after_the_other() {

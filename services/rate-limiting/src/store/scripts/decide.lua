@@ -297,6 +297,7 @@ local function others()
     if record > 0 then
       local nonce = sub(args, at, at + 7)
       known = values[record]
+      if known and #known < RECORD then known = nil end
       at, done = at + 8, true
       local first = known and select(2, parts(known, count)) or 0
       for i = first, known and #known or -1, 8 do
