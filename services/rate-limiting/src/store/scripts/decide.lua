@@ -123,26 +123,11 @@ end
 local said = {'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 local goal = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
--- What is asked for more seldom: by its letter, and charges that are more seldom.
-local function others()
-  local unpack, pack, sub, byte = struct.unpack, struct.pack, string.sub, string.byte
-  -- Bytes of holes; how far places may go ahead of the clock; how long they are kept: longer than any record. In microseconds.
-  local HOLES, FAR, HOUR = 1024, 2251799813685248, 3660000000
-
-  local function below(aq, ar, bq, br)
-    return aq < bq or (aq == bq and ar < br)
-  end
-
-  local function plus(aq, ar, bq, br, n)
-    if ar + br >= n then return aq + bq + 1, ar + br - n end
-    return aq + bq, ar + br
-  end
-
-  -- Below zero, the first of the two is.
-  local function minus(aq, ar, bq, br, n)
-    if ar < br then return aq - bq - 1, ar - br + n end
-    return aq - bq, ar - br
-  end
+-- What knows buckets of more than 40 bytes.
+local function queues()
+  local unpack, pack, sub = struct.unpack, struct.pack, string.sub
+  -- How far places may go ahead of the clock, and how long they are kept: longer than any record. In microseconds.
+  local FAR, HOUR = 2251799813685248, 3660000000
 
   -- The queue of a bucket at this level: where it ends, its era, its floor and its holes.
   local function queue(bucket, q, r, ahead, n, p, changed)
@@ -150,7 +135,7 @@ local function others()
     if not bucket or #bucket < 72 then return aq, ar, changed and 1 or 0, 0, '' end
     local n0, p0, tq, tr, era, floor = unpack('<dddddd', bucket, 25)
     if changed or n0 ~= n or p0 ~= p or tq - now > FAR then return aq, ar, era + 1, 0, '' end
-    if below(tq, tr, aq, ar) then return aq, ar, era, 0, '' end
+    if tq < aq or (tq == aq and tr < ar) then return aq, ar, era, 0, '' end
     if q == 0 and r == 0 then return tq, tr, era, 0, '' end
     return tq, tr, era, floor, sub(bucket, 73)
   end
@@ -169,9 +154,13 @@ local function others()
   -- Adds what there is more in a bucket at the end of its queue: the place.
   local function lengthen(key, q, r, nq, nr, ahead, n, p, changed)
     local tq, tr, era, floor, holes = queue(values[key], q, r, ahead, n, p, changed)
-    local iq, ir = minus(nq, nr, q, r, n)
-    local eq, er = plus(tq, tr, iq, ir, n)
-    if changed or iq > 0 or ir > 0 then keep(key, nq, nr, ahead, n, p, eq, er, era, floor, holes) end
+    local eq, er = tq + nq - q, tr + nr - r
+    if er >= n then
+      eq, er = eq + 1, er - n
+    elseif er < 0 then
+      eq, er = eq - 1, er + n
+    end
+    if changed or nq ~= q or nr ~= r then keep(key, nq, nr, ahead, n, p, eq, er, era, floor, holes) end
     return tq, tr, eq, er, era
   end
 
@@ -193,6 +182,35 @@ local function others()
       s = s + 4
     end
     return places
+  end
+
+  return {queue = queue, keep = keep, lengthen = lengthen, charge = charge}
+end
+
+-- Made when something asks for them.
+local longer, made
+
+-- What is asked for more seldom, by its letter.
+local function others()
+  local unpack, pack, sub, byte = struct.unpack, struct.pack, string.sub, string.byte
+  longer = longer or queues()
+  local queue, keep, lengthen = longer.queue, longer.keep, longer.lengthen
+  -- Bytes of holes that a bucket has.
+  local HOLES = 1024
+
+  local function below(aq, ar, bq, br)
+    return aq < bq or (aq == bq and ar < br)
+  end
+
+  local function plus(aq, ar, bq, br, n)
+    if ar + br >= n then return aq + bq + 1, ar + br - n end
+    return aq + bq, ar + br
+  end
+
+  -- Below zero, the first of the two is.
+  local function minus(aq, ar, bq, br, n)
+    if ar < br then return aq - bq - 1, ar - br + n end
+    return aq - bq, ar - br
   end
 
   -- The water in front of a place.
@@ -457,11 +475,8 @@ local function others()
     return table.concat(levels)
   end
 
-  return {[100] = delete, [103] = give, [115] = settle, [116] = take, charge = charge}
+  return {[100] = delete, [103] = give, [115] = settle, [116] = take}
 end
-
--- Made when something asks for it.
-local made
 
 local function charge(commits, count, record)
   local kept
@@ -507,8 +522,8 @@ local function charge(commits, count, record)
   end
   local places = ''
   if not plain then
-    made = made or others()
-    places = made.charge(commits and admitted, count, record > 0)
+    longer = longer or queues()
+    places = longer.charge(commits and admitted, count, record > 0)
   elseif commits and admitted then
     s = 3
     for i = 1, 6 * count, 6 do
