@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyplane_revocation::{Filters, Rules};
 use keyplane_server::config::{Env, ServerConfig, parse_duration};
 
-use crate::domain::OutagePolicy;
+use crate::domain::{AfterLoss, OutagePolicy};
 use crate::store::Replication;
 use crate::{SERVICE, replica, store};
 
@@ -42,6 +42,7 @@ const MAX_STALENESS: &str = "KEYPLANE_REVOCATION_MAX_STALENESS";
 const FEED_READ: &str = "KEYPLANE_REVOCATION_FEED_READ";
 const STORE_TIMEOUT: &str = "KEYPLANE_REVOCATION_STORE_TIMEOUT";
 const OUTAGE_POLICY: &str = "KEYPLANE_REVOCATION_OUTAGE_POLICY";
+const AFTER_LOSS: &str = "KEYPLANE_REVOCATION_AFTER_LOSS";
 const TENANT_CLAIM: &str = "KEYPLANE_REVOCATION_TENANT_CLAIM";
 const JWKS: &str = "KEYPLANE_REVOCATION_JWKS";
 const ISSUERS: &str = "KEYPLANE_REVOCATION_ISSUERS";
@@ -156,5 +157,18 @@ fn read_replica(env: &mut Env, rules: Rules, filters: Filters) -> replica::Setti
         "who answers when neither memory nor the store can: `closed` (nobody: UNAVAILABLE), `open`, or `last-known 30s`",
         |text| OutagePolicy::parse(text, parse_duration).map_err(|error| error.to_string()),
     );
-    replica::Settings { bound, beat, ask, policy: policy.unwrap_or_default(), ..replica::Settings::new(rules, filters) }
+    let after_loss = env.parsed(
+        AFTER_LOSS,
+        "refuse",
+        "what becomes of tokens that may have been revoked, once the store has lost revocations: `refuse`, or `ask-store`, which lets them pass",
+        |text| AfterLoss::parse(text).ok_or_else(|| "must be refuse or ask-store".to_owned()),
+    );
+    replica::Settings {
+        bound,
+        beat,
+        ask,
+        policy: policy.unwrap_or_default(),
+        after_loss: after_loss.unwrap_or_default(),
+        ..replica::Settings::new(rules, filters)
+    }
 }

@@ -34,6 +34,7 @@ fn wrong_settings_are_told_at_once() {
         ("KEYPLANE_REVOCATION_MAX_STALENESS", "5ms"),
         ("KEYPLANE_REVOCATION_FEED_READ", "60ms"),
         ("KEYPLANE_REVOCATION_OUTAGE_POLICY", "last-known 30"),
+        ("KEYPLANE_REVOCATION_AFTER_LOSS", "pass"),
         ("KEYPLANE_REVOCATION_MAX_TOKEN_LIFETIME", "32d"),
         ("KEYPLANE_REVOCATION_LEEWAY", "1h"),
         ("KEYPLANE_REVOCATION_FALSE_POSITIVES", "0.6"),

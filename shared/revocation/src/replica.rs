@@ -6,7 +6,7 @@ use crate::claims::Claims;
 use crate::cutoffs::{ByName, Cutoffs};
 use crate::filter::Filters;
 use crate::rules::{Answer, Rule, Rules};
-use crate::state::Entry;
+use crate::state::{Entry, State};
 use crate::target::{RevocationId, Scope, TokenHash};
 use crate::time::{Millis, Version};
 use crate::tokens::Tokens;
@@ -36,6 +36,8 @@ pub struct Stats {
     pub filter_bytes: usize,
     /// About how much memory the cutoffs take.
     pub cutoff_bytes: usize,
+    /// Of `tokens`, those in filters that [`Replica::lose`] marked.
+    pub lost: usize,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,12 @@ struct Known {
 impl Replica {
     /// A replica that knows of no revocation.
     pub fn new(rules: Rules, filters: Filters) -> Self {
-        let tokens = Tokens::new(&rules, &filters);
+        Self::partitioned(rules, filters, 1)
+    }
+
+    /// The same, of a store with so many partitions, each of which may lose something for itself: see [`Replica::lose`].
+    pub fn partitioned(rules: Rules, filters: Filters, partitions: u32) -> Self {
+        let tokens = Tokens::new(&rules, &filters, partitions);
         let known = Known { floor: Millis(i64::MIN), tenants: HashMap::default(), tokens };
         Self { rules, known: RwLock::new(known) }
     }
@@ -112,6 +119,34 @@ impl Replica {
         self.known.write().tokens.confirm(token, version);
     }
 
+    /// Notes that the store lost revocations of a partition, whichever of those that are held now: until the tokens have
+    /// expired, the store can't tell any more which of them are revoked. See [`Replica::may_be_lost`].
+    pub fn lose(&self, partition: u32) {
+        self.known.write().tokens.lose(partition);
+    }
+
+    /// Whether a suspect token, of which the store knows nothing, must be taken for revoked: a filter held it when the store
+    /// lost revocations of its partition, and no undo of it is known. Besides the tokens whose revocation was lost, that is
+    /// as small a share of good ones as [`Filters`] allow.
+    ///
+    /// It ends with the bucket of filters that the token belongs to. A token whose undo was not applied before the loss
+    /// counts as revoked; to revoke and undo it once more lets it pass.
+    pub fn may_be_lost(&self, claims: &Claims<'_>) -> bool {
+        let (Some(hash), Some(expires)) = (claims.token(), claims.expires) else { return false };
+        self.known.read().tokens.may_be_lost(hash, expires)
+    }
+
+    /// Whether a filter holds the token that `state` is of, or one that looks like it.
+    pub fn holds(&self, token: TokenHash, state: &State) -> bool {
+        self.known.read().tokens.contains(token, state.token_expires.unwrap_or(state.expires))
+    }
+
+    /// About how many tokens of a partition are held, those left out that were undone; fewer than there are by as small a
+    /// share as [`Filters`] allow. Linear in those that were undone.
+    pub fn revoked_tokens(&self, partition: u32) -> usize {
+        self.known.read().tokens.revoked(partition)
+    }
+
     /// Forgets what no token can need any more at `now`, the store's time: buckets of filters that have ended, leeway
     /// included, cutoffs that have expired, and tenants that have none left. From then on no earlier moment is answered
     /// for, so that a clock that went back can't bring back a token whose revocation is forgotten.
@@ -138,7 +173,12 @@ impl Replica {
     /// How much is held. Linear in the cutoffs.
     pub fn stats(&self) -> Stats {
         let known = self.known.read();
-        let mut stats = Stats { tokens: known.tokens.len(), filter_bytes: known.tokens.bytes(), ..Stats::default() };
+        let mut stats = Stats {
+            tokens: known.tokens.len(),
+            filter_bytes: known.tokens.bytes(),
+            lost: known.tokens.lost(),
+            ..Stats::default()
+        };
         for (tenant, cutoffs) in &known.tenants {
             let size = cutoffs.size();
             stats.cutoffs += size.count;
@@ -185,5 +225,7 @@ impl Known {
     }
 }
 
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod tests;

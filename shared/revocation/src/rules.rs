@@ -41,6 +41,9 @@ pub enum Rule {
     Session,
     /// The token itself was revoked.
     Token,
+    /// The store lost revocations, and the token is, or looks like, one that was revoked before: see
+    /// [`Replica::may_be_lost`](crate::Replica::may_be_lost).
+    Lost,
 }
 
 /// Whether a token is good.

@@ -77,6 +77,12 @@ impl TokenHash {
         &self.0
     }
 
+    /// Which of `count` partitions of the store the token belongs to: the first 4 bytes, big-endian, modulo `count`.
+    pub fn partition(&self, count: u32) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d]) % count.max(1)
+    }
+
     /// Reads 32 hex digits, small letters.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; Self::BYTES];
@@ -177,6 +183,7 @@ impl RevocationId {
     }
 
     /// Which of `count` partitions of the store it belongs to: the first 4 bytes of its hash, big-endian, modulo `count`.
+    /// A token's is that of [`TokenHash::partition`].
     pub fn partition(&self, count: u32) -> u32 {
         let first = self.0[1..9].iter().fold(0, |sum, digit| sum << 4 | u32::from(nibble(*digit).unwrap_or_default()));
         first % count.max(1)

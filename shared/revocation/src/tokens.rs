@@ -17,18 +17,36 @@ pub(crate) struct Tokens {
     forced: u64,
     /// Makes a value of a hash in a way that nobody can foresee, so that nobody can make up a jti that is a false positive.
     seed: RandomState,
-    /// By `exp`, for one probe.
-    by_expiry: BTreeMap<Bucket, Growing>,
-    /// Of unknown `exp`: all are probed, so that no clock matters. Two as a rule.
-    by_record: BTreeMap<Bucket, Growing>,
+    partitions: Box<[Partition]>,
+    /// How many filters there are.
+    count: usize,
     confirmed: Confirmed,
-    /// Those that were undone: a confirmation that is older must not be remembered any more.
+    /// Those that were undone: a confirmation that is older must not be remembered any more, and no loss revokes them.
     undone: HashMap<TokenHash, Undone, RandomState>,
+}
+
+/// The tokens of one partition of the store.
+#[derive(Debug, Default)]
+struct Partition {
+    /// By `exp`, for one probe.
+    by_expiry: BTreeMap<Bucket, Held>,
+    /// Of unknown `exp`: all are probed, so that no clock matters. Two as a rule.
+    by_record: BTreeMap<Bucket, Held>,
+}
+
+/// The tokens of one bucket.
+#[derive(Debug)]
+pub(crate) struct Held {
+    filter: Growing,
+    /// The store lost some of them, so that it can't tell any more which of the suspects are revoked.
+    lost: bool,
 }
 
 #[derive(Debug)]
 struct Undone {
     version: Version,
+    /// The last revocation of the token that was heard of since; 0 if none was.
+    revoked: Version,
     expires: Millis,
 }
 
@@ -42,14 +60,14 @@ struct Confirmed {
 // === impl Tokens ===
 
 impl Tokens {
-    pub(crate) fn new(rules: &Rules, filters: &Filters) -> Self {
+    pub(crate) fn new(rules: &Rules, filters: &Filters, partitions: u32) -> Self {
         Self {
             buckets: Buckets::new(rules, filters),
             rate: filters.rate(),
             forced: filters.forced(),
             seed: RandomState::default(),
-            by_expiry: BTreeMap::new(),
-            by_record: BTreeMap::new(),
+            partitions: (0..partitions.max(1)).map(|_| Partition::default()).collect(),
+            count: 0,
             confirmed: Confirmed::default(),
             undone: HashMap::default(),
         }
@@ -57,15 +75,32 @@ impl Tokens {
 
     /// Whether no token can be suspect.
     pub(crate) fn is_empty(&self) -> bool {
-        self.forced == 0 && self.by_expiry.is_empty() && self.by_record.is_empty()
+        self.forced == 0 && self.count == 0
     }
 
     /// Whether the token may be revoked.
     pub(crate) fn holds(&self, hash: TokenHash, expires: Millis) -> bool {
+        self.value(hash) < self.forced || self.contains(hash, expires)
+    }
+
+    /// Whether a filter has the token, or one that looks like it.
+    pub(crate) fn contains(&self, hash: TokenHash, expires: Millis) -> bool {
         let value = self.value(hash);
-        value < self.forced
-            || self.by_expiry.get(&self.buckets.expiry(expires)).is_some_and(|filter| filter.contains(value))
-            || self.by_record.values().any(|filter| filter.contains(value))
+        self.probed(hash, expires).any(|held| held.filter.contains(value))
+    }
+
+    /// Whether the token may be one whose revocation the store lost, and was not undone.
+    pub(crate) fn may_be_lost(&self, hash: TokenHash, expires: Millis) -> bool {
+        let value = self.value(hash);
+        let undone = self.undone.get(&hash).is_some_and(|undone| undone.revoked < undone.version);
+        !undone && self.probed(hash, expires).any(|held| held.lost && held.filter.contains(value))
+    }
+
+    /// Notes that the store lost revocations of a partition, of any that are held now.
+    pub(crate) fn lose(&mut self, partition: u32) {
+        if let Some(partition) = self.partitions.get_mut(partition as usize) {
+            partition.filters_mut().for_each(|held| held.lost = true);
+        }
     }
 
     /// Whether the store said that the token is revoked, and nothing was heard of it since.
@@ -82,20 +117,35 @@ impl Tokens {
             return false;
         }
         if state.undone {
-            let known = self.undone.get(&hash).is_none_or(|known| known.version < version);
-            if known {
-                self.undone.insert(hash, Undone { version, expires: state.expires });
-            }
-            return known;
+            return self.undo(hash, state, version);
         }
-        let value = self.value(hash);
+        if let Some(undone) = self.undone.get_mut(&hash) {
+            undone.revoked = undone.revoked.max(version);
+            undone.expires = undone.expires.max(state.expires);
+        }
+        let (value, index) = (self.value(hash), self.index(hash));
+        let partition = &mut self.partitions[index];
         // A check asks one filter of the first kind and two of the second, as a rule.
         let (filters, bucket, rate) = match state.token_expires {
-            Some(expires) => (&mut self.by_expiry, self.buckets.expiry(expires), self.rate / 2.0),
-            None => (&mut self.by_record, self.buckets.generation_of_record(state.expires), self.rate / 4.0),
+            Some(expires) => (&mut partition.by_expiry, self.buckets.expiry(expires), self.rate / 2.0),
+            None => (&mut partition.by_record, self.buckets.generation_of_record(state.expires), self.rate / 4.0),
         };
-        filters.entry(bucket).or_insert_with(|| Growing::new(rate)).insert(value);
+        let held = filters.entry(bucket).or_insert_with(|| {
+            self.count += 1;
+            Held { filter: Growing::new(rate), lost: false }
+        });
+        held.filter.insert(value);
         // The filter can't tell whether it was this token that it held before, nor its version.
+        true
+    }
+
+    fn undo(&mut self, hash: TokenHash, state: &State, version: Version) -> bool {
+        let known = self.undone.get(&hash);
+        if known.is_some_and(|known| known.version >= version) {
+            return false;
+        }
+        let revoked = known.map_or(Version(0), |known| known.revoked);
+        self.undone.insert(hash, Undone { version, revoked, expires: state.expires });
         true
     }
 
@@ -107,35 +157,76 @@ impl Tokens {
     }
 
     /// Forgets what is no longer needed. Returns the filters, to be dropped where nobody waits.
-    pub(crate) fn prune(&mut self, now: Millis) -> Vec<Growing> {
+    pub(crate) fn prune(&mut self, now: Millis) -> Vec<Held> {
         self.undone.retain(|_, undone| undone.expires > now);
         let mut dropped = Vec::new();
         let buckets = self.buckets;
-        for filters in [&mut self.by_expiry, &mut self.by_record] {
-            let over = |bucket: &Bucket| buckets.until(*bucket) <= now;
-            while let Some(first) = filters.first_entry().filter(|first| over(first.key())) {
-                dropped.push(first.remove());
+        for Partition { by_expiry, by_record } in &mut self.partitions {
+            for filters in [by_expiry, by_record] {
+                let over = |bucket: &Bucket| buckets.until(*bucket) <= now;
+                while let Some(first) = filters.first_entry().filter(|first| over(first.key())) {
+                    dropped.push(first.remove());
+                }
             }
         }
+        self.count -= dropped.len();
         dropped
     }
 
     /// How many tokens are held.
     pub(crate) fn len(&self) -> usize {
-        self.filters().map(Growing::len).sum()
+        self.filters().map(|held| held.filter.len()).sum()
+    }
+
+    /// How many of them are held for a partition, and were not undone.
+    pub(crate) fn revoked(&self, partition: u32) -> usize {
+        let held = self.partitions.get(partition as usize).into_iter().flat_map(Partition::filters);
+        let undone = self
+            .undone
+            .iter()
+            .filter(|(hash, undone)| undone.revoked < undone.version && self.index(**hash) == partition as usize);
+        held.map(|held| held.filter.len()).sum::<usize>().saturating_sub(undone.count())
+    }
+
+    /// How many are held in filters of which the store lost some.
+    pub(crate) fn lost(&self) -> usize {
+        self.filters().filter(|held| held.lost).map(|held| held.filter.len()).sum()
     }
 
     /// How much memory the filters take.
     pub(crate) fn bytes(&self) -> usize {
-        self.filters().map(Growing::bytes).sum()
+        self.filters().map(|held| held.filter.bytes()).sum()
     }
 
-    fn filters(&self) -> impl Iterator<Item = &Growing> {
-        self.by_expiry.values().chain(self.by_record.values())
+    fn filters(&self) -> impl Iterator<Item = &Held> {
+        self.partitions.iter().flat_map(Partition::filters)
+    }
+
+    /// The filters that may hold a token.
+    fn probed(&self, hash: TokenHash, expires: Millis) -> impl Iterator<Item = &Held> {
+        let Partition { by_expiry, by_record } = &self.partitions[self.index(hash)];
+        by_expiry.get(&self.buckets.expiry(expires)).into_iter().chain(by_record.values())
+    }
+
+    fn index(&self, hash: TokenHash) -> usize {
+        // A slice is never longer than its index can tell.
+        hash.partition(self.partitions.len() as u32) as usize
     }
 
     fn value(&self, hash: TokenHash) -> u64 {
         self.seed.hash_one(u128::from_ne_bytes(*hash.as_bytes()))
+    }
+}
+
+// === impl Partition ===
+
+impl Partition {
+    fn filters(&self) -> impl Iterator<Item = &Held> {
+        self.by_expiry.values().chain(self.by_record.values())
+    }
+
+    fn filters_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.by_expiry.values_mut().chain(self.by_record.values_mut())
     }
 }
 

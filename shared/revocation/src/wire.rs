@@ -107,6 +107,7 @@ pub fn rule(rule: Rule) -> pb::Rule {
         Rule::Subject => pb::Rule::Subject,
         Rule::Session => pb::Rule::Session,
         Rule::Token => pb::Rule::Token,
+        Rule::Lost => pb::Rule::Lost,
     }
 }
 
@@ -124,6 +125,7 @@ pub fn rule_of(message: pb::Rule) -> Option<Rule> {
         pb::Rule::Subject => Some(Rule::Subject),
         pb::Rule::Session => Some(Rule::Session),
         pb::Rule::Token => Some(Rule::Token),
+        pb::Rule::Lost => Some(Rule::Lost),
     }
 }
 

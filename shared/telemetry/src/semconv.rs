@@ -94,6 +94,12 @@ pub const KEYPLANE_REVOCATION_SOURCE: &str = "keyplane.revocation.source";
 pub const KEYPLANE_REVOCATION_REASON: &str = "keyplane.revocation.reason";
 /// Revocations that the store had lost, and an instance gave back.
 pub const KEYPLANE_REVOCATION_REAPPENDED: &str = "keyplane.revocation.reappended";
+/// Revocations of tokens that the store had lost, and an instance could not give back.
+pub const KEYPLANE_REVOCATION_LOST: &str = "keyplane.revocation.lost";
+/// Revocations in filters of which the store has lost some.
+pub const KEYPLANE_REVOCATION_LOST_HELD: &str = "keyplane.revocation.lost.held";
+/// Checks that were refused since the store may have lost the token's revocation.
+pub const KEYPLANE_REVOCATION_REFUSED_AFTER_LOSS: &str = "keyplane.revocation.refused_after_loss";
 /// Times that the feed did not go on from what an instance had applied.
 pub const KEYPLANE_REVOCATION_EPOCHS: &str = "keyplane.revocation.epochs";
 /// Age of an instance's memory, in milliseconds. Absent while it can't be said.

@@ -5,5 +5,5 @@ mod policy;
 mod revoke;
 
 pub use audit::{AuditEntry, AuditPage, AuditToken};
-pub use policy::{OutagePolicy, OutagePolicyError};
+pub use policy::{AfterLoss, OutagePolicy, OutagePolicyError};
 pub use revoke::{Cause, Cutoff, Durability, Outcome, Reason, Record, Revoke, Written};

@@ -15,6 +15,17 @@ pub enum OutagePolicy {
     LastKnown(Duration),
 }
 
+/// What is answered about a token of which the store knows nothing, after the store lost revocations, if a filter that held
+/// the lost ones holds the token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterLoss {
+    /// It is revoked, until it expires: also one good token in as many as the filters' rate of false positives tells.
+    #[default]
+    Refuse,
+    /// It is active: also those whose revocation was lost and could not be given back.
+    AskStore,
+}
+
 /// The longest that [`OutagePolicy::LastKnown`] takes.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -65,6 +76,20 @@ impl OutagePolicy {
             OutagePolicy::Closed => false,
             OutagePolicy::Open => true,
             OutagePolicy::LastKnown(limit) => age.is_some_and(|age| age <= limit),
+        }
+    }
+}
+
+// === impl AfterLoss ===
+
+impl AfterLoss {
+    /// Reads `refuse` or `ask-store`; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<AfterLoss> {
+        match text {
+            "refuse" => Some(AfterLoss::Refuse),
+            "ask-store" => Some(AfterLoss::AskStore),
+            _ => None,
         }
     }
 }

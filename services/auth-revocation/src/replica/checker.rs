@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use keyplane_revocation::{Answer, Claims, Rule, Sequence, TokenHash};
+use keyplane_revocation::{Answer, Claims, Sequence, TokenHash};
 use tokio::time::timeout;
 
 use super::Mirror;
@@ -23,7 +23,8 @@ const AT_ONCE: usize = 64;
 /// |---|---|---|---|
 /// | the token breaks a rule by itself (expired ...) | any | not asked | revoked, `Local` |
 /// | active, or revoked | yes | not asked | that, `Local` |
-/// | suspect | yes | revoked, or not | that, `Local`: memory, completed by one exact read |
+/// | suspect | yes | revoked, or not | that, `Local`: memory, completed by an exact read |
+/// | suspect | yes | nothing, and lost revocations before | revoked ([`Rule::Lost`]), `Local`: by [`AfterLoss`] |
 /// | anything | no, or not what the caller demands | active, or revoked | that, `Store` |
 /// | revoked | no | nothing, or is not believed | revoked, `Policy` |
 /// | suspect | any | nothing, or is not believed | [`Error::FreshnessUnknown`] |
@@ -150,7 +151,7 @@ impl Checker {
         if let Answer::Suspect(token) = memory.answer
             && self.fresh(&memory.knowledge, demands).is_some()
         {
-            let Some(answer) = self.confirm(claims.tenant, token).await else {
+            let Some(answer) = self.confirm(claims, token).await else {
                 return self.by_policy(&memory, demands, Why::Suspect);
             };
             // What else speaks for or against the token was looked up before the store was asked.
@@ -203,7 +204,7 @@ impl Checker {
     /// Replaces each suspect by what the store says; `false` if it can't say that of one of them.
     async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer]) -> bool {
         let suspects = answers.iter().zip(claims).enumerate().filter_map(|(index, (answer, claims))| match answer {
-            Answer::Suspect(token) => Some((index, claims.tenant, *token)),
+            Answer::Suspect(token) => Some((index, claims, *token)),
             Answer::Active | Answer::Revoked { .. } => None,
         });
         let suspects: Vec<_> = suspects.collect();
@@ -212,7 +213,7 @@ impl Checker {
         }
         let asked = suspects
             .into_iter()
-            .map(|(index, tenant, token)| async move { (index, self.confirm(tenant, token).await) });
+            .map(|(index, claims, token)| async move { (index, self.confirm(claims, token).await) });
         let asked: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
         for (index, answer) in asked {
             match answer {
@@ -223,20 +224,15 @@ impl Checker {
         true
     }
 
-    /// Asks the store about a token that a filter holds; `None` if it does not answer.
-    async fn confirm(&self, tenant: &str, token: TokenHash) -> Option<Answer> {
+    /// Asks the store about a token that a filter holds; `None` if it does not answer, or is not believed.
+    async fn confirm(&self, claims: &Claims<'_>, token: TokenHash) -> Option<Answer> {
         let shared = self.shared();
-        match timeout(self.ask, shared.store.is_token_revoked(tenant, token)).await {
-            Ok(Ok(Some(version))) => {
-                shared.replica.confirm(token, version);
-                Some(Answer::Revoked { rule: Rule::Token, revocation: Some(token.into()) })
-            }
-            Ok(Ok(None)) => {
-                shared.metrics.false_positive();
-                Some(Answer::Active)
-            }
-            Ok(Err(_)) | Err(_) => None,
+        // Boxed: see `ask_store`.
+        let answer = timeout(self.ask, Box::pin(shared.judge_token(claims, token))).await.ok()??;
+        if answer == Answer::Active {
+            shared.metrics.false_positive();
         }
+        Some(answer)
     }
 
     /// Asks the store about everything, and leaves it to the policy if that does not answer.

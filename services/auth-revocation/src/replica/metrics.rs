@@ -33,6 +33,8 @@ pub(super) struct Metrics {
     false_positives: Counter<u64>,
     fallbacks: Counter<u64>,
     reappended: Counter<u64>,
+    lost: Counter<u64>,
+    refused_after_loss: Counter<u64>,
     epochs: Counter<u64>,
 }
 
@@ -88,6 +90,16 @@ impl Metrics {
                 "{revocation}",
                 "Revocations that the store had lost, and this instance gave back",
             ),
+            lost: counter(
+                semconv::KEYPLANE_REVOCATION_LOST,
+                "{revocation}",
+                "Revocations of tokens that the store had lost, and this instance could not give back",
+            ),
+            refused_after_loss: counter(
+                semconv::KEYPLANE_REVOCATION_REFUSED_AFTER_LOSS,
+                "{check}",
+                "Checks that were refused since the store may have lost the token's revocation",
+            ),
             epochs: counter(
                 semconv::KEYPLANE_REVOCATION_EPOCHS,
                 "{epoch}",
@@ -109,8 +121,14 @@ impl Metrics {
         self.fallbacks.add(1, &[source, KeyValue::new(semconv::KEYPLANE_REVOCATION_REASON, why.as_str())]);
     }
 
-    pub(super) fn reappended(&self, count: u64) {
+    /// Counts what the store had lost: what was given back to it, and what could not be.
+    pub(super) fn given_back(&self, count: u64, lost: usize) {
         self.reappended.add(count, &[]);
+        self.lost.add(u64::try_from(lost).unwrap_or(u64::MAX), &[]);
+    }
+
+    pub(super) fn refused_after_loss(&self) {
+        self.refused_after_loss.add(1, &[]);
     }
 
     pub(super) fn epoch_changed(&self) {
@@ -145,6 +163,12 @@ impl Shared {
         gauge(semconv::KEYPLANE_REVOCATION_REPLICA_ENTRIES, "{revocation}", "Revocations in memory", |shared| {
             Some(as_u64(shared.replica.stats(), |stats| stats.tokens + stats.cutoffs))
         });
+        gauge(
+            semconv::KEYPLANE_REVOCATION_LOST_HELD,
+            "{revocation}",
+            "Revocations in filters of which the store has lost some; 0 once all of their tokens have expired",
+            |shared| Some(as_u64(shared.replica.stats(), |stats| stats.lost)),
+        );
         gauge(semconv::KEYPLANE_REVOCATION_REPLICA_BYTES, "By", "Memory that filters and cutoffs take", |shared| {
             Some(as_u64(shared.replica.stats(), |stats| stats.filter_bytes + stats.cutoff_bytes))
         });

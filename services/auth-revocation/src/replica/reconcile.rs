@@ -1,10 +1,10 @@
 //! What happens when the feed does not go on from what was applied: it is read anew, and what it lost is given back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyplane_revocation::{Entry, RevocationId};
+use keyplane_revocation::{Entry, RevocationId, Scope, State, TokenHash};
 use keyplane_valkey::Dedicated;
 use tokio::time::sleep;
 
@@ -35,14 +35,28 @@ pub(super) struct Resync {
     doubt: Doubt,
     /// From when on it is settled; `None` until it was read.
     until: Option<Instant>,
-    begun: bool,
+    /// What memory held when the doubt arose; `None` before the feed is first read for it.
+    before: Option<Before>,
 }
+
+/// What memory held of a partition before its feed was read anew.
+#[derive(Clone, Debug)]
+struct Before {
+    /// What it holds exactly.
+    exact: HashMap<RevocationId, Arc<Entry>>,
+    /// Revoked tokens in its filters.
+    tokens: usize,
+}
+
+/// Revoked tokens, of those that memory held, that the store has or was given back.
+#[derive(Debug, Default)]
+struct Kept(HashSet<TokenHash>);
 
 // === impl Resync ===
 
 impl Resync {
     pub(super) fn new(doubt: Doubt) -> Resync {
-        Resync { doubt, until: None, begun: false }
+        Resync { doubt, until: None, before: None }
     }
 
     /// Whether memory must not be believed yet.
@@ -57,34 +71,51 @@ impl Resync {
 
     /// Whether memory and what is said of it were left alone so far.
     pub(super) fn is_placed(&self) -> bool {
-        self.until.is_some() || (self.doubt == Doubt::Trimmed && !self.begun)
+        self.until.is_some() || (self.doubt == Doubt::Trimmed && self.before.is_none())
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn note(&mut self, entry: &Entry, was_held: impl Fn(TokenHash, &State) -> bool) {
+        let Scope::Token(token) = entry.target.scope else { return };
+        if entry.state.undone {
+            self.0.remove(&token);
+        } else if was_held(token, &entry.state) {
+            self.0.insert(token);
+        }
     }
 }
 
 // === impl Follower ===
 
 impl Follower {
-    /// Reads the feed anew and gives it back what it lost and memory holds: what changed within the last minute, and all
-    /// cutoffs. Idempotent: instances that do it at the same time do no harm.
+    /// Reads the feed anew and gives it back what it lost and memory holds exactly: what changed within the last minute in
+    /// which the partition was fresh, and all cutoffs. Idempotent: instances that do it at the same time do no harm.
     pub(super) async fn reconcile(&mut self, connection: &Dedicated) -> Result<(), Ended> {
         let Some(resync) = &mut self.resync else { return Ok(()) };
         let doubt = resync.doubt;
-        resync.begun = true;
+        // Once: a try that fails half-way has read some of the feed into memory.
+        let before = resync.before.get_or_insert_with(|| self.shared.before(self.partition)).clone();
         if doubt != Doubt::Trimmed {
             // Its numbers are others from here on.
             self.shared.begin_epoch(self.partition, doubt == Doubt::Lost);
         }
-        let mut held = self.shared.held(self.partition);
+        let (shared, mut held, mut kept) = (self.shared.clone(), before.exact, Kept::default());
         self.read_all(connection, |record| {
             let id = record.entry.target.id();
             if held.get(&id).is_some_and(|entry| entry.version <= record.entry.version) {
                 held.remove(&id);
             }
+            kept.note(&record.entry, |token, state| shared.replica.holds(token, state));
         })
         .await?;
         let missing: Vec<Entry> = held.into_values().map(Arc::unwrap_or_clone).collect();
         let count = self.give_back(doubt, &missing).await?;
-        self.shared.metrics.reappended(count);
+        missing.iter().for_each(|entry| kept.note(entry, |_, _| true));
+        let lost = if doubt == Doubt::Lost { before.tokens.saturating_sub(kept.0.len()) } else { 0 };
+        self.shared.metrics.given_back(count, lost);
         let settings = &self.shared.settings;
         let settle = match doubt {
             Doubt::Trimmed | Doubt::Outlived => Duration::ZERO,
@@ -93,7 +124,7 @@ impl Follower {
             Doubt::Lost => settings.settle,
         };
         let (partition, seq) = (self.partition, self.track.last().seq);
-        tracing::warn!(partition, ?doubt, seq, given_back = count, "the feed was read anew");
+        tracing::warn!(partition, ?doubt, seq, given_back = count, lost, "the feed was read anew");
         if let Some(resync) = &mut self.resync {
             resync.until = Some(Instant::now() + settle);
         }
@@ -123,14 +154,14 @@ impl Follower {
 // === impl Shared ===
 
 impl Shared {
-    /// What memory holds exactly of a partition.
-    fn held(&self, partition: u32) -> HashMap<RevocationId, Arc<Entry>> {
+    /// What memory holds of a partition.
+    fn before(&self, partition: u32) -> Before {
         let partitions = self.store.partitions();
         let cutoffs = self.replica.persistent(wall()).into_iter().map(|entry| (entry.target.id(), Arc::new(entry)));
-        let mut held: HashMap<_, _> = cutoffs.filter(|(id, _)| id.partition(partitions) == partition).collect();
+        let mut exact: HashMap<_, _> = cutoffs.filter(|(id, _)| id.partition(partitions) == partition).collect();
         // What was undone is there as well, so that it stays so.
         let spot = self.spot(partition).lock();
-        held.extend(spot.tail.entries().map(|(id, entry)| (*id, entry.clone())));
-        held
+        exact.extend(spot.tail.entries().map(|(id, entry)| (*id, entry.clone())));
+        Before { exact, tokens: self.replica.revoked_tokens(partition) }
     }
 }

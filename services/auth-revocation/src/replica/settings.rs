@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyplane_revocation::{Filters, Rules};
 
-use crate::domain::OutagePolicy;
+use crate::domain::{AfterLoss, OutagePolicy};
 
 /// How the replica follows the feed, and when it may answer.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub ask: Duration,
     /// What is answered when neither memory nor the store can tell; a check may bring its own.
     pub policy: OutagePolicy,
+    /// What is answered about tokens whose revocation the store may have lost.
+    pub after_loss: AfterLoss,
     /// What every token must keep to.
     pub rules: Rules,
     /// The shape of the filters that hold revoked tokens.
@@ -29,6 +31,9 @@ pub struct Settings {
     /// How long a partition is left to the other instances to give back what they hold, after the store had lost entries;
     /// default 1 s. Meanwhile neither memory nor the store is believed.
     pub settle: Duration,
+    /// For how long a change can be given back to a store that lost it, counted while the partition is fresh; default 60 s.
+    /// Longer than it takes to notice the loss. At most 8192 changes of a partition are kept, some 200 bytes each.
+    pub tail: Duration,
     /// Entries that a subscriber may be behind before it misses some; default 8192.
     pub backlog: usize,
 }
@@ -44,10 +49,12 @@ impl Settings {
             beat: Duration::from_millis(33),
             ask: Duration::from_millis(100),
             policy: OutagePolicy::Closed,
+            after_loss: AfterLoss::Refuse,
             rules,
             filters,
             lease: Duration::from_secs(3),
             settle: Duration::from_secs(1),
+            tail: Duration::from_secs(60),
             backlog: 8192,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use keyplane_revocation::{Answer, Entry, Millis, Replica, RevocationId, Rule, Sequence};
+use keyplane_revocation::{Answer, Claims, Entry, Millis, Replica, RevocationId, Rule, Sequence};
 use keyplane_valkey::Valkey;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, OnceCell, broadcast, watch};
@@ -14,10 +14,13 @@ use super::freshness::Moments;
 use super::metrics::Metrics;
 use super::tail::Tail;
 use super::{Applied, Head, Settings};
-use crate::domain::Record;
+use crate::domain::{AfterLoss, Record};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::feed::{self, FeedRecord};
+
+/// How late a beat may be before the partition counts as not fresh in between.
+const BEAT_LATE: Duration = Duration::from_secs(1);
 
 /// The id before every other of a stream.
 pub(super) const START: &str = "0-0";
@@ -77,10 +80,10 @@ impl Shared {
         let epoch: Arc<str> = epoch_name(&instance, 0);
         let covered = Covered { text: sequence.encode().into(), sequence, epoch: epoch.clone(), epochs: 0 };
         Shared {
-            replica: Replica::new(settings.rules, settings.filters),
+            replica: Replica::partitioned(settings.rules, settings.filters, partitions),
             moments: Moments::new(partitions),
             covered: RwLock::new(covered),
-            spots: (0..partitions).map(|_| Mutex::new(Spot::default())).collect(),
+            spots: (0..partitions).map(|_| Mutex::new(Spot::new(&settings))).collect(),
             changes: broadcast::Sender::new(settings.backlog.max(1)),
             epochs: watch::Sender::new(epoch),
             whole: watch::Sender::new(false),
@@ -117,10 +120,10 @@ impl Shared {
 
     /// Takes in entries of a partition's feed, in their order; `live` ones are measured and told to subscribers.
     pub(super) fn apply(&self, partition: u32, records: Vec<FeedRecord>, live: bool) {
-        let (now, wall) = (Instant::now(), since_1970());
+        let wall = since_1970();
         let Some(last) = records.last().map(|record| (record.seq, nonce(&record.nonce))) else { return };
         let told = live && self.changes.receiver_count() > 0;
-        let recent = u64::try_from(wall.saturating_sub(super::tail::AGE).as_micros()).unwrap_or(0);
+        let recent = u64::try_from(wall.saturating_sub(self.settings.tail).as_micros()).unwrap_or(0);
         let mut spot = self.spot(partition).lock();
         for record in records {
             let FeedRecord { id, seq, entry, .. } = record;
@@ -128,7 +131,7 @@ impl Shared {
             let moment = entry.version.0;
             let entry = Arc::new(entry);
             if live || moment >= recent {
-                spot.tail.push(now, &entry);
+                spot.tail.push(&entry);
             }
             let id: Arc<str> = id.into();
             // Not of one that was appended again: its moment is long ago.
@@ -163,7 +166,7 @@ impl Shared {
         let partition = target.id().partition(self.store.partitions());
         let entry = Entry { target, state, version };
         self.replica.apply(&entry);
-        self.spot(partition).lock().tail.push(Instant::now(), &Arc::new(entry));
+        self.spot(partition).lock().tail.push(&Arc::new(entry));
     }
 
     /// Tells the outside how far a partition is.
@@ -183,6 +186,9 @@ impl Shared {
     pub(super) fn begin_epoch(&self, partition: u32, distrust: bool) {
         // Before anything else: see `head`.
         self.moments.doubt(partition, distrust);
+        if distrust {
+            self.replica.lose(partition);
+        }
         let epoch = {
             let mut covered = self.covered.write();
             covered.epochs += 1;
@@ -196,6 +202,7 @@ impl Shared {
     /// Notes that memory of `partition` now holds everything that was acknowledged before `moment`.
     pub(super) fn fresh(&self, partition: u32, moment: Instant) {
         self.moments.set(partition, moment);
+        self.spot(partition).lock().tail.fresh(moment);
         if self.moments.doubts(partition) {
             self.moments.believe(partition);
         }
@@ -204,7 +211,7 @@ impl Shared {
         }
     }
 
-    /// Makes a suspect certain, if it was revoked or taken back within the last minute.
+    /// Makes a suspect certain, if it was revoked or taken back lately.
     pub(super) fn recall_token(&self, answer: Answer) -> Answer {
         let Answer::Suspect(token) = answer else { return answer };
         let id = RevocationId::from(token);
@@ -213,6 +220,14 @@ impl Shared {
             Some(_) => Answer::Revoked { rule: Rule::Token, revocation: Some(id) },
             None => answer,
         }
+    }
+
+    /// What becomes of a token that the store, which is believed, does not hold to be revoked.
+    pub(super) fn unless_lost(&self, claims: &Claims<'_>) -> Answer {
+        let refuses = self.settings.after_loss == AfterLoss::Refuse && self.replica.may_be_lost(claims);
+        let Some(token) = claims.token().filter(|_| refuses) else { return Answer::Active };
+        self.metrics.refused_after_loss();
+        Answer::Revoked { rule: Rule::Lost, revocation: Some(token.into()) }
     }
 
     /// Whether the feed need not have an entry with this id any more, since it is older than the feed remembers.
@@ -235,9 +250,10 @@ impl Shared {
 
 // === impl Spot ===
 
-impl Default for Spot {
-    fn default() -> Spot {
-        Spot { last: Link::default(), id: START.into(), tail: Tail::default() }
+impl Spot {
+    fn new(settings: &Settings) -> Spot {
+        let tail = Tail::new(settings.tail, settings.beat + BEAT_LATE);
+        Spot { last: Link::default(), id: START.into(), tail }
     }
 }
 

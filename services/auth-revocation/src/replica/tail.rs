@@ -6,41 +6,61 @@ use std::time::{Duration, Instant};
 
 use keyplane_revocation::{Entry, RevocationId, Version};
 
-/// How long an entry is kept. Longer than it takes to notice that a store lost what it had acknowledged.
-pub(super) const AGE: Duration = Duration::from_secs(60);
 /// Entries that are kept at most, some 200 bytes each.
 const LENGTH: usize = 8192;
 
-/// The last state of each target that changed within the last minute: what can be given back to a store that lost it, and
+/// The last state of each target of a partition that changed lately: what can be given back to a store that lost it, and
 /// what tells at once whether a token that a filter holds is revoked.
-#[derive(Debug, Default)]
+///
+/// An entry ages only while the partition is fresh. However long a store is away, what it had acknowledged just before is
+/// still there when it comes back without it.
+#[derive(Debug)]
 pub(super) struct Tail {
     entries: HashMap<RevocationId, Arc<Entry>>,
-    order: VecDeque<(Instant, RevocationId, Version)>,
+    /// With the fresh time at which each came.
+    order: VecDeque<(Duration, RevocationId, Version)>,
+    clock: FreshTime,
+    /// How long an entry is kept, in fresh time.
+    age: Duration,
+}
+
+/// How long a partition has been fresh. It stands still in between.
+#[derive(Debug)]
+struct FreshTime {
+    passed: Duration,
+    /// The last moment at which the partition was fresh.
+    last: Option<Instant>,
+    /// Two moments that are further apart have an outage between them.
+    step: Duration,
 }
 
 // === impl Tail ===
 
 impl Tail {
-    /// Takes an entry in that came at `now`, unless a later one of the target is there.
-    pub(super) fn push(&mut self, now: Instant, entry: &Arc<Entry>) {
+    /// An empty tail, which keeps entries for less than `age`, of a partition that is found to be fresh every `step`, or is not fresh.
+    pub(super) fn new(age: Duration, step: Duration) -> Tail {
+        let clock = FreshTime { passed: Duration::ZERO, last: None, step };
+        Tail { entries: HashMap::new(), order: VecDeque::new(), clock, age }
+    }
+
+    /// Takes an entry in, unless a later one of the target is there.
+    pub(super) fn push(&mut self, entry: &Arc<Entry>) {
         let id = entry.target.id();
         if self.entries.get(&id).is_some_and(|known| known.version >= entry.version) {
             return;
         }
         self.entries.insert(id, entry.clone());
-        self.order.push_back((now, id, entry.version));
+        self.order.push_back((self.clock.passed, id, entry.version));
         while self.order.len() > LENGTH {
             self.drop_oldest();
         }
-        self.expire(now);
+        self.expire();
     }
 
-    /// Lets go of what came more than a minute ago.
-    pub(super) fn expire(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(came, _, _)| now.saturating_duration_since(*came) > AGE) {
-            self.drop_oldest();
-        }
+    /// Notes that the partition was fresh at `moment`, and lets go of what is too old by the fresh time.
+    pub(super) fn fresh(&mut self, moment: Instant) {
+        self.clock.advance(moment);
+        self.expire();
     }
 
     /// The last state of a target, if it is remembered.
@@ -53,6 +73,12 @@ impl Tail {
         self.entries.iter()
     }
 
+    fn expire(&mut self) {
+        while self.order.front().is_some_and(|(came, _, _)| self.clock.passed.saturating_sub(*came) >= self.age) {
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         if let Some((_, id, version)) = self.order.pop_front()
             && self.entries.get(&id).is_some_and(|entry| entry.version == version)
@@ -62,49 +88,15 @@ impl Tail {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use keyplane_revocation::{Millis, Scope, State, Target};
+// === impl FreshTime ===
 
-    use super::*;
-
-    fn entry(sid: usize, version: u64) -> Arc<Entry> {
-        let target = Target { tenant: "acme".into(), scope: Scope::Session(sid.to_string().into()) };
-        let state =
-            State { undone: false, expires: Millis(i64::MAX), cutoff: None, token_expires: None, kept: Vec::new() };
-        Arc::new(Entry { target, state, version: Version(version) })
-    }
-
-    #[test]
-    fn the_last_version_is_kept_whatever_comes_first() {
-        let (now, mut tail) = (Instant::now(), Tail::default());
-        let id = entry(1, 1).target.id();
-        for version in [2, 3, 1] {
-            tail.push(now, &entry(1, version));
-        }
-        assert_eq!(tail.get(&id).map(|entry| entry.version), Some(Version(3)));
-        assert_eq!(tail.entries().count(), 1);
-    }
-
-    #[test]
-    fn an_entry_is_kept_for_a_minute_after_its_last_change() {
-        let (now, mut tail) = (Instant::now(), Tail::default());
-        let id = entry(1, 1).target.id();
-        tail.push(now, &entry(1, 1));
-        tail.push(now + AGE, &entry(1, 2));
-        tail.expire(now + AGE + Duration::from_secs(1));
-        assert!(tail.get(&id).is_some());
-        tail.expire(now + 2 * AGE + Duration::from_secs(1));
-        assert!(tail.get(&id).is_none() && tail.order.is_empty());
-    }
-
-    #[test]
-    fn its_length_is_bounded() {
-        let (now, mut tail) = (Instant::now(), Tail::default());
-        for sid in 0..LENGTH + 10 {
-            tail.push(now, &entry(sid, 1));
-        }
-        assert_eq!((tail.entries().count(), tail.order.len()), (LENGTH, LENGTH));
-        assert!(tail.get(&entry(9, 1).target.id()).is_none() && tail.get(&entry(10, 1).target.id()).is_some());
+impl FreshTime {
+    fn advance(&mut self, moment: Instant) {
+        let passed = self.last.map_or(Duration::ZERO, |last| moment.saturating_duration_since(last));
+        self.passed += passed.min(self.step);
+        self.last = self.last.max(Some(moment));
     }
 }
+
+#[cfg(test)]
+mod tests;

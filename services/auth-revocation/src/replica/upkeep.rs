@@ -1,7 +1,7 @@
 //! What has to be done now and then.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,7 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = prune.tick() => shared.prune(),
+            _ = prune.tick() => shared.replica.prune(wall()),
             _ = refresh.tick() => match shared.refresh().await {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "revocations that last long were appended to the feed again"),
@@ -35,15 +35,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
 // === impl Shared ===
 
 impl Shared {
-    /// Forgets what no token can need any more.
-    fn prune(&self) {
-        self.replica.prune(wall());
-        let now = Instant::now();
-        for spot in &self.spots {
-            spot.lock().tail.expire(now);
-        }
-    }
-
     /// Appends what lasts longer than the feed remembers once more, when half of that time is over. One instance does it:
     /// the first by name. Should two think so, the second finds young copies.
     pub(super) async fn refresh(&self) -> Result<u64, Error> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use keyplane_revocation::{Answer, Claims};
+use keyplane_revocation::{Answer, Claims, Rule, TokenHash};
 use keyplane_valkey::StreamEntry;
 
 use super::chain::{Link, Relation, View};
@@ -26,7 +26,18 @@ impl Shared {
         if answer != Answer::Active {
             return Some(answer);
         }
-        (self.goes_on().await && !self.moments.distrusts_store()).then_some(answer)
+        (self.goes_on().await && !self.moments.distrusts_store()).then(|| self.unless_lost(claims))
+    }
+
+    /// Asks the store about a single token that a filter holds; `None` if it does not answer, or is not believed.
+    pub(super) async fn judge_token(&self, claims: &Claims<'_>, token: TokenHash) -> Option<Answer> {
+        if let Some(version) = self.store.is_token_revoked(claims.tenant, token).await.ok()? {
+            self.replica.confirm(token, version);
+            return Some(Answer::Revoked { rule: Rule::Token, revocation: Some(token.into()) });
+        }
+        let partition = token.partition(self.store.partitions());
+        let goes_on = self.compare(partition).await.ok()? && !self.moments.distrusts_store();
+        goes_on.then(|| self.unless_lost(claims))
     }
 
     /// Whether the store, when asked from now on, goes on from what memory holds. Callers at the same time share the

@@ -3,5 +3,6 @@
 mod answers;
 mod cluster;
 mod history;
+mod loss;
 mod outage;
 mod rig;

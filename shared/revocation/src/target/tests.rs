@@ -123,6 +123,8 @@ fn the_partition_comes_from_the_first_four_bytes() {
     let id = RevocationId::parse("t0102030405060708090a0b0c0d0e0f10").unwrap();
     assert_eq!(id.partition(u32::MAX), 0x0102_0304);
     assert_eq!((id.partition(4), id.partition(1), id.partition(0)), (0, 0, 0));
+    let hash = TokenHash::from_hex("0102030405060708090a0b0c0d0e0f10").unwrap();
+    assert!([u32::MAX, 7, 4, 1, 0].iter().all(|count| hash.partition(*count) == id.partition(*count)));
 }
 
 proptest! {

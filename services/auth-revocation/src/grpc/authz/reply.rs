@@ -38,6 +38,7 @@ pub(super) fn refused(rule: Rule) -> CheckResponse {
         Rule::Tenant | Rule::Key | Rule::Client | Rule::Subject | Rule::Session | Rule::Token => {
             "the token was revoked"
         }
+        Rule::Lost => "the token may have been revoked; log in again",
     };
     denied(format!("Bearer error=\"invalid_token\", error_description=\"{why}\""))
 }

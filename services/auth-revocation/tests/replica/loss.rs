@@ -1,0 +1,226 @@
+//! When the store loses what it had acknowledged, and nobody can give it back any more.
+
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt as _};
+use keyplane_auth_revocation::domain::{AfterLoss, Cause};
+use keyplane_auth_revocation::error::Error;
+use keyplane_auth_revocation::replica::{Demands, Settings, Source};
+use keyplane_auth_revocation::store;
+use keyplane_engine::Valkey;
+use keyplane_revocation::{Answer, Rule};
+use keyplane_testkit::{Fault, FaultProxy, eventually};
+
+use crate::rig::{self, Instance, PATIENCE, TENANT, rule, scope_of, token};
+
+/// Checks and writes that are made at the same time.
+const AT_ONCE: usize = 64;
+
+fn server() -> Valkey {
+    Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server of its own")
+}
+
+fn names(kind: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{kind}-{number}")).collect()
+}
+
+/// Nothing can be given back: as if all had been revoked more than a minute ago. Reads may take long on a busy machine.
+fn without_tail(_: &mut store::Settings, settings: &mut Settings) {
+    (settings.tail, settings.ask) = (Duration::ZERO, PATIENCE);
+}
+
+/// Revokes tokens: every fourth without its `exp`. What a busy machine makes too late is written again.
+async fn revoke_all(instance: &Instance, jtis: &[String]) {
+    let revokes = jtis.iter().enumerate().map(|(index, jti)| {
+        let mut revoke = rig::revocation(scope_of(jti));
+        revoke.expires = revoke.expires.filter(|_| index % 4 != 0);
+        revoke
+    });
+    let revokes: Vec<_> = revokes.collect();
+    for some in revokes.chunks(256) {
+        eventually("they are revoked", PATIENCE, async || {
+            let written: Result<Vec<_>, Error> = instance.store.revoke(some.to_vec()).await.into_iter().collect();
+            written.map(|written| written.iter().for_each(|written| instance.mirror.apply(&written.record)))
+        })
+        .await;
+    }
+}
+
+async fn undo(instance: &Instance, jti: &str) {
+    let id = rig::revocation(scope_of(jti)).target.id();
+    let undone = instance.store.undo(TENANT, &id, None, Cause::default()).await.expect("it is undone");
+    instance.mirror.apply(&undone.record);
+}
+
+/// The rule by which each is refused; `None` for one that is active.
+async fn rules(instance: &Instance, jtis: &[String], demands: &Demands) -> Vec<Option<Rule>> {
+    let asked = jtis.iter().map(|jti| async move {
+        eventually("a check can tell", PATIENCE, async || {
+            let checked = instance.checker.check(&token(jti), demands).await.map_err(|error| error.to_string())?;
+            if checked.freshness.source == Source::Policy {
+                Err(format!("{checked:?}"))
+            } else {
+                Ok(rule(&checked.answer))
+            }
+        })
+        .await
+    });
+    stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// How many tokens are refused by a rule, or active.
+fn count(rules: &[Option<Rule>], rule: Option<Rule>) -> usize {
+    rules.iter().filter(|found| **found == rule).count()
+}
+
+/// Waits until memory of this instance holds what `from` has applied, and answers.
+async fn follows(instance: &Instance, from: &Instance) {
+    let sequence = keyplane_revocation::Sequence::parse(&from.mirror.head().sequence).expect("a sequence");
+    eventually("the other instance has it all", PATIENCE, async || instance.mirror.covers(&sequence)).await;
+    instance.answers_from_memory().await;
+}
+
+fn restart_empty(valkey: &Valkey) {
+    valkey.kill().expect("the store is gone");
+    valkey.restart().expect("it starts again, empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_that_is_longer_than_the_tail_takes_nothing_from_it() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    let tail = Duration::from_secs(2);
+    let change = |_: &mut store::Settings, settings: &mut Settings| {
+        (settings.tail, settings.after_loss, settings.ask) = (tail, AfterLoss::AskStore, PATIENCE);
+    };
+    let one = rig::start(&app, &valkey.url(), change).await;
+    let other = rig::start(&app, &valkey.url(), change).await;
+    let jtis = names("j", 172);
+    revoke_all(&one, &jtis).await;
+    revoke_all(&one, &["mistake".into()]).await;
+    undo(&one, "mistake").await;
+
+    valkey.kill().expect("the store is gone");
+    let gone = Instant::now();
+    eventually("the outage is longer than the tail", PATIENCE, async || gone.elapsed() > tail * 3 / 2).await;
+    valkey.restart().expect("it starts again, empty");
+    for instance in [&one, &other] {
+        instance.answers_from_memory().await;
+        let rules = rules(instance, &jtis, &Demands::default()).await;
+        assert_eq!(count(&rules, Some(Rule::Token)), jtis.len(), "all are given back; active: {}", count(&rules, None));
+        let mistake = instance.check(&token("mistake")).await.expect("it can be told");
+        assert_eq!(mistake.answer, Answer::Active, "what was undone stays so");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_give_back_stays_refused() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    let change = |kept: &mut store::Settings, settings: &mut Settings| {
+        kept.filters.false_positives = 0.01;
+        without_tail(kept, settings);
+    };
+    let one = rig::start(&app, &valkey.url(), change).await;
+    let other = rig::start(&app, &valkey.url(), change).await;
+    let (jtis, mistakes) = (names("j", 10_000), names("mistake", 20));
+    revoke_all(&one, &jtis).await;
+    revoke_all(&one, &mistakes).await;
+    for jti in &mistakes {
+        undo(&one, jti).await;
+    }
+    follows(&other, &one).await;
+
+    restart_empty(&valkey);
+    let ask = Demands { max_staleness: Some(Duration::ZERO), ..Demands::default() };
+    for instance in [&one, &other] {
+        instance.answers_from_memory().await;
+        let refused = rules(instance, &jtis, &Demands::default()).await;
+        assert_eq!(count(&refused, Some(Rule::Lost)), jtis.len(), "ACTIVE: {}", count(&refused, None));
+        let through_store = rules(instance, &jtis[..500], &ask).await;
+        assert_eq!(count(&through_store, None), 0, "the store is asked, and has forgotten them");
+        let undone = rules(instance, &mistakes, &Demands::default()).await;
+        assert_eq!(count(&undone, None), mistakes.len(), "what was undone stays so");
+        let good = rules(instance, &names("good", 5_000), &Demands::default()).await;
+        let wrongly = good.len() - count(&good, None);
+        assert!(wrongly <= 100, "{wrongly} of 5,000 good tokens are refused; the rate is 0.01");
+        assert!(instance.mirror.stats().lost > 9_000, "{:?}", instance.mirror.stats());
+    }
+    // Life goes on.
+    revoke_all(&one, &["later".into(), "j-0".into()]).await;
+    let rules = rules(&other, &["later".into(), "j-0".into()], &ask).await;
+    assert_eq!(count(&rules, Some(Rule::Token)), 2, "the store knows these: {rules:?}");
+    undo(&one, "j-0").await;
+    follows(&other, &one).await;
+    let passes = other.check(&token("j-0")).await.expect("it can be told");
+    assert_eq!(passes.answer, Answer::Active, "to revoke and undo lets a token pass");
+}
+
+/// Shows that the test above would see tokens that pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_ask_store_what_nobody_can_give_back_passes() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    let one = rig::start(&app, &valkey.url(), |kept, settings| {
+        settings.after_loss = AfterLoss::AskStore;
+        without_tail(kept, settings);
+    })
+    .await;
+    let jtis = names("j", 300);
+    revoke_all(&one, &jtis).await;
+    restart_empty(&valkey);
+    one.answers_from_memory().await;
+    let rules = rules(&one, &jtis, &Demands::default()).await;
+    assert_eq!(count(&rules, None), jtis.len(), "the store decides alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_promoted_without_its_last_writes_lets_none_of_them_pass() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    let replica = Valkey::builder(&keyplane_testkit::toolbox()).replica_of(&valkey).start().expect("a replica");
+    let proxy = FaultProxy::to_port(valkey.port());
+    let one = rig::start(&app, &proxy.url(&valkey.url()), without_tail).await;
+    let (kept, lost) = (names("kept", 1_000), names("lost", 300));
+    revoke_all(&one, &kept).await;
+    let size = |server: &Valkey| server.command(&["DBSIZE"]).expect("it answers").int();
+    eventually("the replica has them", PATIENCE, async || size(&replica) == size(&valkey)).await;
+    replica.command(&["REPLICAOF", "NO", "ONE"]).expect("it is on its own");
+    revoke_all(&one, &lost).await;
+    one.answers_from_memory().await;
+
+    // What the replica has becomes what this store has, and this store is written to again: a failover in place.
+    proxy.set(Fault::Cut);
+    let port = replica.port().to_string();
+    valkey.command(&["REPLICAOF", "127.0.0.1", &port]).expect("it follows the replica");
+    eventually("it has what the replica has", PATIENCE, async || {
+        let info = valkey.command(&["INFO", "replication"]).ok().and_then(|info| info.text().map(str::to_owned));
+        info.is_some_and(|info| info.contains("master_link_status:up"))
+    })
+    .await;
+    valkey.command(&["REPLICAOF", "NO", "ONE"]).expect("it is promoted");
+    proxy.set(Fault::Pass);
+    eventually("the loss is seen", PATIENCE, async || one.mirror.stats().lost > 0).await;
+    one.answers_from_memory().await;
+    let rules_of_kept = rules(&one, &kept, &Demands::default()).await;
+    assert_eq!(count(&rules_of_kept, Some(Rule::Token)), kept.len(), "the store still has them");
+    let rules_of_lost = rules(&one, &lost, &Demands::default()).await;
+    assert_eq!(count(&rules_of_lost, Some(Rule::Lost)), lost.len(), "active: {}", count(&rules_of_lost, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_has_just_lost_a_suspect_does_not_clear_it() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    // So that memory is fresh, and hears of the loss long after the checks.
+    let one = rig::start(&app, &valkey.url(), |kept, settings| {
+        (settings.bound, settings.beat) = (Duration::from_secs(60), Duration::from_secs(20));
+        without_tail(kept, settings);
+    })
+    .await;
+    let jtis = names("j", 40);
+    revoke_all(&one, &jtis).await;
+    one.answers_from_memory().await;
+    valkey.command(&["FLUSHALL"]).expect("everything is gone");
+    for jti in &jtis {
+        let checked = one.check(&token(jti)).await;
+        let open =
+            matches!(checked, Err(Error::FreshnessUnknown)) || rule(&checked.as_ref().expect("told").answer).is_some();
+        assert!(open, "{jti}: {checked:?}");
+    }
+}

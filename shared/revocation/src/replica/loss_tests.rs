@@ -1,0 +1,165 @@
+//! What the replica says once the store has lost revocations.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::Replica;
+use crate::{Answer, Claims, Entry, Filters, Millis, Rules, Scope, State, Target, TokenHash, Version};
+
+const NOW: i64 = 1_800_000_000_000;
+const HOUR: i64 = 3_600_000;
+const PARTITIONS: u32 = 4;
+
+fn replica(false_positives: f64) -> Replica {
+    let day = Duration::from_hours(24);
+    let rules = Rules { max_lifetime: day, leeway: Duration::from_mins(1), issuer_skew: Duration::ZERO };
+    let filters = Filters { false_positives, bucket: Duration::from_hours(1) };
+    Replica::partitioned(rules, filters, PARTITIONS)
+}
+
+/// Tokens of all ages: they expire within 20 hours.
+fn claims(jti: &str) -> Claims<'_> {
+    let hours = jti.bytes().map(i64::from).sum::<i64>() % 20 + 1;
+    Claims { tenant: "acme", issuer: "i", jti, expires: Some(Millis(NOW + hours * HOUR)), ..Claims::default() }
+}
+
+fn hash(jti: &str) -> TokenHash {
+    TokenHash::of("acme", "i", jti)
+}
+
+/// The revocation of a token, whose revoker knew when it expires, or did not.
+fn entry(jti: &str, version: u64, knows_exp: bool) -> Entry {
+    let token_expires = claims(jti).expires.filter(|_| knows_exp);
+    let expires = token_expires.unwrap_or(Millis(NOW + 24 * HOUR));
+    let state = State { undone: false, expires, cutoff: None, token_expires, kept: Vec::new() };
+    Entry { target: Target { tenant: "acme".into(), scope: Scope::Token(hash(jti)) }, state, version: Version(version) }
+}
+
+fn undone(jti: &str, version: u64) -> Entry {
+    let mut entry = entry(jti, version, true);
+    entry.state.undone = true;
+    entry
+}
+
+fn lose_all(replica: &Replica) {
+    (0..PARTITIONS).for_each(|partition| replica.lose(partition));
+}
+
+/// Whether the token is refused by a store that knows nothing of it.
+fn is_refused(replica: &Replica, jti: &str) -> bool {
+    let claims = claims(jti);
+    matches!(replica.check(&claims, Millis(NOW)), Answer::Suspect(_)) && replica.may_be_lost(&claims)
+}
+
+#[test]
+fn after_a_loss_all_that_was_held_is_refused_and_few_good_tokens_are() {
+    let (count, rate) = (100_000, 1e-3);
+    let replica = replica(rate);
+    let jtis: Vec<String> = (0..count).map(|number| format!("revoked-{number}")).collect();
+    for (version, jti) in (1..).zip(&jtis) {
+        replica.apply(&entry(jti, version, version % 8 != 0));
+    }
+    assert!(!jtis[..1000].iter().any(|jti| is_refused(&replica, jti)), "while the store has all, it decides");
+    lose_all(&replica);
+    let active = jtis.iter().filter(|jti| !is_refused(&replica, jti)).count();
+    assert_eq!(active, 0, "of {count} revoked tokens");
+    assert_eq!(replica.stats().lost, replica.stats().tokens);
+    let good = (0..30_000).filter(|number| is_refused(&replica, &format!("good-{number}"))).count();
+    assert!(good as f64 <= 2.0 * rate * 3e4, "{good} of 30,000 good tokens are refused; configured is {rate}");
+}
+
+#[test]
+fn what_was_undone_passes_and_what_was_revoked_again_does_not() {
+    let replica = replica(1e-9);
+    for (version, jti) in [(1, "revoked"), (2, "undone"), (3, "again"), (4, "old-news")] {
+        replica.apply(&entry(jti, version, true));
+    }
+    replica.apply(&undone("undone", 5));
+    replica.apply(&undone("again", 6));
+    replica.apply(&entry("again", 7, true));
+    replica.apply(&undone("again", 6));
+    replica.apply(&undone("old-news", 9));
+    replica.apply(&entry("old-news", 8, true));
+    assert_eq!((0..PARTITIONS).map(|partition| replica.revoked_tokens(partition)).sum::<usize>(), 2);
+    lose_all(&replica);
+    let refused = |jti| is_refused(&replica, jti);
+    assert!(refused("revoked") && refused("again") && !refused("undone") && !refused("old-news"));
+    // The way to let one pass that should not have been refused.
+    replica.apply(&entry("revoked", 10, true));
+    replica.apply(&undone("revoked", 11));
+    assert!(!refused("revoked"));
+}
+
+#[test]
+fn each_bucket_ends_by_itself() {
+    let replica = replica(1e-9);
+    let jtis: Vec<String> = (0..200).map(|number| format!("j-{number}")).collect();
+    for (version, jti) in (1..).zip(&jtis) {
+        replica.apply(&entry(jti, version, true));
+    }
+    lose_all(&replica);
+    for hour in 0..24 {
+        let now = Millis(NOW + hour * HOUR);
+        replica.prune(now);
+        for jti in &jtis {
+            let lives = claims(jti).expires.is_some_and(|expires| expires > now);
+            assert!(!lives || replica.may_be_lost(&claims(jti)), "{jti} expires later than after {hour} hours");
+        }
+    }
+    assert_eq!((replica.stats().lost, replica.stats().filter_bytes), (0, 0), "nothing is left of the loss");
+    replica.apply(&entry("j-0", 1000, true));
+    assert!(!replica.may_be_lost(&claims("j-0")), "a filter of later has lost nothing");
+}
+
+/// What happens to a few tokens, and to the store.
+#[derive(Clone, Debug)]
+enum Happens {
+    Revoke(usize, bool),
+    Undo(usize),
+    Lose(u32),
+}
+
+fn happens() -> impl Strategy<Value = Vec<Happens>> {
+    let one = prop_oneof![
+        4 => (0..8usize, any::<bool>()).prop_map(|(token, knows_exp)| Happens::Revoke(token, knows_exp)),
+        2 => (0..8usize).prop_map(Happens::Undo),
+        1 => (0..PARTITIONS).prop_map(Happens::Lose),
+    ];
+    prop::collection::vec(one, 1..60)
+}
+
+proptest! {
+    /// The model: which tokens are revoked, and whether the store still knows it.
+    #[test]
+    fn a_revoked_token_is_known_to_the_store_or_refused_after_a_loss(happens in happens()) {
+        let replica = replica(1e-12);
+        let jtis: Vec<String> = (0..8).map(|token| format!("j-{token}")).collect();
+        let (mut revoked, mut stored) = (HashSet::new(), HashMap::new());
+        for (version, happens) in (1..).zip(happens) {
+            match happens {
+                Happens::Revoke(token, knows_exp) => {
+                    replica.apply(&entry(&jtis[token], version, knows_exp));
+                    revoked.insert(token);
+                    stored.insert(token, true);
+                }
+                Happens::Undo(token) => {
+                    replica.apply(&undone(&jtis[token], version));
+                    revoked.remove(&token);
+                    stored.insert(token, false);
+                }
+                Happens::Lose(partition) => {
+                    replica.lose(partition);
+                    stored.retain(|token, _| hash(&jtis[*token]).partition(PARTITIONS) != partition);
+                }
+            }
+            for (token, jti) in jtis.iter().enumerate() {
+                let suspect = matches!(replica.check(&claims(jti), Millis(NOW)), Answer::Suspect(_));
+                // As the service does: the store is asked first, if it knows anything of the token.
+                let refused = suspect && stored.get(&token).copied().unwrap_or_else(|| replica.may_be_lost(&claims(jti)));
+                prop_assert_eq!(refused, revoked.contains(&token), "{} after {} steps", jti, version);
+            }
+        }
+    }
+}
