@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use fastbloom::BloomFilter;
 
+use crate::handover::{Reader, Writer};
 use crate::rules::Rules;
 use crate::time::{Millis, whole};
 
@@ -123,6 +124,11 @@ impl Buckets {
         Millis(end).plus(self.leeway)
     }
 
+    /// What two replicas must have in common for a bucket of the one to be that of the other.
+    pub(crate) fn spans(&self) -> [i64; 3] {
+        [self.width, self.generation, whole(self.leeway)]
+    }
+
     /// The bucket by `exp`.
     pub(crate) fn expiry(&self, exp: Millis) -> Bucket {
         Bucket::Expiry(exp.0.div_euclid(self.width))
@@ -185,6 +191,37 @@ impl Growing {
     /// How much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         self.levels.iter().map(|level| level.num_bits() / 8 + size_of::<BloomFilter<Unused>>()).sum()
+    }
+
+    /// Writes all of it.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        for number in [self.rate.to_bits(), self.len as u64, self.room as u64, self.levels.len() as u64] {
+            out.number(number);
+        }
+        for level in &self.levels {
+            out.number(level.num_hashes().into());
+            out.number(level.as_slice().len() as u64);
+            level.as_slice().iter().for_each(|word| out.number(*word));
+        }
+    }
+
+    /// Reads what [`Growing::write`] wrote.
+    pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
+        let rate = Some(f64::from_bits(input.number()?)).filter(|rate| (0.0..1.0).contains(rate))?;
+        let [len, room] = [input.size()?, input.size()?];
+        let mut filter = Self { levels: Vec::new(), len, room, rate };
+        for _ in 0..input.number()? {
+            let hashes = u32::try_from(input.number()?).ok().filter(|hashes| (1..=64).contains(hashes))?;
+            let words = input.size()?;
+            let (words, _) = input.bytes(words.checked_mul(8)?)?.as_chunks::<8>();
+            let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+            if words.is_empty() {
+                return None;
+            }
+            filter.levels.push(BloomFilter::from_vec(words).hasher(Unused::default()).hashes(hashes));
+        }
+        let bits: usize = filter.levels.iter().map(BloomFilter::num_bits).sum();
+        (len <= bits && room <= bits).then_some(filter)
     }
 
     fn grow(&mut self) {

@@ -12,6 +12,7 @@
 mod claims;
 mod cutoffs;
 pub mod filter;
+mod handover;
 mod replica;
 mod rules;
 mod sequence;
@@ -24,6 +25,7 @@ pub mod wire;
 
 pub use claims::Claims;
 pub use filter::Filters;
+pub use handover::Handover;
 pub use replica::{Replica, Stats};
 pub use rules::{Answer, Rule, Rules, judge};
 pub use sequence::Sequence;

@@ -5,6 +5,7 @@ use parking_lot::RwLock;
 use crate::claims::Claims;
 use crate::cutoffs::{ByName, Cutoffs};
 use crate::filter::Filters;
+use crate::handover::Handover;
 use crate::rules::{Answer, Rule, Rules};
 use crate::state::{Entry, State};
 use crate::target::{RevocationId, Scope, TokenHash};
@@ -134,6 +135,20 @@ impl Replica {
     pub fn may_be_lost(&self, claims: &Claims<'_>) -> bool {
         let (Some(hash), Some(expires)) = (claims.token(), claims.expires) else { return false };
         self.known.read().tokens.may_be_lost(hash, expires)
+    }
+
+    /// What this replica knows of the tokens of a partition, for replicas that never knew what the store lost of it. `None`
+    /// if it lost nothing, by [`Replica::lose`], that has not expired. Copies the filters; writes wait meanwhile.
+    pub fn hand_over(&self, partition: u32) -> Option<Handover> {
+        self.known.read().tokens.hand_over(partition)
+    }
+
+    /// Takes over what another replica knew of the tokens of a partition, in place of what this one knows: the feed has to be
+    /// applied anew. `false`, and nothing, if the bytes are not of a replica of the same rules and filters.
+    pub fn take_over(&self, partition: u32, bytes: &[u8]) -> bool {
+        let before = self.known.write().tokens.take_over(partition, bytes);
+        // They may be large: not while others wait.
+        before.map(drop).is_some()
     }
 
     /// Whether a filter holds the token that `state` is of, or one that looks like it.

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
-use foldhash::quality::RandomState;
+use foldhash::quality::{FixedState, RandomState};
 
 use crate::filter::{Bucket, Buckets, Filters, Growing};
+use crate::handover::{Handover, Reader, Writer};
 use crate::rules::Rules;
 use crate::state::State;
 use crate::target::TokenHash;
@@ -15,8 +16,6 @@ pub(crate) struct Tokens {
     buckets: Buckets,
     rate: f64,
     forced: u64,
-    /// Makes a value of a hash in a way that nobody can foresee, so that nobody can make up a jti that is a false positive.
-    seed: RandomState,
     partitions: Box<[Partition]>,
     /// How many filters there are.
     count: usize,
@@ -26,8 +25,11 @@ pub(crate) struct Tokens {
 }
 
 /// The tokens of one partition of the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Partition {
+    /// Makes a value of a hash in a way that nobody can foresee, so that nobody can make up a jti that is a false positive.
+    seed: u64,
+    hasher: FixedState,
     /// By `exp`, for one probe.
     by_expiry: BTreeMap<Bucket, Held>,
     /// Of unknown `exp`: all are probed, so that no clock matters. Two as a rule.
@@ -42,7 +44,7 @@ pub(crate) struct Held {
     lost: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Undone {
     version: Version,
     /// The last revocation of the token that was heard of since; 0 if none was.
@@ -65,8 +67,7 @@ impl Tokens {
             buckets: Buckets::new(rules, filters),
             rate: filters.rate(),
             forced: filters.forced(),
-            seed: RandomState::default(),
-            partitions: (0..partitions.max(1)).map(|_| Partition::default()).collect(),
+            partitions: (0..partitions.max(1)).map(|_| Partition::new(RandomState::default().hash_one(0))).collect(),
             count: 0,
             confirmed: Confirmed::default(),
             undone: HashMap::default(),
@@ -80,20 +81,23 @@ impl Tokens {
 
     /// Whether the token may be revoked.
     pub(crate) fn holds(&self, hash: TokenHash, expires: Millis) -> bool {
-        self.value(hash) < self.forced || self.contains(hash, expires)
+        let partition = &self.partitions[self.index(hash)];
+        partition.value(hash) < self.forced || self.contains(hash, expires)
     }
 
     /// Whether a filter has the token, or one that looks like it.
     pub(crate) fn contains(&self, hash: TokenHash, expires: Millis) -> bool {
-        let value = self.value(hash);
-        self.probed(hash, expires).any(|held| held.filter.contains(value))
+        let partition = &self.partitions[self.index(hash)];
+        let value = partition.value(hash);
+        partition.probed(self.buckets.expiry(expires)).any(|held| held.filter.contains(value))
     }
 
     /// Whether the token may be one whose revocation the store lost, and was not undone.
     pub(crate) fn may_be_lost(&self, hash: TokenHash, expires: Millis) -> bool {
-        let value = self.value(hash);
-        let undone = self.undone.get(&hash).is_some_and(|undone| undone.revoked < undone.version);
-        !undone && self.probed(hash, expires).any(|held| held.lost && held.filter.contains(value))
+        let partition = &self.partitions[self.index(hash)];
+        let value = partition.value(hash);
+        let undone = self.undone.get(&hash).is_some_and(Undone::holds);
+        !undone && partition.probed(self.buckets.expiry(expires)).any(|held| held.lost && held.filter.contains(value))
     }
 
     /// Notes that the store lost revocations of a partition, of any that are held now.
@@ -101,6 +105,57 @@ impl Tokens {
         if let Some(partition) = self.partitions.get_mut(partition as usize) {
             partition.filters_mut().for_each(|held| held.lost = true);
         }
+    }
+
+    /// What is to be told of a partition to those who do not know what the store lost of it. `None` if it lost nothing.
+    pub(crate) fn hand_over(&self, partition: u32) -> Option<Handover> {
+        let own = self.partitions.get(partition as usize)?;
+        let lost: Vec<_> = own.by_bucket().filter(|(_, held)| held.lost).collect();
+        let until = lost.iter().map(|(bucket, _)| self.buckets.until(**bucket)).max()?;
+        let mut out = Writer::new();
+        out.spans(&self.buckets);
+        out.number(own.seed);
+        out.number(lost.len() as u64);
+        for (bucket, held) in lost {
+            out.bucket(*bucket);
+            held.filter.write(&mut out);
+        }
+        for (hash, undone) in self.undone.iter().filter(|(hash, _)| self.index(**hash) == partition as usize) {
+            out.bytes(hash.as_bytes());
+            out.number(undone.version.0);
+            out.number(undone.revoked.0);
+            out.number(undone.expires.0.cast_unsigned());
+        }
+        Some(Handover { bytes: out.finish(), until })
+    }
+
+    /// Takes over what another replica knew of a partition, in place of what this one knows. Returns the filters that
+    /// were held so far, to be dropped where nobody waits; `None`, and changes nothing, if the bytes are not of a replica of
+    /// the same rules and settings.
+    pub(crate) fn take_over(&mut self, partition: u32, bytes: &[u8]) -> Option<Vec<Held>> {
+        let mut input = Reader::new(bytes);
+        input.spans(&self.buckets)?;
+        let mut own = Partition::new(input.number()?);
+        for _ in 0..input.number()? {
+            let bucket = input.bucket()?;
+            let held = Held { filter: Growing::read(&mut input)?, lost: true };
+            own.filters_of(bucket).insert(bucket, held);
+        }
+        let mut undone = Vec::new();
+        while !input.is_empty() {
+            let hash = TokenHash::from(input.array()?);
+            let [version, revoked] = [Version(input.number()?), Version(input.number()?)];
+            undone.push((hash, Undone { version, revoked, expires: Millis(input.number()?.cast_signed()) }));
+        }
+        let before = std::mem::replace(self.partitions.get_mut(partition as usize)?, own);
+        for (hash, undone) in undone {
+            let known = self.undone.entry(hash).or_insert_with(|| undone.clone());
+            if known.version < undone.version {
+                *known = Undone { revoked: known.revoked.max(undone.revoked), ..undone };
+            }
+        }
+        self.count = self.filters().count();
+        Some(before.by_expiry.into_values().chain(before.by_record.into_values()).collect())
     }
 
     /// Whether the store said that the token is revoked, and nothing was heard of it since.
@@ -123,8 +178,8 @@ impl Tokens {
             undone.revoked = undone.revoked.max(version);
             undone.expires = undone.expires.max(state.expires);
         }
-        let (value, index) = (self.value(hash), self.index(hash));
-        let partition = &mut self.partitions[index];
+        let partition = &mut self.partitions[hash.partition(self.partitions.len() as u32) as usize];
+        let value = partition.value(hash);
         // A check asks one filter of the first kind and two of the second, as a rule.
         let (filters, bucket, rate) = match state.token_expires {
             Some(expires) => (&mut partition.by_expiry, self.buckets.expiry(expires), self.rate / 2.0),
@@ -161,7 +216,7 @@ impl Tokens {
         self.undone.retain(|_, undone| undone.expires > now);
         let mut dropped = Vec::new();
         let buckets = self.buckets;
-        for Partition { by_expiry, by_record } in &mut self.partitions {
+        for Partition { by_expiry, by_record, .. } in &mut self.partitions {
             for filters in [by_expiry, by_record] {
                 let over = |bucket: &Bucket| buckets.until(*bucket) <= now;
                 while let Some(first) = filters.first_entry().filter(|first| over(first.key())) {
@@ -202,27 +257,51 @@ impl Tokens {
         self.partitions.iter().flat_map(Partition::filters)
     }
 
-    /// The filters that may hold a token.
-    fn probed(&self, hash: TokenHash, expires: Millis) -> impl Iterator<Item = &Held> {
-        let Partition { by_expiry, by_record } = &self.partitions[self.index(hash)];
-        by_expiry.get(&self.buckets.expiry(expires)).into_iter().chain(by_record.values())
-    }
-
     fn index(&self, hash: TokenHash) -> usize {
-        // A slice is never longer than its index can tell.
+        // There are 64 partitions at most.
         hash.partition(self.partitions.len() as u32) as usize
     }
+}
 
-    fn value(&self, hash: TokenHash) -> u64 {
-        self.seed.hash_one(u128::from_ne_bytes(*hash.as_bytes()))
+// === impl Undone ===
+
+impl Undone {
+    /// Whether the token was not revoked again.
+    fn holds(&self) -> bool {
+        self.revoked < self.version
     }
 }
 
 // === impl Partition ===
 
 impl Partition {
+    fn new(seed: u64) -> Self {
+        Self { seed, hasher: FixedState::with_seed(seed), by_expiry: BTreeMap::new(), by_record: BTreeMap::new() }
+    }
+
+    fn value(&self, hash: TokenHash) -> u64 {
+        self.hasher.hash_one(u128::from_ne_bytes(*hash.as_bytes()))
+    }
+
+    /// The filters that may hold a token that expires within `bucket`.
+    fn probed(&self, bucket: Bucket) -> impl Iterator<Item = &Held> {
+        self.by_expiry.get(&bucket).into_iter().chain(self.by_record.values())
+    }
+
     fn filters(&self) -> impl Iterator<Item = &Held> {
         self.by_expiry.values().chain(self.by_record.values())
+    }
+
+    fn by_bucket(&self) -> impl Iterator<Item = (&Bucket, &Held)> {
+        self.by_expiry.iter().chain(&self.by_record)
+    }
+
+    /// The filters of this kind of buckets.
+    fn filters_of(&mut self, bucket: Bucket) -> &mut BTreeMap<Bucket, Held> {
+        match bucket {
+            Bucket::Expiry(_) => &mut self.by_expiry,
+            Bucket::Generation(_) => &mut self.by_record,
+        }
     }
 
     fn filters_mut(&mut self) -> impl Iterator<Item = &mut Held> {

@@ -27,6 +27,10 @@ impl Follower {
             };
             self.resync = doubt.map(Resync::new).or_else(|| self.resync.take());
         }
+        // After a loss, the others are left time to hand over what they know.
+        if !self.resync.as_ref().is_some_and(Resync::is_unsettled) {
+            self.take_over().await?;
+        }
         if self.resync.as_ref().is_some_and(Resync::is_open) {
             self.reconcile(connection).await?;
         } else if self.whole {

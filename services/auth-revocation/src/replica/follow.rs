@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, future};
-use keyplane_revocation::Millis;
+use keyplane_revocation::{Millis, Version};
 use keyplane_valkey::{Dedicated, ErrorKind, Key, StreamEntry};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -17,6 +18,7 @@ use super::track::{Heard, Track};
 use super::witness::head as head_of;
 use crate::error::Error;
 use crate::store::feed::{self, FeedRecord};
+use crate::store::lost::Lost;
 
 /// Entries of one read.
 pub(super) const PAGE: u64 = 1000;
@@ -44,6 +46,8 @@ pub(super) struct Follower {
     pub(super) expires: Millis,
     /// The feed has to be read anew, or was, and memory is in doubt.
     pub(super) resync: Option<Resync>,
+    /// Up to this version, memory knew all when the store lost something, or took it over from one that did.
+    pub(super) informed: Version,
 }
 
 /// Why the connections are given up.
@@ -57,6 +61,8 @@ pub(super) enum Ended {
     Break,
     /// Entries were taken out of the feed that it should still have.
     Trimmed,
+    /// Another instance handed over what this one never knew, and the store has lost.
+    Uninformed,
 }
 
 /// The head, asked for at a moment when `applied` was the last entry; and now and then the first entry of the stream.
@@ -64,6 +70,7 @@ struct Beat {
     sent: Instant,
     applied: u64,
     head: Link,
+    lost: Option<Lost>,
     first: Option<Vec<StreamEntry>>,
 }
 
@@ -82,6 +89,7 @@ pub(super) async fn run(shared: Arc<Shared>, partition: u32) {
         first: None,
         expires: Millis(i64::MIN),
         resync: None,
+        informed: Version(0),
     };
     let mut pause = PAUSES.0;
     loop {
@@ -142,7 +150,11 @@ impl Follower {
                 }
                 Some(answer) = conditional(&mut beat) => {
                     beat = None;
-                    let Beat { sent, applied, head, first } = answer?;
+                    let Beat { sent, applied, head, lost, first } = answer?;
+                    // Before memory counts as fresh again.
+                    if !self.resync.as_ref().is_some_and(Resync::is_unsettled) && lost.is_some_and(|lost| self.lacks(&lost)) {
+                        return Err(Ended::Uninformed);
+                    }
                     let heard = self.track.heard(sent, applied, head);
                     self.hear(heard)?;
                     if let Some(first) = first {
@@ -176,12 +188,12 @@ impl Follower {
             // Before anything is sent: what the answer shows is at least as young.
             let sent = Instant::now();
             let ask = async {
-                let fields = connection.hmget(&head, &["q", "n"]).await?;
+                let fields = connection.hmget(&head, &["q", "n", Lost::FIELD]).await?;
                 let first = if look { Some(connection.xrange(&feed, "-", "+", 1).await?) } else { None };
                 Ok::<_, keyplane_valkey::Error>((fields, first))
             };
             let (fields, first) = timeout(PATIENCE, ask).await.map_err(|_| Ended::Silent)??;
-            Ok(Beat { sent, applied, head: head_of(&fields), first })
+            Ok(Beat { sent, applied, head: head_of(&fields), lost: handed_over(&fields), first })
         }
         .boxed()
     }
@@ -251,6 +263,9 @@ impl Follower {
                 tracing::warn!(partition, "the feed has lost entries that it should still have, giving them back");
                 self.resync = Some(Resync::new(Doubt::Trimmed));
             }
+            Ended::Uninformed => {
+                tracing::info!(partition, "another instance knows what the store lost, taking it over")
+            }
         }
     }
 
@@ -277,6 +292,11 @@ impl From<keyplane_valkey::Error> for Ended {
 
 pub(super) fn link(record: &FeedRecord) -> Link {
     Link { seq: record.seq, nonce: nonce(&record.nonce) }
+}
+
+/// What was handed over, from the last of a head's fields.
+fn handed_over(fields: &[Option<Bytes>]) -> Option<Lost> {
+    Lost::parse(fields.last()?.as_ref()?)
 }
 
 /// The end of `future`, if there is one.

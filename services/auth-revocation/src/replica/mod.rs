@@ -19,6 +19,7 @@ mod chain;
 mod checker;
 mod follow;
 mod freshness;
+mod handover;
 mod lease;
 mod metrics;
 mod mirror;

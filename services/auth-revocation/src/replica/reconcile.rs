@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyplane_revocation::{Entry, RevocationId, Scope, State, TokenHash};
+use keyplane_revocation::{Entry, RevocationId, Scope, State, TokenHash, Version};
 use keyplane_valkey::Dedicated;
 use tokio::time::sleep;
 
 use super::follow::{Ended, Follower, LOOK};
 use super::shared::{Shared, wall};
+use crate::error::Error;
 
-/// How often it is tried to give entries back, before the feed is read once more.
+/// How often it is tried to give something to the store, before the feed is read once more.
 const TRIES: u32 = 100;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,6 +24,8 @@ pub(super) enum Doubt {
     Trimmed,
     /// It began anew, after everything that was applied had expired.
     Outlived,
+    /// It is well, but memory lacked what the store had lost before, and took it over.
+    Uninformed,
     /// Entries are gone from it that memory does not have. The store's records are all there.
     Gap,
     /// The store lost entries that it had acknowledged: neither memory nor the store is believed until it is settled.
@@ -46,6 +49,8 @@ struct Before {
     exact: HashMap<RevocationId, Arc<Entry>>,
     /// Revoked tokens in its filters.
     tokens: usize,
+    /// The highest version that was applied.
+    newest: Version,
 }
 
 /// Revoked tokens, of those that memory held, that the store has or was given back.
@@ -96,11 +101,18 @@ impl Follower {
     pub(super) async fn reconcile(&mut self, connection: &Dedicated) -> Result<(), Ended> {
         let Some(resync) = &mut self.resync else { return Ok(()) };
         let doubt = resync.doubt;
-        // Once: a try that fails half-way has read some of the feed into memory.
+        // Once: a try that fails half-way has read some of the feed into memory, and can't tell a loss since then.
+        let again = resync.before.is_some();
         let before = resync.before.get_or_insert_with(|| self.shared.before(self.partition)).clone();
         if doubt != Doubt::Trimmed {
             // Its numbers are others from here on.
             self.shared.begin_epoch(self.partition, doubt == Doubt::Lost);
+        }
+        if again || doubt == Doubt::Lost {
+            self.shared.replica.lose(self.partition);
+        }
+        if self.whole {
+            self.informed = self.informed.max(before.newest);
         }
         let (shared, mut held, mut kept) = (self.shared.clone(), before.exact, Kept::default());
         self.read_all(connection, |record| {
@@ -116,9 +128,12 @@ impl Follower {
         missing.iter().for_each(|entry| kept.note(entry, |_, _| true));
         let lost = if doubt == Doubt::Lost { before.tokens.saturating_sub(kept.0.len()) } else { 0 };
         self.shared.metrics.given_back(count, lost);
+        if doubt == Doubt::Lost {
+            self.hand_over(before.newest).await;
+        }
         let settings = &self.shared.settings;
         let settle = match doubt {
-            Doubt::Trimmed | Doubt::Outlived => Duration::ZERO,
+            Doubt::Trimmed | Doubt::Outlived | Doubt::Uninformed => Duration::ZERO,
             // The others must first notice it.
             Doubt::Gap => settings.settle + settings.beat * LOOK,
             Doubt::Lost => settings.settle,
@@ -133,21 +148,33 @@ impl Follower {
 
     async fn give_back(&self, doubt: Doubt, missing: &[Entry]) -> Result<u64, Ended> {
         let (store, partition) = (&self.shared.store, self.partition);
-        let mut tries = 0;
-        loop {
-            let given = match doubt {
-                Doubt::Outlived | Doubt::Lost => store.merge(partition, missing).await,
+        let given = retried(|| async move {
+            match doubt {
+                Doubt::Outlived | Doubt::Uninformed | Doubt::Lost => store.merge(partition, missing).await,
                 // The records are there: it is the feed that lacks them.
                 Doubt::Trimmed | Doubt::Gap => store.refresh(partition, missing, Duration::ZERO).await,
-            };
-            tries += 1;
-            match given {
-                Ok(count) => return Ok(count),
-                // The connections for scripts may take longer to come back than this one.
-                Err(error) if error.is_retryable() && tries < TRIES => sleep(PAUSE).await,
-                Err(error) => return Err(error.into()),
             }
+        });
+        Ok(given.await?)
+    }
+
+    /// Hands over what memory holds of what the store lost. If that fails, those that lack it go without.
+    async fn hand_over(&self, upto: Version) {
+        if let Err(error) = retried(|| self.shared.hand_over(self.partition, upto)).await {
+            tracing::warn!(partition = self.partition, %error, "what the store lost could not be handed over");
         }
+    }
+}
+
+/// Calls again what fails for a while: the connections for scripts may take longer to come back than that of a follower.
+async fn retried<T, F: Future<Output = Result<T, Error>>>(call: impl Fn() -> F) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        match call().await {
+            Err(error) if error.is_retryable() && tries < TRIES => sleep(PAUSE).await,
+            result => return result,
+        }
+        tries += 1;
     }
 }
 
@@ -162,6 +189,6 @@ impl Shared {
         // What was undone is there as well, so that it stays so.
         let spot = self.spot(partition).lock();
         exact.extend(spot.tail.entries().map(|(id, entry)| (*id, entry.clone())));
-        Before { exact, tokens: self.replica.revoked_tokens(partition) }
+        Before { exact, tokens: self.replica.revoked_tokens(partition), newest: spot.newest }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use keyplane_revocation::{Answer, Claims, Entry, Millis, Replica, RevocationId, Rule, Sequence};
+use keyplane_revocation::{Answer, Claims, Entry, Millis, Replica, RevocationId, Rule, Sequence, Version};
 use keyplane_valkey::Valkey;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, OnceCell, broadcast, watch};
@@ -67,6 +67,8 @@ pub(super) struct Spot {
     pub(super) last: Link,
     /// Its id, or [`START`] where no entry is known to have that place.
     pub(super) id: Arc<str>,
+    /// The highest version that was applied.
+    pub(super) newest: Version,
     pub(super) tail: Tail,
 }
 
@@ -129,6 +131,7 @@ impl Shared {
             let FeedRecord { id, seq, entry, .. } = record;
             self.replica.apply(&entry);
             let moment = entry.version.0;
+            spot.newest = spot.newest.max(entry.version);
             let entry = Arc::new(entry);
             if live || moment >= recent {
                 spot.tail.push(&entry);
@@ -186,9 +189,6 @@ impl Shared {
     pub(super) fn begin_epoch(&self, partition: u32, distrust: bool) {
         // Before anything else: see `head`.
         self.moments.doubt(partition, distrust);
-        if distrust {
-            self.replica.lose(partition);
-        }
         let epoch = {
             let mut covered = self.covered.write();
             covered.epochs += 1;
@@ -253,7 +253,7 @@ impl Shared {
 impl Spot {
     fn new(settings: &Settings) -> Spot {
         let tail = Tail::new(settings.tail, settings.beat + BEAT_LATE);
-        Spot { last: Link::default(), id: START.into(), tail }
+        Spot { last: Link::default(), id: START.into(), newest: Version(0), tail }
     }
 }
 

@@ -14,6 +14,7 @@ const ALL: &str = "_";
 /// | `<app>:revocation:_:head:{p<n>}` | how far the partition is, and which filters can be trusted (hash) |
 /// | `<app>:revocation:_:feed:{p<n>}` | the states, in the order in which they were written (stream) |
 /// | `<app>:revocation:_:bloom:<bucket>:{p<n>}` | tokens that were revoked (Bloom filter) |
+/// | `<app>:revocation:_:lost:<giver>:{p<n>}` | what an instance hands over after a loss (hash) |
 /// | `<app>:revocation:_:leases:{p0}` | the instances of the service (zset) |
 /// | `<app>:revocation:_:positions:{p0}` | how far each has followed the feed (hash) |
 pub(super) struct Keys<'a>(pub(super) &'a App);
@@ -39,6 +40,10 @@ impl Keys<'_> {
 
     pub(super) fn filter(&self, bucket: Bucket, partition: u32) -> Key {
         self.key(ALL, &["bloom", &bucket.to_string()], partition)
+    }
+
+    pub(super) fn lost(&self, giver: &str, partition: u32) -> Key {
+        self.key(ALL, &["lost", giver], partition)
     }
 
     pub(super) fn leases(&self) -> Key {

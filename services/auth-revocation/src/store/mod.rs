@@ -10,6 +10,7 @@ mod codec;
 pub mod feed;
 mod keys;
 mod link;
+pub mod lost;
 mod merge;
 mod replicas;
 mod scripts;

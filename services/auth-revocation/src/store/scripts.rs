@@ -10,6 +10,8 @@ macro_rules! script {
 script!(REVOKE, "revoke", "common.lua", "revoke.lua");
 script!(UNDO, "undo", "common.lua", "undo.lua");
 script!(MERGE, "merge", "common.lua", "merge.lua");
+script!(LOST_PART, "lost_part", "lost_part.lua");
+script!(LOST, "lost", "lost.lua");
 script!(CHECK, "check", "check.lua");
 script!(REPORT, "report", "report.lua");
 script!(REPLICAS, "replicas", "replicas.lua");

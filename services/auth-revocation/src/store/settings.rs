@@ -47,7 +47,7 @@ pub enum Replication {
 pub(super) struct Spans {
     pub(super) buckets: Buckets,
     pub(super) feed: u64,
-    head: u64,
+    pub(super) head: u64,
     audit: u64,
     pub(super) generation: u64,
     pub(super) leeway: u64,

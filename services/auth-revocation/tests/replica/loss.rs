@@ -131,7 +131,9 @@ async fn what_nobody_can_give_back_stays_refused() {
 
     restart_empty(&valkey);
     let ask = Demands { max_staleness: Some(Duration::ZERO), ..Demands::default() };
-    for instance in [&one, &other] {
+    one.answers_from_memory().await;
+    let late = rig::start(&app, &valkey.url(), change).await;
+    for instance in [&one, &other, &late] {
         instance.answers_from_memory().await;
         let refused = rules(instance, &jtis, &Demands::default()).await;
         assert_eq!(count(&refused, Some(Rule::Lost)), jtis.len(), "ACTIVE: {}", count(&refused, None));
@@ -146,15 +148,41 @@ async fn what_nobody_can_give_back_stays_refused() {
     }
     // Life goes on.
     revoke_all(&one, &["later".into(), "j-0".into()]).await;
-    let rules = rules(&other, &["later".into(), "j-0".into()], &ask).await;
-    assert_eq!(count(&rules, Some(Rule::Token)), 2, "the store knows these: {rules:?}");
+    let known = rules(&other, &["later".into(), "j-0".into()], &ask).await;
+    assert_eq!(count(&known, Some(Rule::Token)), 2, "the store knows these: {known:?}");
     undo(&one, "j-0").await;
     follows(&other, &one).await;
     let passes = other.check(&token("j-0")).await.expect("it can be told");
     assert_eq!(passes.answer, Answer::Active, "to revoke and undo lets a token pass");
+    drop((one, other, late));
+    let later = rig::start(&app, &valkey.url(), change).await;
+    let refused = rules(&later, &jtis[1..500], &Demands::default()).await;
+    assert_eq!(count(&refused, Some(Rule::Lost)), refused.len(), "nobody is left who saw the loss");
 }
 
-/// Shows that the test above would see tokens that pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_was_cut_off_before_the_loss_is_told_what_it_never_knew() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    let proxy = FaultProxy::to_port(valkey.port());
+    let one = rig::start(&app, &valkey.url(), without_tail).await;
+    let other = rig::start(&app, &proxy.url(&valkey.url()), without_tail).await;
+    let before = names("before", 200);
+    revoke_all(&one, &before).await;
+    follows(&other, &one).await;
+    proxy.set(Fault::Cut);
+    let unheard = names("unheard", 200);
+    revoke_all(&one, &unheard).await;
+    one.answers_from_memory().await;
+    restart_empty(&valkey);
+    one.answers_from_memory().await;
+    proxy.set(Fault::Pass);
+    for jtis in [&unheard, &before] {
+        let refused = rules(&other, jtis, &Demands::default()).await;
+        assert_eq!(count(&refused, Some(Rule::Lost)), jtis.len(), "active: {}", count(&refused, None));
+    }
+}
+
+/// Shows that the tests above would see tokens that pass.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_ask_store_what_nobody_can_give_back_passes() {
     let (app, valkey) = (keyplane_testkit::app(), server());

@@ -113,6 +113,63 @@ fn each_bucket_ends_by_itself() {
     assert!(!replica.may_be_lost(&claims("j-0")), "a filter of later has lost nothing");
 }
 
+fn filled(rate: f64, count: usize) -> (Replica, Vec<String>) {
+    let replica = replica(rate);
+    let jtis: Vec<String> = (0..count).map(|number| format!("j-{number}")).collect();
+    for (version, jti) in (1..).zip(&jtis) {
+        replica.apply(&entry(jti, version, version % 4 != 0));
+    }
+    (replica, jtis)
+}
+
+#[test]
+fn what_is_handed_over_is_known_as_to_the_giver() {
+    let (giver, jtis) = filled(1e-4, 5_000);
+    assert_eq!(giver.hand_over(0), None, "nothing was lost");
+    giver.apply(&undone("j-7", 10_000));
+    lose_all(&giver);
+    let taker = replica(1e-4);
+    taker.apply(&entry("j-7", 1, true));
+    for partition in 0..PARTITIONS {
+        let handover = giver.hand_over(partition).expect("something was lost");
+        assert!(
+            handover.until > Millis(NOW + 20 * HOUR) && handover.bytes.len() < 40_000 * 8,
+            "{}",
+            handover.bytes.len()
+        );
+        assert!(taker.take_over(partition, &handover.bytes));
+        assert_eq!(taker.hand_over(partition), Some(handover), "it can be handed on");
+    }
+    assert_eq!(taker.stats(), giver.stats());
+    for jti in jtis.iter().chain(&(0..5_000).map(|number| format!("good-{number}")).collect::<Vec<_>>()) {
+        assert_eq!(is_refused(&taker, jti), is_refused(&giver, jti), "{jti}");
+    }
+    assert!(is_refused(&taker, "j-8") && !is_refused(&taker, "j-7"));
+    // It goes on from there.
+    taker.apply(&entry("new", 20_000, true));
+    assert!(matches!(taker.check(&claims("new"), Millis(NOW)), Answer::Suspect(_)));
+    taker.prune(Millis(NOW + 100 * HOUR));
+    assert_eq!(taker.stats().filter_bytes, 0);
+}
+
+#[test]
+fn what_is_not_of_an_equal_replica_is_not_taken_over() {
+    let (giver, _) = filled(1e-4, 200);
+    lose_all(&giver);
+    let bytes = giver.hand_over(1).expect("something was lost").bytes;
+    let (taker, jtis) = filled(1e-4, 200);
+    let stats = taker.stats();
+    for length in (0..bytes.len()).step_by(97) {
+        assert!(!taker.take_over(1, &bytes[..length]), "{length} of {} bytes", bytes.len());
+    }
+    assert!(!taker.take_over(PARTITIONS, &bytes), "there is no such partition");
+    let rules = Rules { leeway: Duration::from_mins(2), ..*taker.rules() };
+    let filters = Filters { false_positives: 1e-4, bucket: Duration::from_hours(1) };
+    assert!(!Replica::partitioned(rules, filters, PARTITIONS).take_over(1, &bytes), "its buckets are others");
+    assert_eq!(taker.stats(), stats);
+    assert!(jtis.iter().all(|jti| matches!(taker.check(&claims(jti), Millis(NOW)), Answer::Suspect(_))));
+}
+
 /// What happens to a few tokens, and to the store.
 #[derive(Clone, Debug)]
 enum Happens {
@@ -131,6 +188,23 @@ fn happens() -> impl Strategy<Value = Vec<Happens>> {
 }
 
 proptest! {
+    #[test]
+    fn no_bytes_break_the_reader(mut bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0..300usize, byte: u8) {
+        let replica = replica(1e-4);
+        replica.take_over(0, &bytes);
+        bytes.insert(0, 1);
+        replica.take_over(0, &bytes);
+        let (giver, _) = filled(1e-4, 3);
+        lose_all(&giver);
+        for partition in 0..PARTITIONS {
+            if let Some(mut handover) = giver.hand_over(partition) {
+                handover.bytes[at] = byte;
+                replica.take_over(0, &handover.bytes);
+            }
+        }
+        replica.check(&claims("j-0"), Millis(NOW));
+    }
+
     /// The model: which tokens are revoked, and whether the store still knows it.
     #[test]
     fn a_revoked_token_is_known_to_the_store_or_refused_after_a_loss(happens in happens()) {

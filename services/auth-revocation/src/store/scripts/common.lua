@@ -2,7 +2,7 @@
 --
 -- KEYS[1] head   hash of the partition: q number and n nonce of the last entry of the feed; v the partition's clock, µs;
 --                c since when the filters tell of everything, ms (0: always); b<bucket> a filter: '+' if it can be trusted,
---                else '-', and until when it is needed, ms
+--                else '-', and until when it is needed, ms; l what was handed over after a loss: see lost.lua
 -- KEYS[2] feed   stream of states in full; id <v / 1000>-<v % 1000>; fields q (dense), n nonce, p nonce of the entry before,
 --                s target, t state, and in a re-append w: the state's own version, which is older than the id
 -- ARGV[1] items in this call   ARGV[2] how long the feed is kept, ms   ARGV[3] how long the head is kept, ms

@@ -1,0 +1,101 @@
+use crate::filter::{Bucket, Buckets};
+use crate::time::Millis;
+
+/// What a replica tells of a partition, of which the store lost revocations, to replicas that never knew them: its filters,
+/// and which of their tokens were undone. Some 4 bytes a revoked token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// For [`Replica::take_over`](crate::Replica::take_over).
+    pub bytes: Vec<u8>,
+    /// From this moment on nobody needs it: all the tokens have expired.
+    pub until: Millis,
+}
+
+/// The first byte: the form of what follows.
+const FORM: u8 = 1;
+
+/// Writes bytes and little-endian numbers.
+pub(crate) struct Writer(Vec<u8>);
+
+/// Reads what [`Writer`] wrote; `None` where it did not write it.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+// === impl Writer ===
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        Self(vec![FORM])
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    pub(crate) fn bucket(&mut self, bucket: Bucket) {
+        let (kind, index) = match bucket {
+            Bucket::Expiry(index) => (0, index),
+            Bucket::Generation(index) => (1, index),
+        };
+        self.bytes(&[kind]);
+        self.number(index.cast_unsigned());
+    }
+
+    /// What a reader must have in common.
+    pub(crate) fn spans(&mut self, buckets: &Buckets) {
+        buckets.spans().into_iter().for_each(|span| self.number(span.cast_unsigned()));
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        // Of another form nothing can be read.
+        Self(bytes.strip_prefix(&[FORM]).unwrap_or_default())
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn size(&mut self) -> Option<usize> {
+        self.number()?.try_into().ok()
+    }
+
+    pub(crate) fn bucket(&mut self) -> Option<Bucket> {
+        let [kind] = self.array()?;
+        let index = self.number()?.cast_signed();
+        match kind {
+            0 => Some(Bucket::Expiry(index)),
+            1 => Some(Bucket::Generation(index)),
+            _ => None,
+        }
+    }
+
+    /// Whether the writer's buckets are these.
+    pub(crate) fn spans(&mut self, buckets: &Buckets) -> Option<()> {
+        buckets.spans().into_iter().all(|span| self.number() == Some(span.cast_unsigned())).then_some(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
