@@ -192,3 +192,25 @@ impl Shared {
         Before { exact, tokens: self.replica.revoked_tokens(partition), newest: spot.newest }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use keyplane_revocation::{Millis, Target};
+
+    use super::*;
+
+    fn entry(token: u8, undone: bool) -> Entry {
+        let state = State { undone, expires: Millis(i64::MAX), cutoff: None, token_expires: None, kept: Vec::new() };
+        let scope = Scope::Token([token; 16].into());
+        Entry { target: Target { tenant: "acme".into(), scope }, state, version: Version(1) }
+    }
+
+    #[test]
+    fn a_token_is_kept_once_if_it_was_held_and_is_revoked() {
+        let mut kept = Kept::default();
+        for (token, undone) in [(1, false), (1, false), (2, false), (2, true), (3, true), (200, false)] {
+            kept.note(&entry(token, undone), |token, _| token.as_bytes()[0] < 100);
+        }
+        assert_eq!(kept.0.len(), 1, "2 and 3 were undone, and 200 was never held: {kept:?}");
+    }
+}

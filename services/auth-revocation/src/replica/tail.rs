@@ -37,7 +37,8 @@ struct FreshTime {
 // === impl Tail ===
 
 impl Tail {
-    /// An empty tail, which keeps entries for less than `age`, of a partition that is found to be fresh every `step`, or is not fresh.
+    /// An empty tail, which keeps entries for less than `age`, of a partition that is found to be fresh at least every `step`
+    /// while it is.
     pub(super) fn new(age: Duration, step: Duration) -> Tail {
         let clock = FreshTime { passed: Duration::ZERO, last: None, step };
         Tail { entries: HashMap::new(), order: VecDeque::new(), clock, age }

@@ -123,7 +123,8 @@ proptest! {
             let expected = changed.iter().filter(|(_, changed)| fresh - **changed < 60_000);
             let mut expected: Vec<_> = expected.map(|(sid, _)| id(*sid).to_string()).collect();
             let mut held: Vec<_> = tail.entries().map(|(id, _)| id.to_string()).collect();
-            (expected.sort(), held.sort());
+            expected.sort();
+            held.sort();
             prop_assert_eq!(held, expected);
         }
     }
