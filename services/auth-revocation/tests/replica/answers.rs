@@ -134,7 +134,8 @@ async fn a_false_positive_locks_nobody_out() {
     for number in 0..400 {
         let jti = format!("good-{number}");
         suspects += u32::from(instance.recall(&token(&jti)).is_none());
-        let checked = instance.check(&token(&jti)).await.expect("the store is there");
+        // A busy machine may be late; what is told must be right.
+        let checked = eventually("it can be told", PATIENCE, async || instance.check(&token(&jti)).await).await;
         assert_eq!(checked.answer, Answer::Active, "{jti} was never revoked");
     }
     println!("{suspects} of 400 good tokens were suspects");
@@ -149,8 +150,13 @@ async fn an_instance_is_ready_once_it_knows_what_was_revoked_before() {
     let app = keyplane_testkit::app();
     let one = rig::start(&app, &url(), rig::unchanged).await;
     let jtis: Vec<String> = (0..2500).map(|number| format!("j-{number}")).collect();
-    let results = one.store.revoke(jtis.iter().map(|jti| rig::revocation(scope_of(jti))).collect()).await;
-    assert!(results.iter().all(Result::is_ok));
+    for some in jtis.chunks(250) {
+        eventually("they are revoked", PATIENCE, async || {
+            let results = one.store.revoke(some.iter().map(|jti| rig::revocation(scope_of(jti))).collect()).await;
+            results.into_iter().collect::<Result<Vec<_>, _>>()
+        })
+        .await;
+    }
     let proxy = keyplane_testkit::FaultProxy::to_port(keyplane_testkit::valkey().port());
     proxy.set(keyplane_testkit::Fault::Cut);
     let late = rig::begin(&app, &proxy.url(&url()), rig::unchanged);
