@@ -305,10 +305,8 @@ impl Settling {
     /// Asks what was decided, if anything was, and has the others follow.
     async fn complete(&self) -> Result<(), Error> {
         let Some((first, reply)) = self.ask_first(Settlement::Query, 0).await? else { return Ok(()) };
-        let decided = match reply.status {
-            Status::Settled => Decided::Final(reply.left),
-            _ => Decided::Left { left: reply.left, from: self.cost },
-        };
+        let open = Decided::Left { left: reply.left, from: self.cost };
+        let decided = if reply.status == Status::Settled { Decided::Final(reply.left) } else { open };
         self.follow(first, decided).await.into_iter().try_for_each(|reply| reply.map(drop))
     }
 }

@@ -117,6 +117,9 @@ async fn a_primary_that_is_lost_costs_what_it_had_not_passed_on() {
         "{admitted} were admitted, {charged} are charged: {lost} lost; no answer after {stopped:?}, back after {back:?}"
     );
     assert!(charged >= 1000 && lost >= 400, "{charged} are charged of {admitted}: what was passed on, and no more");
+    for one in &instances {
+        eventually("each instance asks the new one", PATIENCE, async || one.limiter.peek(&peek).await).await;
+    }
     // From then on it is exact again: what is admitted in all is over by what was lost, and no more.
     let rest = left - 10;
     let all = async || instances[1].limiter.acquire(&instances[1].call("u", &["user"], rest)).await;

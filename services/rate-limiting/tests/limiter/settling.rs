@@ -198,7 +198,7 @@ fn the_next_refund_completes_the_one_before() {
     let (_proxy, slow, direct) = dying.block_on(slow_and_direct(Duration::from_millis(150)));
     let app = direct.valkey.app().to_string();
     let charge = dying.block_on(charged(&direct, "u", ChargeKind::Acquired, 10, "a-1"));
-    let limiter = (slow.limiter.clone(), slow.catalog.clone(), charge.clone());
+    let limiter = (slow.limiter, slow.catalog, charge.clone());
     dying.spawn(async move { limiter.0.refund(&limiter.2, 3, "f-1", &limiter.1).await });
     let half = async || stands(&direct, "u").await == (10, 7);
     dying.block_on(async { eventually("the first owner has decided", PATIENCE, half).await });

@@ -114,14 +114,14 @@ impl Case {
         self.clocked.decide(self.now, &[Group { op, buckets: vec![bucket], record }]).await.remove(0)
     }
 
-    fn record(&self, name: u64, head: &[&[u8]]) -> Option<Record> {
-        Some(Record { key: self.clocked.key(&format!("q-{name}")), head: head.concat(), charge: name as usize })
+    fn record(&self, name: u64, head: &[&[u8]]) -> Record {
+        Record { key: self.clocked.key(&format!("q-{name}")), head: head.concat(), charge: name as usize }
     }
 
     async fn charge(&mut self, cost: u64, named: bool, forced: bool) {
         let name = self.charges.len() as u64;
         let head: [&[u8]; 4] = [&double(60_000), &[1; 16], &[2; 8], &double(cost)];
-        let record = if named { self.record(name, &head) } else { None };
+        let record = named.then(|| self.record(name, &head));
         let answer = self.ask(b'c', cost, record, if forced { b'f' } else { b'e' }, Default::default()).await;
         let (before, full) = (self.level(), self.units(self.rate.burst));
         let fits = before + self.units(cost) <= full;
@@ -146,7 +146,7 @@ impl Case {
         let Some(name) = self.charges[chosen].record else { return };
         let sign = if charges { b"+" } else { b"-" };
         let head: [&[u8]; 6] = [&[mode], sign, &[1; 16], &[0; 8], &double(cost), &double(0)];
-        let answer = self.ask(b's', difference, self.record(name, &head), b'e', Default::default()).await;
+        let answer = self.ask(b's', difference, Some(self.record(name, &head)), b'e', Default::default()).await;
         assert_eq!(answer.status, 'A', "{answer:?}");
         let units = self.units(difference);
         let found = &answer.found[0];
@@ -206,7 +206,7 @@ impl Case {
                 };
                 let Charged { cost, end, over, .. } = self.charges[at];
                 let record = self.charges[at].record.take();
-                let named = record.and_then(|name| self.record(name, &[&[2; 8]]));
+                let named = record.map(|name| self.record(name, &[&[2; 8]]));
                 let answer = self.ask(b'g', if over { 0 } else { cost }, named, b'e', end).await;
                 self.charges[at].left = 0;
                 if !over {
@@ -344,7 +344,7 @@ fn more_holes_than_are_remembered_give_back_less_and_never_more() {
         let (mut before, mut given) = (case.level(), 0);
         for at in (1..2 * count).step_by(2) {
             let head: [&[u8]; 6] = [b"f", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
-            let answer = case.ask(b's', 1, case.record(at as u64, &head), b'e', Default::default()).await;
+            let answer = case.ask(b's', 1, Some(case.record(at as u64, &head)), b'e', Default::default()).await;
             let moved = answer.found[0].moved;
             let own = case.queue.iter().find(|(charge, _)| *charge == at).map_or(0, |(_, units)| *units);
             let moved = (u128::from(moved.micros) * u128::from(rate.meter().n()) + u128::from(moved.part))
@@ -378,11 +378,11 @@ fn another_rate_leaves_what_was_charged_before() {
         for rate in [TEN, case.rate] {
             case.rate = rate;
             let head: [&[u8]; 6] = [b"q", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
-            assert_eq!(case.ask(b's', 0, case.record(1, &head), b'e', Default::default()).await.status, 'O');
+            assert_eq!(case.ask(b's', 0, Some(case.record(1, &head)), b'e', Default::default()).await.status, 'O');
         }
         case.rate = TEN;
         let head: [&[u8]; 6] = [b"f", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
-        let answer = case.ask(b's', 4, case.record(1, &head), b'e', Default::default()).await;
+        let answer = case.ask(b's', 4, Some(case.record(1, &head)), b'e', Default::default()).await;
         assert_eq!((answer.status, answer.found[0].moved), ('A', Level::EMPTY));
         case.rate = Rate { amount: 20, period: SECOND, burst: 20 };
         let peeked = case.ask(b'p', 1, None, b'e', Default::default()).await;
@@ -404,7 +404,7 @@ fn places_that_are_far_ahead_of_the_clock_begin_anew() {
             let at = case.charges.len();
             case.charge(4, true, false).await;
             let head: [&[u8]; 6] = [b"f", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
-            let answer = case.ask(b's', 4, case.record(at as u64 - 1, &head), b'e', Default::default()).await;
+            let answer = case.ask(b's', 4, Some(case.record(at as u64 - 1, &head)), b'e', Default::default()).await;
             let moved = u128::from(answer.found[0].moved.micros) * 10;
             let own = case.remove(Some(at - 1), moved);
             assert_eq!(own, moved, "round {round}: never more than it had");
