@@ -128,6 +128,7 @@ impl Follower {
             async move { valkey.dedicate(&key).await }
         };
         let (feed, head) = future::try_join(dedicate(&self.feed), dedicate(&self.head)).await?;
+        self.track.reconnected();
         Box::pin(self.catch_up(&head)).await?;
         tracing::debug!(partition = self.partition, seq = self.track.last().seq, "following the feed");
         self.follow(&feed, &head).await

@@ -56,6 +56,12 @@ impl Track {
         self.recent.push_back(link);
     }
 
+    /// Forgets the heads that wait: the connection that showed them is gone, and the next one shows its own. What is read to
+    /// catch up may pass them, so that they would look overdue for as long as nothing else comes.
+    pub(super) fn reconnected(&mut self) {
+        self.pending.clear();
+    }
+
     /// Takes a head in that was asked for at `sent`, when the entry `applied` was the last one applied.
     pub(super) fn heard(&mut self, sent: Instant, applied: u64, head: Link) -> Heard {
         if head.seq > self.last().seq {
@@ -144,6 +150,19 @@ mod tests {
         assert_eq!((track.settled(), track.behind_since()), (Heard::Fresh(second), Some(third)));
         track.applied(other(5));
         assert_eq!(track.settled(), Heard::Break, "another entry has that number");
+    }
+
+    #[test]
+    fn a_new_connection_is_not_behind_the_heads_of_the_old_one() {
+        let now = Instant::now();
+        let mut track = Track::new(link(1));
+        assert_eq!(track.heard(now, 1, link(2)), Heard::Ahead);
+        assert_eq!(track.behind_since(), Some(now));
+        track.reconnected();
+        track.applied(link(2));
+        assert_eq!(track.behind_since(), None, "it was read to catch up, and no entry comes that would settle it");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(track.heard(later, 2, link(2)), Heard::Fresh(later));
     }
 
     #[test]
