@@ -1,5 +1,6 @@
 //! An instance without its faces: store, replica and checker, in this process.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keyplane_auth_revocation::domain::{Cause, Cutoff, Revoke, Written};
@@ -16,6 +17,9 @@ const ISSUER: &str = "https://idp.example";
 
 /// From so long after the acknowledgement on, no check may be begun that is answered active.
 pub(crate) const BOUND: Duration = Duration::from_millis(100);
+
+/// When all tokens expire: to whoever revokes one, and to whoever checks it, also an hour's end later.
+static EXPIRES: LazyLock<Millis> = LazyLock::new(|| Millis(now().0 + 3_600_000));
 
 pub(crate) struct Instance {
     pub(crate) store: Store,
@@ -127,9 +131,8 @@ pub(crate) fn rule(answer: &Answer) -> Option<Rule> {
 
 /// A good token of an hour, without anything but its jti.
 pub(crate) fn token(jti: &str) -> Claims<'_> {
-    let now = now();
-    let expires = Some(Millis(now.0 + 3_600_000));
-    Claims { tenant: TENANT, issuer: ISSUER, jti, issued_at: Some(Millis(now.0 - 1000)), expires, ..Claims::default() }
+    let issued_at = Some(Millis(now().0 - 1000));
+    Claims { tenant: TENANT, issuer: ISSUER, jti, issued_at, expires: Some(*EXPIRES), ..Claims::default() }
 }
 
 pub(crate) fn scope_of(jti: &str) -> Scope {
@@ -138,7 +141,7 @@ pub(crate) fn scope_of(jti: &str) -> Scope {
 
 pub(crate) fn revocation(scope: Scope) -> Revoke {
     let is_cutoff = !matches!(scope, Scope::Token(_) | Scope::Session(_) | Scope::Key { .. });
-    let expires = matches!(scope, Scope::Token(_)).then(|| Millis(now().0 + 3_600_000));
+    let expires = matches!(scope, Scope::Token(_)).then_some(*EXPIRES);
     Revoke {
         target: Target { tenant: TENANT.into(), scope },
         cutoff: if is_cutoff { Cutoff::Now } else { Cutoff::All },
