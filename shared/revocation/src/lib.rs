@@ -6,10 +6,11 @@
 //!   [`Version`]: of two entries of one target the one with the higher version holds, in whichever order they come.
 //! - [`judge`] tells from exact states whether a token with these [`Claims`] is good; [`Replica`] tells it from memory
 //!   and follows the same [`Rules`], but of a single token it may only be able to say that it is [`Answer::Suspect`].
-//! - [`Sequence`] says how far a feed was followed.
+//! - [`Sequence`] says how far a feed was followed; [`StoreClock`] tells the store's time between its replies.
 //! - [`filter`] has the buckets of the Bloom filters, in the store and in memory; [`wire`] has the messages.
 
 mod claims;
+mod clock;
 mod cutoffs;
 pub mod filter;
 mod handover;
@@ -24,6 +25,7 @@ mod tokens;
 pub mod wire;
 
 pub use claims::Claims;
+pub use clock::StoreClock;
 pub use filter::Filters;
 pub use handover::Handover;
 pub use replica::{Replica, Stats};

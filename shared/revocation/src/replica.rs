@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -41,9 +42,13 @@ pub struct Stats {
     pub lost: usize,
 }
 
+/// A clock that goes back by more was wrong before. Longer than any leeway, so that what expired by one clock is not good
+/// by the next.
+const STEP: Duration = Duration::from_mins(10);
+
 #[derive(Debug)]
 struct Known {
-    /// What expired up to here is forgotten, so that no earlier moment can be asked for.
+    /// What expired up to here is forgotten, so that no earlier moment can be asked for, unless it is [`STEP`] earlier.
     floor: Millis,
     tenants: ByName<Cutoffs>,
     tokens: Tokens,
@@ -162,15 +167,19 @@ impl Replica {
         self.known.read().tokens.revoked(partition)
     }
 
-    /// Forgets what no token can need any more at `now`, the store's time: buckets of filters that have ended, leeway
-    /// included, cutoffs that have expired, and tenants that have none left. From then on no earlier moment is answered
-    /// for, so that a clock that went back can't bring back a token whose revocation is forgotten.
+    /// Forgets what no token can need any more at `now`, a moment that has surely passed (see
+    /// [`StoreClock::passed`](crate::StoreClock::passed)): buckets of filters that have ended, leeway included, cutoffs
+    /// that have expired, and tenants that have none left. From then on no earlier moment is answered for, so that a clock
+    /// that went back a little can't bring back a token whose revocation is forgotten. A `now` that is ten minutes earlier
+    /// than the last one says that the clocks were wrong until then, and takes its place: else good tokens would count as
+    /// expired until those clocks' time has come.
     ///
     /// Linear in the cutoffs of the tenants that have one to forget. Reads wait for one tenant at a time.
     pub fn prune(&self, now: Millis) {
         let (filters, due, now) = {
             let known = &mut *self.known.write();
-            known.floor = known.floor.max(now);
+            let corrected = now.plus(STEP) < known.floor;
+            known.floor = if corrected { now } else { known.floor.max(now) };
             let due = known.tenants.iter().filter(|(_, cutoffs)| cutoffs.is_due(known.floor));
             let due: Vec<_> = due.map(|(tenant, _)| tenant.clone()).collect();
             (known.tokens.prune(known.floor), due, known.floor)

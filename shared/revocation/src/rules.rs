@@ -95,6 +95,12 @@ impl Rules {
         cutoff.plus(self.memory())
     }
 
+    /// The first whole second whose tokens a cutoff does not take in, also where their `iat` has whole seconds alone.
+    pub fn reissue_after(&self, cutoff: Millis) -> Millis {
+        let last = cutoff.plus(self.issuer_skew);
+        Millis(last.0.div_euclid(1000).saturating_add(1).saturating_mul(1000))
+    }
+
     /// The first of the rules that the token breaks by itself, whatever was revoked.
     pub fn broken_by(&self, claims: &Claims<'_>, now: Millis) -> Option<Rule> {
         let Some(expires) = claims.expires else {
