@@ -255,6 +255,51 @@ async fn tokens_are_bound_merged_and_drop_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_is_the_store_that_tells_whether_a_bound_token_has_expired() {
+    let mut service = shared(&[]).await;
+    let token = |jti: &str, at: std::time::SystemTime| pb::BoundToken {
+        jti: jti.into(),
+        issuer: "https://id.example".into(),
+        expire_time: Some(at.into()),
+    };
+    let now = std::time::SystemTime::now();
+    let tokens = vec![token("good", now + Duration::from_mins(10)), token("old", now - Duration::from_secs(1))];
+    let named = |status: tonic::Status| {
+        let found = details(&status, Code::InvalidArgument, "INVALID_REQUEST");
+        found.bad_request().unwrap().field_violations.iter().map(|v| v.field.clone()).collect::<Vec<_>>()
+    };
+    let session = pb::Session { tokens: tokens.clone(), ..sample() };
+    let request = pb::CreateSessionRequest {
+        parent: PARENT.into(),
+        session: Some(session),
+        ..pb::CreateSessionRequest::default()
+    };
+    let refused = service.client.create_session(request).await.unwrap_err();
+    assert_eq!(named(refused), ["session.tokens[1].expire_time"]);
+    let made = service.create(sample()).await;
+    let refused = service.update(pb::Session { name: made.name.clone(), tokens, ..pb::Session::default() }).await;
+    assert_eq!(named(refused.unwrap_err()), ["session.tokens[1].expire_time"]);
+    assert_eq!(service.get(&made.name).await.unwrap(), made, "nothing was changed");
+}
+
+/// An instance whose clock was a day ahead refused good tokens, and left them alone at a logout.
+#[test]
+fn no_request_is_held_against_this_machines_clock() {
+    for (name, source) in [
+        ("domain/rules.rs", include_str!("../src/domain/rules.rs")),
+        ("logout/mod.rs", include_str!("../src/logout/mod.rs")),
+        ("logout/revoker.rs", include_str!("../src/logout/revoker.rs")),
+        ("store/mod.rs", include_str!("../src/store/mod.rs")),
+    ] {
+        assert!(
+            !source.contains("SystemTime"),
+            "{name}: ask the store what has expired; see expired_token in common.lua"
+        );
+        assert!(!source.contains("now: Micros"), "{name}: whether something has expired, a script tells");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_violated_field_is_named() {
     let mut service = shared(&[]).await;
     let session = pb::Session {

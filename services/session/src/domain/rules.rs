@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyplane_contracts::Violations;
 
-use super::{BoundToken, Device, Fields, Micros, Patch, Policy};
+use super::{BoundToken, Device, Fields, Patch, Policy};
 
 /// The bounds of one session. The store holds the merged session against them, in the script that merges.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,9 @@ impl Limits {
     const CLAIM: usize = 256;
 }
 
-/// Holds `fields` of `session` against the bounds that need no store. `now` is for the tokens' expiry.
-pub fn check_fields(fields: &Fields, now: Micros, violations: &mut Violations) {
+/// Holds `fields` of `session` against the bounds that need no store. Whether a token has expired, its script tells: by the
+/// store's clock.
+pub fn check_fields(fields: &Fields, violations: &mut Violations) {
     if let Some(company) = &fields.company_id {
         check_text("session.company_id", company, Limits::LABEL, violations);
     }
@@ -44,12 +45,12 @@ pub fn check_fields(fields: &Fields, now: Micros, violations: &mut Violations) {
     if let Some(device) = &fields.device {
         check_device(device, violations);
     }
-    check_tokens(&fields.tokens, now, violations);
+    check_tokens(&fields.tokens, violations);
 }
 
 /// Holds a patch against the bounds that need no store.
-pub fn check_patch(patch: &Patch, now: Micros, violations: &mut Violations) {
-    check_fields(&patch.fields, now, violations);
+pub fn check_patch(patch: &Patch, violations: &mut Violations) {
+    check_fields(&patch.fields, violations);
     if patch.removed_attributes.len() > Limits::ATTRIBUTES {
         let sent = patch.removed_attributes.len();
         violations.add("remove_attributes", format!("at most {} keys; {sent} were sent", Limits::ATTRIBUTES));
@@ -119,7 +120,7 @@ fn check_device(device: &Device, violations: &mut Violations) {
     }
 }
 
-fn check_tokens(tokens: &[BoundToken], now: Micros, violations: &mut Violations) {
+fn check_tokens(tokens: &[BoundToken], violations: &mut Violations) {
     if tokens.len() > Limits::TOKENS {
         let sent = tokens.len();
         violations.add("session.tokens", format!("at most {} tokens; {sent} were sent", Limits::TOKENS));
@@ -133,9 +134,6 @@ fn check_tokens(tokens: &[BoundToken], now: Micros, violations: &mut Violations)
             } else {
                 check_text(&field, claim, Limits::CLAIM, violations);
             }
-        }
-        if token.expires <= now {
-            violations.add(format!("session.tokens[{index}].expire_time"), "must be in the future");
         }
         if !seen.insert((&token.issuer, &token.jti)) {
             violations.add(format!("session.tokens[{index}]"), "the same issuer and jti were sent before");
@@ -154,11 +152,12 @@ fn check_text(field: &str, text: &str, most: usize, violations: &mut Violations)
 
 #[cfg(test)]
 mod tests {
+    use super::super::Micros;
     use super::*;
 
     fn violated(fields: Fields) -> Vec<String> {
         let mut violations = Violations::new();
-        check_fields(&fields, Micros(1_000), &mut violations);
+        check_fields(&fields, &mut violations);
         violations.as_slice().iter().map(ToString::to_string).collect()
     }
 
@@ -191,7 +190,6 @@ mod tests {
         session.attributes: no control characters; one is among the 7 bytes sent
         session.device.ip: must be an IPv4 or IPv6 address; 6 bytes were sent
         session.tokens[0].issuer: must be set
-        session.tokens[0].expire_time: must be in the future
         ");
     }
 
@@ -200,7 +198,7 @@ mod tests {
         let fields = Fields { attributes: [("a".into(), "1".into())].into(), ..Fields::default() };
         let patch = Patch { fields, removed_attributes: vec!["a".into()], version: Some(-1) };
         let mut violations = Violations::new();
-        check_patch(&patch, Micros(0), &mut violations);
+        check_patch(&patch, &mut violations);
         assert_eq!(violations.as_slice().len(), 2, "{violations}");
     }
 

@@ -43,7 +43,7 @@ pub(super) fn new_session(request: pb::CreateSessionRequest) -> Result<(UserName
     let idle_timeout = timeout("session.idle_timeout", session.idle_timeout, &mut violations);
     let absolute_timeout = timeout("session.absolute_timeout", session.absolute_timeout, &mut violations);
     let fields = present(session, &mut violations);
-    check_fields(&fields, now(), &mut violations);
+    check_fields(&fields, &mut violations);
     let new = NewSession { fields, idle_timeout, absolute_timeout, request: request_print };
     match user {
         Some(user) => Ok((user, new, violations)),
@@ -62,7 +62,7 @@ pub(super) fn patch(request: pb::UpdateSessionRequest) -> Result<(SessionName, P
     };
     let version = Some(request.version).filter(|version| *version != 0);
     let patch = Patch { fields, removed_attributes: request.remove_attributes, version };
-    check_patch(&patch, now(), &mut violations);
+    check_patch(&patch, &mut violations);
     checked(name, violations).map(|name| (name, patch))
 }
 
@@ -197,7 +197,7 @@ fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
     }
 }
 
-/// This machine's clock: good enough to refuse a token that has expired; lifetimes follow the store's.
+/// This machine's clock: good enough to leave a token out of a reply; lifetimes follow the store's.
 fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

@@ -7,11 +7,10 @@
 mod revoker;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyplane_contracts::names::{SessionId, SessionName, UserName};
 
-use crate::domain::{BoundToken, Micros, Session};
+use crate::domain::{BoundToken, Session};
 use crate::error::Error;
 use crate::store::Store;
 pub(crate) use revoker::Revoker;
@@ -19,9 +18,6 @@ pub(crate) use revoker::Revoker;
 /// How often it is tried while sessions change. Each round is some milliseconds, and what changes is usually the page that
 /// a user is on.
 const ROUNDS: usize = 5;
-
-/// Tokens that expired this long ago need no revocation: no clock, and no verifier's leeway, is further off.
-const MARGIN: Duration = Duration::from_mins(5);
 
 /// How many sessions are read at once: the most that a user may have.
 const PAGE: u32 = 100;
@@ -73,7 +69,7 @@ impl Logout {
                 }
                 Err(error) => return Err(error),
             };
-            progress.revoke(issued(&session, now())).await?;
+            progress.revoke(issued(&session)).await?;
             match self.store.delete(name, Some(session.version)).await {
                 Err(Error::VersionMismatch { .. }) => {}
                 result => return result,
@@ -92,8 +88,7 @@ impl Logout {
         for _ in 0..ROUNDS {
             let known = self.sessions(user).await?;
             let doomed = known.iter().filter(|session| Some(&session.name.session) != except);
-            let now = now();
-            progress.revoke(doomed.flat_map(|session| issued(session, now))).await?;
+            progress.revoke(doomed.flat_map(issued)).await?;
             match self.store.revoke_all(user, except, Some(&known)).await {
                 Err(Error::SessionsChanging) => {}
                 result => return result,
@@ -132,14 +127,9 @@ impl Progress<'_> {
     }
 }
 
-/// What there is to revoke when `session` ends.
-fn issued(session: &Session, now: Micros) -> impl Iterator<Item = Issued> + '_ {
-    let margin = i64::try_from(MARGIN.as_micros()).unwrap_or(i64::MAX);
-    let living = session.tokens.iter().filter(move |token| token.expires.0 > now.0.saturating_sub(margin));
-    std::iter::once(Issued::Session(session.name.session.clone())).chain(living.cloned().map(Issued::Token))
-}
-
-fn now() -> Micros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+/// What there is to revoke when `session` ends. Whether a token has expired, so that nothing is left to do, is for the
+/// revocation service to tell, by its store's clock.
+fn issued(session: &Session) -> impl Iterator<Item = Issued> + '_ {
+    let tokens = session.tokens.iter().cloned().map(Issued::Token);
+    std::iter::once(Issued::Session(session.name.session.clone())).chain(tokens)
 }

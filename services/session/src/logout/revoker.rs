@@ -91,7 +91,7 @@ fn request(issued: &Issued) -> pb::RevokeRequest {
 
 fn token_request(token: &BoundToken, expire_time: Option<prost_types::Timestamp>) -> pb::RevokeRequest {
     let (issuer, jti) = (token.issuer.clone(), token.jti.clone());
-    let request = pb::RevokeTokenRequest { parent: String::new(), issuer, jti, expire_time, cause: Some(cause()) };
+    let request = pb::RevokeTokenRequest { issuer, jti, expire_time, cause: Some(cause()), ..Default::default() };
     pb::RevokeRequest { target: Some(pb::revoke_request::Target::Token(request)) }
 }
 

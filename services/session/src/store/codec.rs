@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use keyplane_contracts::Violation;
 use keyplane_contracts::names::{SessionId, SessionName, UserName};
 use keyplane_valkey::{Arg, StreamEntry, Value};
 
@@ -132,10 +133,21 @@ pub(super) fn writes(fields: &Fields, removed_attributes: &[String]) -> (Vec<(St
     }
     sets.extend(fields.attributes.iter().map(|(key, value)| (format!("a:{key}"), value.clone())));
     for token in &fields.tokens {
-        sets.push((format!("k:{}\n{}", token.issuer, token.jti), token.expires.0.to_string()));
+        sets.push((token_field(token), token.expires.0.to_string()));
     }
     dels.extend(removed_attributes.iter().map(|key| format!("a:{key}")));
     (sets, dels)
+}
+
+fn token_field(token: &BoundToken) -> String {
+    format!("k:{}\n{}", token.issuer, token.jti)
+}
+
+/// The error for one of `tokens`, which is in `field` of the hash, and has expired.
+pub(super) fn expired(tokens: &[BoundToken], field: &str) -> Error {
+    let index = tokens.iter().position(|token| token_field(token) == field).unwrap_or_default();
+    let rule = "must be in the future, by the store's clock";
+    Error::Invalid(vec![Violation::new(format!("session.tokens[{index}].expire_time"), rule)])
 }
 
 /// The same as arguments of a script.

@@ -113,6 +113,7 @@ impl Store {
         let reply = self.run(&scripts::CREATE, &keys, &[&key, request_key], &args).await?;
         match reply.status.as_str() {
             "FULL" => Err(Error::TooManySessions { limit: policy.max_sessions }),
+            "EXPIRED" => Err(codec::expired(&new.fields.tokens, reply.only()?.text()?)),
             _ => reply.made(user),
         }
     }
@@ -182,6 +183,7 @@ impl Store {
             "VERSION" => Err(Error::VersionMismatch { current: reply.only()?.int()? }),
             "BYTES" => Err(over("session", "bytes", Limits::BYTES, reply.only()?.int()?)),
             "ATTRIBUTES" => Err(over("session.attributes", "attributes", Limits::ATTRIBUTES, reply.only()?.int()?)),
+            "EXPIRED" => Err(codec::expired(&patch.fields.tokens, reply.only()?.text()?)),
             "TOKENS" => Err(over("session.tokens", "unexpired tokens", Limits::TOKENS, reply.only()?.int()?)),
             _ => codec::session_reply(name.clone(), reply.only()?),
         }

@@ -154,3 +154,9 @@ local function remember(request, fingerprint, id, ttl)
   redis.call('PEXPIRE', request, ttl)
 end
 
+-- The first of the tokens among the fields in ARGV[first..last] that has expired, or nil.
+local function expired_token(first, last)
+  for i = first, last, 2 do
+    if string.sub(ARGV[i], 1, 2) == 'k:' and tonumber(ARGV[i + 1]) <= now then return ARGV[i] end
+  end
+end

@@ -4,7 +4,7 @@
 -- ARGV[5] id   ARGV[6] fingerprint of the request, '' without a request id   ARGV[7] its lifetime, ms
 -- ARGV[8] idle timeout, ms   ARGV[9] absolute timeout, ms   ARGV[10] most sessions   ARGV[11] evict | reject
 -- ARGV[12..] field, value, ...
--- Reply: {'OK', id, flat hash} | {'REUSED'} | {'MISSING', id} | {'FULL'}
+-- Reply: {'OK', id, flat hash} | {'REUSED'} | {'MISSING', id} | {'FULL'} | {'EXPIRED', field of a token}
 -- A retry with the request id returns the first session; without one it makes another.
 local id, fingerprint = ARGV[5], ARGV[6]
 
@@ -20,6 +20,8 @@ if fingerprint ~= '' then
   local prior = replay(KEYS[4], fingerprint)
   if prior then return prior end
 end
+local gone = expired_token(12, #ARGV)
+if gone then return { 'EXPIRED', gone } end
 sweep()
 local excess = redis.call('ZCARD', INDEX) - tonumber(ARGV[10]) + 1
 if excess > 0 then

@@ -4,6 +4,7 @@
 -- ARGV[5] id   ARGV[6] expected version, 0 for any   ARGV[7] most bytes   ARGV[8] most attributes
 -- ARGV[9] most tokens   ARGV[10] n, then n pairs of field and value to set, then fields to delete
 -- Reply: {'OK', flat hash} | {'MISSING'} | {'VERSION', current} | {'BYTES' | 'ATTRIBUTES' | 'TOKENS', would be}
+--        | {'EXPIRED', field of a token}
 -- A retry merges the same again: harmless without an expected version, 'VERSION' with one.
 local key, id = KEYS[3], ARGV[5]
 sweep()
@@ -33,6 +34,11 @@ for f, v in pairs(state) do
 end
 for _, f in ipairs(dels) do state[f] = nil end
 local first, last = 11, 10 + 2 * tonumber(ARGV[10])
+local gone = expired_token(first, last)
+if gone then
+  ring()
+  return { 'EXPIRED', gone }
+end
 for i = first, last, 2 do
   local f, v = ARGV[i], ARGV[i + 1]
   if state[f] ~= v then
