@@ -99,7 +99,7 @@ impl Mint {
                 issuer: claims.issuer,
                 jti: claims.jti,
                 expire_time: claims.expire_time,
-                cause: None,
+                ..pb::RevokeTokenRequest::default()
             }),
             Kind::Session => pb::revoke_request::Target::Session(pb::RevokeSessionRequest {
                 parent,

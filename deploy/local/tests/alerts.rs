@@ -78,6 +78,13 @@ async fn every_metric_of_the_alerts_is_exported() {
     eventually("all is well again", PATIENCE, async || status().await == 200).await;
 
     let text = exported(&mesh.endpoints().service("auth-revocation").admin, &metrics).await;
+    // The unit is appended to a metric's name: one that has it in its own says it twice.
+    for name in
+        text.lines().filter(|line| line.starts_with("keyplane_")).filter_map(|line| line.split([' ', '{']).next())
+    {
+        let words: Vec<_> = name.split('_').collect();
+        assert!(words.windows(2).all(|pair| pair[0] != pair[1]), "{name}: take the unit out of the name");
+    }
     for name in labels.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
         let found =
             text.lines().any(|line| line.starts_with("keyplane_revocation_fallbacks_total{") && line.contains(name));

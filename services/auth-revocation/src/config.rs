@@ -133,7 +133,7 @@ fn read_store(env: &mut Env, rules: Rules, filters: Filters) -> store::Settings 
     let waitable = Duration::from_millis(1)..=Duration::from_secs(10);
     env.require(REPLICA_WAIT, waitable.contains(&within), "must be 1ms to 10s");
     let replication = if waits == Some(false) { Replication::Off } else { Replication::Auto { replicas, within } };
-    store::Settings { partitions, rules, filters, audit_age, replication }
+    store::Settings { partitions, rules, filters, audit_age, replication, ..store::Settings::default() }
 }
 
 fn read_replica(env: &mut Env, rules: Rules, filters: Filters) -> replica::Settings {

@@ -250,6 +250,7 @@ async fn what_has_expired_need_not_be_revoked_and_the_future_cannot_be() {
     let expired = pb::RevokeTokenRequest { expire_time: Some(seconds_from_now(-3600)), ..token("j-1") };
     let made = client.revoke_token(expired).await.expect("a late retry is no error").into_inner();
     assert_eq!((made.etag.as_str(), made.update_time), ("", None), "nothing was stored");
+    assert_eq!(made.state(), pb::revocation::State::AlreadyExpired, "and nothing is said to be revoked");
     let status = client.get_revocation(pb::GetRevocationRequest { name: made.name }).await.unwrap_err();
     details(&status, Code::NotFound, "REVOCATION_NOT_FOUND");
 
@@ -257,6 +258,23 @@ async fn what_has_expired_need_not_be_revoked_and_the_future_cannot_be() {
     assert_eq!(violated(&client.revoke_token(long).await.unwrap_err()), ["expire_time"]);
     let future = pb::RevokeTenantRequest { parent: PARENT.into(), not_before: Some(seconds_from_now(5)), cause: None };
     assert_eq!(violated(&client.revoke_tenant(future).await.unwrap_err()), ["not_before"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cutoff_says_from_when_on_a_whole_second_is_good() {
+    let service = shared(&[("KEYPLANE_REVOCATION_ISSUER_SKEW", "2s")]).await;
+    let mut client = service.client.clone();
+    let request = pb::RevokeSubjectRequest { parent: PARENT.into(), user: "u-42".into(), ..Default::default() };
+    let made = client.revoke_subject(request).await.expect("it is revoked").into_inner();
+    let (cutoff, safe) = (made.not_before.expect("a cutoff"), made.reissue_after.expect("when to log in again"));
+    assert_eq!((safe.seconds, safe.nanos), (cutoff.seconds + 3, 0), "the first whole second after cutoff and skew");
+    let read = client.get_revocation(pb::GetRevocationRequest { name: made.name }).await.expect("it is there");
+    assert_eq!(read.into_inner().reissue_after, Some(safe));
+    let issued =
+        |seconds| pb::Claims { issue_time: Some(prost_types::Timestamp { seconds, nanos: 0 }), ..claims("j-1") };
+    assert_eq!(service.rule(issued(safe.seconds - 1)).await, pb::Rule::Subject);
+    assert_eq!(service.rule(issued(safe.seconds)).await, pb::Rule::Unspecified);
+    assert_eq!(service.revoke_token("j-2").await.reissue_after, None, "a token has no cutoff");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::revocation::v1 as pb;
+use keyplane_revocation::Millis;
 use serde_json::{Value, json};
 use support::{ISSUER, PARENT, Service, claims, details, seconds_from_now, shared, violated};
 use tonic::{Code, Status};
@@ -188,4 +189,93 @@ async fn a_new_key_is_found_at_once_and_an_old_one_is_dropped() {
         service.rule(claims(&format!("j-{n}"))).await == pb::Rule::Unspecified
     })
     .await;
+}
+
+// === RevokeToken with the token itself ===
+
+fn by_token(token: &str) -> pb::RevokeTokenRequest {
+    pb::RevokeTokenRequest { parent: PARENT.into(), token: token.into(), ..pb::RevokeTokenRequest::default() }
+}
+
+/// For how many seconds from now the revocation holds.
+fn holds_for(made: &pb::Revocation) -> i64 {
+    made.expire_time.expect("an end").seconds - seconds_from_now(0).seconds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_sent_is_revoked_by_what_it_says() {
+    let (pair, stranger) = (Pair::new("k-1"), Pair::new("k-1"));
+    let set = KeySet::of(&[&pair]);
+    let service = serve(&set).await;
+    let mut client = service.client.clone();
+    let exp = claims("").expire_time.unwrap().seconds;
+    let made = client.revoke_token(by_token(&pair.sign(&json!({})))).await.expect("it is revoked").into_inner();
+    assert!(is_revoked(&service).await);
+    assert!(holds_for(&made) <= 600 + 60, "its `exp` is proven, so that it is held no longer: {made:?}");
+    // Nobody the service knows has signed it: it is believed in what it names, and not in when it expires.
+    let forged = stranger.sign(&json!({"jti": "j-2", "exp": exp - 500}));
+    let made = client.revoke_token(by_token(&forged)).await.expect("it is revoked").into_inner();
+    assert!(holds_for(&made) > 24 * 3600, "{made:?}");
+    assert_eq!(service.rule(claims("j-2")).await, pb::Rule::Token, "also with the `exp` that it really has");
+    let old = pair.sign(&json!({"jti": "j-3", "exp": exp - 3600}));
+    let made = client.revoke_token(by_token(&old)).await.expect("no error").into_inner();
+    assert_eq!(made.state(), pb::revocation::State::AlreadyExpired);
+    // Many at once, each by its own token.
+    let one = |token: &str| pb::RevokeRequest {
+        target: Some(pb::revoke_request::Target::Token(pb::RevokeTokenRequest {
+            parent: String::new(),
+            ..by_token(token)
+        })),
+    };
+    let requests = vec![one(&pair.sign(&json!({"jti": "j-4"}))), one(&stranger.sign(&json!({"jti": "j-5"})))];
+    let batch = pb::BatchRevokeRequest { parent: PARENT.into(), requests };
+    let results = client.batch_revoke(batch).await.expect("both are made").into_inner().results;
+    let held: Vec<_> = results.iter().map(|result| holds_for(result.revocation.as_ref().unwrap()) > 3600).collect();
+    assert_eq!(held, [false, true]);
+    for jti in ["j-4", "j-5"] {
+        assert_eq!(service.rule(claims(jti)).await, pb::Rule::Token);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_beside_a_token_says_the_same() {
+    let pair = Pair::new("k-1");
+    let set = KeySet::of(&[&pair]);
+    let service = serve(&set).await;
+    let good = pair.sign(&json!({}));
+    let exp = claims("").expire_time;
+    let same = pb::RevokeTokenRequest { issuer: ISSUER.into(), jti: "j-1".into(), expire_time: exp, ..by_token(&good) };
+    service.client.clone().revoke_token(same.clone()).await.expect("it is revoked");
+    let other = seconds_from_now(60);
+    let refused = async |request| violated(&service.client.clone().revoke_token(request).await.unwrap_err());
+    let differs = pb::RevokeTokenRequest { issuer: "i".into(), jti: "j".into(), expire_time: Some(other), ..same };
+    assert_eq!(refused(differs).await, ["issuer", "jti", "expire_time"]);
+    for token in
+        ["a.b.c", "x", &pair.sign(&json!({"tenant": "other"})), &pair.sign(&json!({"exp": other.seconds + 90_000}))]
+    {
+        assert_eq!(refused(by_token(token)).await, ["token"], "{token}");
+    }
+    assert_eq!(refused(by_token(&pair.sign(&json!({"iss": null, "jti": ""})))).await, ["token", "token"]);
+}
+
+/// An instance whose clock is a day ahead took every token for expired, and revoked none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_hinders_no_revocation() {
+    let pair = Pair::new("k-1");
+    let set = KeySet::of(&[&pair]);
+    for wall in [(|| Millis(now().0 + 90_000_000)) as fn() -> Millis, || Millis(now().0 - 90_000_000)] {
+        let settings = [("KEYPLANE_REVOCATION_JWKS", &*set.path())];
+        let (app, url) = (keyplane_testkit::app(), keyplane_testkit::valkey().url());
+        let service = support::start(&app, &url, &settings, |config| config.store.wall = wall).await;
+        revoke(&service, &pair.sign(&json!({}))).await.expect("200");
+        assert!(is_revoked(&service).await, "the store's time counts");
+        service.revoke_token("j-2").await;
+        assert_eq!(service.rule(claims("j-2")).await, pb::Rule::Token);
+        assert_eq!(service.rule(claims("good")).await, pb::Rule::Unspecified);
+    }
+}
+
+fn now() -> Millis {
+    let now = seconds_from_now(0);
+    Millis(now.seconds * 1000)
 }

@@ -61,7 +61,8 @@ impl Instance {
     /// Revokes a token; the moment of the acknowledgement.
     async fn revoke(&self, jti: &str) -> Instant {
         let pb::Claims { issuer, jti, expire_time, .. } = claims(jti);
-        let request = pb::RevokeTokenRequest { parent: PARENT.to_owned(), issuer, jti, expire_time, cause: None };
+        let request =
+            pb::RevokeTokenRequest { parent: PARENT.to_owned(), issuer, jti, expire_time, ..Default::default() };
         self.clients[0].clone().revoke_token(request).await.expect("it is revoked");
         Instant::now()
     }

@@ -84,7 +84,13 @@ impl Service {
                 let expire_time = token.claims().expires.map(keyplane_revocation::wire::timestamp);
                 let issuer = ISSUER.to_owned();
                 client
-                    .revoke_token(pb::RevokeTokenRequest { parent, issuer, jti: name, expire_time, cause: None })
+                    .revoke_token(pb::RevokeTokenRequest {
+                        parent,
+                        issuer,
+                        jti: name,
+                        expire_time,
+                        ..Default::default()
+                    })
                     .await
             }
             1 => client.revoke_session(pb::RevokeSessionRequest { parent, sid: name, ..Default::default() }).await,

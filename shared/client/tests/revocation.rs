@@ -326,3 +326,31 @@ async fn it_ends_with_its_last_clone() {
     drop(clone);
     eventually("the feed is let go", PATIENCE, async || fake.open.load(Ordering::SeqCst) == 0).await;
 }
+
+/// The store's time is what counts: this machine's clock is a day ahead of it, then a day behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_expires_by_the_stores_clock() {
+    const DAY: Duration = Duration::from_hours(25);
+    for (store_time, base) in [
+        ((|| wire::timestamp(now().minus(DAY))) as fn() -> prost_types::Timestamp, now().minus(DAY)),
+        (|| wire::timestamp(now().plus(DAY)), now().plus(DAY)),
+    ] {
+        let fake = Fake::start().await;
+        fake.change(|script| script.store_time = Some(store_time));
+        let replica = ready(&fake).await;
+        until(&replica, base, Duration::from_mins(5), Some(Verdict::Active)).await;
+        let expired = Verdict::Revoked { rule: Some(Rule::Expired), revocation: None };
+        until(&replica, base.minus(Duration::from_mins(10)), Duration::from_mins(5), Some(expired)).await;
+    }
+}
+
+/// Waits until memory says this of a token that was issued at `issued`, for `life`.
+async fn until(replica: &RevocationReplica, issued: Millis, life: Duration, verdict: Option<Verdict>) {
+    let token = Claims { issued_at: Some(issued), expires: Some(issued.plus(life)), ..claims("j", "s") };
+    eventually("it answers from memory", PATIENCE, async || {
+        let told = replica.check_now(&token);
+        assert!(told.is_none() || told == verdict, "{told:?}, not {verdict:?}: the store's time is what counts");
+        told.is_some()
+    })
+    .await;
+}

@@ -107,7 +107,9 @@ pub const KEYPLANE_REVOCATION_REPLICA_AGE: &str = "keyplane.revocation.replica.a
 /// Revocations in an instance's memory.
 pub const KEYPLANE_REVOCATION_REPLICA_ENTRIES: &str = "keyplane.revocation.replica.entries";
 /// Bytes that they take.
-pub const KEYPLANE_REVOCATION_REPLICA_BYTES: &str = "keyplane.revocation.replica.bytes";
+pub const KEYPLANE_REVOCATION_REPLICA_SIZE: &str = "keyplane.revocation.replica.size";
+/// Milliseconds by which an instance's clock is ahead of the store's.
+pub const KEYPLANE_REVOCATION_CLOCK_AHEAD: &str = "keyplane.revocation.clock.ahead";
 
 // === Rate limiting ===
 

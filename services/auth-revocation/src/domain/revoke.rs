@@ -10,6 +10,9 @@ pub struct Revoke {
     /// A token: its `exp`, if that is known. Else: until when it holds at least; `None` for as long as a token that it
     /// covers may live (a key: 400 days).
     pub expires: Option<Millis>,
+    /// Whether `expires` is certain: false where a caller says a token's `exp`, and nothing proves it. Such a token is
+    /// held as one of unknown `exp`, where every check looks.
+    pub exp_is_proven: bool,
     /// Sessions (`sid`) that a cutoff leaves alone. At most 16.
     pub keep: Vec<Box<str>>,
     /// Who and why.

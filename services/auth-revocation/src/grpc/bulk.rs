@@ -66,10 +66,15 @@ async fn revoke(writer: &Writer, group: Vec<Step>) -> Vec<Answer> {
     let mut asked = Vec::with_capacity(group.len());
     let mut revokes = Vec::with_capacity(group.len());
     let mut end = None;
-    for step in group {
+    let requests = group.iter().map(|step| match step {
+        Step::Item(request) => request.request.as_ref(),
+        Step::End(_) => None,
+    });
+    let proven = writer.prove(requests).await;
+    for (step, proven) in group.into_iter().zip(proven) {
         match step {
             Step::Item(mut request) => {
-                let revoke = convert::bulk_item(&mut request, writer.rules());
+                let revoke = convert::bulk_item(&mut request, writer.bounds(), proven);
                 asked.push((request.item, revoke.map(|revoke| revokes.push(revoke))));
             }
             Step::End(status) => end = Some(Err(status)),
@@ -82,7 +87,7 @@ async fn revoke(writer: &Writer, group: Vec<Step>) -> Vec<Answer> {
             Ok(()) => made.next().unwrap_or(Err(Error::Corrupt("a revocation without a result"))),
             Err(error) => Err(error),
         };
-        Ok(pb::BulkRevokeResponse { item, result: Some(convert::result(&result)) })
+        Ok(pb::BulkRevokeResponse { item, result: Some(convert::result(&result, writer.rules())) })
     };
     asked.into_iter().map(answer).chain(end).collect()
 }

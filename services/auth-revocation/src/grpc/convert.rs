@@ -2,6 +2,7 @@
 
 mod check;
 mod fields;
+mod jwt;
 mod reply;
 mod revoke;
 
@@ -18,7 +19,7 @@ pub(super) use check::{batch, check, check_response, check_result};
 pub(super) use fields::{is_user, nameable, tenant};
 pub(super) use reply::{audit_page, batch_revoked, freshness, head, propagation, result, revocation, written};
 pub(super) use revoke::{
-    batch_revoke, bulk_item, now, revoke_client, revoke_key, revoke_session, revoke_subject, revoke_tenant,
+    Bounds, batch_revoke, bulk_item, revoke_client, revoke_key, revoke_session, revoke_subject, revoke_tenant,
     revoke_token,
 };
 

@@ -35,7 +35,6 @@ pub(crate) struct Service {
     mirror: Mirror,
     checker: Checker,
     writer: Arc<Writer>,
-    oauth: OAuth,
     watches: Watches,
     drain: Drain,
 }
@@ -56,36 +55,39 @@ impl Service {
         watches: Watches,
         drain: Drain,
     ) -> Service {
-        let writer = Arc::new(Writer::new(store.clone(), mirror.clone(), rules));
-        Service { store, mirror, checker, writer, oauth, watches, drain }
+        let writer = Arc::new(Writer::new(store.clone(), mirror.clone(), rules, oauth));
+        Service { store, mirror, checker, writer, watches, drain }
     }
 
     async fn revoke(&self, revoke: Result<Revoke, Error>) -> Result<pb::Revocation, Error> {
-        self.writer.revoke_one(revoke?).await.map(|written| convert::written(&written))
+        self.writer.revoke_one(revoke?).await.map(|written| convert::written(&written, self.writer.rules()))
     }
 
     async fn batch_revoke(&self, request: pb::BatchRevokeRequest) -> Result<pb::BatchRevokeResponse, Error> {
-        let results = self.writer.revoke(convert::batch_revoke(request, self.writer.rules())?).await;
-        Ok(convert::batch_revoked(&results, self.store.partitions()))
+        let proven = self.writer.prove(request.requests.iter().map(Some)).await;
+        let results = self.writer.revoke(convert::batch_revoke(request, self.writer.bounds(), &proven)?).await;
+        Ok(convert::batch_revoked(&results, self.store.partitions(), self.writer.rules()))
     }
 
     async fn get(&self, name: &str) -> Result<pb::Revocation, Error> {
         let (tenant, id) = convert::revocation_name(name, "name")?;
-        self.store.get(tenant, &id).await.map(|record| convert::revocation(&record))
+        self.store.get(tenant, &id).await.map(|record| convert::revocation(&record, self.writer.rules()))
     }
 
     async fn undo(&self, request: &pb::UndoRevocationRequest) -> Result<pb::Revocation, Error> {
         let (tenant, id, version, cause) = convert::undo(request)?;
-        self.writer.undo(tenant, &id, version, cause).await.map(|written| convert::written(&written))
+        let written = self.writer.undo(tenant, &id, version, cause).await?;
+        Ok(convert::written(&written, self.writer.rules()))
     }
 
     async fn audit(&self, request: &pb::ListAuditEntriesRequest) -> Result<pb::ListAuditEntriesResponse, Error> {
         let (tenant, size, after) = convert::list(request)?;
-        self.store.audit(tenant, size, after.as_ref()).await.map(|page| convert::audit_page(tenant, page))
+        let page = self.store.audit(tenant, size, after.as_ref()).await?;
+        Ok(convert::audit_page(tenant, page, self.writer.rules()))
     }
 
     async fn revoke_oauth(&self, request: &pb::RevokeOAuthTokenRequest) -> Result<(), Error> {
-        match self.oauth.read(request).await? {
+        match self.writer.oauth().read(request, self.store.now()).await? {
             Some(revoke) => self.writer.revoke_one(revoke).await.map(drop),
             None => Ok(()),
         }
@@ -124,32 +126,34 @@ impl RevocationService for Service {
     type WatchStream = Responses<pb::WatchResponse>;
 
     async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_token(request.into_inner(), self.writer.rules());
+        let request = request.into_inner();
+        let proven = self.writer.oauth().proves(&request.token).await;
+        let revoke = convert::revoke_token(request, self.writer.bounds(), proven);
         self.revoke(revoke).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_session(&self, request: Request<pb::RevokeSessionRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_session(request.into_inner(), self.writer.rules());
+        let revoke = convert::revoke_session(request.into_inner(), self.writer.bounds());
         self.revoke(revoke).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_subject(&self, request: Request<pb::RevokeSubjectRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_subject(request.into_inner(), self.writer.rules());
+        let revoke = convert::revoke_subject(request.into_inner(), self.writer.bounds());
         self.revoke(revoke).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_client(&self, request: Request<pb::RevokeClientRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_client(request.into_inner(), self.writer.rules());
+        let revoke = convert::revoke_client(request.into_inner(), self.writer.bounds());
         self.revoke(revoke).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_key(&self, request: Request<pb::RevokeKeyRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_key(request.into_inner(), self.writer.rules());
+        let revoke = convert::revoke_key(request.into_inner(), self.writer.bounds());
         self.revoke(revoke).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_tenant(&self, request: Request<pb::RevokeTenantRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_tenant(request.into_inner(), self.writer.rules());
+        let revoke = convert::revoke_tenant(request.into_inner(), self.writer.bounds());
         self.revoke(revoke).await.map(Response::new).map_err(status)
     }
 
@@ -197,7 +201,7 @@ impl RevocationService for Service {
     }
 
     async fn get_head(&self, _: Request<pb::GetHeadRequest>) -> Answer<pb::GetHeadResponse> {
-        Ok(Response::new(convert::head(&self.mirror.head())))
+        Ok(Response::new(convert::head(&self.mirror.head(), self.store.time())))
     }
 
     async fn wait_for_propagation(

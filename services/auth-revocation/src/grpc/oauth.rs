@@ -38,13 +38,17 @@ impl OAuth {
         OAuth { jwks: jwks.map(Jwks::at), issuers, tenant_claim, rules }
     }
 
-    /// What the request revokes; `None`: nothing, and the caller is not told so.
+    /// What the request revokes at `now`, the store's time; `None`: nothing, and the caller is not told so.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`]; [`Error::UnsupportedTokenType`] for refresh tokens, and for tokens that hold and that no
     /// revocation could name; [`Error::JwksNotConfigured`].
-    pub(super) async fn read(&self, request: &pb::RevokeOAuthTokenRequest) -> Result<Option<Revoke>, Error> {
+    pub(super) async fn read(
+        &self,
+        request: &pb::RevokeOAuthTokenRequest,
+        now: Millis,
+    ) -> Result<Option<Revoke>, Error> {
         let mut violations = Violations::new();
         let tenant = violations.keep(convert::tenant(&request.parent, "parent"));
         let body = request.body.as_ref().ok_or_else(|| Violation::new("body", "must be set"));
@@ -57,9 +61,25 @@ impl OAuth {
         }
         let jwks = self.jwks.as_ref().ok_or(Error::JwksNotConfigured)?;
         match jwks.verify(&parameters.token).await? {
-            Some(claims) => self.revoke(tenant, &claims, convert::now()),
+            Some(claims) => self.revoke(tenant, &claims, now),
             None => Ok(None),
         }
+    }
+
+    /// The claim that names a token's tenant.
+    pub(super) fn tenant_claim(&self) -> &str {
+        &self.tenant_claim
+    }
+
+    /// Whether a key of the set signed `token`, and its issuer is among those that are known.
+    pub(super) async fn proves(&self, token: &str) -> bool {
+        let Some(jwks) = self.jwks.as_ref().filter(|_| !token.is_empty()) else { return false };
+        let claims = jwks.verify(token).await.ok().flatten();
+        claims.is_some_and(|claims| self.knows(claims.get("iss").and_then(Value::as_str).unwrap_or_default()))
+    }
+
+    fn knows(&self, issuer: &str) -> bool {
+        self.issuers.is_empty() || self.issuers.iter().any(|known| known == issuer)
     }
 
     /// What a token with these claims, whose signature holds, revokes for `tenant`.
@@ -69,7 +89,7 @@ impl OAuth {
         if text(&self.tenant_claim) != tenant {
             return Ok(None);
         }
-        if !self.issuers.is_empty() && !self.issuers.iter().any(|known| known == issuer) {
+        if !self.knows(issuer) {
             return Ok(None);
         }
         // What no check lets pass need not be revoked: a token that has expired, never does, or lives too long.
@@ -84,7 +104,14 @@ impl OAuth {
         let initiator = if convert::is_user(subject) { subject.to_owned() } else { String::new() };
         let target = Target { tenant: tenant.into(), scope: Scope::Token(TokenHash::of(tenant, issuer, jti)) };
         let cause = Cause { reason: Reason::Logout, initiator, description: "RFC 7009".to_owned() };
-        Ok(Some(Revoke { target, cutoff: Cutoff::All, expires: Some(expires), keep: Vec::new(), cause }))
+        Ok(Some(Revoke {
+            target,
+            cutoff: Cutoff::All,
+            expires: Some(expires),
+            exp_is_proven: true,
+            keep: Vec::new(),
+            cause,
+        }))
     }
 }
 

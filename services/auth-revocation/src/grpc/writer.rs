@@ -1,7 +1,12 @@
 //! Revoking, for every face alike.
 
+use futures::future::join_all;
+use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revoke_request::Target;
 use keyplane_revocation::{RevocationId, Rules, Version};
 
+use super::convert::Bounds;
+use super::oauth::OAuth;
 use crate::domain::{Cause, Outcome, Revoke, Written};
 use crate::error::Error;
 use crate::replica::Mirror;
@@ -12,18 +17,40 @@ pub(super) struct Writer {
     store: Store,
     mirror: Mirror,
     rules: Rules,
+    oauth: OAuth,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(store: Store, mirror: Mirror, rules: Rules) -> Writer {
-        Writer { store, mirror, rules }
+    pub(super) fn new(store: Store, mirror: Mirror, rules: Rules, oauth: OAuth) -> Writer {
+        Writer { store, mirror, rules, oauth }
     }
 
     /// What tokens must keep to.
     pub(super) fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// What requests are held against now.
+    pub(super) fn bounds(&self) -> Bounds<'_> {
+        Bounds { rules: &self.rules, now: self.store.now(), tenant_claim: self.oauth.tenant_claim() }
+    }
+
+    /// Judges tokens.
+    pub(super) fn oauth(&self) -> &OAuth {
+        &self.oauth
+    }
+
+    /// Of each request, whether it has a token whose signature holds.
+    pub(super) async fn prove<'a>(&self, requests: impl Iterator<Item = Option<&'a pb::RevokeRequest>>) -> Vec<bool> {
+        let proofs = requests.map(|request| async move {
+            match request.and_then(|request| request.target.as_ref()) {
+                Some(Target::Token(request)) => self.oauth.proves(&request.token).await,
+                Some(_) | None => false,
+            }
+        });
+        join_all(proofs).await
     }
 
     /// Makes each of the revocations; one result for each, in their order.

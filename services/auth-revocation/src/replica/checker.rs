@@ -1,27 +1,32 @@
 //! Whether a token is good, and how fresh that answer is.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use keyplane_revocation::{Answer, Claims, Sequence, TokenHash};
-use tokio::time::timeout;
+use keyplane_valkey::deadline;
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Mirror;
 use super::freshness::Reading;
 use super::metrics::Why;
-use super::shared::{Shared, wall};
+use super::shared::Shared;
 use crate::domain::OutagePolicy;
 use crate::error::Error;
 
 /// Tokens of one batch that the store is asked about at the same time.
 const AT_ONCE: usize = 64;
+/// The longest that a check waits after a stop of the process.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Before the store is asked again that failed at once.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Answers checks: from memory while that is fresh, else from the store, else by the outage policy. Clones share it.
 ///
 /// | memory says | memory is fresh | the store says | answer |
 /// |---|---|---|---|
-/// | the token breaks a rule by itself (expired ...) | any | not asked | revoked, `Local` |
+/// | the token breaks a rule by itself (expired ...), by the store's time | any | not asked | revoked, `Local` |
 /// | active, or revoked | yes | not asked | that, `Local` |
 /// | suspect | yes | revoked, or not | that, `Local`: memory, completed by an exact read |
 /// | suspect | yes | nothing, and lost revocations before | revoked ([`Rule::Lost`]), `Local`: by [`AfterLoss`] |
@@ -65,8 +70,8 @@ pub struct Checked {
 /// Answers to a batch.
 #[derive(Clone, Debug)]
 pub struct CheckedAll {
-    /// One for each of the claims, in their order; none is [`Answer::Suspect`].
-    pub answers: Vec<Answer>,
+    /// One for each of the claims, in their order; none is [`Answer::Suspect`]. `None` where it can't be told.
+    pub answers: Vec<Option<Answer>>,
     /// How fresh the weakest of them is.
     pub freshness: Freshness,
 }
@@ -137,7 +142,7 @@ impl Checker {
     /// Answers from memory, from the store, or by policy, in this order.
     ///
     /// Waits at most [`Settings::ask`](super::Settings::ask) for the store, twice in the rare case that memory grows too
-    /// old while the store is asked about one token.
+    /// old while the store is asked about one token; after the process was stopped, up to 3 s.
     ///
     /// # Errors
     ///
@@ -166,62 +171,58 @@ impl Checker {
     ///
     /// # Errors
     ///
-    /// [`Error::FreshnessUnknown`] if it can't be told of one of them: then of none. Cancel safe.
+    /// [`Error::FreshnessUnknown`] if it can be told of none of them. Cancel safe.
     pub async fn check_many(&self, claims: &[Claims<'_>], demands: &Demands) -> Result<CheckedAll, Error> {
         let shared = self.shared();
         let knowledge = self.knowledge(demands);
         let mut answers = Vec::with_capacity(claims.len());
-        shared.replica.check_many(claims, wall(), |answer| answers.push(answer));
+        shared.replica.check_many(claims, shared.store.now(), |answer| answers.push(answer));
         for answer in &mut answers {
             *answer = shared.recall_token(*answer);
         }
         if self.fresh(&knowledge, demands).is_some() {
-            if !self.confirm_all(claims, &mut answers).await {
-                shared.metrics.fallback(Source::Policy, Why::Suspect);
-                return Err(Error::FreshnessUnknown);
-            }
-            // What else speaks for or against the tokens was looked up before the store was asked.
-            if let Some(age) = self.fresh(&knowledge, demands) {
-                return Ok(CheckedAll { answers, freshness: local(knowledge, age) });
-            }
+            self.confirm_all(claims, &mut answers).await;
         }
-        let open = answers.iter().copied().zip(claims).enumerate().filter(|(_, (answer, _))| !is_own_fault(answer));
+        // What else speaks for or against the tokens was looked up before the store was asked.
+        let age = self.fresh(&knowledge, demands);
+        let is_told = |answer: &Answer| match answer {
+            Answer::Suspect(_) => false,
+            _ if is_own_fault(answer) => shared.store.knows_time(),
+            Answer::Active | Answer::Revoked { .. } => age.is_some(),
+        };
+        let open = answers.iter().copied().zip(claims).enumerate().filter(|(_, (answer, _))| !is_told(answer));
         let asked = open.map(|(index, (answer, claims))| {
             let memory = Memory { answer, knowledge: knowledge.clone() };
-            async move { Ok::<_, Error>((index, self.ask_store(claims, demands, &memory).await?)) }
+            async move { (index, self.ask_store(claims, demands, &memory).await) }
         });
-        let asked: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await?;
-        let mut weakest = local(knowledge.clone(), self.age_at_most(&knowledge));
-        for (index, Checked { answer, freshness }) in asked {
-            answers[index] = answer;
-            if (weakest.source, weakest.age) < (freshness.source, freshness.age) || weakest.source == Source::Local {
-                weakest = freshness;
-            }
+        let asked: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+        let mut freshness = local(knowledge.clone(), age.unwrap_or_else(|| self.age_at_most(&knowledge)));
+        let mut answers: Vec<_> = answers.into_iter().map(Some).collect();
+        for (index, checked) in asked {
+            let found = match checked {
+                Ok(Checked { answer, freshness }) => (Some(answer), freshness),
+                Err(_) => (None, self.policy_freshness(&knowledge)),
+            };
+            answers[index] = found.0;
+            freshness = weaker(freshness, found.1);
         }
-        Ok(CheckedAll { answers, freshness: weakest })
+        let untold = !answers.is_empty() && answers.iter().all(Option::is_none);
+        if untold { Err(Error::FreshnessUnknown) } else { Ok(CheckedAll { answers, freshness }) }
     }
 
-    /// Replaces each suspect by what the store says; `false` if it can't say that of one of them.
-    async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer]) -> bool {
+    /// Replaces each suspect by what the store says, if it answers.
+    async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer]) {
         let suspects = answers.iter().zip(claims).enumerate().filter_map(|(index, (answer, claims))| match answer {
             Answer::Suspect(token) => Some((index, claims, *token)),
             Answer::Active | Answer::Revoked { .. } => None,
         });
-        let suspects: Vec<_> = suspects.collect();
-        if suspects.is_empty() {
-            return true;
-        }
-        let asked = suspects
-            .into_iter()
-            .map(|(index, claims, token)| async move { (index, self.confirm(claims, token).await) });
+        let asked = suspects.map(|(index, claims, token)| async move { (index, self.confirm(claims, token).await) });
         let asked: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
         for (index, answer) in asked {
-            match answer {
-                Some(answer) => answers[index] = answer,
-                None => return false,
+            if let Some(answer) = answer {
+                answers[index] = answer;
             }
         }
-        true
     }
 
     /// Asks the store about a token that a filter holds; `None` if it does not answer, or is not believed.
@@ -235,19 +236,46 @@ impl Checker {
         Some(answer)
     }
 
-    /// Asks the store about everything, and leaves it to the policy if that does not answer.
+    /// Asks the store about everything, and meanwhile waits for memory to be young enough again; leaves it to the policy if
+    /// neither comes.
+    ///
+    /// After a stop of the process, memory is old, the connections may have to be made anew, and all that waited in sockets
+    /// comes at once. Then a check has patience for as long as its caller has, a few seconds at most; and memory, which may
+    /// be young again after one read for all of them, goes first.
     async fn ask_store(&self, claims: &Claims<'_>, demands: &Demands, memory: &Memory) -> Result<Checked, Error> {
-        let why = self.why(&memory.knowledge, demands);
+        let (shared, why) = (self.shared(), self.why(&memory.knowledge, demands));
+        let stopped = shared.pulse.was_stopped(Instant::now());
+        let patience = Instant::now() + if stopped { self.ask.max(patience()) } else { self.ask };
         // Boxed: the way that few checks take must not make all of them large.
-        match timeout(self.ask, Box::pin(self.shared().judge(claims))).await {
-            Ok(Some(answer)) => {
-                self.shared().metrics.fallback(Source::Store, why);
-                let freshness =
-                    Freshness { sequence: self.nothing.clone(), age: Duration::ZERO, source: Source::Store };
-                Ok(Checked { answer, freshness })
+        let ask = |pause: Option<Duration>| {
+            Box::pin(async move {
+                if let Some(pause) = pause {
+                    sleep(pause).await;
+                }
+                shared.judge(claims).await
+            })
+        };
+        let mut asked = ask(stopped.then_some(self.ask));
+        loop {
+            let freshened = shared.freshened.notified();
+            tokio::select! {
+                answer = &mut asked => match answer {
+                    Some(answer) => {
+                        shared.metrics.fallback(Source::Store, why);
+                        return Ok(Checked { answer, freshness: self.store_freshness() });
+                    }
+                    None if stopped => asked = ask(Some(AGAIN)),
+                    None => break,
+                },
+                () = freshened => {
+                    if let Ok(checked) = self.judge_locally(self.recall(claims, demands), demands) {
+                        return Ok(checked);
+                    }
+                }
+                () = sleep_until(patience.into()) => break,
             }
-            Ok(None) | Err(_) => self.by_policy(memory, demands, why),
         }
+        self.by_policy(memory, demands, why)
     }
 
     /// What is answered when neither memory nor the store can tell.
@@ -256,6 +284,8 @@ impl Checker {
         let Knowledge { reading, covers, .. } = memory.knowledge;
         self.shared().metrics.fallback(Source::Policy, why);
         let passes = match memory.answer {
+            // By this machine's clock alone, a token that is good may seem to have expired.
+            _ if is_own_fault(&memory.answer) => self.shared().store.knows_time(),
             // It may have been undone since. To refuse is the safe error.
             Answer::Revoked { .. } => true,
             // To refuse would lock out the user of a token that only looks like a revoked one.
@@ -268,16 +298,22 @@ impl Checker {
         if !passes {
             return Err(Error::FreshnessUnknown);
         }
-        let age = self.age_at_most(&memory.knowledge);
-        let freshness = Freshness { sequence: self.nothing.clone(), age, source: Source::Policy };
-        Ok(Checked { answer: memory.answer, freshness })
+        Ok(Checked { answer: memory.answer, freshness: self.policy_freshness(&memory.knowledge) })
+    }
+
+    fn store_freshness(&self) -> Freshness {
+        Freshness { sequence: self.nothing.clone(), age: Duration::ZERO, source: Source::Store }
+    }
+
+    fn policy_freshness(&self, knowledge: &Knowledge) -> Freshness {
+        Freshness { sequence: self.nothing.clone(), age: self.age_at_most(knowledge), source: Source::Policy }
     }
 
     /// Asks memory.
     fn recall(&self, claims: &Claims<'_>, demands: &Demands) -> Memory {
         let knowledge = self.knowledge(demands);
         let shared = self.shared();
-        let answer = shared.replica.check(claims, wall());
+        let answer = shared.replica.check(claims, shared.store.now());
         Memory { answer: shared.recall_token(answer), knowledge }
     }
 
@@ -294,7 +330,7 @@ impl Checker {
         let Memory { answer, knowledge } = &memory;
         let age = match answer {
             Answer::Suspect(_) => None,
-            _ if is_own_fault(answer) => Some(self.age_at_most(knowledge)),
+            _ if is_own_fault(answer) && self.shared().store.knows_time() => Some(self.age_at_most(knowledge)),
             Answer::Active | Answer::Revoked { .. } => self.fresh(knowledge, demands),
         };
         match age {
@@ -306,7 +342,8 @@ impl Checker {
     /// The age of what was looked up, if an answer may rest on it now.
     fn fresh(&self, knowledge: &Knowledge, demands: &Demands) -> Option<Duration> {
         let age = self.shared().moments.age(knowledge.reading)?;
-        (knowledge.covers && age <= self.limit(demands)).then_some(age)
+        let fresh = knowledge.covers && age <= self.limit(demands) && self.shared().store.knows_time();
+        fresh.then_some(age)
     }
 
     fn limit(&self, demands: &Demands) -> Duration {
@@ -333,6 +370,16 @@ impl Checker {
     fn shared(&self) -> &Shared {
         &self.mirror.shared
     }
+}
+
+/// How long a check waits after a stop of the process.
+fn patience() -> Duration {
+    deadline::remaining().map_or(PATIENCE, |left| left.mul_f64(0.9).min(PATIENCE))
+}
+
+/// The weaker of two: by where it comes from, then by age.
+fn weaker(one: Freshness, other: Freshness) -> Freshness {
+    if (one.source, one.age) < (other.source, other.age) { other } else { one }
 }
 
 fn local(knowledge: Knowledge, age: Duration) -> Freshness {

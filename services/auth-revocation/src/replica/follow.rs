@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::chain::{Link, Step};
 use super::reconcile::{Doubt, Resync};
-use super::shared::{Shared, nonce, wall};
+use super::shared::{Shared, nonce};
 use super::track::{Heard, Track};
 use super::witness::head as head_of;
 use crate::error::Error;
@@ -226,7 +226,7 @@ impl Follower {
     /// not show it, and instances that boot would lack them.
     fn look(&mut self, first: Vec<StreamEntry>) -> Result<(), Ended> {
         let first = first.into_iter().next().map(|entry| entry.id);
-        let expired = first.is_none() && self.expires <= wall();
+        let expired = first.is_none() && self.expires <= self.shared.store.now();
         let moved = |was: &String| first.as_ref() != Some(was) && !self.shared.outlived(was);
         let gone = !expired && self.first.as_ref().is_some_and(moved);
         self.first = first;

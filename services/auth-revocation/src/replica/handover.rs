@@ -7,7 +7,7 @@ use keyplane_revocation::Version;
 
 use super::follow::{Ended, Follower};
 use super::reconcile::{Doubt, Resync};
-use super::shared::{Shared, wall};
+use super::shared::Shared;
 use crate::error::Error;
 use crate::store::lost::Lost;
 
@@ -16,7 +16,7 @@ use crate::store::lost::Lost;
 impl Follower {
     /// Whether what was handed over tells of revocations that memory never knew.
     pub(super) fn lacks(&self, lost: &Lost) -> bool {
-        lost.upto > self.informed && lost.until > wall()
+        lost.upto > self.informed && lost.until > self.shared.store.now()
     }
 
     /// Takes over what memory lacks, if it was handed over. Then the feed has to be read anew.
@@ -45,7 +45,8 @@ impl Follower {
 impl Shared {
     /// Hands over what memory, which knew all up to a version, holds of what the store lost.
     pub(super) async fn hand_over(&self, partition: u32, upto: Version) -> Result<(), Error> {
-        let Some(handover) = self.replica.hand_over(partition).filter(|handover| handover.until > wall()) else {
+        let Some(handover) = self.replica.hand_over(partition).filter(|handover| handover.until > self.store.now())
+        else {
             return Ok(());
         };
         let giver = self.covered.read().epoch.clone();

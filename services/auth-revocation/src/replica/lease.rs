@@ -36,6 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if (told || Instant::now() > patience) && !shared.ready.send_replace(true) {
             tracing::info!("the replica has caught up with the feed");
         }
+        shared.compare_clocks();
         if told {
             sleep(PAUSE).await;
             // A notice that came meanwhile is kept.
@@ -59,6 +60,22 @@ pub(super) async fn leave(shared: &Shared) {
 // === impl Shared ===
 
 impl Shared {
+    /// Says when this machine's clock begins to be off by more than clocks may differ, and when it is right again. Answers
+    /// follow the store's time, so that it is the operator's to know, and nothing else depends on it.
+    fn compare_clocks(&self) {
+        let Some(ahead_ms) = self.store.wall_ahead() else { return };
+        let leeway = self.settings.rules.leeway.max(QUIET);
+        let off = u128::from(ahead_ms.unsigned_abs()) > leeway.as_millis();
+        if off == self.off.swap(off, Ordering::Relaxed) {
+            return;
+        }
+        if off {
+            tracing::warn!(ahead_ms, "this machine's clock is off: checks go by the store's; correct the clock");
+        } else {
+            tracing::info!(ahead_ms, "this machine's clock agrees with the store's again");
+        }
+    }
+
     /// Waits until the replica has caught up for the first time.
     pub(super) async fn until_whole(&self) {
         let mut whole = self.whole.subscribe();

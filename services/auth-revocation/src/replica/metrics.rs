@@ -73,7 +73,7 @@ impl Metrics {
         Metrics {
             propagation: metrics::latency(
                 semconv::KEYPLANE_REVOCATION_PROPAGATION_DURATION,
-                "From a revocation's moment, by the store's clock, until this instance applied it, by its own",
+                "From a revocation's moment until this instance applied it, both by the store's clock",
             ),
             false_positives: counter(
                 semconv::KEYPLANE_REVOCATION_FALSE_POSITIVES,
@@ -169,9 +169,20 @@ impl Shared {
             "Revocations in filters of which the store has lost some; 0 once all of their tokens have expired",
             |shared| Some(as_u64(shared.replica.stats(), |stats| stats.lost)),
         );
-        gauge(semconv::KEYPLANE_REVOCATION_REPLICA_BYTES, "By", "Memory that filters and cutoffs take", |shared| {
+        gauge(semconv::KEYPLANE_REVOCATION_REPLICA_SIZE, "By", "Memory that filters and cutoffs take", |shared| {
             Some(as_u64(shared.replica.stats(), |stats| stats.filter_bytes + stats.cutoff_bytes))
         });
+        let shared = Arc::downgrade(self);
+        let meter = metrics::meter();
+        let clock = meter.i64_observable_gauge(semconv::KEYPLANE_REVOCATION_CLOCK_AHEAD).with_unit("ms");
+        let _ = clock
+            .with_description("By how much this machine's clock is ahead of the store's; negative: behind")
+            .with_callback(move |observer| {
+                if let Some(ahead) = shared.upgrade().and_then(|shared| shared.store.wall_ahead()) {
+                    observer.observe(ahead, &[]);
+                }
+            })
+            .build();
     }
 }
 

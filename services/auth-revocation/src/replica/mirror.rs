@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use super::shared::Shared;
-use super::{Settings, barrier, follow, lease, upkeep};
+use super::{Settings, barrier, follow, lease, pulse, upkeep};
 use crate::domain::Record;
 use crate::error::Error;
 use crate::store::Store;
@@ -76,6 +76,7 @@ impl Mirror {
         }
         tasks.spawn(lease::run(shared.clone()));
         tasks.spawn(upkeep::run(shared.clone()));
+        tasks.spawn(pulse::run(shared.clone()));
         Mirror { shared, _tasks: Arc::new(tasks) }
     }
 

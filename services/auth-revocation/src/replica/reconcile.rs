@@ -9,7 +9,7 @@ use keyplane_valkey::Dedicated;
 use tokio::time::sleep;
 
 use super::follow::{Ended, Follower, LOOK};
-use super::shared::{Shared, wall};
+use super::shared::Shared;
 use crate::error::Error;
 
 /// How often it is tried to give something to the store, before the feed is read once more.
@@ -184,7 +184,8 @@ impl Shared {
     /// What memory holds of a partition.
     fn before(&self, partition: u32) -> Before {
         let partitions = self.store.partitions();
-        let cutoffs = self.replica.persistent(wall()).into_iter().map(|entry| (entry.target.id(), Arc::new(entry)));
+        let cutoffs = self.replica.persistent(self.store.now()).into_iter();
+        let cutoffs = cutoffs.map(|entry| (entry.target.id(), Arc::new(entry)));
         let mut exact: HashMap<_, _> = cutoffs.filter(|(id, _)| id.partition(partitions) == partition).collect();
         // What was undone is there as well, so that it stays so.
         let spot = self.spot(partition).lock();

@@ -34,6 +34,8 @@ pub struct Settings {
     /// For how long a change can be given back to a store that lost it, counted while the partition is fresh; default 60 s.
     /// Longer than it takes to notice the loss. At most 8192 changes of a partition are kept, some 200 bytes each.
     pub tail: Duration,
+    /// Between two rounds of forgetting what has expired; default 1 min.
+    pub prune: Duration,
     /// Entries that a subscriber may be behind before it misses some; default 8192.
     pub backlog: usize,
 }
@@ -55,6 +57,7 @@ impl Settings {
             lease: Duration::from_secs(3),
             settle: Duration::from_secs(1),
             tail: Duration::from_secs(60),
+            prune: Duration::from_mins(1),
             backlog: 8192,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use keyplane_revocation::{Answer, Claims, Entry, Millis, Replica, RevocationId, Rule, Sequence, Version};
+use keyplane_revocation::{Answer, Claims, Entry, Replica, RevocationId, Rule, Sequence, Version};
 use keyplane_valkey::Valkey;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, OnceCell, broadcast, watch};
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, OnceCell, broadcast, watch};
 use super::chain::Link;
 use super::freshness::Moments;
 use super::metrics::Metrics;
+use super::pulse::Pulse;
 use super::tail::Tail;
 use super::{Applied, Head, Settings};
 use crate::domain::{AfterLoss, Record};
@@ -32,6 +33,9 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) replica: Replica,
     pub(super) moments: Moments,
+    /// Rings when memory is young enough to answer, for checks that wait for it.
+    pub(super) freshened: Notify,
+    pub(super) pulse: Pulse,
     pub(super) covered: RwLock<Covered>,
     pub(super) spots: Box<[Mutex<Spot>]>,
     pub(super) changes: broadcast::Sender<Applied>,
@@ -49,6 +53,8 @@ pub(super) struct Shared {
     pub(super) witnessed: tokio::sync::Mutex<Option<(Instant, bool)>>,
     /// Whether this instance has taken its leave of the others.
     pub(super) left: AtomicBool,
+    /// Whether this machine's clock is off by more than clocks may differ.
+    pub(super) off: AtomicBool,
 }
 
 /// What was applied, as the outside is told.
@@ -84,6 +90,8 @@ impl Shared {
         Shared {
             replica: Replica::partitioned(settings.rules, settings.filters, partitions),
             moments: Moments::new(partitions),
+            freshened: Notify::new(),
+            pulse: Pulse::new(Instant::now(), settings.bound),
             covered: RwLock::new(covered),
             spots: (0..partitions).map(|_| Mutex::new(Spot::new(&settings))).collect(),
             changes: broadcast::Sender::new(settings.backlog.max(1)),
@@ -95,6 +103,7 @@ impl Shared {
             checked: OnceCell::new(),
             witnessed: tokio::sync::Mutex::new(None),
             left: AtomicBool::new(false),
+            off: AtomicBool::new(false),
             settings,
             instance,
             valkey,
@@ -122,7 +131,7 @@ impl Shared {
 
     /// Takes in entries of a partition's feed, in their order; `live` ones are measured and told to subscribers.
     pub(super) fn apply(&self, partition: u32, records: Vec<FeedRecord>, live: bool) {
-        let wall = since_1970();
+        let wall = self.store.since_1970();
         let Some(last) = records.last().map(|record| (record.seq, nonce(&record.nonce))) else { return };
         let told = live && self.changes.receiver_count() > 0;
         let recent = u64::try_from(wall.saturating_sub(self.settings.tail).as_micros()).unwrap_or(0);
@@ -206,8 +215,12 @@ impl Shared {
         if self.moments.doubts(partition) {
             self.moments.believe(partition);
         }
-        if !*self.whole.borrow() && self.moments.age(self.moments.read()).is_some() {
+        let age = self.moments.age(self.moments.read());
+        if !*self.whole.borrow() && age.is_some() {
             self.whole.send_replace(true);
+        }
+        if age.is_some_and(|age| age <= self.settings.bound) {
+            self.freshened.notify_waiters();
         }
     }
 
@@ -233,7 +246,7 @@ impl Shared {
     /// Whether the feed need not have an entry with this id any more, since it is older than the feed remembers.
     pub(super) fn outlived(&self, id: &str) -> bool {
         let kept = Duration::from_micros(micros(id).unwrap_or(0)).saturating_add(self.store.settings().retention());
-        kept < since_1970()
+        kept < self.store.since_1970()
     }
 
     pub(super) async fn feed_page(
@@ -267,15 +280,6 @@ pub(super) fn nonce(text: &str) -> u64 {
 fn micros(id: &str) -> Option<u64> {
     let (millis, rest) = id.split_once('-')?;
     millis.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(rest.parse().ok()?)
-}
-
-/// The time by this machine's clock.
-pub(super) fn wall() -> Millis {
-    Millis(i64::try_from(since_1970().as_millis()).unwrap_or(i64::MAX))
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn epoch_name(instance: &str, count: u64) -> Arc<str> {

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::shared::{Shared, wall};
+use super::shared::Shared;
 use crate::error::Error;
 
-/// Between two rounds of forgetting.
-const PRUNE: Duration = Duration::from_secs(60);
 /// How long the pause between two looks for what the feed is about to forget may be.
 const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15 * 60));
 
@@ -17,12 +15,16 @@ const REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub(super) async fn run(shared: Arc<Shared>) {
     shared.until_whole().await;
     let period = (shared.store.settings().retention() / 16).clamp(REFRESH.0, REFRESH.1);
-    let (mut prune, mut refresh) = (interval(PRUNE), interval(period));
+    let (mut prune, mut refresh) = (interval(shared.settings.prune), interval(period));
     prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = prune.tick() => shared.replica.prune(wall()),
+            _ = prune.tick() => {
+                if let Some(passed) = shared.store.passed() {
+                    shared.replica.prune(passed);
+                }
+            }
             _ = refresh.tick() => match shared.refresh().await {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "revocations that last long were appended to the feed again"),
@@ -43,7 +45,7 @@ impl Shared {
             return Ok(0);
         }
         let half = self.store.settings().retention() / 2;
-        let entries = self.replica.persistent(wall().plus(half));
+        let entries = self.replica.persistent(self.store.now().plus(half));
         let mut count = 0;
         if !entries.is_empty() {
             for partition in 0..self.store.partitions() {

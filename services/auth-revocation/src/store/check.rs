@@ -1,5 +1,7 @@
 //! Whether a token is revoked, from the primaries.
 
+use std::time::Instant;
+
 use futures::future::try_join_all;
 use keyplane_revocation::{Answer, Claims, Millis, RevocationId, Scope, State, Target, TokenHash, Version, judge};
 use keyplane_valkey::{Arg, Key};
@@ -47,7 +49,6 @@ impl Store {
             now = now.max(heard);
             known.extend(states);
         }
-        self.inner.clock.heard(now);
         Ok(judge(claims, &self.inner.settings.rules, now, &known))
     }
 
@@ -93,6 +94,7 @@ impl Store {
             spans.generation.into(),
         ];
         args.extend(names.iter().map(Arg::from));
+        let sent = Instant::now();
         let reply = self.inner.valkey.run(&scripts::CHECK, &own.iter().collect::<Vec<_>>(), &args).await?.array()?;
         let (now, records) = reply.split_first().ok_or(Error::Corrupt("an empty reply"))?;
         if records.len() != named.len() {
@@ -105,6 +107,6 @@ impl Store {
                 known.push((target.clone(), record.state));
             }
         }
-        Ok((codec::moment(now)?, known))
+        Ok((self.heard_time(sent, now)?, known))
     }
 }

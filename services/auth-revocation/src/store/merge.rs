@@ -1,6 +1,6 @@
 //! States that go into the feed again: what a failover lost, and what the feed is about to forget.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyplane_revocation::{Entry, Millis, Scope};
 use keyplane_valkey::{Arg, Key};
@@ -81,8 +81,9 @@ impl Store {
                     (&item.token).into(),
                 ]);
             }
+            let sent = Instant::now();
             let reply = self.inner.valkey.run(&scripts::MERGE, &keys, &args).await?;
-            if let Some(reply) = self.heard(reply)? {
+            if let Some(reply) = self.heard(sent, reply)? {
                 return codec::count(reply.get(2).ok_or(Error::Corrupt("a reply of another length"))?);
             }
         }

@@ -18,14 +18,14 @@ mod settings;
 mod write;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::join_all;
-use keyplane_revocation::{Millis, RevocationId};
+use keyplane_revocation::{RevocationId, StoreClock};
 use keyplane_valkey::{ErrorKind, Feature, Key, Need, TtlError, Valkey, Value};
 
 use crate::domain::Record;
 use crate::error::Error;
-use clock::Clock;
 use keys::Keys;
 use link::Links;
 use settings::Spans;
@@ -49,7 +49,7 @@ struct Inner {
     valkey: Valkey,
     settings: Settings,
     spans: Spans,
-    clock: Clock,
+    clock: StoreClock,
     links: Links,
 }
 
@@ -64,7 +64,8 @@ impl Store {
     pub fn new(valkey: Valkey, settings: Settings) -> Result<Store, TtlError> {
         let links = Links::new(settings.partitions, settings.replication);
         let spans = Spans::new(&settings)?;
-        Ok(Store { inner: Arc::new(Inner { valkey, settings, spans, clock: Clock::default(), links }) })
+        let clock = StoreClock::new(Instant::now());
+        Ok(Store { inner: Arc::new(Inner { valkey, settings, spans, clock, links }) })
     }
 
     /// Asks the engine for what the scripts need, holds the stored layout against this program's, and finds out whether
@@ -131,12 +132,6 @@ impl Store {
         self.keys().head(partition)
     }
 
-    /// What the store's clock shows, as far as is known from the last reply. No more exact than the way there and back.
-    #[must_use]
-    pub fn now(&self) -> Millis {
-        self.inner.clock.now()
-    }
-
     fn keys(&self) -> Keys<'_> {
         Keys(self.inner.valkey.app())
     }
@@ -149,19 +144,14 @@ impl Store {
         &self.inner.spans
     }
 
-    /// What a script that writes replied, after its status, unless it is to be called again with other keys.
-    fn heard(&self, reply: Value) -> Result<Option<Vec<Value>>, Error> {
+    /// What a script that writes replied to a call that was `sent`, unless it is to be called again with other keys.
+    fn heard(&self, sent: Instant, reply: Value) -> Result<Option<Vec<Value>>, Error> {
         let reply = reply.array()?;
         let [status, now, ..] = reply.as_slice() else {
             return Err(Error::Corrupt("a reply of another length"));
         };
-        let now = codec::moment(now)?;
-        if status.text()? == "AGAIN" {
-            self.inner.clock.corrected(now);
-            return Ok(None);
-        }
-        self.inner.clock.heard(now);
-        Ok(Some(reply))
+        self.heard_time(sent, now)?;
+        Ok((status.text()? != "AGAIN").then_some(reply))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The instances of the service, and how far each has followed the feed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyplane_revocation::Sequence;
 use keyplane_valkey::{Feature, Ttl};
@@ -12,7 +12,7 @@ use crate::error::Error;
 
 impl Store {
     /// Tells that `instance` has applied `sequence`, which can be relied on for `lease`. A lease of zero takes the instance
-    /// out, as at an orderly end. O(log n) in the instances.
+    /// out, as at an orderly end. The reply keeps the estimate of [`Store::now`]. O(log n) in the instances.
     ///
     /// # Errors
     ///
@@ -22,8 +22,9 @@ impl Store {
         let (leases, positions) = (self.keys().leases(), self.keys().positions());
         let text = sequence.encode();
         let args = [instance.into(), (&text).into(), millis.into()];
-        self.inner.valkey.run(&scripts::REPORT, &[&leases, &positions], &args).await?;
-        Ok(())
+        let sent = Instant::now();
+        let now = self.inner.valkey.run(&scripts::REPORT, &[&leases, &positions], &args).await?;
+        self.heard_time(sent, &now).map(drop)
     }
 
     /// The instances whose leases have not ended, in no particular order, and what each has applied. O(n).

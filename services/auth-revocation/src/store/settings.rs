@@ -4,6 +4,8 @@ use keyplane_revocation::filter::Buckets;
 use keyplane_revocation::{Filters, Millis, Rules};
 use keyplane_valkey::{Arg, Feature, Ttl, TtlError};
 
+use super::clock::wall;
+
 /// The longest that a revocation of a session or of a key can be asked to hold.
 pub const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// How long what is needed is kept beyond the need, so that a retry has nothing to prolong.
@@ -26,6 +28,8 @@ pub struct Settings {
     pub audit_age: Duration,
     /// When a write counts as replicated.
     pub replication: Replication,
+    /// This machine's clock. Answers do not rest on it: see [`Store::now`](super::Store::now).
+    pub wall: fn() -> Millis,
 }
 
 /// When a write counts as replicated.
@@ -75,6 +79,7 @@ impl Default for Settings {
             filters: Filters { false_positives: 1e-4, bucket: Duration::from_secs(60 * 60) },
             audit_age: 90 * day,
             replication: Replication::Auto { replicas: 1, within: Duration::from_millis(50) },
+            wall,
         }
     }
 }

@@ -1,13 +1,19 @@
 //! To revoke, and to take back.
 
+use std::time::{Duration, Instant};
+
 use futures::future::join_all;
 use keyplane_contracts::Violation;
 use keyplane_revocation::{CutoffBy, Millis, RevocationId, Scope, Sequence, State, Target, Version, text};
 use keyplane_valkey::{Arg, Key, Value};
+use tokio::time::sleep;
 
 use super::{AGAIN, ITEMS, Spans, Store, codec, nonces, scripts};
 use crate::domain::{Cause, Cutoff, Durability, Outcome, Record, Revoke, Written};
 use crate::error::Error;
+
+/// A cutoff is a millisecond of the store's clock. So long after the reply, that millisecond is over.
+const PASSED: Duration = Duration::from_millis(1);
 
 /// What an item's keys and arguments are made of, besides the [`Revoke`].
 struct Item {
@@ -37,6 +43,9 @@ impl Store {
     /// A revocation that holds already is returned as it is ([`Outcome::Unchanged`]); it is only ever prolonged, and a cutoff
     /// only ever moves forward. What has expired already is not written ([`Outcome::Expired`]). Dropped before it is done,
     /// any of them may have been made; making them again does no harm.
+    ///
+    /// A cutoff returns once the millisecond that it names is over by the store's clock, so that what is issued
+    /// afterwards is later: one or two milliseconds more.
     ///
     /// # Errors
     ///
@@ -98,6 +107,7 @@ impl Store {
         args.extend([Arg::from(&nonce), (&token).into(), (&version).into()]);
         args.extend(cause_args(&cause));
         let (valkey, links) = (&self.inner.valkey, &self.inner.links);
+        let sent = Instant::now();
         let (reply, durability) =
             links.run(valkey, partition, &scripts::UNDO, &[&head, &feed, &record, &audit], &args).await?;
         let reply = reply.array()?;
@@ -111,7 +121,7 @@ impl Store {
             _ => Outcome::Changed,
         };
         let [_, now, sequence, text] = codec::exactly(Value::Array(reply))?;
-        self.inner.clock.heard(codec::moment(&now)?);
+        self.heard_time(sent, &now)?;
         let record = codec::record(text.text()?, tenant, id)?;
         let sequence = Sequence::of(partition, codec::count(&sequence)?, self.partitions());
         Ok(Written { record, sequence, durability, outcome })
@@ -134,10 +144,11 @@ impl Store {
                 item.push(&head, revoke, spans, &mut keys, &mut args);
             }
             let (valkey, links) = (&self.inner.valkey, &self.inner.links);
+            let sent = Instant::now();
             let (reply, durability) = links.run(valkey, partition, &scripts::REVOKE, &keys, &args).await?;
-            let Some(reply) = self.heard(reply)? else { continue };
-            let [_, _, last, rows] = codec::exactly(Value::Array(reply))?;
-            let last = codec::count(&last)?;
+            let Some(reply) = self.heard(sent, reply)? else { continue };
+            let [_, now, last, rows] = codec::exactly(Value::Array(reply))?;
+            let (now, last) = (codec::moment(&now)?, codec::count(&last)?);
             let rows = rows.array()?;
             if rows.len() != revokes.len() {
                 return Err(Error::Corrupt("a reply of another length"));
@@ -145,7 +156,11 @@ impl Store {
             let read = |(row, (revoke, id)): (Value, &(&Revoke, &RevocationId))| {
                 self.written(row, partition, last, revoke, id, durability)
             };
-            return Ok(rows.into_iter().zip(revokes).map(read).collect());
+            let written: Vec<Result<Written, Error>> = rows.into_iter().zip(revokes).map(read).collect();
+            if written.iter().flatten().any(|made| made.record.state.cutoff.is_some_and(|cutoff| cutoff >= now)) {
+                sleep(PASSED).await;
+            }
+            return Ok(written);
         }
         Err(super::jumped())
     }
@@ -166,7 +181,7 @@ impl Store {
             let Target { tenant, scope } = &revoke.target;
             let filters = match scope {
                 Scope::Token(hash) => Some(Filters {
-                    known: revoke.expires.map(|exp| filter(Some(exp))),
+                    known: revoke.expires.filter(|_| revoke.exp_is_proven).map(|exp| filter(Some(exp))),
                     generation: filter(None),
                     token: hash.to_string(),
                 }),
@@ -227,7 +242,7 @@ impl Store {
     fn expired(&self, revoke: &Revoke) -> Record {
         let expires = revoke.expires.unwrap_or_default();
         let is_token = matches!(revoke.target.scope, Scope::Token(_));
-        let leeway = if is_token { self.inner.settings.rules.leeway } else { std::time::Duration::ZERO };
+        let leeway = if is_token { self.inner.settings.rules.leeway } else { Duration::ZERO };
         let token_expires = revoke.expires.filter(|_| is_token);
         let state =
             State { undone: false, expires: expires.plus(leeway), cutoff: None, token_expires, kept: Vec::new() };
@@ -247,7 +262,8 @@ impl Item {
         args: &mut Vec<Arg<'a>>,
     ) {
         let (kind, (life, slack)) = match revoke.target.scope {
-            Scope::Token(_) => ("token", spans.token),
+            Scope::Token(_) if revoke.exp_is_proven => ("token", spans.token),
+            Scope::Token(_) => ("stated", spans.token),
             Scope::Session(_) => ("until", spans.cutoff),
             Scope::Key { .. } => ("until", spans.key),
             // A login may be refreshed for long: its tokens keep the `auth_time`, and get a new `exp` each time.

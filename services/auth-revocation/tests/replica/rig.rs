@@ -146,6 +146,7 @@ pub(crate) fn revocation(scope: Scope) -> Revoke {
         target: Target { tenant: TENANT.into(), scope },
         cutoff: if is_cutoff { Cutoff::Now } else { Cutoff::All },
         expires,
+        exp_is_proven: true,
         keep: Vec::new(),
         cause: Cause::default(),
     }

@@ -134,12 +134,18 @@ impl Case {
 
 fn revoke(scope: Scope, cutoff: Cutoff) -> Revoke {
     let cause = Cause { reason: Reason::Logout, initiator: "admin".into(), description: "ticket 7".into() };
-    Revoke { target: Target { tenant: TENANT.into(), scope }, cutoff, expires: None, keep: Vec::new(), cause }
+    let target = Target { tenant: TENANT.into(), scope };
+    Revoke { target, cutoff, expires: None, exp_is_proven: true, keep: Vec::new(), cause }
 }
 
 pub(crate) fn token(jti: &str, expires: Option<Millis>) -> Revoke {
     let hash = TokenHash::of(TENANT, ISSUER, jti);
     Revoke { expires, ..revoke(Scope::Token(hash), Cutoff::All) }
+}
+
+/// A token whose `exp` a caller says without proof.
+pub(crate) fn stated(jti: &str, expires: Millis) -> Revoke {
+    Revoke { exp_is_proven: false, ..token(jti, Some(expires)) }
 }
 
 pub(crate) fn session(sid: &str, expires: Option<Millis>) -> Revoke {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
-use crate::case::{Case, HOUR, ISSUER, TENANT, client, key, modules, session, subject, tenant, token};
+use crate::case::{Case, HOUR, ISSUER, TENANT, client, key, modules, session, stated, subject, tenant, token};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
@@ -28,10 +28,9 @@ const STEP: i64 = 1000;
 /// What is done to the store.
 #[derive(Clone, Debug)]
 enum Call {
-    /// Whoever says when it expires says what the token itself says.
     Token {
         name: usize,
-        exp: bool,
+        exp: Exp,
     },
     Session {
         name: usize,
@@ -55,6 +54,18 @@ enum Call {
     /// A failover: the records are gone, and what the feed told comes back.
     Lose(Lost),
     Check(Presented),
+}
+
+/// What whoever revokes a token knows of its `exp`.
+#[derive(Clone, Copy, Debug)]
+enum Exp {
+    Unknown,
+    /// Read from the token, whose signature holds.
+    Proven,
+    /// Said, and right only if it is this token's.
+    Stated {
+        of: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +155,11 @@ impl Run {
     async fn run(&mut self, call: Call) {
         match call {
             Call::Token { name, exp } => {
-                let revoke = token(NAMES[name], exp.then(|| self.exp(name)));
+                let revoke = match exp {
+                    Exp::Unknown => token(NAMES[name], None),
+                    Exp::Proven => token(NAMES[name], Some(self.exp(name))),
+                    Exp::Stated { of } => stated(NAMES[name], self.exp(of)),
+                };
                 self.model.made.insert(revoke.target.clone(), vec![(None, Vec::new())]);
                 self.revoke(revoke).await;
             }
@@ -279,6 +294,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         1 => name().prop_map(What::Client),
         1 => Just(What::Tenant),
     ];
+    let exp = prop_oneof![Just(Exp::Unknown), Just(Exp::Proven), name().prop_map(|of| Exp::Stated { of })];
     let keep = proptest::collection::vec(name(), 0..3);
     let beside = || (moment(), -1i64..=1);
     let presented = (
@@ -288,7 +304,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     );
     let presented = presented.prop_map(|(names, issued, logged_in)| Presented { names, issued, logged_in });
     let call = prop_oneof![
-        3 => (name(), any::<bool>()).prop_map(|(name, exp)| Call::Token { name, exp }),
+        3 => (name(), exp).prop_map(|(name, exp)| Call::Token { name, exp }),
         1 => name().prop_map(|name| Call::Session { name }),
         1 => name().prop_map(|name| Call::Key { name }),
         6 => (what, moment(), keep).prop_map(|(what, moment, keep)| Call::Cut { what, moment, keep }),

@@ -90,7 +90,7 @@ pub fn token(jti: &str) -> pb::RevokeTokenRequest {
         issuer: ISSUER.into(),
         jti: jti.into(),
         expire_time: claims(jti).expire_time,
-        cause: None,
+        ..pb::RevokeTokenRequest::default()
     }
 }
 

@@ -37,7 +37,9 @@ pub(super) async fn check(
             let revocation = response.revocation.rsplit('/').next().and_then(RevocationId::parse);
             Ok(Verdict::Revoked { rule: wire::rule_of(response.rule()), revocation })
         }
-        pb::Verdict::Unspecified => Err(Status::unavailable("the service answered what this release does not know")),
+        pb::Verdict::Unspecified | pb::Verdict::Unknown => {
+            Err(Status::unavailable("the service answered what this release does not know"))
+        }
     }
 }
 

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_contracts::revocation::v1::watch_response::Stage;
-use keyplane_revocation::{Rules, Sequence, wire};
+use keyplane_revocation::{Millis, Rules, Sequence, StoreClock, wire};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status};
 
+use super::ReplicaSettings;
 use super::dating::{Dating, Head};
 use super::memory::Memory;
-use super::{ReplicaSettings, now};
 use crate::Channel;
 
 /// How long until the feed is connected again: from, doubling up to.
@@ -34,6 +34,10 @@ pub(super) struct Follower {
     client: RevocationServiceClient<Channel>,
     settings: ReplicaSettings,
     memory: RwLock<Option<Arc<Memory>>>,
+    /// The store's time, by the answers of GetHead.
+    clock: StoreClock,
+    /// This machine's.
+    wall: fn() -> Millis,
     /// Taken before `memory` is replaced or dated, so that no date of the one gets to the next.
     dating: Mutex<Dating>,
     changes: watch::Sender<u64>,
@@ -52,14 +56,32 @@ struct Place {
 // === impl Follower ===
 
 impl Follower {
-    pub(super) fn new(client: RevocationServiceClient<Channel>, settings: ReplicaSettings) -> Follower {
+    pub(super) fn new(
+        client: RevocationServiceClient<Channel>,
+        settings: ReplicaSettings,
+        wall: fn() -> Millis,
+    ) -> Follower {
         let client = client.max_decoding_message_size(MESSAGE);
         let (changes, ready) = (watch::Sender::new(0), watch::Sender::new(false));
-        Follower { client, settings, memory: RwLock::default(), dating: Mutex::default(), changes, ready }
+        Follower {
+            client,
+            settings,
+            memory: RwLock::default(),
+            clock: StoreClock::new(Instant::now()),
+            wall,
+            dating: Mutex::default(),
+            changes,
+            ready,
+        }
     }
 
     pub(super) fn client(&self) -> RevocationServiceClient<Channel> {
         self.client.clone()
+    }
+
+    /// The store's time; this machine's, until the service has told it.
+    pub(super) fn now(&self) -> Millis {
+        self.clock.at(Instant::now()).unwrap_or_else(self.wall)
     }
 
     pub(super) fn settings(&self) -> &ReplicaSettings {
@@ -139,8 +161,10 @@ impl Follower {
         if changed {
             self.changes.send_modify(|count| *count = count.wrapping_add(1));
         }
-        if place.pruned.is_none_or(|last| last.elapsed() >= PRUNE) {
-            memory.prune(now());
+        // Not before GetHead has answered: by then the store's time is known, unless the service is of a release without it.
+        let is_due = place.pruned.is_none_or(|last| last.elapsed() >= PRUNE);
+        if is_due && memory.known_at().is_some() {
+            memory.prune(self.clock.passed(Instant::now(), (self.wall)()).unwrap_or_else(self.wall));
             place.pruned = Some(Instant::now());
         }
         Ok(())
@@ -181,6 +205,9 @@ impl Follower {
         let mut request = Request::new(pb::GetHeadRequest {});
         request.set_timeout(self.settings.check_timeout);
         let head = self.client().get_head(request).await?.into_inner();
+        if let Some(time) = wire::optional_millis("store_time", head.store_time.as_ref()).map_err(unreadable)? {
+            self.clock.observe(sent, Instant::now(), time);
+        }
         let age = head.age.map(Duration::try_from).transpose().map_err(|error| Status::internal(error.to_string()))?;
         let sequence = Sequence::parse(&head.sequence).map_err(unreadable)?;
         if let Some(known_at) = age.and_then(|age| sent.checked_sub(age)) {

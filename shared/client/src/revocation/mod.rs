@@ -84,7 +84,7 @@ impl RevocationReplica {
     pub fn connect(endpoint: Endpoint, settings: ReplicaSettings) -> RevocationReplica {
         let channel = Channel::lazy(endpoint, settings.check_timeout, settings.silence);
         let client = RevocationServiceClient::new(channel);
-        let follower = Arc::new(Follower::new(client, settings));
+        let follower = Arc::new(Follower::new(client, settings, wall));
         let (feed, heads) = (Arc::clone(&follower), Arc::clone(&follower));
         let feed = tokio::spawn(async move { feed.follow().await }).abort_handle();
         let heads = tokio::spawn(async move { heads.date().await }).abort_handle();
@@ -107,7 +107,7 @@ impl RevocationReplica {
         }
         match ask::check(self.follower.client(), claims, self.follower.settings()).await {
             Ok(verdict) => Ok(verdict),
-            Err(status) => match self.follower.recall(|memory| memory.check(claims, now())) {
+            Err(status) => match self.follower.recall(|memory| memory.check(claims, self.follower.now())) {
                 Some(Answer::Revoked { rule, revocation }) => Ok(Verdict::Revoked { rule: Some(rule), revocation }),
                 Some(Answer::Suspect(_)) => Err(ask::unknown(status, true)),
                 Some(Answer::Active) | None => Err(ask::unknown(status, false)),
@@ -119,7 +119,7 @@ impl RevocationReplica {
     #[must_use]
     pub fn check_now(&self, claims: &Claims<'_>) -> Option<Verdict> {
         let bound = self.follower.settings().bound;
-        match self.follower.recall(|memory| memory.answer(claims, now(), bound, Instant::now))?? {
+        match self.follower.recall(|memory| memory.answer(claims, self.follower.now(), bound, Instant::now))?? {
             Answer::Active => Some(Verdict::Active),
             Answer::Revoked { rule, revocation } => Some(Verdict::Revoked { rule: Some(rule), revocation }),
             Answer::Suspect(_) => None,
@@ -210,8 +210,8 @@ impl Drop for Tasks {
     }
 }
 
-/// This machine's clock, for what a token says of its own life. Revocations do not depend on it.
-fn now() -> Millis {
+/// This machine's clock.
+fn wall() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

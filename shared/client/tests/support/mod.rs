@@ -26,6 +26,8 @@ pub struct Script {
     pub epoch: &'static str,
     /// How old it says that it is.
     pub age: Option<Duration>,
+    /// The store's time, if it says one.
+    pub store_time: Option<fn() -> prost_types::Timestamp>,
     /// Whether the feed says anything at all.
     pub speaks: bool,
     /// Whether it says that the snapshot is complete.
@@ -57,6 +59,7 @@ impl Fake {
             rules: rules(30),
             epoch: "first",
             age: Some(Duration::ZERO),
+            store_time: None,
             speaks: true,
             live: true,
             stream: 0,
@@ -163,7 +166,7 @@ keyplane_testkit::fake_service! {
             let script = self.script.borrow();
             let age = script.age.map(|age| age.try_into().expect("a duration"));
             let (sequence, epoch) = (sequence(script.entries.len()), script.epoch.to_owned());
-            Ok(Response::new(pb::GetHeadResponse { sequence, epoch, age }))
+            Ok(Response::new(pb::GetHeadResponse { sequence, epoch, age, store_time: script.store_time.map(|time| time()) }))
         }
 
         async fn check(&self, request: Request<pb::CheckRequest>) -> Result<Response<pb::CheckResponse>, Status> {

@@ -148,9 +148,9 @@ pub(in crate::grpc) fn check_response(tenant: &str, found: &Checked) -> pb::Chec
     }
 }
 
-/// Whether one token among many is good.
-pub(in crate::grpc) fn check_result(answer: Answer) -> pb::CheckResult {
-    let (verdict, rule, _) = told(answer);
+/// Whether one token among many is good; `None` where it can't be told.
+pub(in crate::grpc) fn check_result(answer: Option<Answer>) -> pb::CheckResult {
+    let (verdict, rule, _) = answer.map_or((pb::Verdict::Unknown, pb::Rule::Unspecified, None), told);
     pb::CheckResult { verdict: verdict.into(), rule: rule.into() }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
-use keyplane_revocation::{RevocationId, Sequence, wire};
+use keyplane_revocation::{Millis, RevocationId, Rules, Sequence, wire};
 use keyplane_server::ServiceError as _;
 
 use crate::domain::{AuditEntry, AuditPage, Cause, Durability, Outcome, Reason, Record, Written};
@@ -16,7 +16,7 @@ pub(super) fn name(tenant: &str, id: &RevocationId) -> String {
 }
 
 /// A revocation that was read.
-pub(in crate::grpc) fn revocation(record: &Record) -> pb::Revocation {
+pub(in crate::grpc) fn revocation(record: &Record, rules: &Rules) -> pb::Revocation {
     let Record { target, state, version } = record;
     let (named, issuer) = wire::names(&target.scope);
     let live = if state.undone { pb::revocation::State::Undone } else { pb::revocation::State::Revoked };
@@ -34,19 +34,24 @@ pub(in crate::grpc) fn revocation(record: &Record) -> pb::Revocation {
         update_time: stored.then(|| wire::timestamp(version.time())),
         sequence: String::new(),
         durability: pb::Durability::Unspecified.into(),
+        reissue_after: state.cutoff.map(|cutoff| wire::timestamp(rules.reissue_after(cutoff))),
     }
 }
 
 /// A revocation that was made or taken back.
-pub(in crate::grpc) fn written(written: &Written) -> pb::Revocation {
+pub(in crate::grpc) fn written(written: &Written, rules: &Rules) -> pb::Revocation {
+    let mut message = revocation(&written.record, rules);
+    if written.outcome == Outcome::Expired {
+        message.set_state(pb::revocation::State::AlreadyExpired);
+    }
     let sequence = written.sequence.encode();
-    pb::Revocation { sequence, durability: durability(written.durability).into(), ..revocation(&written.record) }
+    pb::Revocation { sequence, durability: durability(written.durability).into(), ..message }
 }
 
 /// What became of one revocation among many.
-pub(in crate::grpc) fn result(made: &Result<Written, Error>) -> pb::RevokeResult {
+pub(in crate::grpc) fn result(made: &Result<Written, Error>, rules: &Rules) -> pb::RevokeResult {
     match made {
-        Ok(made) => pb::RevokeResult { revocation: Some(written(made)), ..pb::RevokeResult::default() },
+        Ok(made) => pb::RevokeResult { revocation: Some(written(made, rules)), ..pb::RevokeResult::default() },
         Err(error) => pb::RevokeResult {
             revocation: None,
             code: error.code().into(),
@@ -57,7 +62,11 @@ pub(in crate::grpc) fn result(made: &Result<Written, Error>) -> pb::RevokeResult
 }
 
 /// What became of a batch: each result, all that was made, and the weakest of it.
-pub(in crate::grpc) fn batch_revoked(results: &[Result<Written, Error>], partitions: u32) -> pb::BatchRevokeResponse {
+pub(in crate::grpc) fn batch_revoked(
+    results: &[Result<Written, Error>],
+    partitions: u32,
+    rules: &Rules,
+) -> pb::BatchRevokeResponse {
     let made = || results.iter().flatten();
     let mut sequence = Sequence::new(partitions);
     for written in made() {
@@ -65,22 +74,23 @@ pub(in crate::grpc) fn batch_revoked(results: &[Result<Written, Error>], partiti
     }
     let weakest = made().filter(|written| written.outcome != Outcome::Expired).map(|written| written.durability).min();
     pb::BatchRevokeResponse {
-        results: results.iter().map(result).collect(),
+        results: results.iter().map(|made| result(made, rules)).collect(),
         sequence: sequence.encode(),
         durability: weakest.map_or(pb::Durability::Unspecified, durability).into(),
     }
 }
 
 /// A page of the audit.
-pub(in crate::grpc) fn audit_page(tenant: &str, page: AuditPage) -> pb::ListAuditEntriesResponse {
+pub(in crate::grpc) fn audit_page(tenant: &str, page: AuditPage, rules: &Rules) -> pb::ListAuditEntriesResponse {
     let next_page_token = page.next.map_or_else(String::new, |token| token.encode(tenant));
-    pb::ListAuditEntriesResponse { audit_entries: page.entries.into_iter().map(audit_entry).collect(), next_page_token }
+    let audit_entries = page.entries.into_iter().map(|entry| audit_entry(entry, rules)).collect();
+    pb::ListAuditEntriesResponse { audit_entries, next_page_token }
 }
 
-fn audit_entry(entry: AuditEntry) -> pb::AuditEntry {
+fn audit_entry(entry: AuditEntry, rules: &Rules) -> pb::AuditEntry {
     pb::AuditEntry {
         time: Some(wire::timestamp(entry.time)),
-        revocation: Some(revocation(&entry.record)),
+        revocation: Some(revocation(&entry.record, rules)),
         cause: Some(cause(entry.cause)),
     }
 }
@@ -115,9 +125,14 @@ pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
     pb::Freshness { sequence: freshness.sequence.to_string(), age: Some(span(freshness.age)), source: source.into() }
 }
 
-/// How far this instance is.
-pub(in crate::grpc) fn head(head: &Head) -> pb::GetHeadResponse {
-    pb::GetHeadResponse { sequence: head.sequence.to_string(), epoch: head.epoch.to_string(), age: head.age.map(span) }
+/// How far this instance is, and the store's time.
+pub(in crate::grpc) fn head(head: &Head, store_time: Option<Millis>) -> pb::GetHeadResponse {
+    pb::GetHeadResponse {
+        sequence: head.sequence.to_string(),
+        epoch: head.epoch.to_string(),
+        age: head.age.map(span),
+        store_time: store_time.map(wire::timestamp),
+    }
 }
 
 /// Who has applied a revocation.

@@ -1,12 +1,13 @@
 //! What is to be revoked.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revoke_request::Target as Of;
 use keyplane_contracts::{Violation, Violations};
 use keyplane_revocation::{CutoffBy, Millis, Rules, Scope, Target, TokenHash};
 
+use super::jwt::Jwt;
 use super::{checked, fields};
 use crate::domain::{Cutoff, Revoke};
 use crate::error::Error;
@@ -18,19 +19,34 @@ const KEPT: usize = 16;
 /// The longest that a session or a key can be refused.
 const LONGEST: Duration = Duration::from_hours(400 * 24);
 
+/// What requests are held against.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::grpc) struct Bounds<'a> {
+    /// What tokens must keep to.
+    pub(in crate::grpc) rules: &'a Rules,
+    /// The store's time.
+    pub(in crate::grpc) now: Millis,
+    /// The claim that names a token's tenant.
+    pub(in crate::grpc) tenant_claim: &'a str,
+}
+
 /// A request that is being read.
 struct Reading<'a> {
     /// Where it stands in what was sent: `requests[3].token.`; empty if it is what was sent.
     at: &'a str,
     /// The parent of the batch that it is part of.
     parent: Option<&'a str>,
-    rules: &'a Rules,
+    bounds: Bounds<'a>,
     /// What is wrong with it so far.
     violations: Violations,
 }
 
-/// Token, session, and so on of a batch.
-pub(in crate::grpc) fn batch_revoke(request: pb::BatchRevokeRequest, rules: &Rules) -> Result<Vec<Revoke>, Error> {
+/// Token, session, and so on of a batch. Of each it is `proven`, in their order, whether the signature of its `token` holds.
+pub(in crate::grpc) fn batch_revoke(
+    request: pb::BatchRevokeRequest,
+    bounds: Bounds<'_>,
+    proven: &[bool],
+) -> Result<Vec<Revoke>, Error> {
     let mut violations = Violations::new();
     let tenant = violations.keep(fields::tenant(&request.parent, "parent").map(drop));
     let sent = request.requests.len();
@@ -40,13 +56,18 @@ pub(in crate::grpc) fn batch_revoke(request: pb::BatchRevokeRequest, rules: &Rul
     }
     let mut revokes = Vec::with_capacity(sent);
     for (index, one) in request.requests.into_iter().enumerate() {
-        revokes.extend(any(one, Some(&request.parent), &format!("requests[{index}]"), rules, &mut violations));
+        let (at, proven) = (format!("requests[{index}]"), proven.get(index).copied().unwrap_or(false));
+        revokes.extend(any(one, Some(&request.parent), &at, bounds, proven, &mut violations));
     }
     checked(tenant, violations).map(|()| revokes)
 }
 
 /// An item of a bulk, with its parent.
-pub(in crate::grpc) fn bulk_item(request: &mut pb::BulkRevokeRequest, rules: &Rules) -> Result<Revoke, Error> {
+pub(in crate::grpc) fn bulk_item(
+    request: &mut pb::BulkRevokeRequest,
+    bounds: Bounds<'_>,
+    proven: bool,
+) -> Result<Revoke, Error> {
     let mut violations = Violations::new();
     let sent = request.item.len();
     if sent > 128 {
@@ -54,7 +75,7 @@ pub(in crate::grpc) fn bulk_item(request: &mut pb::BulkRevokeRequest, rules: &Ru
         // It comes back with the result.
         request.item.clear();
     }
-    let revoke = any(request.request.take().unwrap_or_default(), None, "request", rules, &mut violations);
+    let revoke = any(request.request.take().unwrap_or_default(), None, "request", bounds, proven, &mut violations);
     checked(revoke, violations)
 }
 
@@ -63,7 +84,8 @@ fn any(
     request: pb::RevokeRequest,
     parent: Option<&str>,
     at: &str,
-    rules: &Rules,
+    bounds: Bounds<'_>,
+    proven: bool,
     violations: &mut Violations,
 ) -> Option<Revoke> {
     let Some(of) = request.target else {
@@ -72,57 +94,66 @@ fn any(
     };
     let reading = |kind: &str| format!("{at}.{kind}.");
     let read = match of {
-        Of::Token(request) => token(request, Reading::new(&reading("token"), parent, rules)),
-        Of::Session(request) => session(request, Reading::new(&reading("session"), parent, rules)),
-        Of::Subject(request) => subject(request, Reading::new(&reading("subject"), parent, rules)),
-        Of::Client(request) => client(request, Reading::new(&reading("client"), parent, rules)),
-        Of::Key(request) => key(request, Reading::new(&reading("key"), parent, rules)),
-        Of::Tenant(request) => whole_tenant(request, Reading::new(&reading("tenant"), parent, rules)),
+        Of::Token(request) => token(request, proven, Reading::new(&reading("token"), parent, bounds)),
+        Of::Session(request) => session(request, Reading::new(&reading("session"), parent, bounds)),
+        Of::Subject(request) => subject(request, Reading::new(&reading("subject"), parent, bounds)),
+        Of::Client(request) => client(request, Reading::new(&reading("client"), parent, bounds)),
+        Of::Key(request) => key(request, Reading::new(&reading("key"), parent, bounds)),
+        Of::Tenant(request) => whole_tenant(request, Reading::new(&reading("tenant"), parent, bounds)),
     };
     read.map_err(|found| violations.extend(found)).ok()
 }
 
-/// A token.
-pub(in crate::grpc) fn revoke_token(request: pb::RevokeTokenRequest, rules: &Rules) -> Result<Revoke, Error> {
-    token(request, Reading::new("", None, rules)).map_err(Error::Invalid)
+/// A token; `proven`: the signature of its `token` holds.
+pub(in crate::grpc) fn revoke_token(
+    request: pb::RevokeTokenRequest,
+    bounds: Bounds<'_>,
+    proven: bool,
+) -> Result<Revoke, Error> {
+    token(request, proven, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
 /// A login session.
-pub(in crate::grpc) fn revoke_session(request: pb::RevokeSessionRequest, rules: &Rules) -> Result<Revoke, Error> {
-    session(request, Reading::new("", None, rules)).map_err(Error::Invalid)
+pub(in crate::grpc) fn revoke_session(request: pb::RevokeSessionRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
+    session(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
 /// A user.
-pub(in crate::grpc) fn revoke_subject(request: pb::RevokeSubjectRequest, rules: &Rules) -> Result<Revoke, Error> {
-    subject(request, Reading::new("", None, rules)).map_err(Error::Invalid)
+pub(in crate::grpc) fn revoke_subject(request: pb::RevokeSubjectRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
+    subject(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
 /// A client.
-pub(in crate::grpc) fn revoke_client(request: pb::RevokeClientRequest, rules: &Rules) -> Result<Revoke, Error> {
-    client(request, Reading::new("", None, rules)).map_err(Error::Invalid)
+pub(in crate::grpc) fn revoke_client(request: pb::RevokeClientRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
+    client(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
 /// A signing key.
-pub(in crate::grpc) fn revoke_key(request: pb::RevokeKeyRequest, rules: &Rules) -> Result<Revoke, Error> {
-    key(request, Reading::new("", None, rules)).map_err(Error::Invalid)
+pub(in crate::grpc) fn revoke_key(request: pb::RevokeKeyRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
+    key(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
 /// A tenant.
-pub(in crate::grpc) fn revoke_tenant(request: pb::RevokeTenantRequest, rules: &Rules) -> Result<Revoke, Error> {
-    whole_tenant(request, Reading::new("", None, rules)).map_err(Error::Invalid)
+pub(in crate::grpc) fn revoke_tenant(request: pb::RevokeTenantRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
+    whole_tenant(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
 type Read = Result<Revoke, Vec<Violation>>;
 
-fn token(request: pb::RevokeTokenRequest, mut reading: Reading<'_>) -> Read {
+fn token(request: pb::RevokeTokenRequest, proven: bool, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
-    let issuer = reading.named(&request.issuer, "issuer");
-    let jti = reading.named(&request.jti, "jti");
     // A token that lives longer than tokens may is refused in any case; no need to remember it for so long.
-    let expires = reading.until(request.expire_time, reading.rules.max_lifetime);
+    let stated = reading.until(request.expire_time, reading.bounds.rules.max_lifetime);
+    let (issuer, jti, expires) = if request.token.is_empty() {
+        (reading.named(&request.issuer, "issuer"), reading.named(&request.jti, "jti"), stated)
+    } else {
+        let jwt = reading.jwt(&request, tenant.as_deref(), stated);
+        jwt.map_or((None, None, None), |jwt| (Some(jwt.issuer.into()), Some(jwt.jti.into()), jwt.expires))
+    };
     let scope = tenant.as_deref().zip(issuer).zip(jti);
     let scope = scope.map(|((tenant, issuer), jti)| Scope::Token(TokenHash::of(tenant, &issuer, &jti)));
-    reading.done(tenant, scope, Cutoff::All, expires, Vec::new(), request.cause)
+    let read = reading.done(tenant, scope, Cutoff::All, expires, Vec::new(), request.cause);
+    read.map(|revoke| Revoke { exp_is_proven: proven && !request.token.is_empty(), ..revoke })
 }
 
 fn session(request: pb::RevokeSessionRequest, mut reading: Reading<'_>) -> Read {
@@ -175,8 +206,8 @@ fn whole_tenant(request: pb::RevokeTenantRequest, mut reading: Reading<'_>) -> R
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
-    fn new(at: &'a str, parent: Option<&'a str>, rules: &'a Rules) -> Reading<'a> {
-        Reading { at, parent, rules, violations: Violations::new() }
+    fn new(at: &'a str, parent: Option<&'a str>, bounds: Bounds<'a>) -> Reading<'a> {
+        Reading { at, parent, bounds, violations: Violations::new() }
     }
 
     fn violated(&mut self, what: &str, rule: String) {
@@ -203,10 +234,41 @@ impl<'a> Reading<'a> {
     /// there is nothing left to revoke.
     fn until(&mut self, time: Option<prost_types::Timestamp>, most: Duration) -> Option<Millis> {
         let until = fields::optional_moment(time, self.at, "expire_time", &mut self.violations)?;
-        if until > now().plus(most).plus(self.rules.leeway) {
-            self.violated("expire_time", format!("must be at most {} s from now", most.as_secs()));
-        }
+        self.near("expire_time", until, most);
         Some(until)
+    }
+
+    fn near(&mut self, what: &str, until: Millis, most: Duration) {
+        if until > self.bounds.now.plus(most).plus(self.bounds.rules.leeway) {
+            self.violated(what, format!("must be at most {} s from now", most.as_secs()));
+        }
+    }
+
+    /// The claims of `request.token`. What stands beside it must say the same.
+    fn jwt(&mut self, request: &pb::RevokeTokenRequest, tenant: Option<&str>, stated: Option<Millis>) -> Option<Jwt> {
+        let Some(jwt) = Jwt::read(&request.token, self.bounds.tenant_claim) else {
+            let sent = request.token.len();
+            self.violated("token", format!("must be a JWT of at most 16384 bytes; {sent} bytes were sent"));
+            return None;
+        };
+        for (what, stated, claim) in [("issuer", &request.issuer, &jwt.issuer), ("jti", &request.jti, &jwt.jti)] {
+            if claim.is_empty() || !fields::nameable(claim) {
+                self.violated("token", format!("its {what} {}", fields::unnameable(claim)));
+            }
+            if !stated.is_empty() && stated != claim {
+                self.violated(what, "must be empty, or what the token says".to_owned());
+            }
+        }
+        if jwt.tenant.as_deref().is_some_and(|own| tenant.is_some_and(|tenant| tenant != own)) {
+            self.violated("token", "must be a token of the tenant in `parent`".to_owned());
+        }
+        if stated.is_some() && stated != jwt.expires {
+            self.violated("expire_time", "must be unset, or what the token says".to_owned());
+        }
+        if let Some(expires) = jwt.expires {
+            self.near("token", expires, self.bounds.rules.max_lifetime);
+        }
+        Some(jwt)
     }
 
     /// Up to when. That it is not in the future is for the store's clock to say.
@@ -244,15 +306,9 @@ impl<'a> Reading<'a> {
         match tenant.zip(scope) {
             Some((tenant, scope)) => {
                 let target = Target { tenant, scope };
-                self.violations.into_result(Revoke { target, cutoff, expires, keep, cause })
+                self.violations.into_result(Revoke { target, cutoff, expires, exp_is_proven: true, keep, cause })
             }
             None => Err(self.violations.into_iter().collect()),
         }
     }
-}
-
-/// This machine's clock: good enough for bounds of hours; revocations follow the store's.
-pub(in crate::grpc) fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

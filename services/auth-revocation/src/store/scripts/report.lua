@@ -3,7 +3,7 @@
 -- KEYS[1] leases     zset: the instances, by the end of their leases in ms
 -- KEYS[2] positions  hash: what each has applied
 -- ARGV[1] instance   ARGV[2] what it has applied   ARGV[3] for how long that can be relied on, ms; 0: it leaves
--- Reply: 'OK'
+-- Reply: now in ms
 -- A retry tells it again.
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -15,11 +15,11 @@ end
 if lease == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
   redis.call('HDEL', KEYS[2], ARGV[1])
-  return 'OK'
+  return now_ms
 end
 redis.call('ZADD', KEYS[1], now_ms + lease, ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 for _, key in ipairs(KEYS) do
   if redis.call('PEXPIRE', key, lease, 'GT') == 0 then redis.call('PEXPIRE', key, lease, 'NX') end
 end
-return 'OK'
+return now_ms

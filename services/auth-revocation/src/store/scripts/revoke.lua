@@ -4,18 +4,19 @@
 --         item has no filter, any key of the slot.
 -- ARGV[9] leeway, ms   ARGV[10] furthest exp of a token from now, ms   ARGV[11] furthest end of another from now, ms
 -- ARGV[12..] of each item:
---    1 nonce of the feed entry   2 target   3 token | until | cutoff: a token; a session or a key; what has a cutoff
+--    1 nonce of the feed entry   2 target   3 token | stated | until | cutoff: a token; one whose exp is not proven; a
+--    session or a key; what has a cutoff
 --    4 cutoff, ms, '' for now    5 exp of the token, or end of the other, ms, '' if not known
 --    6 how long it must hold where that is not known, ms   7 how much longer it is made to hold, so that a retry has
 --    nothing to change, ms       8 sids to keep, with ',' between
---    9 bucket of the token's exp, '' if not known   10 until when its filter is needed, ms
+--    9 bucket of the token's exp, '' if not known or not proven   10 until when its filter is needed, ms
 --    11 bucket of the generation   12 until when its filter is needed, ms   13 item for filters
 --    14 reason   15 initiator   16 description
 -- Reply: {'AGAIN', now in ms} if the generation is another and nothing was written, else
 --        {'OK', now in ms, number of the last entry, and for each item: what became of it, number of its entry, record}
 --    CHANGED  the record is new
 --    SAME     the revocation held already; the number is that of the last entry
---    EXPIRED  all that it covers has expired: nothing was written, there is no record
+--    EXPIRED  all that it covers has expired, and it was not revoked: nothing was written, there is no record
 --    FUTURE   the cutoff is later than now: nothing was written
 --    FAR      the token would live longer, or the revocation would hold longer, than it may: nothing was written
 -- A retry changes nothing; but a cutoff of now moves on to the retry's now.
@@ -27,10 +28,12 @@ local FIRST_KEY, KEYS_EACH, FIRST_ARG, ARGS_EACH = 3, 4, 12, 16
 
 -- Each of the three gives {state's expiry, cutoff, exp, kept} as it is to be, nil if that is how it is, or nil and a refusal.
 
--- A token of which two different exps were said is held in the generation's filter, where every check looks.
-local function token(known, exp, life, slack, old)
-  if exp and exp + LEEWAY <= now_ms then return nil, 'EXPIRED' end
+-- A token whose exp is not proven, or of which two different exps were said, is held in the generation's filter, where
+-- every check looks, and for as long as any token may live.
+local function token(known, exp, proven, life, slack, old)
+  if exp and exp + LEEWAY <= now_ms then return nil, not known and 'EXPIRED' or nil end
   if exp and exp > now_ms + FURTHEST_EXP then return nil, 'FAR' end
+  if not proven then exp = nil end
   local expires = exp and exp + LEEWAY or now_ms + life + slack
   local text = exp and int(exp) or ''
   if known then
@@ -75,11 +78,11 @@ local rows = {}
 for index = 0, ITEMS - 1 do
   local k, a = FIRST_KEY + index * KEYS_EACH, FIRST_ARG + index * ARGS_EACH
   local target, kind, life, slack = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
-  local old = load(KEYS[k])
+  local old, is_token = load(KEYS[k]), kind == 'token' or kind == 'stated'
   local known = old and not old.undone and old.expires > now_ms and old or nil
   local new, refused
-  if kind == 'token' then
-    new, refused = token(known, tonumber(ARGV[a + 4]), life, slack, old)
+  if is_token then
+    new, refused = token(known, tonumber(ARGV[a + 4]), kind == 'token', life, slack, old)
   elseif kind == 'until' then
     new, refused = till(known, tonumber(ARGV[a + 4]), life, slack)
   else
@@ -90,8 +93,8 @@ for index = 0, ITEMS - 1 do
     local state = table.concat({ 'R', int(expires), new[2], new[3], new[4] }, ';')
     local version = tick(old)
     append(ARGV[a], target, state, expires)
-    local text = save(KEYS[k], old, version, '', state, kind == 'token' and '' or target, expires)
-    if kind == 'token' then
+    local text = save(KEYS[k], old, version, '', state, is_token and '' or target, expires)
+    if is_token then
       if new[3] ~= '' then
         note(KEYS[k + 2], ARGV[a + 8], tonumber(ARGV[a + 9]), ARGV[a + 12])
       else
