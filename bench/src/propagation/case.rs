@@ -112,6 +112,7 @@ impl Answer {
         match reply.verdict() {
             Verdict::Active => Answer::Active(source),
             Verdict::Revoked => Answer::Revoked(source),
+            Verdict::Unknown => Answer::Unavailable,
             Verdict::Unspecified => Answer::Failed("a verdict is missing".to_owned()),
         }
     }
