@@ -16,7 +16,8 @@ use keyplane_local::{Grant, Issuer, Mesh};
 use keyplane_testkit::eventually;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use support::{grpc, http, reason};
+use support::bearer::{RevokeBy, User, assert_oauth_error};
+use support::{grpc, reason};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
@@ -50,87 +51,6 @@ fn instance(mesh: &Mesh, name: &str, grpc: &str) -> Process {
         spec = spec.env("KEYPLANE_REVOCATION_JWKS", mesh.issuer().keys());
     }
     Process::spawn(spec).unwrap()
-}
-
-/// Someone with a token.
-struct User<'a> {
-    mesh: &'a Mesh,
-    grant: Grant,
-    token: String,
-    http: Client,
-}
-
-// === impl User ===
-
-impl<'a> User<'a> {
-    fn new(mesh: &'a Mesh, grant: Grant) -> User<'a> {
-        let grant = Grant { jti: Some(grant.jti.clone().unwrap_or_else(|| format!("j-{}", grant.user))), ..grant };
-        let token = mesh.issuer().mint(&grant).unwrap();
-        let http = http(&token);
-        User { mesh, grant, token, http }
-    }
-
-    fn of(mesh: &'a Mesh, user: &str) -> User<'a> {
-        User::new(mesh, Grant::new("acme", user))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.mesh.endpoints().gateway.as_ref().unwrap())
-    }
-
-    /// Reads the user's own sessions, once.
-    async fn try_read(&self) -> Response {
-        let path = format!("/v1/tenants/{}/users/{}/sessions", self.grant.tenant, self.grant.user);
-        self.http.get(self.url(&path)).send().await.unwrap()
-    }
-
-    /// The same as a client would: 503 says that it shall try again. On a busy machine that is so for moments.
-    async fn read(&self) -> Response {
-        eventually("the gateway can tell", PATIENCE, async || {
-            let response = self.try_read().await;
-            if response.status() == 503 { Err(response) } else { Ok(response) }
-        })
-        .await
-    }
-
-    async fn status(&self) -> u16 {
-        self.read().await.status().as_u16()
-    }
-
-    async fn try_status(&self) -> u16 {
-        self.try_read().await.status().as_u16()
-    }
-
-    /// POSTs JSON, and expects it to be well.
-    async fn post(&self, path: &str, body: &Value) -> Value {
-        eventually("the gateway can tell", PATIENCE, async || {
-            let response = self.http.post(self.url(path)).json(body).send().await.unwrap();
-            let status = response.status();
-            let answer: Value = response.json().await.unwrap();
-            assert!(status == 200 || status == 503, "{path}: {status} {answer}");
-            if status == 200 { Ok(answer) } else { Err(answer) }
-        })
-        .await
-    }
-
-    /// RFC 7009, without a token but the one in the body.
-    async fn revoke_by(&self, tenant: &str, body: RevokeBy<'_>) -> (u16, Value) {
-        let request = Client::new().post(self.url(&format!("/v1/tenants/{tenant}/oauth2/revoke")));
-        let request = match body {
-            RevokeBy::Form(form) => {
-                request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())
-            }
-            RevokeBy::Json(json) => request.json(&json),
-        };
-        let response = request.send().await.unwrap();
-        assert_eq!(response.headers()["content-type"], "application/json");
-        (response.status().as_u16(), response.json().await.unwrap())
-    }
-}
-
-enum RevokeBy<'a> {
-    Form(&'a str),
-    Json(Value),
 }
 
 fn in_an_hour() -> prost_types::Timestamp {
@@ -289,15 +209,6 @@ async fn what_can_not_be_verified_is_200_and_has_no_effect() {
         let (status, answer) = user.revoke_by("acme", body).await;
         assert_oauth_error(status, &answer, expected, error, words);
     }
-}
-
-/// RFC 6749, section 5.2: nothing but these two, and no quotation mark or backslash in the words.
-fn assert_oauth_error(status: u16, answer: &Value, expected: u16, error: &str, words: &str) {
-    assert_eq!((status, &answer["error"]), (expected, &json!(error)), "{answer}");
-    let description = answer["error_description"].as_str().unwrap_or_default();
-    assert!(description.contains(words), "{description:?} does not tell what is wrong: {words}");
-    let allowed = |c: char| (' '..='~').contains(&c) && !['"', '\\'].contains(&c);
-    assert!(description.chars().all(allowed) && answer.as_object().unwrap().len() == 2, "{answer}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What the tests of the gateway share.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod bearer;
 pub mod gate;
 pub mod peer;
 pub mod table;

@@ -1,0 +1,104 @@
+//! Someone who has a token, and loses it.
+
+use std::time::Duration;
+
+use keyplane_local::{Grant, Mesh};
+use keyplane_testkit::eventually;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use super::http;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Someone with a token.
+pub struct User<'a> {
+    pub mesh: &'a Mesh,
+    pub grant: Grant,
+    pub token: String,
+    pub http: Client,
+}
+
+// === impl User ===
+
+impl<'a> User<'a> {
+    pub fn new(mesh: &'a Mesh, grant: Grant) -> User<'a> {
+        let grant = Grant { jti: Some(grant.jti.clone().unwrap_or_else(|| format!("j-{}", grant.user))), ..grant };
+        let token = mesh.issuer().mint(&grant).unwrap();
+        let http = http(&token);
+        User { mesh, grant, token, http }
+    }
+
+    pub fn of(mesh: &'a Mesh, user: &str) -> User<'a> {
+        User::new(mesh, Grant::new("acme", user))
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.mesh.endpoints().gateway.as_ref().unwrap())
+    }
+
+    /// Reads the user's own sessions, once.
+    pub async fn try_read(&self) -> Response {
+        let path = format!("/v1/tenants/{}/users/{}/sessions", self.grant.tenant, self.grant.user);
+        self.http.get(self.url(&path)).send().await.unwrap()
+    }
+
+    /// The same as a client would: 503 says that it shall try again. On a busy machine that is so for moments.
+    pub async fn read(&self) -> Response {
+        eventually("the gateway can tell", PATIENCE, async || {
+            let response = self.try_read().await;
+            if response.status() == 503 { Err(response) } else { Ok(response) }
+        })
+        .await
+    }
+
+    pub async fn status(&self) -> u16 {
+        self.read().await.status().as_u16()
+    }
+
+    pub async fn try_status(&self) -> u16 {
+        self.try_read().await.status().as_u16()
+    }
+
+    /// POSTs JSON, and expects it to be well.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        eventually("the gateway can tell", PATIENCE, async || {
+            let response = self.http.post(self.url(path)).json(body).send().await.unwrap();
+            let status = response.status();
+            let answer: Value = response.json().await.unwrap();
+            assert!(status == 200 || status == 503, "{path}: {status} {answer}");
+            if status == 200 { Ok(answer) } else { Err(answer) }
+        })
+        .await
+    }
+
+    /// RFC 7009, without a token but the one in the body.
+    pub async fn revoke_by(&self, tenant: &str, body: RevokeBy<'_>) -> (u16, Value) {
+        let request = Client::new().post(self.url(&format!("/v1/tenants/{tenant}/oauth2/revoke")));
+        let request = match body {
+            RevokeBy::Form(form) => {
+                request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())
+            }
+            RevokeBy::Json(json) => request.json(&json),
+        };
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+}
+
+/// What is sent to `oauth2/revoke`.
+pub enum RevokeBy<'a> {
+    Form(&'a str),
+    Json(Value),
+}
+
+/// RFC 6749, section 5.2: nothing but these two, and no quotation mark or backslash in the words.
+#[track_caller]
+pub fn assert_oauth_error(status: u16, answer: &Value, expected: u16, error: &str, words: &str) {
+    assert_eq!((status, &answer["error"]), (expected, &json!(error)), "{answer}");
+    let description = answer["error_description"].as_str().unwrap_or_default();
+    assert!(description.contains(words), "{description:?} does not tell what is wrong: {words}");
+    let allowed = |c: char| (' '..='~').contains(&c) && !['"', '\\'].contains(&c);
+    assert!(description.chars().all(allowed) && answer.as_object().unwrap().len() == 2, "{answer}");
+}
