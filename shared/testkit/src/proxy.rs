@@ -42,8 +42,13 @@ pub struct FaultProxy {
 }
 
 struct Command {
-    fault: Fault,
+    change: Change,
     done: std::sync::mpsc::Sender<()>,
+}
+
+enum Change {
+    Fault(Fault),
+    Upstream(SocketAddr),
 }
 
 #[derive(Default)]
@@ -104,8 +109,20 @@ impl FaultProxy {
     /// # Panics
     /// When the port can't be bound again after [`Fault::Cut`], since another process took it.
     pub fn set(&self, fault: Fault) {
+        self.change(Change::Fault(fault));
+    }
+
+    /// New connections go to another server, as behind a name that a failover has moved. Open ones stay where they are.
+    ///
+    /// # Panics
+    /// When the proxy's thread is gone.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        self.change(Change::Upstream(upstream));
+    }
+
+    fn change(&self, change: Change) {
         let (done, finished) = std::sync::mpsc::channel();
-        let sent = self.commands.send(Command { fault, done });
+        let sent = self.commands.send(Command { change, done });
         assert!(sent.is_ok() && finished.recv().is_ok(), "the proxy lost its port {}", self.addr);
     }
 
@@ -133,7 +150,7 @@ impl std::fmt::Debug for FaultProxy {
 async fn serve(
     listener: TcpListener,
     addr: SocketAddr,
-    upstream: SocketAddr,
+    mut upstream: SocketAddr,
     mut commands: mpsc::UnboundedReceiver<Command>,
     counts: &Arc<Counts>,
 ) {
@@ -144,13 +161,20 @@ async fn serve(
             biased;
             command = commands.recv() => {
                 let Some(command) = command else { return };
-                if command.fault == Fault::Cut {
+                let new = match command.change {
+                    Change::Fault(new) => new,
+                    Change::Upstream(other) => {
+                        upstream = other;
+                        *fault.borrow()
+                    }
+                };
+                if new == Fault::Cut {
                     listener = None;
                 } else if listener.is_none() {
                     listener = Some(rebind(addr).await);
                 }
-                fault.send_replace(command.fault);
-                if command.fault == Fault::Cut {
+                fault.send_if_modified(|now| std::mem::replace(now, new) != new);
+                if new == Fault::Cut {
                     // They close within a few turns of this thread, and `set` promises that they are closed.
                     while counts.open.load(Ordering::SeqCst) > 0 {
                         tokio::task::yield_now().await;

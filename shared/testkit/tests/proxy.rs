@@ -166,3 +166,15 @@ fn stands_before_a_real_valkey() {
     std::io::Read::read_exact(&mut client, &mut pong).unwrap();
     assert_eq!(&pong, b"+PONG\r\n");
 }
+
+#[tokio::test]
+async fn new_connections_go_where_it_is_redirected_to() {
+    let (proxy, mut client) = proxied().await;
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    proxy.redirect(other.local_addr().unwrap());
+    let mut new = TcpStream::connect(proxy.addr()).await.unwrap();
+    let (mut server, _) = timeout(PATIENCE, other.accept()).await.expect("a connection").unwrap();
+    server.write_all(b"other").await.unwrap();
+    assert_eq!(answer(&mut new, 5).await, "other");
+    assert_eq!(ask(&mut client, "same").await, "same");
+}
