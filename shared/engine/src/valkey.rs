@@ -252,6 +252,13 @@ impl ValkeyBuilder<'_> {
         self
     }
 
+    /// The password of the user of [`Valkey::url`], so that a replica that takes over knows it. Default: a random one.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
     /// Starts as a replica of `primary`, in sync with it. Default: none.
     #[must_use]
     pub fn replica_of(mut self, primary: &Valkey) -> Self {
