@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use keyplane_rate_limiting::domain::{Descriptor, Limit, PolicyId};
-use keyplane_rate_limiting::store::{Bucket, Flag, Group, Op, Place};
+use keyplane_rate_limiting::store::{Bucket, End, Flag, Group, Op, Place};
 use keyplane_valkey::{Arg, Error, Key, Script, Valkey};
 
 /// The rate-limiting service's own script.
@@ -48,7 +48,8 @@ impl Decide {
         let descriptor = Descriptor::new([("tenant", tenant), ("user", user)]);
         let key: Key = Place::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
         let meter = Limit::per(AMOUNT, PERIOD).meter().expect("it counts");
-        let bucket = Bucket { key, meter, add: meter.level(1), flag: Flag::Enforce, channel: String::new() };
+        let (add, channel, end) = (meter.level(1), String::new(), End::default());
+        let bucket = Bucket { key, meter, add, flag: Flag::Enforce, channel, end };
         Group { op: Op::Charge(None), record: None, buckets: vec![bucket] }
     }
 }
