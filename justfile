@@ -66,6 +66,11 @@ bench *options:
 prove *options:
     cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- propagation {{ options }}
 
+# Lets everything fail at random under load, and holds what README promises against what happens: an hour in a release build, with
+# `--quick` ten minutes in a debug build. Prints its seed: `--seed 7` repeats the faults; `--faults cut,store-stop` picks some.
+soak *options:
+    cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- soak {{ options }}
+
 # Lints and runs the test in a real Chromium: apt-get install chromium, or name one in KEYPLANE_CHROMIUM.
 browser:
     cargo clippy --package keyplane-local --test browser --features browser -- -D warnings

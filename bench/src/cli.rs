@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
-use crate::{Error, mesh, propagation, ratelimit, revocation, serve, sessions};
+use crate::{Error, mesh, propagation, ratelimit, revocation, serve, sessions, soak};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
 #[derive(Debug, Parser)]
@@ -36,6 +36,13 @@ enum Command {
     Propagation {
         #[command(flatten)]
         options: propagation::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Lets everything fail at random under load, and holds what README promises against what happens.
+    Soak {
+        #[command(flatten)]
+        options: soak::Options,
         #[command(flatten)]
         output: Output,
     },
@@ -81,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Sessions { options, output } => sessions::run(&options).and_then(|report| output.write(&report)),
         Command::Revocation { options, output } => revocation::run(&options).and_then(|report| output.write(&report)),
         Command::Ratelimit { options, output } => ratelimit::run(&options).and_then(|report| output.write(&report)),
+        Command::Soak { options, output } => soak::run(&options).and_then(|report| output.write(&report)),
         Command::Propagation { options, output } => propagation::run(&options).and_then(|report| output.write(&report)),
     };
     match done {

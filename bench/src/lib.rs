@@ -4,7 +4,8 @@
 //! commands, and an RPC whose handler runs just that raw command. `sessions` updates and watches thousands of sessions
 //! in an open loop. `revocation` holds checks of tokens against the echo, and tells what a million revocations cost.
 //! `ratelimit` holds limits against the echo, their own script and envoyproxy/ratelimit.
-//! `propagation` proves that no revoked token passes 100 ms after the acknowledgement, whatever goes wrong. The services run
+//! `propagation` proves that no revoked token passes 100 ms after the acknowledgement, whatever goes wrong. `soak` holds all
+//! that README promises against what happens under random faults. The services run
 //! in child processes of their own, on an embedded Valkey. `docs/BENCHMARKS.md` says how to read the figures.
 
 mod cli;
@@ -25,6 +26,7 @@ mod revocation;
 mod rig;
 mod serve;
 mod sessions;
+mod soak;
 mod tokens;
 mod usage;
 

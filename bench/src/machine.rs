@@ -112,6 +112,11 @@ pub(crate) fn rss(pid: u32) -> Result<u64, Error> {
     kib.map(|kib| kib * 1024).ok_or_else(|| format!("process {pid} has no resident memory").into())
 }
 
+/// Open file descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> Result<usize, Error> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +126,7 @@ mod tests {
         let pid = std::process::id();
         assert!(cpu(pid).unwrap() < Duration::from_hours(1));
         assert!(rss(pid).unwrap() > 100_000);
+        assert!(descriptors(pid).unwrap() > 2);
         let start = Cores::now().unwrap();
         assert!((0.0..=1.0).contains(&Cores::now().unwrap().used_by_others(start, Duration::ZERO)));
     }

@@ -34,6 +34,7 @@ use open::Schedule;
 pub(crate) use report::Report;
 use report::{Duels, Open, Rest};
 use row::Row;
+pub(crate) use target::envoy;
 use target::{Tally, Target};
 use window::Windows;
 use zipf::Zipf;

@@ -129,6 +129,11 @@ impl Services {
         Ok(self.process.signal(Signal::CONT)?)
     }
 
+    /// Ends the process in good order (SIGTERM), or kills it if that takes longer than `grace`. Blocks until then.
+    pub(crate) fn stop(&self, grace: Duration) -> Result<(), Error> {
+        Ok(self.process.stop(grace).map(drop)?)
+    }
+
     /// What it has written so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()

@@ -8,7 +8,7 @@ use keyplane_contracts::revocation::v1 as pb;
 pub(crate) const PARENT: &str = "tenants/bench";
 const ISSUER: &str = "https://idp.example";
 
-/// How long before the run the tokens were issued, and how long after it they expire.
+/// How long before the run the tokens were issued, and how long after its start they expire, unless told otherwise.
 const AGE: Duration = Duration::from_mins(1);
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -24,6 +24,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Mint {
     now: SystemTime,
+    life: Duration,
 }
 
 // === impl Kind ===
@@ -43,7 +44,12 @@ impl Kind {
 
 impl Mint {
     pub(crate) fn new() -> Mint {
-        Mint { now: SystemTime::now() }
+        Mint::living(LIFE)
+    }
+
+    /// Tokens that expire `life` from now; at most a day, the longest that the service takes by default.
+    pub(crate) fn living(life: Duration) -> Mint {
+        Mint { now: SystemTime::now(), life }
     }
 
     /// A token that no other number of this `series` has: own jti, sid and subject; 16 clients and 4 keys.
@@ -57,7 +63,7 @@ impl Mint {
             kid: format!("2026-{}", number % 4),
             issue_time: Some((self.now - AGE).into()),
             auth_time: Some((self.now - AGE).into()),
-            expire_time: Some((self.now + LIFE).into()),
+            expire_time: Some((self.now + self.life).into()),
         }
     }
 

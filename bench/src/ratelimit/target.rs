@@ -89,7 +89,7 @@ pub(super) fn acquire(user: String, limits: &[&str]) -> pb::AcquireRequest {
 }
 
 /// Envoy's call.
-pub(super) fn envoy(domain: &str, user: String) -> RateLimitRequest {
+pub(crate) fn envoy(domain: &str, user: String) -> RateLimitRequest {
     let entry = |key: &str, value: String| Entry { key: key.to_owned(), value };
     let entries = vec![entry("tenant", TENANT.to_owned()), entry("user", user)];
     let descriptors = vec![RateLimitDescriptor { entries, ..RateLimitDescriptor::default() }];

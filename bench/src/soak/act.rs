@@ -1,0 +1,225 @@
+//! One part of a run: everything is started, called, and made to fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::sleep;
+
+use super::Options;
+use super::book::Book;
+use super::clock::Phase;
+use super::flat::Flat;
+use super::fleet::{EACH, Fleet, Instance, SERVICES};
+use super::gateway::{self, Front};
+use super::ledger::Invariant;
+use super::limits::Limits;
+use super::load::Callers;
+use super::plan::{Deck, Ground, Pace};
+use super::progress::Progress;
+use super::report::Part;
+use super::sessions::{self, Sessions};
+use super::stage::Store;
+use super::strike::Strike;
+use super::tokens::Tokens;
+use super::watches::{self, Board, Watcher};
+use super::yardstick::Yardstick;
+use crate::dice::Dice;
+use crate::{Error, machine};
+
+/// One part of a run.
+pub(super) struct Act<'a> {
+    pub(super) ground: Ground,
+    pub(super) length: Duration,
+    pub(super) pace: Pace,
+    pub(super) options: &'a Options,
+    pub(super) seed: u64,
+    pub(super) progress: &'a Progress,
+}
+
+/// How often what is counted late is counted, and progress told.
+const TICK: Duration = Duration::from_millis(500);
+/// How often the baseline is tried on a machine that is busy.
+const BASELINES: u32 = 5;
+/// How long a readiness that is not there is asked for again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+// === impl Act ===
+
+impl Act<'_> {
+    /// Plays it. What happened, and the store's version.
+    pub(super) async fn play(&self) -> Result<(Part, String), Error> {
+        let folder = tempfile::tempdir()?;
+        let count = EACH * SERVICES.len();
+        let store = block_in_place(|| Store::start(self.ground, count))?;
+        let version = block_in_place(|| store.version())?;
+        let fleet = Arc::new(Fleet::start(&store.urls(count), folder.path()).await?);
+        let book = Arc::new(Book::new());
+        let life = self.length + Duration::from_hours(1);
+        let front = match self.options.no_gateway || self.ground == Ground::Cluster {
+            true => None,
+            false => Some(Arc::new(Front::start(Arc::clone(&book), Arc::clone(&fleet), folder.path(), life).await?)),
+        };
+        let (url, way) = store.spare();
+        let yardstick = Arc::new(Yardstick::start(&url, way).await?);
+        let boards: Vec<_> = (0..sessions::WATCHED).map(|_| Arc::new(Board::default())).collect();
+        let callers = Callers {
+            sessions: Arc::new(Sessions::new(Arc::clone(&book), Arc::clone(&fleet), boards.clone())),
+            tokens: Arc::new(Tokens::new(Arc::clone(&book), Arc::clone(&fleet), self.ground, life)),
+            limits: Arc::new(Limits::new(Arc::clone(&book), Arc::clone(&fleet))),
+            yardstick,
+            book: Arc::clone(&book),
+            front,
+        };
+
+        let (over, stop) = (Arc::new(AtomicBool::new(false)), watch::channel(false));
+        let mut tasks = self.begin(&callers, &boards, &over, &stop.1)?;
+        let mut flat = Flat::default();
+        let played = self.scenes(&callers, &store, &boards, &mut flat).await;
+        // What came after the last calm part was in none.
+        book.close(true);
+        over.store(true, Ordering::Relaxed);
+        stop.0.send_replace(true);
+        while tasks.join_next().await.is_some() {}
+        let cores = played.map_err(|error| explain(&fleet, &error))?;
+
+        callers.tokens.sweep().await;
+        callers.limits.count(true);
+        let level = flat.judge(&book);
+        let part = Part::new(self.ground, &book, callers.tokens.revocations(), level, cores);
+        if book.ledger.broken() > 0 {
+            self.progress.line(&logs(&fleet));
+        }
+        Ok((part, version))
+    }
+
+    /// Starts everybody who calls.
+    fn begin(
+        &self,
+        callers: &Callers,
+        boards: &[Arc<Board>],
+        over: &Arc<AtomicBool>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<JoinSet<()>, Error> {
+        let runtime = tokio::runtime::Handle::current();
+        let (pacing, done) = (callers.clone(), Arc::clone(over));
+        let dice = Dice::seeded(self.seed.wrapping_add(1));
+        std::thread::Builder::new().name("pacer".to_owned()).spawn(move || pacing.pace(&runtime, dice, &done))?;
+        let (book, done) = (Arc::clone(&callers.book), Arc::clone(over));
+        let look = move || book.clock.watch_machine(|| done.load(Ordering::Relaxed));
+        std::thread::Builder::new().name("stalls".to_owned()).spawn(look)?;
+        let mut tasks = JoinSet::new();
+        for (user, board) in boards.iter().enumerate() {
+            let (book, fleet) = (Arc::clone(&callers.book), callers.sessions.fleet());
+            let dice = Dice::seeded(self.seed.wrapping_add(100 + user as u64));
+            let watcher = Watcher { book, fleet, user, board: Arc::clone(board), dice };
+            tasks.spawn(watcher.run(stop.clone()));
+        }
+        Ok(tasks)
+    }
+
+    /// The baseline, then fault after fault.
+    async fn scenes(
+        &self,
+        callers: &Callers,
+        store: &Store,
+        boards: &[Arc<Board>],
+        flat: &mut Flat,
+    ) -> Result<[f64; 3], Error> {
+        let (start, book) = (Instant::now(), &*callers.book);
+        let fleet = callers.sessions.fleet();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let strike = Strike { book, store, fleet: &fleet, pace: self.pace, spoiled: AtomicBool::new(false) };
+        let (mut deck, mut dice) = (Deck::new(self.ground, &self.options.faults, self.length), Dice::seeded(self.seed));
+        self.rest(callers, self.pace.warmup).await;
+        let cores = self.baseline(callers, store, &fleet).await?;
+        block_in_place(|| flat.look(&fleet, store))?;
+        // Faults that take longer make the run longer.
+        let scene = self.pace.settle + self.pace.calm + Duration::from_secs(3);
+        while start.elapsed() + scene < self.length {
+            let Some(fault) = deck.draw(&mut dice) else { break };
+            let number = book.begin_fault(fault.label().to_owned());
+            book.clock.enter(Phase::Fault(number));
+            let told = strike.make(fault, &mut dice).await?;
+            book.clock.enter(Phase::Settle(number));
+            self.progress.line(&format!("fault {number}: {told}"));
+            self.rest(callers, self.pace.settle).await;
+            book.clock.enter(Phase::Calm(number));
+            self.health(&http, book, &fleet).await;
+            self.rest(callers, self.pace.calm).await;
+            watches::sweep(book, boards);
+            self.compare(book, number);
+            book.close(self.options.hasty || book.is_busy());
+            block_in_place(|| flat.look(&fleet, store))?;
+        }
+        Ok(cores)
+    }
+
+    /// The part before the first fault, again and again while the machine is too busy to say what is usual. The cores that were used.
+    async fn baseline(&self, callers: &Callers, store: &Store, fleet: &Fleet) -> Result<[f64; 3], Error> {
+        let book = &*callers.book;
+        for attempt in 1.. {
+            book.samples.forget(0);
+            book.clock.enter(Phase::Calm(0));
+            let (start, before) = (Instant::now(), times(store, fleet)?);
+            self.rest(callers, self.pace.baseline).await;
+            let (spent, after) = (start.elapsed(), times(store, fleet)?);
+            let busy = book.is_busy();
+            book.close(busy || self.options.hasty);
+            if !busy || attempt == BASELINES || self.options.hasty {
+                return Ok([0, 1, 2].map(|who| after[who].saturating_sub(before[who]).div_duration_f64(spent)));
+            }
+            self.progress.line("the machine is busy with something else: once more");
+        }
+        Ok([0.0; 3])
+    }
+
+    async fn rest(&self, callers: &Callers, length: Duration) {
+        let until = Instant::now() + length;
+        while Instant::now() < until {
+            sleep(TICK.min(until - Instant::now())).await;
+            callers.limits.count(false);
+            self.progress.tick(&callers.book);
+        }
+    }
+
+    async fn health(&self, http: &reqwest::Client, book: &Book, fleet: &Fleet) {
+        for instance in &fleet.instances {
+            let mut found = gateway::well(http, instance).await;
+            if found.iter().any(Result::is_err) {
+                sleep(AGAIN).await;
+                found = gateway::well(http, instance).await;
+            }
+            let [ready, breaker] = found;
+            book.check(Invariant::Ready, ready);
+            book.check(Invariant::Breaker, breaker);
+        }
+    }
+
+    fn compare(&self, book: &Book, number: usize) {
+        for finding in book.samples.compare(number) {
+            let invariant = if finding.tail { Invariant::Tail } else { Invariant::Median };
+            book.hold(invariant, || (!finding.holds()).then(|| finding.to_string()));
+        }
+    }
+}
+
+/// CPU time of the services, of the store, and of this process.
+fn times(store: &Store, fleet: &Fleet) -> Result<[Duration; 3], Error> {
+    let sum = |pids: &mut dyn Iterator<Item = u32>| pids.map(machine::cpu).sum::<Result<Duration, Error>>();
+    let services = sum(&mut fleet.instances.iter().filter_map(Instance::pid))?;
+    let store = sum(&mut store.nodes().iter().filter_map(keyplane_engine::Valkey::pid))?;
+    Ok([services, store, machine::cpu(std::process::id())?])
+}
+
+/// An error that ends the run, with what the instances wrote last.
+fn explain(fleet: &Fleet, error: &Error) -> Error {
+    format!("{error}{}", logs(fleet)).into()
+}
+
+fn logs(fleet: &Fleet) -> String {
+    let log = |instance: &Instance| format!("\n{}:\n{}", instance.name(), instance.log(12));
+    fleet.instances.iter().map(log).collect()
+}

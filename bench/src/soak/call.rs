@@ -1,0 +1,293 @@
+//! One call, made and judged.
+
+use std::time::{Duration, Instant};
+
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt as _;
+
+use super::book::Book;
+use super::clock::Mark;
+use super::fleet::Instance;
+use super::ledger::Invariant;
+
+/// What is called, or waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Create,
+    Get,
+    Patch,
+    Delete,
+    List,
+    /// From the beginning of a patch until its event is there.
+    Event,
+    Check,
+    /// A check that asks the store.
+    CheckStore,
+    Revoke,
+    Undo,
+    Acquire,
+    Reserve,
+    Settle,
+    Envoy,
+    Gateway,
+    /// The yardstick's round: what the machine itself takes.
+    Control,
+}
+
+/// A call that ended.
+#[derive(Debug)]
+pub(super) struct Made<T> {
+    pub(super) begin: Mark,
+    pub(super) end: Instant,
+    pub(super) result: Result<T, Failure>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    pub(super) reason: String,
+    /// Whether it may have had an effect, now or later.
+    pub(super) unknown: bool,
+    pub(super) message: String,
+}
+
+/// The deadline of each call, which the services keep: the callers send none, so that it is not theirs that ends a call.
+pub(super) const DEADLINE: Duration = Duration::from_secs(1);
+/// How much later a call may end.
+const MARGIN: Duration = Duration::from_millis(250);
+/// When a caller gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What README says that a call may fail with while something is wrong.
+const DOCUMENTED: [(Code, &str); 14] = [
+    (Code::Unavailable, "STORE_UNAVAILABLE"),
+    (Code::Unavailable, "OVERLOADED"),
+    (Code::Unavailable, "STARTING"),
+    (Code::Unavailable, "STOPPING"),
+    (Code::Unavailable, "FRESHNESS_UNKNOWN"),
+    (Code::Unavailable, "NOT_SENT"),
+    (Code::Unavailable, "CONNECTION_LOST"),
+    (Code::Unavailable, "REVOCATION_UNAVAILABLE"),
+    (Code::Unavailable, "RATE_LIMITER_UNAVAILABLE"),
+    (Code::Unavailable, "SERVICE_UNREACHABLE"),
+    (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    (Code::NotFound, "SESSION_NOT_FOUND"),
+    (Code::NotFound, "CHARGE_NOT_FOUND"),
+    (Code::NotFound, "REVOCATION_NOT_FOUND"),
+];
+/// The reason of what gives none.
+pub(super) const NONE: &str = "(none)";
+/// Answers rather than errors: the models say whether they are right.
+const ANSWERS: [&str; 5] =
+    ["SESSION_NOT_FOUND", "VERSION_MISMATCH", "CHARGE_NOT_FOUND", "ALREADY_SETTLED", "REVOCATION_NOT_FOUND"];
+
+// === impl Kind ===
+
+impl Kind {
+    pub(super) const ALL: [Kind; 16] = [
+        Kind::Create,
+        Kind::Get,
+        Kind::Patch,
+        Kind::Delete,
+        Kind::List,
+        Kind::Event,
+        Kind::Check,
+        Kind::CheckStore,
+        Kind::Revoke,
+        Kind::Undo,
+        Kind::Acquire,
+        Kind::Reserve,
+        Kind::Settle,
+        Kind::Envoy,
+        Kind::Gateway,
+        Kind::Control,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Create => "CreateSession",
+            Kind::Get => "GetSession",
+            Kind::Patch => "UpdateSession",
+            Kind::Delete => "DeleteSession",
+            Kind::List => "ListSessions",
+            Kind::Event => "watch event",
+            Kind::Check => "Check",
+            Kind::CheckStore => "Check, by the store",
+            Kind::Revoke => "Revoke",
+            Kind::Undo => "UndoRevocation",
+            Kind::Acquire => "Acquire",
+            Kind::Reserve => "Reserve",
+            Kind::Settle => "Commit, Cancel, Refund",
+            Kind::Envoy => "ShouldRateLimit",
+            Kind::Gateway => "through the gateway",
+            Kind::Control => "(the yardstick)",
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn hung() -> Failure {
+        let message = format!("no answer within {} s", PATIENCE.as_secs());
+        Failure { code: Code::Unknown, reason: NONE.to_owned(), unknown: true, message }
+    }
+
+    pub(super) fn is_documented(&self, kind: Kind) -> bool {
+        // What Envoy is told where something may have been charged, so that it asks no other instance.
+        let charged = kind == Kind::Envoy && self.code == Code::DeadlineExceeded && self.is("STORE_UNAVAILABLE");
+        self.is_answer() || charged || DOCUMENTED.contains(&(self.code, &self.reason))
+    }
+
+    /// Whether the service did its work and says no.
+    pub(super) fn is_answer(&self) -> bool {
+        ANSWERS.contains(&self.reason.as_str())
+    }
+
+    pub(super) fn is(&self, reason: &str) -> bool {
+        self.reason == reason
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{:?} ({}): {}", self.code, self.reason, self.message)
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        let unknown = info.is_some_and(|info| info.metadata.get("outcome").is_some_and(|outcome| outcome == "unknown"))
+            || !matches!(status.code(), Code::Unavailable | Code::NotFound | Code::Aborted | Code::FailedPrecondition);
+        Failure {
+            code: status.code(),
+            reason: info.map_or_else(|| NONE.to_owned(), |info| info.reason.clone()),
+            unknown,
+            message: status.message().to_owned(),
+        }
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    /// Makes a call of one instance, and holds it against its deadline and the errors that it may have.
+    pub(super) async fn call<T>(
+        &self,
+        kind: Kind,
+        instance: &Instance,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Made<T> {
+        let begin = self.clock.mark();
+        let result = match tokio::time::timeout(PATIENCE, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Failure::from(status)),
+            Err(_) => Err(Failure::hung()),
+        };
+        let end = Instant::now();
+        self.judge(kind, instance, begin, end, result.as_ref().err());
+        Made { begin, end, result }
+    }
+
+    fn judge(&self, kind: Kind, instance: &Instance, begin: Mark, end: Instant, failure: Option<&Failure>) {
+        let took = end - begin.at;
+        let stalled = self.clock.stalled_since(begin.at);
+        let who = || format!("{} of {}", kind.name(), instance.name());
+        // Nobody can answer in time who is stopped.
+        if !instance.disturbed_since(begin.at) {
+            let late = took > DEADLINE + MARGIN + stalled;
+            self.hold(Invariant::Deadline, || late.then(|| format!("{} took {took:.2?}", who())));
+        }
+        self.outcome(kind, begin, end, failure, who);
+    }
+
+    /// Holds an outcome against the errors that it may have, and notes how long a success took.
+    pub(super) fn outcome(
+        &self,
+        kind: Kind,
+        begin: Mark,
+        end: Instant,
+        failure: Option<&Failure>,
+        who: impl Fn() -> String,
+    ) {
+        self.count(failure);
+        let calm = self.clock.calm_since(begin);
+        match (failure, calm) {
+            (None, Some(part)) => {
+                self.samples.record(part, kind, end - begin.at);
+                self.hold(Invariant::Calm, || None);
+            }
+            (None, None) => {}
+            (Some(failure), Some(_)) if !failure.is_answer() => {
+                let stalled = self.clock.stalled_since(begin.at);
+                match stalled.is_zero() {
+                    true => self.hold(Invariant::Calm, || Some(format!("{}: {}", who(), failure.text()))),
+                    false => self.excuse(),
+                }
+            }
+            (Some(failure), _) => {
+                // Without an answer, as of a process that was stopped or killed, there is no reason; the deadline is held elsewhere.
+                let documented = failure.is_documented(kind) || failure.is(NONE) && failure.code == Code::Unknown;
+                self.hold(Invariant::Reasons, || (!documented).then(|| format!("{}: {}", who(), failure.text())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+    use crate::soak::clock::Phase;
+
+    fn status(code: Code, reason: &str, outcome: Option<&str>) -> Status {
+        let metadata: HashMap<_, _> =
+            outcome.map(|outcome| ("outcome".to_owned(), outcome.to_owned())).into_iter().collect();
+        Status::with_error_details(code, "m", ErrorDetails::with_error_info(reason, "keyplane.dev", metadata))
+    }
+
+    #[test]
+    fn readme_documents_what_is_taken_for_documented() {
+        let readme = include_str!("../../../README.md");
+        let missing = DOCUMENTED.iter().map(|(_, reason)| reason).chain(&ANSWERS);
+        let missing: Vec<_> = missing.filter(|reason| !readme.contains(&format!("`{reason}`"))).collect();
+        assert!(missing.is_empty(), "README.md does not document {missing:?}: take them out here, or document them");
+    }
+
+    #[test]
+    fn the_outcome_of_a_failure_is_unknown_if_it_says_so_or_says_nothing() {
+        let unknown = |code, reason, outcome| Failure::from(status(code, reason, outcome)).unknown;
+        assert!(!unknown(Code::Unavailable, "STORE_UNAVAILABLE", None));
+        assert!(unknown(Code::Unavailable, "STORE_UNAVAILABLE", Some("unknown")));
+        assert!(unknown(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None));
+        assert!(unknown(Code::Internal, "INTERNAL", None));
+        assert!(Failure::hung().unknown);
+    }
+
+    #[test]
+    fn an_error_breaks_the_calm_and_an_undocumented_one_any_time() {
+        let book = Book::new();
+        let fail = |code, reason| {
+            let failure = Failure::from(status(code, reason, None));
+            book.outcome(Kind::Get, book.clock.mark(), Instant::now(), Some(&failure), String::new);
+        };
+        let broken = |invariant| {
+            book.close(false);
+            book.ledger.account(invariant).broken
+        };
+        book.clock.enter(Phase::Fault(1));
+        fail(Code::Unavailable, "STORE_UNAVAILABLE");
+        assert_eq!(book.ledger.broken(), 0);
+        fail(Code::Internal, "INTERNAL");
+        assert_eq!(broken(Invariant::Reasons), 1);
+        book.clock.enter(Phase::Calm(1));
+        fail(Code::NotFound, "SESSION_NOT_FOUND");
+        assert_eq!(broken(Invariant::Calm), 0);
+        fail(Code::Unavailable, "STORE_UNAVAILABLE");
+        assert_eq!(broken(Invariant::Calm), 1);
+    }
+}
