@@ -13,7 +13,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-use super::group::{Call, Group, Reply};
+use super::group::{Call, Group};
+use super::reply::Reply;
 use super::scripts::DECIDE;
 use crate::error::Error;
 

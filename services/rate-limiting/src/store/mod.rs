@@ -3,6 +3,7 @@
 mod batch;
 mod group;
 mod keys;
+mod reply;
 mod scripts;
 
 use keyplane_valkey::{Doorbells, Feature, Key, Need, Ring, Valkey};
@@ -12,8 +13,9 @@ use crate::domain::Level;
 use crate::error::Error;
 pub use batch::BatchSettings;
 use batch::Batcher;
-pub use group::{Bucket, End, Flag, Found, Group, Op, Remember, Reply, Room, Settle, Settlement, Status};
+pub use group::{Bucket, End, Flag, Group, Op, Remember, Settle, Settlement};
 pub use keys::Place;
+pub use reply::{Found, Reply, Room, Status};
 
 /// The version of the layout that `scripts/decide.lua` describes.
 const LAYOUT: u32 = 1;
@@ -94,7 +96,7 @@ impl Store {
     pub async fn stored(&self, key: &Key) -> Result<Option<Stored>, Error> {
         let Some(bytes) = self.valkey.get(key).await? else { return Ok(None) };
         let mut bytes = &bytes[..];
-        let mut next = || group::number(&mut bytes);
+        let mut next = || reply::number(&mut bytes);
         let (last, level) = (next()?, Level { micros: next()?, part: next()? });
         let stored = Stored { last, level, rate: (next()?, next()?) };
         // One that is empty may be kept for the places in its queue.
