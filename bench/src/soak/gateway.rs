@@ -49,8 +49,8 @@ struct Answer {
 }
 
 const USERS: usize = 10;
-/// How long a call may take: the gateway's own routes wait for 15 s at most.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a call may take: the gateway's filters and its route wait for 7 s at most.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// One call of so many revokes a token; revoked tokens that are remembered.
 const REVOKES: u64 = 16;
 const REMEMBERED: usize = 50;
