@@ -36,7 +36,7 @@ for _, f in ipairs(dels) do state[f] = nil end
 local first, last = 11, 10 + 2 * tonumber(ARGV[10])
 local gone = expired_token(first, last)
 if gone then
-  ring()
+  conclude()
   return { 'EXPIRED', gone }
 end
 for i = first, last, 2 do
