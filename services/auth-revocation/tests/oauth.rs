@@ -242,9 +242,10 @@ async fn what_stands_beside_a_token_says_the_same() {
     let pair = Pair::new("k-1");
     let set = KeySet::of(&[&pair]);
     let service = serve(&set).await;
-    let good = pair.sign(&json!({}));
-    let exp = claims("").expire_time;
-    let same = pb::RevokeTokenRequest { issuer: ISSUER.into(), jti: "j-1".into(), expire_time: exp, ..by_token(&good) };
+    let exp = seconds_from_now(600);
+    let good = pair.sign(&json!({"exp": exp.seconds}));
+    let same =
+        pb::RevokeTokenRequest { issuer: ISSUER.into(), jti: "j-1".into(), expire_time: Some(exp), ..by_token(&good) };
     service.client.clone().revoke_token(same.clone()).await.expect("it is revoked");
     let other = seconds_from_now(60);
     let refused = async |request| violated(&service.client.clone().revoke_token(request).await.unwrap_err());

@@ -80,6 +80,18 @@ async fn follows(instance: &Instance, from: &Instance) {
     instance.answers_from_memory().await;
 }
 
+/// Waits until this instance has seen the loss in every partition, and handed over what it knows.
+async fn hands_over(instance: &Instance) {
+    for partition in 0..instance.store.partitions() {
+        eventually("it sees the loss and hands over", PATIENCE, async || {
+            let given = instance.store.handed_over(partition).await.map_err(|error| error.to_string())?;
+            given.map(drop).ok_or_else(|| format!("nothing of partition {partition} is handed over"))
+        })
+        .await;
+    }
+    instance.answers_from_memory().await;
+}
+
 fn restart_empty(valkey: &Valkey) {
     valkey.kill().expect("the store is gone");
     valkey.restart().expect("it starts again, empty");
@@ -131,7 +143,7 @@ async fn what_nobody_can_give_back_stays_refused() {
 
     restart_empty(&valkey);
     let ask = Demands { max_staleness: Some(Duration::ZERO), ..Demands::default() };
-    one.answers_from_memory().await;
+    hands_over(&one).await;
     let late = rig::start(&app, &valkey.url(), change).await;
     for instance in [&one, &other, &late] {
         instance.answers_from_memory().await;
@@ -174,7 +186,8 @@ async fn an_instance_that_was_cut_off_before_the_loss_is_told_what_it_never_knew
     revoke_all(&one, &unheard).await;
     one.answers_from_memory().await;
     restart_empty(&valkey);
-    one.answers_from_memory().await;
+    // Until it has, nothing in the store tells the other one what it lacks: see operations.md, "What the promise rests on".
+    hands_over(&one).await;
     proxy.set(Fault::Pass);
     for jtis in [&unheard, &before] {
         let refused = rules(&other, jtis, &Demands::default()).await;
