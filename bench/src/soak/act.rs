@@ -43,6 +43,8 @@ pub(super) struct Act<'a> {
 const TICK: Duration = Duration::from_millis(500);
 /// How often the baseline is tried on a machine that is busy.
 const BASELINES: u32 = 5;
+/// Lines of each log that are shown.
+const LINES: usize = 12;
 /// How long a readiness that is not there is asked for again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -83,7 +85,7 @@ impl Act<'_> {
         over.store(true, Ordering::Relaxed);
         stop.0.send_replace(true);
         while tasks.join_next().await.is_some() {}
-        let cores = played.map_err(|error| explain(&fleet, &error))?;
+        let cores = played.map_err(|error| explain(&fleet, &store, &error))?;
 
         callers.tokens.sweep().await;
         callers.limits.count(true);
@@ -214,12 +216,18 @@ fn times(store: &Store, fleet: &Fleet) -> Result<[Duration; 3], Error> {
     Ok([services, store, machine::cpu(std::process::id())?])
 }
 
-/// An error that ends the run, with what the instances wrote last.
-fn explain(fleet: &Fleet, error: &Error) -> Error {
-    format!("{error}{}", logs(fleet)).into()
+/// An error that ends the run, with what the instances and the store wrote last.
+fn explain(fleet: &Fleet, store: &Store, error: &Error) -> Error {
+    let nodes = store.nodes().iter().map(|node| format!("\nstore at port {}:\n{}", node.port(), last(&node.log())));
+    format!("{error}{}{}", logs(fleet), nodes.collect::<String>()).into()
+}
+
+fn last(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 fn logs(fleet: &Fleet) -> String {
-    let log = |instance: &Instance| format!("\n{}:\n{}", instance.name(), instance.log(12));
+    let log = |instance: &Instance| format!("\n{}:\n{}", instance.name(), last(&instance.log()));
     fleet.instances.iter().map(log).collect()
 }

@@ -183,11 +183,9 @@ impl Instance {
         self.process.lock().as_ref().map(Services::pid)
     }
 
-    /// The last lines that it wrote.
-    pub(super) fn log(&self, lines: usize) -> String {
-        let log = self.process.lock().as_ref().map(Services::log).unwrap_or_default();
-        let all: Vec<_> = log.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+    /// What it wrote.
+    pub(super) fn log(&self) -> String {
+        self.process.lock().as_ref().map(Services::log).unwrap_or_default()
     }
 
     fn trouble_begins(&self) {
