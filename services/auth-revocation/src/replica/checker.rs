@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// | the token breaks a rule by itself (expired ...), by the store's time | any | not asked | revoked, `Local` |
 /// | active, or revoked | yes | not asked | that, `Local` |
 /// | suspect | yes | revoked, or not | that, `Local`: memory, completed by an exact read |
-/// | suspect | yes | nothing, and lost revocations before | revoked ([`Rule::Lost`]), `Local`: by [`AfterLoss`] |
+/// | suspect | yes | nothing, and lost revocations before | revoked ([`keyplane_revocation::Rule::Lost`]), `Local`: by [`AfterLoss`](crate::domain::AfterLoss) |
 /// | anything | no, or not what the caller demands | active, or revoked | that, `Store` |
 /// | revoked | no | nothing, or is not believed | revoked, `Policy` |
 /// | suspect | any | nothing, or is not believed | [`Error::FreshnessUnknown`] |
