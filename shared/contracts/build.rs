@@ -5,12 +5,16 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+#[path = "build/shapes.rs"]
+mod shapes;
+
 const ROOT: &str = "../../proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build prints none itself; without it every build would compile everything anew.
     println!("cargo:rerun-if-changed={ROOT}");
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
 
     let mut compiler = protox::Compiler::new([ROOT])?;
     compiler.include_imports(true).include_source_info(true).open_files(protos()?)?;
@@ -18,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Written by protox's own encoder: prost's types drop extension options, and google.api.http is one.
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("keyplane.binpb"), compiler.encode_file_descriptor_set())?;
+
+    fs::write(out.join("shapes.rs"), shapes::source(&compiler.descriptor_pool()))?;
 
     let mut prost = tonic_prost_build::Config::new();
     prost.enable_type_names(); // to find a message's descriptor: see src/json.rs

@@ -1,12 +1,13 @@
-//! How messages are encoded: prost, with buffers of the size of our messages, and decoded from one slice.
+//! How messages are encoded: prost, with buffers of the size of our messages, whole map entries, and decoded from one slice.
 
 use std::marker::PhantomData;
 
 use bytes::Buf as _;
-use prost::Message;
+use prost::{Message, Name};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
-use tonic_prost::{ProstCodec, ProstEncoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+use crate::entries::{Shape, shape};
 
 /// First size of the buffer of each direction of a call, in bytes; it grows with what it has to hold. tonic's own 8 KiB
 /// are held by every open stream, and most of our messages have a few hundred bytes.
@@ -17,6 +18,10 @@ const YIELD: usize = 32 * 1024;
 /// The codec of every generated client and server.
 #[derive(Clone, Debug)]
 pub struct SmallProstCodec<T, U>(PhantomData<(T, U)>);
+
+/// Encodes a message of a call, with key and value in every map entry.
+#[derive(Clone, Debug)]
+pub struct WholeEncoder<T>(PhantomData<T>);
 
 /// Decodes a message of a call.
 #[derive(Clone, Debug)]
@@ -32,20 +37,43 @@ impl<T, U> Default for SmallProstCodec<T, U> {
 
 impl<T, U> Codec for SmallProstCodec<T, U>
 where
-    T: Message + Send + 'static,
+    T: Message + Name + Send + 'static,
     U: Message + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = WholeEncoder<T>;
     type Decoder = SliceDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFER, YIELD))
+        WholeEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         SliceDecoder(PhantomData)
+    }
+}
+
+// === impl WholeEncoder ===
+
+impl<T: Message + Name> WholeEncoder<T> {
+    const SHAPE: Option<&'static Shape> = shape(T::PACKAGE, T::NAME);
+}
+
+impl<T: Message + Name> Encoder for WholeEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        match Self::SHAPE {
+            None => item.encode(buf).map_err(|error| Status::internal(error.to_string()))?,
+            Some(shape) => shape.write(&item.encode_to_vec(), buf),
+        }
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, YIELD)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `keyplane.session.v1` is [`session::v1`], `google.rpc` is [`google::rpc`].
 
 pub mod codec;
+mod entries;
 mod generated;
 pub mod http;
 pub mod json;
