@@ -1,11 +1,13 @@
 //! From an error of a service to what the caller gets: AIP-193 details on every status.
 
+mod caps;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use caps::TRAILERS;
 use keyplane_contracts::Violation;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -49,6 +51,9 @@ pub trait ServiceError: std::error::Error {
 
 /// The one way from an error to a status: code, message, `ErrorInfo`, and the details that the error has.
 ///
+/// All of it is capped, so that the trailers stay under [`TRAILERS`]: of many violations the first 20 are listed, and the
+/// message says how many more there are.
+///
 /// What lies behind an internal error is logged (at most six times a minute, with a count of those left out) and never
 /// sent.
 pub fn status<E: ServiceError>(error: E) -> Status {
@@ -56,20 +61,19 @@ pub fn status<E: ServiceError>(error: E) -> Status {
     if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
         log_internal(&error);
     }
-    let metadata = error.metadata().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let mut details = info(error.reason(), metadata);
-    if !error.violations().is_empty() {
-        for violation in error.violations() {
-            details.add_bad_request_violation(&violation.field, &violation.description);
-        }
+    let mut details = info(error.reason(), caps::metadata(error.metadata()));
+    let violations = caps::violations(error.violations());
+    let message = caps::message(&error.message(), violations.len(), error.violations().len());
+    for (field, description) in violations {
+        details.add_bad_request_violation(field, description);
     }
     if let Some(after) = error.retry_after() {
         details.set_retry_info(Some(after));
     }
     if let Some((subject, description)) = error.quota() {
-        details.add_quota_failure_violation(subject, description);
+        details.add_quota_failure_violation(caps::description(&subject), caps::description(&description));
     }
-    Status::with_error_details(code, error.message(), details)
+    Status::with_error_details(code, message, details)
 }
 
 /// A status of the kit itself: with `ErrorInfo`, and with `RetryInfo` when `retry_after` is given.
@@ -78,7 +82,7 @@ pub(crate) fn plain(code: Code, message: &str, reason: &'static str, retry_after
     if let Some(after) = retry_after {
         details.set_retry_info(Some(after));
     }
-    Status::with_error_details(code, message, details)
+    Status::with_error_details(code, caps::message(message, 0, 0), details)
 }
 
 fn info(reason: &'static str, metadata: HashMap<String, String>) -> ErrorDetails {

@@ -45,6 +45,40 @@ impl ServiceError for Sample {
     }
 }
 
+/// An error of which every part is what the caller sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Hostile {
+    text: String,
+    violations: Vec<Violation>,
+}
+
+impl ServiceError for Hostile {
+    fn code(&self) -> Code {
+        Code::InvalidArgument
+    }
+
+    fn reason(&self) -> &'static str {
+        "INVALID_FIELDS"
+    }
+
+    fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        ["a", "b", "c", "d", "e", "f"].map(|key| (key, self.text.clone())).into()
+    }
+
+    fn quota(&self) -> Option<(String, String)> {
+        Some((self.text.clone(), self.text.clone()))
+    }
+}
+
 #[test]
 fn every_violation_arrives() {
     let violations = vec![Violation::new("session.ttl", "too long"), Violation::new("parent", "required")];
@@ -55,6 +89,40 @@ fn every_violation_arrives() {
     let info = details.error_info().unwrap();
     assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELDS", DOMAIN));
     assert!(details.retry_info().is_none());
+}
+
+/// What goes out on the wire, in bytes.
+fn trailers(status: &Status) -> usize {
+    let mut headers = http::HeaderMap::new();
+    status.add_header(&mut headers).expect("a status can be sent");
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+#[test]
+fn many_violations_are_capped_and_counted() {
+    let violations = vec![Violation::new("items[0].x", "must be set"); 1000];
+    let status = status(Sample::Invalid(violations));
+    assert_eq!(status.get_error_details().bad_request().unwrap().field_violations.len(), 20);
+    assert_eq!(status.message(), "2 fields break their rules; and 980 more");
+}
+
+#[test]
+fn hostile_sizes_stay_under_the_limit_of_trailers() {
+    // Three bytes a character, each of which is percent-encoded in the message.
+    for text in ["x".repeat(10_000), "\u{20ac}".repeat(10_000), String::from("%").repeat(10_000)] {
+        for count in [1, 20, 200] {
+            let violations = vec![Violation::new(&text, &text); count];
+            let size = trailers(&status(Hostile { text: text.clone(), violations }));
+            assert!(size < TRAILERS, "{count} violations of {} bytes make trailers of {size} bytes", text.len());
+        }
+        assert!(trailers(&plain(Code::Internal, &text, "MALFORMED_MESSAGE", None)) < TRAILERS);
+    }
+}
+
+#[test]
+fn an_empty_value_is_no_metadata() {
+    let error = Hostile { text: String::new(), violations: Vec::new() };
+    assert!(status(error).get_error_details().error_info().unwrap().metadata.is_empty());
 }
 
 #[test]
