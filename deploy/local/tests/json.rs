@@ -97,6 +97,34 @@ async fn create_get_and_list() {
     assert_eq!(list["nextPageToken"], "");
 }
 
+/// Envoy's transcoder ends with a null pointer where a map entry lacks its value, as prost leaves out an empty one.
+#[tokio::test]
+async fn an_empty_attribute_is_kept_and_read_back() {
+    let path = created("empty", json!({"companyId": "c-7", "attributes": {"x": "", "y": "1"}})).await;
+    assert_eq!(get(&path).await.1["attributes"], json!({"x": "", "y": "1"}));
+    let (status, changed) = patch(&path, json!({"attributes": {"y": ""}})).await;
+    assert_eq!((status, &changed["attributes"]), (200, &json!({"x": "", "y": ""})), "{changed}");
+    let (status, list) = get("/v1/tenants/acme/users/empty/sessions").await;
+    assert_eq!((status, &list["sessions"][0]["attributes"]), (200, &changed["attributes"]), "{list}");
+}
+
+/// Trailers that are too large would cost the connection that all callers share.
+#[tokio::test]
+async fn many_violations_are_an_answer_and_cost_nobody_else_the_connection() {
+    let attributes: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("a b{n}"), json!("x"))).collect();
+    let path = created("others", json!({"companyId": "c-7"})).await;
+    let hostile = async || {
+        post("/v1/tenants/acme/users/hostile/sessions", json!({"companyId": "c-7", "attributes": attributes})).await
+    };
+    for (status, error) in futures::future::join_all((0..8).map(|_| hostile())).await {
+        assert_eq!((status, support::reason(&error)), (400, (3, "INVALID_REQUEST")), "{error}");
+        let listed = detail(&error, "BadRequest")["fieldViolations"].as_array().unwrap().len();
+        assert_eq!(listed, 20, "{error}");
+        assert!(error["message"].as_str().unwrap().ends_with(" more"), "{error}");
+        assert_eq!(get(&path).await.0, 200, "others are served");
+    }
+}
+
 #[tokio::test]
 async fn create_is_idempotent_by_request_id() {
     let path = "/v1/tenants/acme/users/twice/sessions?requestId=login-1";
