@@ -27,9 +27,9 @@ pub(crate) fn source(pool: &DescriptorPool) -> String {
 
 fn holds_map(message: &MessageDescriptor, seen: &mut BTreeSet<String>) -> bool {
     seen.insert(message.full_name().to_owned())
-        && message.fields().any(|field| match field.kind() {
-            Kind::Message(inner) => field.is_map() || holds_map(&inner, seen),
-            _ => false,
+        && message.fields().any(|field| {
+            let inner = field.kind();
+            field.is_map() || inner.as_message().is_some_and(|inner| holds_map(inner, seen))
         })
 }
 
