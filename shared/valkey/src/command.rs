@@ -13,8 +13,9 @@ use tracing::Span;
 use crate::error::server_code;
 use crate::node::{Connection, Node};
 use crate::observe::Operation;
+use crate::patience::patience;
 use crate::wire::FredResult;
-use crate::{Arg, Error, ErrorKind, Key, Script, Valkey, Value, deadline};
+use crate::{Arg, Error, ErrorKind, Key, Script, Valkey, Value};
 
 /// How long a call waits for a connection that is being restored. A server that closes a connection now and then (load
 /// balancing, a rolling update) is not an outage.
@@ -158,7 +159,7 @@ impl Valkey {
         if common.is_closed() {
             return Err(Error::closed(name));
         }
-        let wait = deadline::wait(common.command_timeout).ok_or_else(|| Error::deadline_passed(name))?;
+        let wait = patience(common.command_timeout, name)?;
         let until = Instant::now() + wait;
         let node = node.or_else(|| self.pool.node(slot));
         if let Some(node) = &node {

@@ -14,8 +14,9 @@ use crate::command::{CORRECTIONS, eval_arguments, is_lost, one_slot};
 use crate::error::server_code;
 use crate::health::Common;
 use crate::observe::Operation;
+use crate::patience::patience;
 use crate::wire::Wire;
-use crate::{Arg, Error, ErrorKind, Key, Script, StreamEntry, Valkey, Value, deadline};
+use crate::{Arg, Error, ErrorKind, Key, Script, StreamEntry, Valkey, Value};
 
 /// Answers that say: this node is not, or no longer, the one that the key's truth comes from.
 const ELSEWHERE: &[&str] = &["MOVED", "ASK", "READONLY", "REDIRECT", "UNBLOCKED", "MASTERDOWN", "CLUSTERDOWN"];
@@ -32,7 +33,7 @@ const ELSEWHERE: &[&str] = &["MOVED", "ASK", "READONLY", "REDIRECT", "UNBLOCKED"
 /// returned covers what that script wrote (only then: a script that the node does not know is loaded and sent again).
 ///
 /// Each call has its own deadline: the command timeout, plus the time that the server is asked to hold the call, and at
-/// most 90 % of what the request's [`deadline`](mod@deadline) leaves. A call that the latter cut short leaves the
+/// most 90 % of what the request's [`deadline`](keyplane_deadline) leaves. A call that the latter cut short leaves the
 /// connection whole, and so does dropping the future of a call: its reply is thrown away when it comes.
 ///
 /// The breaker of the pool neither holds these calls back nor hears of them.
@@ -76,10 +77,7 @@ impl Valkey {
             return Err(Error::closed(operation));
         }
         let endpoint = &self.pool.endpoint;
-        let within = || {
-            let limit = endpoint.connection.connection_timeout;
-            deadline::wait(limit).ok_or_else(|| Error::deadline_passed(operation))
-        };
+        let within = || patience(endpoint.connection.connection_timeout, operation);
         let server = match &self.pool.common.topology {
             Some(topology) => {
                 let slot = fred::util::redis_keyslot(key.as_str().as_bytes());
@@ -246,7 +244,7 @@ impl Dedicated {
             return Err(Error::new(ErrorKind::Unavailable, operation.name(), message));
         }
         let limit = self.common.command_timeout.saturating_add(hold);
-        let patience = deadline::wait(limit).ok_or_else(|| Error::deadline_passed(operation.name()))?;
+        let patience = patience(limit, operation.name())?;
         Ok((patience, patience == limit))
     }
 }

@@ -26,6 +26,7 @@ mod lane;
 mod layout;
 mod node;
 mod observe;
+mod patience;
 mod probe;
 mod reach;
 mod script;
@@ -37,7 +38,6 @@ mod value;
 mod watchdog;
 mod wire;
 
-pub mod deadline;
 pub mod key;
 
 pub use client::Valkey;
@@ -46,6 +46,7 @@ pub use doorbell::{Bell, Doorbells, Ring};
 pub use error::{Error, ErrorKind};
 pub use features::{FEATURES, Feature, Lifetime, Ttl, TtlError};
 pub use key::{App, AppError, Key};
+pub use keyplane_deadline as deadline;
 pub use probe::{Capabilities, Need};
 pub use reach::Reach;
 pub use script::Script;

@@ -114,8 +114,7 @@ impl Service {
     async fn wait(&self, request: &pb::WaitForPropagationRequest) -> Result<pb::WaitForPropagationResponse, Error> {
         let (sequence, timeout) = convert::wait(request, self.store.partitions())?;
         // Whoever gives the call less time than the wait is told who lags, and not that the time is up.
-        let left = keyplane_valkey::deadline::remaining().map(|left| left.mul_f64(0.9));
-        let timeout = left.map_or(timeout, |left| timeout.min(left));
+        let timeout = keyplane_deadline::within(timeout);
         self.mirror.wait(&sequence, timeout).await.map(convert::propagation)
     }
 }

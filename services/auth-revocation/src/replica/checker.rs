@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use keyplane_revocation::{Answer, Claims, Sequence, TokenHash};
-use keyplane_valkey::deadline;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Mirror;
@@ -374,7 +373,7 @@ impl Checker {
 
 /// How long a check waits after a stop of the process.
 fn patience() -> Duration {
-    deadline::remaining().map_or(PATIENCE, |left| left.mul_f64(0.9).min(PATIENCE))
+    keyplane_deadline::within(PATIENCE)
 }
 
 /// The weaker of two: by where it comes from, then by age.

@@ -4,7 +4,6 @@ use keyplane_client::Channel;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
-use keyplane_valkey::deadline;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -71,7 +70,7 @@ impl Revoker {
         let count = requests.len();
         let mut request = Request::new(pb::BatchRevokeRequest { parent: format!("tenants/{tenant}"), requests });
         // Less than what remains, so that there is time left to say what became of it.
-        let wait = deadline::remaining().map_or(PATIENCE, |remaining| remaining.mul_f64(0.9));
+        let wait = keyplane_deadline::share().unwrap_or(PATIENCE);
         request.set_timeout(wait);
         let response = self.client.clone().batch_revoke(request).await;
         let results = response.map_err(|status| refusal(&status))?.into_inner().results;

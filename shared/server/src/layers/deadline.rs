@@ -86,7 +86,7 @@ where
         };
         let deadline = Instant::now() + limit;
         Box::pin(async move {
-            match timeout_at(deadline, keyplane_valkey::deadline::scope(deadline, inner)).await {
+            match timeout_at(deadline, keyplane_deadline::scope(deadline, inner)).await {
                 Ok(Ok(response)) if streams => Ok(response.map(|body| Body::new(TimedBody::new(body, deadline)))),
                 Ok(result) => result,
                 Err(_) => Ok(exceeded().into_http()),
