@@ -3,12 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_contracts::revocation::v1::revoke_request::Target;
+use tonic::client::GrpcService;
+use tonic::codegen::{Body, Bytes, StdError};
+use tonic::{Response, Status};
 
 /// The parent of every call.
 pub(crate) const PARENT: &str = "tenants/bench";
 const ISSUER: &str = "https://idp.example";
 
-/// How long before the run the tokens were issued, and how long after its start they expire, unless told otherwise.
+/// Age of the tokens at the start of the run, and their life from then on by default.
 const AGE: Duration = Duration::from_mins(1);
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -75,7 +80,6 @@ impl Mint {
     /// Revocations of the 16 clients and of the tenant, up to a moment before the tokens were issued, and of a key that
     /// signed none of them: each check looks at them, and none of them revokes what [`Mint::claims`] makes.
     pub(crate) fn revoke_earlier(&self) -> Vec<pb::RevokeRequest> {
-        use pb::revoke_request::Target;
         let (parent, not_before) = (|| PARENT.to_owned(), Some((self.now - 2 * AGE).into()));
         let client = |number| pb::RevokeClientRequest {
             parent: parent(),
@@ -100,26 +104,48 @@ impl Mint {
         let claims = self.claims(series, number);
         let parent = PARENT.to_owned();
         let target = match kind {
-            Kind::Token => pb::revoke_request::Target::Token(pb::RevokeTokenRequest {
+            Kind::Token => Target::Token(pb::RevokeTokenRequest {
                 parent,
                 issuer: claims.issuer,
                 jti: claims.jti,
                 expire_time: claims.expire_time,
                 ..pb::RevokeTokenRequest::default()
             }),
-            Kind::Session => pb::revoke_request::Target::Session(pb::RevokeSessionRequest {
+            Kind::Session => Target::Session(pb::RevokeSessionRequest {
                 parent,
                 sid: claims.sid,
                 expire_time: claims.expire_time,
                 cause: None,
             }),
-            Kind::Subject => pb::revoke_request::Target::Subject(pb::RevokeSubjectRequest {
+            Kind::Subject => Target::Subject(pb::RevokeSubjectRequest {
                 parent,
                 user: claims.subject,
                 ..pb::RevokeSubjectRequest::default()
             }),
         };
         pb::RevokeRequest { target: Some(target) }
+    }
+}
+
+/// Makes the call of the request's target.
+pub(crate) async fn revoke<T>(
+    mut client: RevocationServiceClient<T>,
+    request: pb::RevokeRequest,
+) -> Result<Response<pb::Revocation>, Status>
+where
+    T: GrpcService<tonic::body::Body>,
+    T::Error: Into<StdError>,
+    T::ResponseBody: Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as Body>::Error: Into<StdError> + Send,
+{
+    match request.target {
+        Some(Target::Token(request)) => client.revoke_token(request).await,
+        Some(Target::Session(request)) => client.revoke_session(request).await,
+        Some(Target::Subject(request)) => client.revoke_subject(request).await,
+        Some(Target::Client(request)) => client.revoke_client(request).await,
+        Some(Target::Key(request)) => client.revoke_key(request).await,
+        Some(Target::Tenant(request)) => client.revoke_tenant(request).await,
+        None => Err(Status::invalid_argument("nothing to revoke")),
     }
 }
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::Durability;
-use keyplane_contracts::revocation::v1::revoke_request::Target;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -14,7 +12,7 @@ use super::board::Board;
 use super::case::{Case, Cases, Client};
 use super::follow::{Follow, Pace};
 use crate::Error;
-use crate::tokens::Mint;
+use crate::tokens::{self, Mint};
 
 /// Who revokes, and who follows what was revoked.
 pub(super) struct Writer {
@@ -106,8 +104,8 @@ impl Writer {
         let until = Instant::now() + PATIENCE;
         loop {
             let request = self.mint.revoke(case.kind, super::case::SERIES, case.number);
-            let failure = match tokio::time::timeout(ATTEMPT, attempt(self.client.clone(), request)).await {
-                Ok(Ok(revocation)) => return Ok(case.acknowledge(revocation.durability())),
+            let failure = match tokio::time::timeout(ATTEMPT, tokens::revoke(self.client.clone(), request)).await {
+                Ok(Ok(reply)) => return Ok(case.acknowledge(reply.get_ref().durability())),
                 Ok(Err(status))
                     if !matches!(status.code(), tonic::Code::Unavailable | tonic::Code::DeadlineExceeded) =>
                 {
@@ -123,17 +121,4 @@ impl Writer {
             sleep(RETRY).await;
         }
     }
-}
-
-async fn attempt(mut client: Client, request: pb::RevokeRequest) -> Result<pb::Revocation, tonic::Status> {
-    let reply = match request.target {
-        Some(Target::Token(request)) => client.revoke_token(request).await,
-        Some(Target::Session(request)) => client.revoke_session(request).await,
-        Some(Target::Subject(request)) => client.revoke_subject(request).await,
-        Some(Target::Client(request)) => client.revoke_client(request).await,
-        Some(Target::Key(request)) => client.revoke_key(request).await,
-        Some(Target::Tenant(request)) => client.revoke_tenant(request).await,
-        None => Err(tonic::Status::invalid_argument("nothing to revoke")),
-    };
-    reply.map(tonic::Response::into_inner)
 }

@@ -8,11 +8,9 @@ use futures::stream::{self, StreamExt as _};
 use keyplane_client::Channel;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
-use keyplane_contracts::revocation::v1::revoke_request::Target;
 use keyplane_contracts::revocation::v1::{Durability, Source, Verdict};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::sleep;
-use tonic::{Response, Status};
 
 use super::book::Book;
 use super::call::{Kind, Made};
@@ -128,7 +126,7 @@ impl Tokens {
         let revocation = loop {
             let instance = self.fleet.pick(Service::Revocation, turn);
             let request = self.mint.revoke(tokens::Kind::of(number), SERIES, number);
-            match self.book.call(Kind::Revoke, instance, revoke(client(instance), request)).await.result {
+            match self.book.call(Kind::Revoke, instance, tokens::revoke(client(instance), request)).await.result {
                 Ok(revocation) => break revocation,
                 Err(failure) if Instant::now() < until => {
                     in_doubt |= failure.unknown;
@@ -223,19 +221,4 @@ impl Tokens {
 
 fn client(instance: &Instance) -> RevocationServiceClient<Channel> {
     RevocationServiceClient::new(instance.channel.clone())
-}
-
-async fn revoke(
-    mut client: RevocationServiceClient<Channel>,
-    request: pb::RevokeRequest,
-) -> Result<Response<pb::Revocation>, Status> {
-    match request.target {
-        Some(Target::Token(request)) => client.revoke_token(request).await,
-        Some(Target::Session(request)) => client.revoke_session(request).await,
-        Some(Target::Subject(request)) => client.revoke_subject(request).await,
-        Some(Target::Client(request)) => client.revoke_client(request).await,
-        Some(Target::Key(request)) => client.revoke_key(request).await,
-        Some(Target::Tenant(request)) => client.revoke_tenant(request).await,
-        None => Err(Status::invalid_argument("nothing to revoke")),
-    }
 }
