@@ -19,6 +19,19 @@ pub(crate) struct Confined {
     before: CpuSet,
 }
 
+/// Each core of this process.
+pub(crate) fn each() -> Result<Vec<CpuSet>, Error> {
+    let all = sched_getaffinity(None)?;
+    let cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
+    Ok(cores
+        .map(|core| {
+            let mut one = CpuSet::new();
+            one.set(core);
+            one
+        })
+        .collect())
+}
+
 // === impl Split ===
 
 impl Split {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use keyplane_engine::{Process, Signal, Spec, Toolbox, Valkey};
+use keyplane_engine::{Cluster, Process, Signal, Spec, Toolbox, Valkey};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
@@ -22,6 +22,10 @@ pub(crate) const APP: &str = "bench";
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes that a server may send on a connection before they are read.
 const WINDOW: u32 = 16 << 20;
+/// Silence after which a node of a cluster is replaced: short, but not for a machine as busy as this.
+const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time until a replica is in sync with its primary.
+const SYNC: Duration = Duration::from_secs(30);
 /// How long a service idles before its memory is read.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -34,6 +38,31 @@ pub(crate) struct Services {
 /// Starts a Valkey of its own; fetches the program the first time.
 pub(crate) fn valkey() -> Result<Valkey, Error> {
     Ok(Valkey::builder(&Toolbox::find()).start()?)
+}
+
+/// Starts three primaries with a replica each.
+pub(crate) fn cluster() -> Result<Cluster, Error> {
+    let toolbox = Toolbox::find();
+    let builder = Cluster::builder(&toolbox).primaries(3).replicas(1).may_wait(true);
+    Ok(builder.node_timeout(NODE_TIMEOUT).start()?)
+}
+
+/// Blocks until each primary of a cluster has a replica that is in sync.
+pub(crate) fn wait_whole(cluster: &Cluster) -> Result<(), Error> {
+    let until = Instant::now() + SYNC;
+    loop {
+        let replicas = cluster.nodes().iter().map(|node| {
+            let info = node.command(&["INFO", "replication"])?;
+            Ok::<_, Error>(info.text().map_or(0, |text| text.matches("state=online").count()))
+        });
+        if replicas.sum::<Result<usize, Error>>()? == cluster.nodes().len() - cluster.primaries() {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("the cluster's replicas are not in sync after {SYNC:?}").into());
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
 
 /// A number out of `INFO`.
@@ -129,9 +158,16 @@ impl Services {
         Ok(self.process.signal(Signal::CONT)?)
     }
 
-    /// Ends the process in good order (SIGTERM), or kills it if that takes longer than `grace`. Blocks until then.
+    /// Stops the process (SIGTERM), and blocks until it has ended.
+    ///
+    /// # Errors
+    /// When it ends with a failure, or had to be killed after `grace`.
     pub(crate) fn stop(&self, grace: Duration) -> Result<(), Error> {
-        Ok(self.process.stop(grace).map(drop)?)
+        let status = self.process.stop(grace)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("the services do not stop within {grace:?} of SIGTERM: {status}").into()),
+        }
     }
 
     /// What it has written so far.

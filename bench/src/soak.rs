@@ -26,6 +26,8 @@ mod tokens;
 mod watches;
 mod yardstick;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -70,6 +72,17 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     runtime.block_on(play(options))
 }
 
+/// Counts panics from now on, of all threads and tasks: nobody waits for most of them, and what they would have found is missing.
+fn count_panics() -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let (counter, usual) = (Arc::clone(&count), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        usual(info);
+    }));
+    count
+}
+
 async fn play(options: &Options) -> Result<Report, Error> {
     let minutes = if options.quick && options.minutes == 60 { 10 } else { options.minutes };
     let length = if options.hasty { Duration::from_secs(18) } else { Duration::from_secs(60) * minutes };
@@ -79,7 +92,8 @@ async fn play(options: &Options) -> Result<Report, Error> {
     eprintln!("soak for {} s, seed {seed}: {repeat}", length.as_secs());
 
     let progress = Progress::start(length);
-    let mut parts = Vec::new();
+    let panics = count_panics();
+    let (mut parts, mut stopped) = (Vec::new(), Vec::new());
     let mut version = String::new();
     let grounds: Vec<_> =
         [Ground::Single, Ground::Cluster].into_iter().filter(|ground| options.wants(*ground)).collect();
@@ -90,13 +104,19 @@ async fn play(options: &Options) -> Result<Report, Error> {
             (_, Ground::Cluster) => 0.35,
         };
         let act = Act { ground: *ground, length: length.mul_f64(share), pace, options, seed, progress: &progress };
-        let (part, valkey) = act.play().await?;
-        parts.push(part);
-        version = valkey;
+        match act.play().await {
+            Ok((part, valkey)) => {
+                parts.push(part);
+                version = valkey;
+            }
+            Err(error) => stopped.push(format!("on {ground:?}: {error}")),
+        }
     }
     progress.finish();
     let whole = !options.hasty && options.faults.is_empty() && minutes >= 10 && !options.no_gateway;
-    Ok(Report::new(Machine::here(version), seed, repeat, parts, whole))
+    let mut report = Report::new(Machine::here(version), seed, repeat, parts, whole);
+    report.add(stopped, panics.load(Ordering::Relaxed));
+    Ok(report)
 }
 
 // === impl Options ===
@@ -107,12 +127,18 @@ impl Options {
     }
 
     fn repeat(&self, minutes: u32, seed: u64) -> String {
-        let length = if self.quick { "--quick".to_owned() } else { format!("--minutes {minutes}") };
-        let mut line = format!("just soak {length} --seed {seed}");
+        let quick = if self.quick { "--quick " } else { "" };
+        let mut line = format!("just soak {quick}--minutes {minutes} --seed {seed}");
         if !self.faults.is_empty() {
             let names: Vec<_> = self.faults.iter().filter_map(clap::ValueEnum::to_possible_value).collect();
             let names: Vec<_> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
             line.push_str(&format!(" --faults {}", names.join(",")));
+        }
+        if let Some(ground) = self.ground.as_ref().and_then(clap::ValueEnum::to_possible_value) {
+            line.push_str(&format!(" --ground {}", ground.get_name()));
+        }
+        if self.no_gateway {
+            line.push_str(" --no-gateway");
         }
         line
     }

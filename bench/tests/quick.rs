@@ -68,7 +68,7 @@ fn soak() {
     assert!(part["faults"].as_array().is_some_and(|faults| !faults.is_empty()), "{part}");
     assert!(part["revocations"].as_u64().is_some_and(|revocations| revocations > 2), "{part}");
     let invariants = part["invariants"].as_array().expect("invariants");
-    assert_eq!(invariants.len(), 20);
+    assert_eq!(invariants.len(), 21);
     for name in [
         "revoked stays refused",
         "good tokens pass",

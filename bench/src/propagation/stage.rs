@@ -1,7 +1,6 @@
 //! What a scenario plays on: a store, and instances of the service.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures::future::try_join_all;
 use keyplane_engine::{Cluster, Toolbox, Valkey};
@@ -27,9 +26,6 @@ pub(super) struct Stage {
     pub(super) store: Store,
 }
 
-/// How long a node of the cluster may be silent: short, but not for a machine as busy as this.
-const NODE_TIMEOUT: Duration = Duration::from_secs(2);
-
 // === impl Store ===
 
 impl Store {
@@ -37,10 +33,7 @@ impl Store {
     pub(super) fn start(scenario: Scenario) -> Result<Store, Error> {
         let toolbox = Toolbox::find();
         Ok(match scenario {
-            Scenario::Cluster => {
-                let builder = Cluster::builder(&toolbox).primaries(3).replicas(1).may_wait(true);
-                Store::Many(builder.node_timeout(NODE_TIMEOUT).start()?)
-            }
+            Scenario::Cluster => Store::Many(rig::cluster()?),
             Scenario::Restart => {
                 // Each write is on disk before it is acknowledged: what is lost is the service's fault.
                 let builder = Valkey::builder(&toolbox).setting("appendonly", "yes");

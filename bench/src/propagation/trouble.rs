@@ -11,9 +11,9 @@ use tokio::time::{sleep, timeout};
 use super::board::Board;
 use super::scenario::Scenario;
 use super::stage::{Stage, Store};
-use crate::Error;
 use crate::dice::Dice;
 use crate::rig::APP;
+use crate::{Error, rig};
 
 /// The trouble of one run.
 pub(super) struct Trouble<'a> {
@@ -29,8 +29,6 @@ pub(super) struct Trouble<'a> {
 /// Revocations that an instance is late to refuse, at most, if all is well; and how long is waited for that.
 const WELL: u32 = 8;
 const RECOVERY: Duration = Duration::from_secs(10);
-/// How long a node of the cluster that came back may take until it has what its primary has.
-const SYNC: Duration = Duration::from_secs(30);
 
 // === impl Trouble ===
 
@@ -136,7 +134,7 @@ impl Trouble<'_> {
             })?;
             self.times += 1;
             // Until the one that came back has what its primary has, another kill would lose everything.
-            timeout(SYNC, synced(cluster)).await.map_err(|_| "the cluster's replicas are not in sync after 30 s")??;
+            block_in_place(|| rig::wait_whole(cluster))?;
         }
         Ok(())
     }
@@ -146,20 +144,5 @@ fn keys(valkey: &Valkey, pattern: &str) -> Result<Vec<String>, Error> {
     match valkey.command(&["KEYS", pattern])? {
         Reply::Array(keys) => Ok(keys.iter().filter_map(Reply::text).map(str::to_owned).collect()),
         Reply::Nil | Reply::Int(_) | Reply::Text(_) | Reply::Error(_) => Err("KEYS has no list".into()),
-    }
-}
-
-/// Waits until each primary has a replica again.
-async fn synced(cluster: &Cluster) -> Result<(), Error> {
-    loop {
-        let mut online = 0;
-        for node in cluster.nodes() {
-            let info = block_in_place(|| node.command(&["INFO", "replication"]))?;
-            online += info.text().map_or(0, |text| text.matches("state=online").count());
-        }
-        if online == cluster.nodes().len() - cluster.primaries() {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(50)).await;
     }
 }

@@ -1,16 +1,17 @@
 //! One part of a run: everything is started, called, and made to fail.
 
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Options;
 use super::book::Book;
-use super::clock::Phase;
+use super::clock::{Phase, STALL};
 use super::flat::Flat;
 use super::fleet::{EACH, Fleet, Instance, SERVICES};
 use super::gateway::{self, Front};
@@ -26,8 +27,9 @@ use super::strike::Strike;
 use super::tokens::Tokens;
 use super::watches::{self, Board, Watcher};
 use super::yardstick::Yardstick;
+use crate::cores::Confined;
 use crate::dice::Dice;
-use crate::{Error, machine};
+use crate::{Error, cores, machine};
 
 /// One part of a run.
 pub(super) struct Act<'a> {
@@ -39,19 +41,33 @@ pub(super) struct Act<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// How often what is counted late is counted, and progress told.
+/// The part before the first fault.
+struct Baseline {
+    /// Cores that the services, the store and the generator used.
+    cores: [f64; 3],
+    /// Whether the machine was too busy for times after it to be judged.
+    busy: bool,
+}
+
+/// Time between two counts of charges, and of progress.
 const TICK: Duration = Duration::from_millis(500);
-/// How often the baseline is tried on a machine that is busy.
-const BASELINES: u32 = 5;
+/// Attempts at a baseline on a machine that is busy.
+const BASELINES: u32 = 10;
+/// Time beyond its length after which a part is ended, and longest check of all revocations after it.
+const OVERRUN: Duration = Duration::from_mins(10);
+const SWEEP: Duration = Duration::from_mins(3);
 /// Lines of each log that are shown.
 const LINES: usize = 12;
-/// How long a readiness that is not there is asked for again.
+/// Time until an instance that is not ready is asked once more.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Growth of the services' CPU time that is allowed after a fault, the larger of the two: a factor, and cores.
+const TIMES: f64 = 1.5;
+const PLUS: f64 = 0.3;
 
 // === impl Act ===
 
 impl Act<'_> {
-    /// Plays it. What happened, and the store's version.
+    /// Plays the part. Its result, and the store's version.
     pub(super) async fn play(&self) -> Result<(Part, String), Error> {
         let folder = tempfile::tempdir()?;
         let count = EACH * SERVICES.len();
@@ -64,8 +80,7 @@ impl Act<'_> {
             true => None,
             false => Some(Arc::new(Front::start(Arc::clone(&book), Arc::clone(&fleet), folder.path(), life).await?)),
         };
-        let (url, way) = store.spare();
-        let yardstick = Arc::new(Yardstick::start(&url, way).await?);
+        let yardstick = Arc::new(Yardstick::start().await?);
         let boards: Vec<_> = (0..sessions::WATCHED).map(|_| Arc::new(Board::default())).collect();
         let callers = Callers {
             sessions: Arc::new(Sessions::new(Arc::clone(&book), Arc::clone(&fleet), boards.clone())),
@@ -79,18 +94,28 @@ impl Act<'_> {
         let (over, stop) = (Arc::new(AtomicBool::new(false)), watch::channel(false));
         let mut tasks = self.begin(&callers, &boards, &over, &stop.1)?;
         let mut flat = Flat::default();
-        let played = self.scenes(&callers, &store, &boards, &mut flat).await;
-        // What came after the last calm part was in none.
-        book.close(true);
+        let mut before = None;
+        let scenes = self.scenes(&callers, &store, &boards, &mut flat, &mut before);
+        let late = |_| Err(format!("the part is not over {OVERRUN:?} after its time").into());
+        let played = timeout(self.length + OVERRUN, scenes).await.unwrap_or_else(late);
         over.store(true, Ordering::Relaxed);
         stop.0.send_replace(true);
         while tasks.join_next().await.is_some() {}
-        let cores = played.map_err(|error| explain(&fleet, &store, &error))?;
+        let mut stopped = played.err().map(|error| explain(&fleet, &store, &error));
+        let Baseline { cores, busy } = before.unwrap_or(Baseline { cores: [0.0; 3], busy: true });
 
-        callers.tokens.sweep().await;
+        // The last calm part is over: what follows comes at a pace of its own.
+        book.clock.enter(Phase::Settle(book.clock.phase().number()));
+        if timeout(SWEEP, callers.tokens.sweep()).await.is_err() {
+            stopped.get_or_insert_with(|| format!("the revocations are not all checked within {SWEEP:?}"));
+        }
         callers.limits.count(true);
+        book.discard();
+        self.compare(&book, 1..);
+        book.judge(busy);
         let level = flat.judge(&book);
-        let part = Part::new(self.ground, &book, callers.tokens.revocations(), level, cores);
+        let mut part = Part::new(self.ground, &book, callers.tokens.revocations(), level, cores);
+        part.stopped = stopped;
         if book.ledger.broken() > 0 {
             self.progress.line(&logs(&fleet));
         }
@@ -109,9 +134,14 @@ impl Act<'_> {
         let (pacing, done) = (callers.clone(), Arc::clone(over));
         let dice = Dice::seeded(self.seed.wrapping_add(1));
         std::thread::Builder::new().name("pacer".to_owned()).spawn(move || pacing.pace(&runtime, dice, &done))?;
-        let (book, done) = (Arc::clone(&callers.book), Arc::clone(over));
-        let look = move || book.clock.watch_machine(|| done.load(Ordering::Relaxed));
-        std::thread::Builder::new().name("stalls".to_owned()).spawn(look)?;
+        for core in cores::each()? {
+            let (book, done) = (Arc::clone(&callers.book), Arc::clone(over));
+            let look = move || {
+                let _confined = Confined::to(&core).ok();
+                book.clock.watch_machine(|| done.load(Ordering::Relaxed));
+            };
+            std::thread::Builder::new().name("stalls".to_owned()).spawn(look)?;
+        }
         let mut tasks = JoinSet::new();
         for (user, board) in boards.iter().enumerate() {
             let (book, fleet) = (Arc::clone(&callers.book), callers.sessions.fleet());
@@ -129,14 +159,15 @@ impl Act<'_> {
         store: &Store,
         boards: &[Arc<Board>],
         flat: &mut Flat,
-    ) -> Result<[f64; 3], Error> {
+        before: &mut Option<Baseline>,
+    ) -> Result<(), Error> {
         let (start, book) = (Instant::now(), &*callers.book);
         let fleet = callers.sessions.fleet();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
         let strike = Strike { book, store, fleet: &fleet, pace: self.pace, spoiled: AtomicBool::new(false) };
         let (mut deck, mut dice) = (Deck::new(self.ground, &self.options.faults, self.length), Dice::seeded(self.seed));
         self.rest(callers, self.pace.warmup).await;
-        let cores = self.baseline(callers, store, &fleet).await?;
+        let before = before.insert(self.baseline(callers, store, &fleet).await?);
         block_in_place(|| flat.look(&fleet, store))?;
         // Faults that take longer make the run longer.
         let scene = self.pace.settle + self.pace.calm + Duration::from_secs(3);
@@ -146,36 +177,58 @@ impl Act<'_> {
             book.clock.enter(Phase::Fault(number));
             let told = strike.make(fault, &mut dice).await?;
             book.clock.enter(Phase::Settle(number));
+            book.end_fault(number, &told);
             self.progress.line(&format!("fault {number}: {told}"));
             self.rest(callers, self.pace.settle).await;
+            book.judge(book.is_busy() || before.busy);
             book.clock.enter(Phase::Calm(number));
             self.health(&http, book, &fleet).await;
-            self.rest(callers, self.pace.calm).await;
+            let cores = self.measure(callers, store, &fleet, self.pace.calm).await?;
+            // A stall during the last calls is known then.
+            sleep(STALL * 2).await;
             watches::sweep(book, boards);
-            self.compare(book, number);
-            book.close(self.options.hasty || book.is_busy());
+            self.compare(book, number..=number);
+            before.hold(book, cores);
+            let busy = book.is_busy();
+            book.close(busy || before.busy);
+            if busy {
+                book.samples.forget(number);
+            }
             block_in_place(|| flat.look(&fleet, store))?;
         }
-        Ok(cores)
+        Ok(())
     }
 
-    /// The part before the first fault, again and again while the machine is too busy to say what is usual. The cores that were used.
-    async fn baseline(&self, callers: &Callers, store: &Store, fleet: &Fleet) -> Result<[f64; 3], Error> {
-        let book = &*callers.book;
-        for attempt in 1.. {
+    /// The part before the first fault, again and again while the machine is too busy to say what is usual.
+    async fn baseline(&self, callers: &Callers, store: &Store, fleet: &Fleet) -> Result<Baseline, Error> {
+        let (book, mut attempts) = (&*callers.book, 0..BASELINES);
+        loop {
             book.samples.forget(0);
+            book.discard();
             book.clock.enter(Phase::Calm(0));
-            let (start, before) = (Instant::now(), times(store, fleet)?);
-            self.rest(callers, self.pace.baseline).await;
-            let (spent, after) = (start.elapsed(), times(store, fleet)?);
-            let busy = book.is_busy();
-            book.close(busy || self.options.hasty);
-            if !busy || attempt == BASELINES || self.options.hasty {
-                return Ok([0, 1, 2].map(|who| after[who].saturating_sub(before[who]).div_duration_f64(spent)));
+            let cores = self.measure(callers, store, fleet, self.pace.baseline).await?;
+            let busy = book.is_busy() || self.options.hasty;
+            book.close(busy);
+            attempts.next();
+            if !busy || attempts.is_empty() || self.options.hasty {
+                return Ok(Baseline { cores, busy });
             }
             self.progress.line("the machine is busy with something else: once more");
         }
-        Ok([0.0; 3])
+    }
+
+    /// Rests. Cores that the services, the store and this process used meanwhile.
+    async fn measure(
+        &self,
+        callers: &Callers,
+        store: &Store,
+        fleet: &Fleet,
+        length: Duration,
+    ) -> Result<[f64; 3], Error> {
+        let (start, before) = (Instant::now(), times(store, fleet)?);
+        self.rest(callers, length).await;
+        let (spent, after) = (start.elapsed(), times(store, fleet)?);
+        Ok([0, 1, 2].map(|who| after[who].saturating_sub(before[who]).div_duration_f64(spent)))
     }
 
     async fn rest(&self, callers: &Callers, length: Duration) {
@@ -200,11 +253,24 @@ impl Act<'_> {
         }
     }
 
-    fn compare(&self, book: &Book, number: usize) {
-        for finding in book.samples.compare(number) {
+    fn compare(&self, book: &Book, parts: impl RangeBounds<usize>) {
+        for finding in book.samples.compare(parts) {
             let invariant = if finding.tail { Invariant::Tail } else { Invariant::Median };
             book.hold(invariant, || (!finding.holds()).then(|| finding.to_string()));
         }
+    }
+}
+
+// === impl Baseline ===
+
+impl Baseline {
+    /// Holds the cores of a calm part after a fault against those before.
+    fn hold(&self, book: &Book, cores: [f64; 3]) {
+        let ([before, ..], [after, ..]) = (self.cores, cores);
+        let most = (before * TIMES).max(before + PLUS);
+        book.hold(Invariant::Cores, || {
+            (after > most).then(|| format!("the services use {after:.2} cores; {before:.2} before, {most:.2} allowed"))
+        });
     }
 }
 
@@ -217,9 +283,9 @@ fn times(store: &Store, fleet: &Fleet) -> Result<[Duration; 3], Error> {
 }
 
 /// An error that ends the run, with what the instances and the store wrote last.
-fn explain(fleet: &Fleet, store: &Store, error: &Error) -> Error {
+fn explain(fleet: &Fleet, store: &Store, error: &Error) -> String {
     let nodes = store.nodes().iter().map(|node| format!("\nstore at port {}:\n{}", node.port(), last(&node.log())));
-    format!("{error}{}{}", logs(fleet), nodes.collect::<String>()).into()
+    format!("{error}{}{}", logs(fleet), nodes.collect::<String>())
 }
 
 fn last(log: &str) -> String {
@@ -230,4 +296,20 @@ fn last(log: &str) -> String {
 fn logs(fleet: &Fleet) -> String {
     let log = |instance: &Instance| format!("\n{}:\n{}", instance.name(), last(&instance.log()));
     fleet.instances.iter().map(log).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_that_stay_busy_after_a_fault_are_seen() {
+        let broken = |before, after| {
+            let book = Book::new();
+            Baseline { cores: [before, 0.0, 0.0], busy: false }.hold(&book, [after, 0.0, 0.0]);
+            book.close(false);
+            book.ledger.account(Invariant::Cores).broken
+        };
+        assert_eq!([broken(0.2, 0.49), broken(0.2, 0.51), broken(0.8, 1.19), broken(0.8, 1.21)], [0, 1, 0, 1]);
+    }
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::book::Book;
+use super::book::{Book, Span};
 use super::clock::Mark;
 use super::fleet::Instance;
 use super::ledger::Invariant;
 
-/// What is called, or waited for.
+/// Kind of call, or of wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Create,
@@ -54,13 +54,13 @@ pub(super) struct Failure {
 
 /// The deadline of each call, which the services keep: the callers send none, so that it is not theirs that ends a call.
 pub(super) const DEADLINE: Duration = Duration::from_secs(1);
-/// How much later a call may end.
+/// Time beyond the deadline in which a call ends.
 const MARGIN: Duration = Duration::from_millis(250);
 /// When a caller gives up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What README says that a call may fail with while something is wrong.
-const DOCUMENTED: [(Code, &str); 14] = [
+/// Errors that README documents for calls while something is wrong.
+const DOCUMENTED: [(Code, &str); 11] = [
     (Code::Unavailable, "STORE_UNAVAILABLE"),
     (Code::Unavailable, "OVERLOADED"),
     (Code::Unavailable, "STARTING"),
@@ -72,9 +72,6 @@ const DOCUMENTED: [(Code, &str); 14] = [
     (Code::Unavailable, "RATE_LIMITER_UNAVAILABLE"),
     (Code::Unavailable, "SERVICE_UNREACHABLE"),
     (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-    (Code::NotFound, "SESSION_NOT_FOUND"),
-    (Code::NotFound, "CHARGE_NOT_FOUND"),
-    (Code::NotFound, "REVOCATION_NOT_FOUND"),
 ];
 /// The reason of what gives none.
 pub(super) const NONE: &str = "(none)";
@@ -137,7 +134,9 @@ impl Failure {
     pub(super) fn is_documented(&self, kind: Kind) -> bool {
         // What Envoy is told where something may have been charged, so that it asks no other instance.
         let charged = kind == Kind::Envoy && self.code == Code::DeadlineExceeded && self.is("STORE_UNAVAILABLE");
-        self.is_answer() || charged || DOCUMENTED.contains(&(self.code, &self.reason))
+        // Without an answer, as of a process that was stopped or killed, there is no reason; the deadline is held elsewhere.
+        let silent = self.code == Code::Unknown && self.is(NONE);
+        self.is_answer() || charged || silent || DOCUMENTED.contains(&(self.code, &self.reason))
     }
 
     /// Whether the service did its work and says no.
@@ -186,18 +185,19 @@ impl Book {
             Err(_) => Err(Failure::hung()),
         };
         let end = Instant::now();
-        self.judge(kind, instance, begin, end, result.as_ref().err());
+        self.judge_call(kind, instance, begin, end, result.as_ref().err());
         Made { begin, end, result }
     }
 
-    fn judge(&self, kind: Kind, instance: &Instance, begin: Mark, end: Instant, failure: Option<&Failure>) {
+    fn judge_call(&self, kind: Kind, instance: &Instance, begin: Mark, end: Instant, failure: Option<&Failure>) {
         let took = end - begin.at;
-        let stalled = self.clock.stalled_since(begin.at);
         let who = || format!("{} of {}", kind.name(), instance.name());
         // Nobody can answer in time who is stopped.
         if !instance.disturbed_since(begin.at) {
-            let late = took > DEADLINE + MARGIN + stalled;
-            self.hold(Invariant::Deadline, || late.then(|| format!("{} took {took:.2?}", who())));
+            let excess = took.saturating_sub(DEADLINE + MARGIN);
+            let call = Span { from: begin.at, to: end, excess };
+            let text = || format!("{} took {took:.2?}", who());
+            self.hold_call(Invariant::Deadline, call, || (!excess.is_zero()).then(text));
         }
         self.outcome(kind, begin, end, failure, who);
     }
@@ -212,26 +212,16 @@ impl Book {
         who: impl Fn() -> String,
     ) {
         self.count(failure);
-        let calm = self.clock.calm_since(begin);
-        match (failure, calm) {
-            (None, Some(part)) => {
-                self.samples.record(part, kind, end - begin.at);
-                self.hold(Invariant::Calm, || None);
-            }
-            (None, None) => {}
-            (Some(failure), Some(_)) if !failure.is_answer() => {
-                let stalled = self.clock.stalled_since(begin.at);
-                match stalled.is_zero() {
-                    true => self.hold(Invariant::Calm, || Some(format!("{}: {}", who(), failure.text()))),
-                    false => self.excuse(),
-                }
-            }
-            (Some(failure), _) => {
-                // Without an answer, as of a process that was stopped or killed, there is no reason; the deadline is held elsewhere.
-                let documented = failure.is_documented(kind) || failure.is(NONE) && failure.code == Code::Unknown;
-                self.hold(Invariant::Reasons, || (!documented).then(|| format!("{}: {}", who(), failure.text())));
-            }
+        let text = |failure: &Failure| format!("{}: {}", who(), failure.text());
+        if let Some(failure) = failure {
+            self.hold(Invariant::Reasons, || (!failure.is_documented(kind)).then(|| text(failure)));
         }
+        let Some(part) = self.clock.calm_since(begin) else { return };
+        if failure.is_none() {
+            self.samples.record(part, kind, end - begin.at);
+        }
+        let call = Span { from: begin.at, to: end, excess: Duration::ZERO };
+        self.hold_call(Invariant::Calm, call, || failure.filter(|failure| !failure.is_answer()).map(text));
     }
 }
 
@@ -289,5 +279,17 @@ mod tests {
         assert_eq!(broken(Invariant::Calm), 0);
         fail(Code::Unavailable, "STORE_UNAVAILABLE");
         assert_eq!(broken(Invariant::Calm), 1);
+    }
+
+    #[test]
+    fn a_stall_of_the_machine_excuses_no_undocumented_error() {
+        let book = Book::new();
+        book.clock.enter(Phase::Calm(1));
+        let begin = book.clock.mark();
+        let failure = Failure::from(status(Code::Internal, "INTERNAL", None));
+        book.outcome(Kind::Get, begin, Instant::now(), Some(&failure), String::new);
+        book.clock.note_stall(begin.at, begin.at + Duration::from_secs(1));
+        book.close(false);
+        assert_eq!([Invariant::Reasons, Invariant::Calm].map(|one| book.ledger.account(one).broken), [1, 0]);
     }
 }

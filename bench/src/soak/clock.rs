@@ -1,4 +1,4 @@
-//! What part of the run it is, for calls to be judged by.
+//! The part of the run that calls are judged by, and the stalls of the machine.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ pub(super) enum Phase {
     Settle(usize),
 }
 
-/// The part of the run that it is now, and whether the store still has what it was given.
+/// Current part of the run, losses of the store, stalls of the machine.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
@@ -38,15 +38,19 @@ pub(super) struct Mark {
     pub(super) at: Instant,
     pub(super) phase: Phase,
     pub(super) epoch: u64,
+    /// Whether one instance alone is cut off, and has been for a second.
+    pub(super) alone: bool,
 }
 
-/// How often the machine is looked at, and from when on a delay of that look counts.
+/// Time between two looks at the machine.
 const LOOK: Duration = Duration::from_millis(5);
-const STALL: Duration = Duration::from_millis(25);
-/// How long it may take until an instance that is cut off gets no calls.
+/// Shortest delay that is a stall of the machine: half of the shortest wait of a service (100 ms for the store), so that a shorter one
+/// makes no call fail.
+pub(super) const STALL: Duration = Duration::from_millis(50);
+/// Time until an instance that is cut off gets no calls.
 const NOTICED: Duration = Duration::from_secs(1);
-/// Stalls that are remembered: those of more than the longest call.
-const REMEMBERED: usize = 1_000;
+/// Stalls that are remembered: those of the longest fault and its calm part.
+const REMEMBERED: usize = 4_000;
 
 // === impl Phase ===
 
@@ -100,7 +104,8 @@ impl Clock {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { at: Instant::now(), phase: self.phase(), epoch: self.epoch.load(Ordering::SeqCst) }
+        let at = Instant::now();
+        Mark { at, phase: self.phase(), epoch: self.epoch.load(Ordering::SeqCst), alone: self.is_alone(at) }
     }
 
     /// The store begins to lose data, or has lost it.
@@ -113,9 +118,8 @@ impl Clock {
         *self.alone.lock() = alone.then(Instant::now);
     }
 
-    /// Whether one instance alone is cut off, and has been since a second before `begin`.
-    pub(super) fn alone_since(&self, begin: Instant) -> bool {
-        self.alone.lock().is_some_and(|since| begin >= since + NOTICED)
+    fn is_alone(&self, at: Instant) -> bool {
+        self.alone.lock().is_some_and(|since| at >= since + NOTICED)
     }
 
     /// Since the start of the run.
@@ -133,12 +137,12 @@ impl Clock {
         begin.epoch.is_multiple_of(2) && begin.epoch == self.epoch.load(Ordering::SeqCst)
     }
 
-    /// The longest time, that reaches into `begin` to now, for which the machine stood still: it let a thread wait that only wanted to
-    /// sleep for 5 ms, or the yardstick's call. What was slow then need not be the services' fault.
-    pub(super) fn stalled_since(&self, begin: Instant) -> Duration {
+    /// Longest stall of the machine that overlaps a call: it delayed a thread that slept for 5 ms, or the yardstick's round, and so perhaps
+    /// the services. A stall is known once it has ended, so ask a while after the call.
+    pub(super) fn stalled(&self, from: Instant, to: Instant) -> Duration {
         let stalls = self.stalls.lock();
-        let recent = stalls.iter().filter(|(_, end)| *end >= begin);
-        recent.map(|(from, to)| *to - *from).max().unwrap_or_default()
+        let within = stalls.iter().filter(|(begin, end)| *end >= from && *begin <= to);
+        within.map(|(begin, end)| *end - *begin).max().unwrap_or_default()
     }
 
     /// Notes stalls until `over` says so.
@@ -151,22 +155,24 @@ impl Clock {
     }
 
     fn note_sleep(&self, before: Instant, after: Instant) {
-        if after - before >= LOOK + STALL {
+        if after - before >= STALL {
             self.note_stall(before, after);
         }
     }
 
     /// The machine stood still from one moment to the other.
     pub(super) fn note_stall(&self, from: Instant, to: Instant) {
-        self.stalled.fetch_add(1, Ordering::Relaxed);
         let mut stalls = self.stalls.lock();
+        // Each core and the yardstick may tell of one and the same.
+        let known = stalls.back().is_some_and(|(_, end)| *end >= from);
+        self.stalled.fetch_add(u64::from(!known), Ordering::Relaxed);
         if stalls.len() >= REMEMBERED {
             stalls.pop_front();
         }
         stalls.push_back((from, to));
     }
 
-    /// How often the machine stalled.
+    /// Number of stalls.
     pub(super) fn stalls(&self) -> u64 {
         self.stalled.load(Ordering::Relaxed)
     }
@@ -177,7 +183,7 @@ impl Clock {
 impl Mark {
     #[cfg(test)]
     pub(super) fn calm() -> Mark {
-        Mark { at: Instant::now(), phase: Phase::Calm(0), epoch: 0 }
+        Mark { at: Instant::now(), phase: Phase::Calm(0), epoch: 0, alone: false }
     }
 }
 
@@ -214,21 +220,25 @@ mod tests {
     #[test]
     fn an_instance_is_alone_from_a_second_after_it_was_cut_off_until_it_is_not() {
         let (clock, now) = (Clock::new(), Instant::now());
-        assert!(!clock.alone_since(now + NOTICED * 2));
+        assert!(!clock.is_alone(now + NOTICED * 2));
         clock.cut_off(true);
-        assert!(!clock.alone_since(now + NOTICED / 2) && clock.alone_since(now + NOTICED * 2));
+        assert!(!clock.is_alone(now + NOTICED / 2) && clock.is_alone(now + NOTICED * 2));
         clock.cut_off(false);
-        assert!(!clock.alone_since(now + NOTICED * 2));
+        assert!(!clock.is_alone(now + NOTICED * 2));
     }
 
     #[test]
-    fn a_stall_is_found_by_whoever_was_in_flight() {
+    fn a_stall_is_found_by_calls_that_it_overlaps() {
         let clock = Clock::new();
         let (now, long) = (Instant::now(), Duration::from_millis(80));
         clock.note_sleep(now, now + LOOK);
-        assert_eq!(clock.stalled_since(now), Duration::ZERO);
+        let (early, later) = (now.checked_sub(long * 2).unwrap(), now + long * 2);
+        assert_eq!(clock.stalled(now, now + LOOK), Duration::ZERO);
         clock.note_sleep(now, now + long);
-        assert_eq!(clock.stalled_since(now), long);
-        assert_eq!(clock.stalled_since(now + long * 2), Duration::ZERO);
+        assert_eq!(clock.stalled(early, now + LOOK), long);
+        assert_eq!(clock.stalled(early, early + LOOK), Duration::ZERO);
+        assert_eq!(clock.stalled(later, later + LOOK), Duration::ZERO);
+        clock.note_stall(now + long / 2, now + long);
+        assert_eq!(clock.stalls(), 1);
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tonic::Code;
 
-use super::book::Book;
+use super::book::{Book, Span};
 use super::call::{Failure, Kind, NONE};
 use super::clock::Mark;
 use super::fleet::{Fleet, Instance};
@@ -41,7 +41,7 @@ pub(super) struct Front {
     next: AtomicU64,
 }
 
-/// What the gateway answered.
+/// Answer of the gateway.
 struct Answer {
     begin: Mark,
     status: Option<StatusCode>,
@@ -49,7 +49,7 @@ struct Answer {
 }
 
 const USERS: usize = 10;
-/// How long a call may take: the gateway's filters and its route wait for 7 s at most.
+/// Longest call: the gateway's filters and its route wait for 7 s at most.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// One call of so many revokes a token; revoked tokens that are remembered.
 const REVOKES: u64 = 16;
@@ -177,19 +177,13 @@ impl Front {
         let refused = answer.status == Some(StatusCode::UNAUTHORIZED);
         self.book
             .hold(Invariant::Good, || refused.then(|| format!("the gateway refused a good token: {}", answer.text)));
-        if self.book.clock.alone_since(answer.begin.at) {
-            let stalled = !self.book.clock.stalled_since(answer.begin.at).is_zero();
-            match &failure {
-                Some(_) if stalled => self.book.excuse(),
-                Some(failure) => {
-                    let text = format!("a call through the gateway: {}", failure.text());
-                    self.book.check(Invariant::Alone, Err(text));
-                }
-                None => self.book.check(Invariant::Alone, Ok(())),
-            }
+        let (who, end) = (|| "a call through the gateway".to_owned(), Instant::now());
+        if answer.begin.alone {
+            let call = Span { from: answer.begin.at, to: end, excess: Duration::ZERO };
+            let text = |failure: &Failure| format!("{}: {}", who(), failure.text());
+            self.book.hold_call(Invariant::Alone, call, || failure.as_ref().map(text));
         }
-        let who = || "a call through the gateway".to_owned();
-        self.book.outcome(Kind::Gateway, answer.begin, Instant::now(), failure.as_ref(), who);
+        self.book.outcome(Kind::Gateway, answer.begin, end, failure.as_ref(), who);
     }
 }
 
@@ -207,7 +201,8 @@ impl Answer {
             Some(StatusCode::GATEWAY_TIMEOUT) => Code::DeadlineExceeded,
             Some(StatusCode::UNAUTHORIZED) => Code::Unauthenticated,
             Some(StatusCode::NOT_FOUND) => Code::NotFound,
-            Some(_) | None => Code::Unknown,
+            Some(_) => Code::Internal,
+            None => Code::Unknown,
         };
         let body: Value = serde_json::from_str(&self.text).unwrap_or_default();
         let reason = body["details"].as_array().into_iter().flatten().find_map(|detail| detail["reason"].as_str());
@@ -260,6 +255,8 @@ mod tests {
         assert!(failure.is("STORE_UNAVAILABLE") && failure.is_documented(Kind::Gateway));
         assert!(!answer(503, "upstream connect error").failure().unwrap().is_documented(Kind::Gateway));
         assert!(!answer(500, body).failure().unwrap().is_documented(Kind::Gateway));
+        assert!(!answer(502, "").failure().unwrap().is_documented(Kind::Gateway));
+        assert!(answer(0, "connection reset").failure().unwrap().is_documented(Kind::Gateway));
     }
 
     #[test]

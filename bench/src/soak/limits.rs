@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::book::Book;
-use super::call::Kind;
+use super::call::{Failure, Kind};
 use super::clock::Mark;
 use super::fleet::{Fleet, Instance};
 use super::ledger::Invariant;
@@ -80,6 +80,9 @@ const EMPTY: Duration = Duration::from_millis(4_500);
 /// How long a settlement is tried.
 const PATIENCE: Duration = Duration::from_secs(8);
 const RETRY: Duration = Duration::from_millis(100);
+/// Time for which a charge of Acquire can be refunded, and a reservation settled: the service's defaults.
+const REFUNDABLE: Duration = Duration::from_secs(10);
+const RESERVED: Duration = Duration::from_mins(5);
 const ESTIMATE: i64 = 4;
 
 // === impl Limits ===
@@ -203,12 +206,13 @@ impl Limits {
     async fn settle(&self, admitted: Admitted, id: String, end: End) {
         let (until, request_id) = (Instant::now() + PATIENCE, self.new_id());
         let mut turn = admitted.instance + 1;
-        let outcome = loop {
+        let made = loop {
             let at = self.fleet.pick(Service::RateLimit, turn);
             let call = settle(client(at), &id, &end, &request_id);
-            match self.book.call(Kind::Settle, at, call).await.result {
+            let made = self.book.call(Kind::Settle, at, call).await;
+            match &made.result {
                 Err(failure) if !failure.is_answer() && Instant::now() < until => sleep(RETRY).await,
-                outcome => break outcome,
+                _ => break made,
             }
             turn += 1;
         };
@@ -218,15 +222,14 @@ impl Limits {
             End::Cancel => 0,
             End::Refund(cost) => admitted.cost - cost,
         };
-        if let Err(failure) = outcome
-            && failure.is_answer()
-            && self.book.clock.kept_since(admitted.begin)
-        {
-            let text =
-                format!("{end:?} of a charge of {} for user {}: {}", admitted.cost, admitted.user, failure.text());
-            self.book.check(Invariant::Charges, Err(text));
-        } else {
-            self.book.check(Invariant::Charges, Ok(()));
+        let age = made.end.saturating_duration_since(admitted.begin.at);
+        let refused = made.result.err().filter(Failure::is_answer);
+        if age < end.remembered() && self.book.clock.kept_since(admitted.begin) {
+            let (cost, user) = (admitted.cost, admitted.user);
+            let text = |failure: Failure| {
+                format!("{end:?} of a charge of {cost} for user {user}, made {age:.1?} before: {}", failure.text())
+            };
+            self.book.hold(Invariant::Charges, || refused.map(text));
         }
         self.count_charge(&admitted, least as f64);
     }
@@ -312,6 +315,18 @@ async fn settle(
 
 fn passes(reply: &RateLimitResponse) -> bool {
     reply.overall_code == Code::Ok as i32
+}
+
+// === impl End ===
+
+impl End {
+    /// Time from a charge until the service may have forgotten it.
+    fn remembered(&self) -> Duration {
+        match self {
+            End::Commit(_) | End::Cancel => RESERVED,
+            End::Refund(_) => REFUNDABLE,
+        }
+    }
 }
 
 // === impl Bucket ===

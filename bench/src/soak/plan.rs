@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::dice::Dice;
 
-/// What goes wrong.
+/// Kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Fault {
     /// Valkey is stopped (SIGSTOP) for 0.1 to 10 s; of a cluster one primary, for too short a time to be replaced.
@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     StoreRestart,
     /// Valkey is killed, and started again empty.
     StoreEmpty,
-    /// The same after more than a minute: what instances remember for so long has to count. In long runs, or where asked for.
+    /// Valkey is killed, and started again empty after more than a minute: longer than instances look back. In long runs, or where asked for.
     LongLoss,
     /// The replica takes over, with all data.
     Promotion,
@@ -43,7 +43,7 @@ pub(crate) enum Fault {
     RollingRestart,
 }
 
-/// What the services run on.
+/// Store that the services run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ground {
     /// One primary with a replica.
@@ -52,7 +52,7 @@ pub(crate) enum Ground {
     Cluster,
 }
 
-/// How long each part of a run takes.
+/// Lengths of the parts of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) warmup: Duration,
@@ -119,6 +119,11 @@ impl Fault {
             | Fault::Delay => ground == Ground::Single,
         }
     }
+}
+
+/// Label of the fault that a description begins with: `delay` of `delay: session 1, 0.1s`.
+pub(super) fn label_of(description: &str) -> &str {
+    description.split([':', ',']).next().unwrap_or(description)
 }
 
 // === impl Deck ===

@@ -8,7 +8,7 @@ use super::book::Book;
 use super::call::Kind;
 use super::flat::Level;
 use super::ledger::{Account, Invariant};
-use super::plan::Ground;
+use super::plan::{Ground, label_of};
 use super::samples::Figures;
 use crate::machine::Machine;
 use crate::numbers::{mib, table};
@@ -21,6 +21,10 @@ pub(crate) struct Report {
     seed: u64,
     repeat: String,
     parts: Vec<Part>,
+    /// Errors that ended a part before it was judged.
+    stopped: Vec<String>,
+    /// Panics of the generator.
+    panics: u64,
     /// Whether each invariant must have been looked at: not in a run of seconds.
     #[serde(skip)]
     whole: bool,
@@ -39,15 +43,15 @@ pub(super) struct Part {
     latencies: Vec<Latency>,
     /// Failures by reason, of the whole part.
     failures: BTreeMap<String, u64>,
-    /// What was found while the machine stood still or was too busy, and is held against nobody; how often it stood still; calm
-    /// parts, and those in which it was too busy.
-    excused: u64,
+    /// Times that the machine stood still; calm parts, and those in which it was too busy.
     stalls: u64,
     calm_parts: [u64; 2],
     /// Cores that the services, the store and the generator used before the first fault.
     cores: [f64; 3],
     revocations: usize,
     level: Level,
+    /// Error that ended the part before its time.
+    pub(super) stopped: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,12 +92,12 @@ impl Part {
             invariants: Invariant::ALL.into_iter().map(line).collect(),
             latencies: Kind::ALL.into_iter().map(latency).filter(|latency| latency.before_us.count > 0).collect(),
             failures: book.failures(),
-            excused: book.excused(),
             stalls: book.clock.stalls(),
             calm_parts: book.parts(),
             cores,
             revocations,
             level,
+            stopped: None,
         }
     }
 
@@ -114,16 +118,17 @@ impl Part {
 
     fn invariants(&self) -> String {
         let row = |line: &Line| {
-            let Account { checks, broken, .. } = &line.account;
+            let Account { checks, broken, excused, .. } = &line.account;
             let verdict = match (checks, broken) {
                 (0, _) => "-",
                 (_, 0) => "holds",
                 _ => "**broken**",
             };
-            vec![line.name.to_owned(), checks.to_string(), broken.to_string(), verdict.to_owned(), line.rule.to_owned()]
+            let [checks, broken, excused] = [checks, broken, excused].map(u64::to_string);
+            vec![line.name.to_owned(), checks, broken, excused, verdict.to_owned(), line.rule.to_owned()]
         };
         let rows: Vec<_> = self.invariants.iter().map(row).collect();
-        table(&["invariant", "checks", "broken", "verdict", "rule"], &rows)
+        table(&["invariant", "checks", "broken", "excused", "verdict", "rule"], &rows)
     }
 
     fn latencies(&self) -> String {
@@ -165,17 +170,32 @@ impl Part {
         let failures: Vec<_> = self.failures.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         let failures = if failures.is_empty() { "none".to_owned() } else { failures.join(", ") };
         let ([parts, busy], [services, store, generator]) = (self.calm_parts, self.cores);
-        let (stalls, excused) = (self.stalls, self.excused);
+        let stalls = self.stalls;
+        let stopped =
+            self.stopped.as_ref().map_or_else(String::new, |_| "\n**The part ended before its time.**\n".to_owned());
         format!(
             "Failures: {failures}.\n\nThe machine stood still {stalls} times, and was too busy in {busy} of {parts} calm parts; what was \
-             found then of invariants of time is held against nobody ({excused}). Cores before the first fault: services \
-             {services:.2}, store {store:.2}, generator {generator:.2}.\n",
+             found then of invariants of time is excused. Cores before the first fault: services {services:.2}, store {store:.2}, \
+             generator {generator:.2}.\n{}{stopped}",
+            self.excused()
         )
     }
 
+    /// The first finding of each invariant that is excused.
+    fn excused(&self) -> String {
+        let first = |line: &Line| {
+            let Account { excused, first_excused, .. } = &line.account;
+            first_excused.as_ref().map(|text| format!("- {}, excused {excused} times: {text}\n", line.name))
+        };
+        let lines: String = self.invariants.iter().filter_map(first).collect();
+        if lines.is_empty() { lines } else { format!("\n{lines}") }
+    }
+
     fn failures_of(&self, whole: bool) -> Vec<String> {
+        // A part that was cut short need not have come to all of them.
+        let whole = whole && self.stopped.is_none();
         let failure = |line: &Line| {
-            let Account { checks, broken, first, by_fault } = &line.account;
+            let Account { checks, broken, first, by_fault, .. } = &line.account;
             if *broken > 0 {
                 let faults: Vec<_> = by_fault.iter().map(|(fault, count)| format!("{count} after {fault}")).collect();
                 let first = first.as_deref().unwrap_or_default();
@@ -197,6 +217,7 @@ impl Part {
             .iter()
             .filter_map(failure)
             .chain(too_busy)
+            .chain(self.stopped.as_ref().map(|error| format!("the part ended before its time: {error}")))
             .map(|text| format!("on {}: {text}", self.ground))
             .collect()
     }
@@ -206,7 +227,7 @@ impl Part {
 fn counted(faults: &[String]) -> String {
     let mut counts = BTreeMap::<&str, u32>::new();
     for fault in faults {
-        *counts.entry(fault.split([':', ',']).next().unwrap_or(fault)).or_default() += 1;
+        *counts.entry(label_of(fault)).or_default() += 1;
     }
     let counts: Vec<_> = counts.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
     if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
@@ -216,7 +237,12 @@ fn counted(faults: &[String]) -> String {
 
 impl Report {
     pub(super) fn new(machine: Machine, seed: u64, repeat: String, parts: Vec<Part>, whole: bool) -> Report {
-        Report { machine, seed, repeat, parts, whole }
+        Report { machine, seed, repeat, parts, stopped: Vec::new(), panics: 0, whole }
+    }
+
+    /// Adds what went wrong besides: errors that ended a part before it was judged, and panics of the generator.
+    pub(super) fn add(&mut self, stopped: Vec<String>, panics: u64) {
+        (self.stopped, self.panics) = (stopped, panics);
     }
 }
 
@@ -228,6 +254,11 @@ impl report::Report for Report {
 
     fn failures(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.parts.iter().flat_map(|part| part.failures_of(self.whole)).collect();
+        lines.extend_from_slice(&self.stopped);
+        if self.panics > 0 {
+            lines
+                .push(format!("the generator panicked {} times, as said above: what it found is not all", self.panics));
+        }
         if !lines.is_empty() {
             lines.push(format!("the seed was {}; to repeat: {}", self.seed, self.repeat));
         }
@@ -272,6 +303,31 @@ mod tests {
         let failures = report(&book, true).failures();
         assert!(failures.len() == 2 && failures[0].contains("too busy"), "{failures:?}");
         assert!(report(&book, false).failures().is_empty());
+    }
+
+    #[test]
+    fn a_run_that_ends_early_or_panics_fails_and_tells_what_it_found() {
+        let book = Book::new();
+        book.check(Invariant::Bound, Err("too much".to_owned()));
+        let mut early = report(&book, true);
+        early.parts[0].stopped = Some("the store is gone".to_owned());
+        early.add(vec!["on Cluster: no start".to_owned()], 1);
+        let failures = early.failures();
+        assert_eq!(failures.len(), 5, "{failures:?}");
+        assert!(failures[0].contains("too much") && failures[1].contains("store is gone"), "{failures:?}");
+        assert!(early.markdown().contains("ended before its time"));
+    }
+
+    #[test]
+    fn what_is_excused_is_told() {
+        let book = Book::new();
+        book.check(Invariant::Calm, Err("late".to_owned()));
+        book.close(true);
+        let text = report(&book, false).markdown();
+        assert!(
+            text.contains("no errors in calm, excused 1 times") && text.contains("late; the machine was busy"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use keyplane_testkit::FaultProxy;
 use tempfile::TempDir;
 
 use super::plan::Ground;
-use crate::Error;
+use crate::{Error, rig};
 
 /// The store.
 pub(super) enum Store {
@@ -24,12 +24,9 @@ pub(super) struct Pair {
     folders: [TempDir; 2],
     primary: AtomicUsize,
     pub(super) proxies: Vec<FaultProxy>,
-    spare: FaultProxy,
 }
 
-/// How long a node of the cluster may be silent: short, but not for a machine as busy as this.
-const NODE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a replica may take until it has what its primary has.
+/// Longest time until a replica is in sync with its primary.
 const SYNC: Duration = Duration::from_secs(30);
 
 // === impl Store ===
@@ -39,11 +36,7 @@ impl Store {
     pub(super) fn start(ground: Ground, instances: usize) -> Result<Store, Error> {
         match ground {
             Ground::Single => Ok(Store::Single(Box::new(Pair::start(instances)?))),
-            Ground::Cluster => {
-                let toolbox = Toolbox::find();
-                let builder = Cluster::builder(&toolbox).primaries(3).replicas(1).may_wait(true);
-                Ok(Store::Cluster(builder.node_timeout(NODE_TIMEOUT).start()?))
-            }
+            Ground::Cluster => Ok(Store::Cluster(rig::cluster()?)),
         }
     }
 
@@ -55,14 +48,6 @@ impl Store {
                 pair.proxies.iter().map(|proxy| proxy.url(&url)).collect()
             }
             Store::Cluster(cluster) => vec![cluster.url(); instances],
-        }
-    }
-
-    /// A way that faults leave alone: a URL, and where its bytes go in.
-    pub(super) fn spare(&self) -> (String, SocketAddr) {
-        match self {
-            Store::Single(pair) => (pair.spare.url(&pair.nodes[0].url()), pair.spare.addr()),
-            Store::Cluster(cluster) => (cluster.url(), SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.node(0).port()))),
         }
     }
 
@@ -85,12 +70,12 @@ impl Store {
 
     /// Bytes that all nodes use.
     pub(super) fn memory(&self) -> Result<u64, Error> {
-        self.nodes().iter().map(crate::rig::used_memory).sum()
+        self.nodes().iter().map(rig::used_memory).sum()
     }
 
     /// A number of the server's version, such as `9.1.0`.
     pub(super) fn version(&self) -> Result<String, Error> {
-        crate::rig::info(&self.nodes()[0], "server", "valkey_version")
+        rig::info(&self.nodes()[0], "server", "valkey_version")
     }
 }
 
@@ -107,8 +92,7 @@ impl Pair {
         };
         let nodes = [start(&folders[0])?, start(&folders[1])?];
         let proxies = (0..instances).map(|_| FaultProxy::to_port(nodes[0].port())).collect();
-        let spare = FaultProxy::to_port(nodes[0].port());
-        let pair = Pair { nodes, folders, primary: AtomicUsize::new(0), proxies, spare };
+        let pair = Pair { nodes, folders, primary: AtomicUsize::new(0), proxies };
         pair.replicate()?;
         pair.wait_in_sync()?;
         Ok(pair)
@@ -136,7 +120,7 @@ impl Pair {
         self.replica().command(&["REPLICAOF", "NO", "ONE"])?;
         self.primary.fetch_xor(1, Ordering::SeqCst);
         let port = self.primary().port();
-        for proxy in self.proxies.iter().chain([&self.spare]) {
+        for proxy in &self.proxies {
             proxy.redirect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         }
         Ok(())
@@ -200,20 +184,4 @@ fn info(node: &Valkey) -> Result<String, Error> {
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
-/// Waits until each primary of a cluster has a replica that is in sync.
-pub(super) fn wait_whole(cluster: &Cluster) -> Result<(), Error> {
-    let until = Instant::now() + SYNC;
-    loop {
-        let infos = cluster.nodes().iter().map(info).collect::<Result<Vec<_>, _>>()?;
-        let online: usize = infos.iter().map(|text| text.matches("state=online").count()).sum();
-        if online == cluster.nodes().len() - cluster.primaries() {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            return Err(format!("the cluster's replicas are not in sync after {SYNC:?}").into());
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }

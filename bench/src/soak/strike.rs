@@ -11,9 +11,9 @@ use tokio::time::sleep;
 use super::book::Book;
 use super::fleet::{EACH, Fleet, SERVICES};
 use super::plan::{Fault, Pace};
-use super::stage::{Pair, Store, wait_whole};
-use crate::Error;
+use super::stage::{Pair, Store};
 use crate::dice::Dice;
+use crate::{Error, rig};
 
 /// Where faults strike.
 pub(super) struct Strike<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Strike<'a> {
     pub(super) store: &'a Store,
     pub(super) fleet: &'a Fleet,
     pub(super) pace: Pace,
-    /// Whether ways to the store have failed before.
+    /// Whether an instance has been cut off from the store before.
     pub(super) spoiled: AtomicBool,
 }
 
@@ -31,36 +31,44 @@ const UNREPLACED: Duration = Duration::from_millis(1_200);
 // === impl Strike ===
 
 impl Strike<'_> {
-    /// Ends when the fault does. What it was, in words.
+    /// Makes a fault, and returns when it has ended. Its description.
     pub(super) async fn make(&self, fault: Fault, dice: &mut Dice) -> Result<String, Error> {
         let length = self.pace.length(dice);
-        let lasted = |length: Duration| format!("{}, {length:.1?}", fault.label());
-        match (fault, self.store) {
+        let details = match (fault, self.store) {
             (Fault::StoreStop, Store::Single(pair)) => {
                 stop(pair.primary(), length).await?;
-                return Ok(lasted(length));
+                format!(", {length:.1?}")
             }
             (Fault::StoreStop, Store::Cluster(cluster)) => {
                 let length = length.min(UNREPLACED);
                 stop(cluster.node(primary(cluster, dice)?), length).await?;
-                return Ok(lasted(length));
+                format!(", {length:.1?}")
             }
             (Fault::StoreRestart, Store::Single(pair)) => {
                 self.restart(pair, false, length).await?;
-                return Ok(lasted(length));
+                format!(", {length:.1?}")
             }
             (Fault::StoreEmpty, Store::Single(pair)) => {
                 self.restart(pair, true, length).await?;
-                return Ok(lasted(length));
+                format!(", {length:.1?}")
             }
             (Fault::LongLoss, Store::Single(pair)) => {
                 let length = dice.millis(70_000, 140_000);
                 self.restart(pair, true, length).await?;
-                return Ok(lasted(length));
+                format!(", {length:.1?}")
             }
-            (Fault::Promotion, Store::Single(pair)) => block_in_place(|| promotion(pair))?,
-            (Fault::Failover, Store::Single(pair)) => self.failover(pair, dice).await?,
-            (Fault::Failover, Store::Cluster(cluster)) => block_in_place(|| self.takeover(cluster, dice))?,
+            (Fault::Promotion, Store::Single(pair)) => {
+                block_in_place(|| promotion(pair))?;
+                String::new()
+            }
+            (Fault::Failover, Store::Single(pair)) => {
+                self.failover(pair, dice).await?;
+                String::new()
+            }
+            (Fault::Failover, Store::Cluster(cluster)) => {
+                block_in_place(|| self.takeover(cluster, dice))?;
+                String::new()
+            }
             (Fault::RoleChange, Store::Single(pair)) => {
                 let length = length.min(Duration::from_secs(5));
                 block_in_place(|| {
@@ -70,25 +78,23 @@ impl Strike<'_> {
                 })?;
                 sleep(length).await;
                 block_in_place(|| pair.reinstate())?;
-                return Ok(lasted(length));
+                format!(", {length:.1?}")
             }
             (Fault::ClientKill, store) => {
                 on_all(store, &["CLIENT", "KILL", "TYPE", "normal"])?;
                 on_all(store, &["CLIENT", "KILL", "TYPE", "pubsub"])?;
+                String::new()
             }
-            (Fault::ScriptFlush, store) => on_all(store, &["SCRIPT", "FLUSH"])?,
-            (Fault::Cut, Store::Single(pair)) => {
-                return self.spoil(pair, testkit::Fault::Cut, fault, length, dice).await;
+            (Fault::ScriptFlush, store) => {
+                on_all(store, &["SCRIPT", "FLUSH"])?;
+                String::new()
             }
-            (Fault::BlackHole, Store::Single(pair)) => {
-                return self.spoil(pair, testkit::Fault::BlackHole, fault, length, dice).await;
-            }
-            (Fault::HalfOpen, Store::Single(pair)) => {
-                return self.spoil(pair, testkit::Fault::HalfOpen, fault, length, dice).await;
-            }
+            (Fault::Cut, Store::Single(pair)) => self.spoil(pair, testkit::Fault::Cut, length, dice).await,
+            (Fault::BlackHole, Store::Single(pair)) => self.spoil(pair, testkit::Fault::BlackHole, length, dice).await,
+            (Fault::HalfOpen, Store::Single(pair)) => self.spoil(pair, testkit::Fault::HalfOpen, length, dice).await,
             (Fault::Delay, Store::Single(pair)) => {
                 let delay = testkit::Fault::Delay(dice.millis(5, 200));
-                return self.spoil(pair, delay, fault, length, dice).await;
+                self.spoil(pair, delay, length, dice).await
             }
             (Fault::InstanceStop, _) => {
                 let length = length.min(Duration::from_secs(5));
@@ -96,14 +102,14 @@ impl Strike<'_> {
                 instance.pause()?;
                 sleep(length).await;
                 instance.resume()?;
-                return Ok(format!("{}: {}, {length:.1?}", fault.label(), instance.name()));
+                format!(": {}, {length:.1?}", instance.name())
             }
             (Fault::InstanceKill, _) => {
                 let instance = &self.fleet.instances[self.any(dice)];
                 block_in_place(|| instance.kill());
                 sleep(dice.millis(0, 1_000)).await;
                 instance.start().await?;
-                return Ok(format!("{}: {}", fault.label(), instance.name()));
+                format!(": {}", instance.name())
             }
             (Fault::RollingRestart, _) => {
                 let service = SERVICES[dice.below(SERVICES.len() as u64) as usize];
@@ -111,22 +117,12 @@ impl Strike<'_> {
                     block_in_place(|| instance.stop())?;
                     instance.start().await?;
                 }
-                return Ok(format!("{}: {service:?}", fault.label()));
+                format!(": {service:?}")
             }
-            (
-                Fault::StoreRestart
-                | Fault::StoreEmpty
-                | Fault::LongLoss
-                | Fault::Promotion
-                | Fault::RoleChange
-                | Fault::Cut
-                | Fault::BlackHole
-                | Fault::HalfOpen
-                | Fault::Delay,
-                Store::Cluster(_),
-            ) => return Err(format!("{fault:?} is no fault of a cluster").into()),
-        }
-        Ok(fault.label().to_owned())
+            // `Fault::fits` keeps these from being drawn.
+            (_, Store::Cluster(_)) => return Err(format!("{fault:?} is no fault of a cluster").into()),
+        };
+        Ok(format!("{}{details}", fault.label()))
     }
 
     fn any(&self, dice: &mut Dice) -> usize {
@@ -146,7 +142,7 @@ impl Strike<'_> {
         Ok(())
     }
 
-    /// What the replica had not got yet is lost.
+    /// Loses writes that the replica has not got yet.
     async fn failover(&self, pair: &Pair, dice: &mut Dice) -> Result<(), Error> {
         self.book.clock.lose();
         block_in_place(|| pair.primary().kill())?;
@@ -168,21 +164,15 @@ impl Strike<'_> {
         cluster.wait_takeover(&key, old)?;
         self.book.clock.lose();
         cluster.node(old).restart()?;
-        wait_whole(cluster)
+        rig::wait_whole(cluster)
     }
 
-    /// On the ways of one instance, of all instances of a service, or of all.
-    async fn spoil(
-        &self,
-        pair: &Pair,
-        with: testkit::Fault,
-        fault: Fault,
-        length: Duration,
-        dice: &mut Dice,
-    ) -> Result<String, Error> {
+    /// Spoils the ways of one instance, of all instances of a service, or of all.
+    async fn spoil(&self, pair: &Pair, with: testkit::Fault, length: Duration, dice: &mut Dice) -> String {
         let (one, count) = (self.any(dice), self.fleet.instances.len());
-        // The first time always one alone.
-        let first = !self.spoiled.swap(true, Ordering::Relaxed);
+        let cuts_off = !matches!(with, testkit::Fault::Delay(_));
+        // The first that cuts off always strikes one alone: else a run might say nothing of that.
+        let first = cuts_off && !self.spoiled.swap(true, Ordering::Relaxed);
         let (ways, whom) = match if first { 0 } else { dice.below(3) } {
             0 => (one..one + 1, self.fleet.instances[one].name()),
             1 => {
@@ -191,14 +181,14 @@ impl Strike<'_> {
             _ => (0..count, "all".to_owned()),
         };
         let proxies = &pair.proxies[ways];
-        let alone = proxies.len() == 1 && fault != Fault::Delay;
+        let alone = proxies.len() == 1 && cuts_off;
         let length = if alone { length.max(self.pace.longest / 3) } else { length };
         block_in_place(|| proxies.iter().for_each(|proxy| proxy.set(with)));
         self.book.clock.cut_off(alone);
         sleep(length).await;
         self.book.clock.cut_off(false);
         block_in_place(|| proxies.iter().for_each(|proxy| proxy.set(testkit::Fault::Pass)));
-        Ok(format!("{}: {whom}, {length:.1?}", fault.label()))
+        format!(": {whom}, {length:.1?}")
     }
 }
 
@@ -208,7 +198,7 @@ async fn stop(node: &Valkey, length: Duration) -> Result<(), Error> {
     Ok(node.resume()?)
 }
 
-/// Without a loss: writes wait until the replica has all that came before.
+/// Promotes the replica without a loss: writes wait until it has all earlier ones.
 fn promotion(pair: &Pair) -> Result<(), Error> {
     pair.hold_writes()?;
     pair.promote()?;

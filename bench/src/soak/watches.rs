@@ -21,7 +21,7 @@ use super::sessions::parent;
 use crate::dice::Dice;
 use crate::serve::Service;
 
-/// What a user's watcher has to hear of.
+/// Changes that a user's watcher has to hear of.
 #[derive(Default)]
 pub(super) struct Board(Mutex<BTreeMap<(String, i32), Awaited>>);
 
@@ -44,7 +44,7 @@ pub(super) struct Watcher {
     pub(super) dice: Dice,
 }
 
-/// How long after its acknowledgement a change may arrive, and how long it is remembered then.
+/// Longest time from a change's acknowledgement to its arrival, and how long a change is remembered.
 const ARRIVAL: Duration = Duration::from_secs(2);
 const MEMORY: Duration = Duration::from_secs(30);
 /// Until a watch that ended is opened again.
@@ -69,7 +69,7 @@ impl Board {
     fn see(&self, name: &str, version: i32) -> Option<Mark> {
         let mut all = self.0.lock();
         let awaited = all.get_mut(&(name.to_owned(), version))?;
-        awaited.seen = Some(Instant::now());
+        awaited.seen.get_or_insert_with(Instant::now);
         Some(awaited.begin)
     }
 
@@ -78,23 +78,27 @@ impl Board {
         let now = Instant::now();
         for ((name, version), awaited) in self.0.lock().iter_mut() {
             if !sessions.iter().any(|(other, at)| other == name && at < version) {
-                awaited.seen = Some(now);
+                awaited.seen.get_or_insert(now);
             }
         }
     }
 
-    /// Forgets what is old; of what was acknowledged long enough ago, within `part`, whether it was seen.
+    /// Forgets what is old; of what was acknowledged long enough ago, within `part`, whether it was seen in time.
     fn sweep(&self, part: Phase) -> Vec<Result<(), String>> {
         let mut outcomes = Vec::new();
         self.0.lock().retain(|(name, version), awaited| {
-            let due = awaited.acknowledged.is_some_and(|at| at.elapsed() > ARRIVAL);
-            if due && awaited.begin.phase == part {
-                outcomes.push(match awaited.seen {
-                    Some(_) => Ok(()),
-                    None => Err(format!("version {version} of {name} did not reach its watcher within 2 s")),
+            let acknowledged = awaited.acknowledged.filter(|at| at.elapsed() > ARRIVAL);
+            if let Some(at) = acknowledged
+                && awaited.begin.phase == part
+            {
+                let took = awaited.seen.map(|seen| seen.saturating_duration_since(at));
+                outcomes.push(match took {
+                    Some(took) if took <= ARRIVAL => Ok(()),
+                    Some(took) => Err(format!("version {version} of {name} reached its watcher after {took:.1?}")),
+                    None => Err(format!("version {version} of {name} did not reach its watcher")),
                 });
             }
-            !due && awaited.begin.at.elapsed() < MEMORY
+            acknowledged.is_none() && awaited.begin.at.elapsed() < MEMORY
         });
         outcomes
     }
@@ -195,19 +199,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_that_does_not_arrive_is_seen() {
+    fn a_change_that_does_not_arrive_or_late_is_seen() {
         let (board, mark) = (Board::default(), Mark::calm());
-        for version in [2, 3] {
+        for version in [2, 3, 4] {
             board.begin("s", version, mark);
             board.acknowledge("s", version);
         }
         board.see("s", 2).unwrap();
+        board.see("s", 4).unwrap();
         assert!(board.sweep(mark.phase).is_empty(), "too early");
-        for awaited in board.0.lock().values_mut() {
+        for ((_, version), awaited) in board.0.lock().iter_mut() {
             awaited.acknowledged = Instant::now().checked_sub(ARRIVAL * 2);
+            // The first of them was in time.
+            awaited.seen = awaited.seen.and_then(|at| if *version == 2 { at.checked_sub(ARRIVAL) } else { Some(at) });
         }
-        let outcomes = board.sweep(mark.phase);
-        assert_eq!((outcomes.len(), outcomes.iter().filter(|outcome| outcome.is_err()).count()), (2, 1));
+        let outcomes: Vec<_> = board.sweep(mark.phase).iter().map(Result::is_ok).collect();
+        assert_eq!(outcomes, [true, false, false]);
     }
 
     #[test]

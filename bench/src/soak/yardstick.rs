@@ -1,14 +1,16 @@
-//! What a call takes that goes the way of the services' calls, and touches neither them nor their connections to the store.
+//! Time that the machine itself takes for a round of calls: an echo and a PING.
 //!
-//! A server of the same kit that does nothing, and a PING on a connection of its own: when these take longer, the machine is busier than
-//! it was, and the services' calls take longer by as much.
+//! The echo is a server of the services' kit that does nothing, and the store is a Valkey of the yardstick's own: no fault strikes either.
+//! When they take longer, the machine is busier than it was, and the services' calls take longer by as much.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use keyplane_engine::Valkey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tokio::task::block_in_place;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
@@ -20,12 +22,12 @@ use crate::pb::echo_service_client::EchoServiceClient;
 use crate::rig::{self, Services};
 use crate::serve::Service;
 
-/// The server that does nothing, and the way to the store.
+/// The server that does nothing, and a store.
 pub(super) struct Yardstick {
     _services: Services,
     echo: EchoServiceClient<Channel>,
-    store: SocketAddr,
-    /// Made anew after a fault. One at a time: a queue here would not be the machine's fault.
+    store: Valkey,
+    /// One round at a time: a queue here would not be the machine's fault.
     connection: Mutex<Option<TcpStream>>,
 }
 
@@ -36,42 +38,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 // === impl Yardstick ===
 
 impl Yardstick {
-    /// `url`: for the server, which needs a store as any; `store`: where the PING goes.
-    pub(super) async fn start(url: &str, store: SocketAddr) -> Result<Yardstick, Error> {
-        let services = Services::start(Service::Session, url, true, &[("KEYPLANE_LOG", "warn")]).await?;
+    pub(super) async fn start() -> Result<Yardstick, Error> {
+        let store = block_in_place(rig::valkey)?;
+        let services = Services::start(Service::Session, &store.url(), true, &[("KEYPLANE_LOG", "warn")]).await?;
         let address = services.addresses.echo.ok_or("there is no echo")?;
         let channel = rig::channels(address, 1).await?.remove(0);
         let echo = EchoServiceClient::new(channel);
         Ok(Yardstick { _services: services, echo, store, connection: Mutex::default() })
     }
 
-    /// One round, unless another is on its way.
+    /// One round, unless another is on its way. One that gets no answer counts by its length alone.
     pub(super) async fn round(&self, book: &Book) {
         let Ok(mut connection) = self.connection.try_lock() else { return };
         let begin = book.clock.mark();
         let echoed = timeout(PATIENCE, self.echo.clone().echo(EchoRequest::default())).await;
-        // The store may be away; this server is not.
-        let calm = book.clock.calm_since(begin).is_some();
-        if !calm {
-            book.round(begin.at);
-        }
-        let ponged = timeout(PATIENCE, ping(self.store, &mut connection)).await;
+        let ponged = timeout(PATIENCE, ping(self.store.port(), &mut connection)).await;
+        book.round(begin.at);
         if !matches!((&echoed, &ponged), (Ok(Ok(_)), Ok(Ok(())))) {
             *connection = None;
             return;
         }
-        if let (true, Some(part)) = (calm, book.clock.calm_since(begin)) {
-            book.round(begin.at);
+        if let Some(part) = book.clock.calm_since(begin) {
             book.samples.record(part, Kind::Control, begin.at.elapsed());
         }
     }
 }
 
-async fn ping(store: SocketAddr, connection: &mut Option<TcpStream>) -> Result<(), Error> {
+async fn ping(port: u16, connection: &mut Option<TcpStream>) -> Result<(), Error> {
     let stream = match connection {
         Some(stream) => stream,
         None => {
-            let stream = TcpStream::connect(store).await?;
+            let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
             stream.set_nodelay(true)?;
             connection.insert(stream)
         }
