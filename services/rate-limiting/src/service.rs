@@ -14,7 +14,7 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::grpc::policies::PolicyApi;
 use crate::grpc::{Envoy, Limits, Service};
-use crate::limiter::Limiter;
+use crate::limiter::{Admission, Limiter};
 use crate::metrics;
 use crate::policies::Policies;
 use crate::store::Store;
@@ -61,8 +61,9 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
     });
     let readiness = Readiness::OwnAfter(check, Own::new(policies.ready(), "reading the stored policies"));
     keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
-        let limits = Limits::new(limiter.clone(), policies.clone(), config.remember);
-        let envoy = Envoy::new(limiter, policies.clone(), config.envoy);
+        let admission = Admission::new(limiter, policies.clone());
+        let limits = Limits::new(admission.clone(), config.remember);
+        let envoy = Envoy::new(admission, config.envoy);
         let service = Service::new(limits, PolicyApi::new(policies));
         Routes::new(RateLimitServiceServer::new(service).max_decoding_message_size(context.max_message))
             .add_service(EnvoyServer::new(envoy).max_decoding_message_size(context.max_message))

@@ -1,19 +1,16 @@
 //! Messages to calls, and outcomes back. A request is checked here, once; every violated field is told at once.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
-use keyplane_valkey::App;
 
-use crate::domain::{Catalog, Compiled, Limit, PolicyId, Rule, Subject};
+use super::policies;
+use crate::domain::{Limit, PolicyId, Rule, Subject};
 use crate::error::Error;
-use crate::limiter::{Call, Outcome, Settled, Slot, Source, State, Verdict};
+use crate::limiter::{Admission, Call, Explained, Explanation, Outcome, Settled, Source, State, Verdict};
 
-/// The most limits of one call.
-const LIMITS: usize = 16;
 /// The most calls of a batch.
 const BATCH: usize = 500;
 /// The longest that a charge is remembered.
@@ -48,52 +45,18 @@ pub(super) use target;
 
 impl Target<'_> {
     /// The limits that it names, for a cost; `violations` are those of the rest of the request.
-    pub(super) fn call(
-        &self,
-        app: &App,
-        catalog: &Catalog,
-        cost: u64,
-        mut violations: Violations,
-    ) -> Result<Call, Error> {
+    pub(super) fn call(&self, admission: &Admission, cost: u64, mut violations: Violations) -> Result<Call, Error> {
         let tenant = self.tenant(&mut violations)?;
         let subject = self.subject(&tenant, &mut violations);
-        if !(1..=LIMITS).contains(&self.limits.len()) {
-            violations.add("limits", format!("must be 1 to 16; {} were sent", self.limits.len()));
-        }
-        for (index, id) in self.limits.iter().enumerate() {
-            // Those that there are keep to the rule.
-            if catalog.get(id).is_none() {
-                violations.keep(PolicyId::parse(id, &format!("limits[{index}]")));
-            }
-            if self.limits[..index].contains(id) {
-                violations.add(format!("limits[{index}]"), "must not be named twice");
-            }
-        }
-        violations.into_result(()).map_err(Error::Invalid)?;
-        let mut violations = Violations::new();
-        let mut slots = Vec::with_capacity(self.limits.len());
-        for id in self.limits {
-            let compiled = catalog.get(id).ok_or_else(|| Error::PolicyNotFound { id: id.clone() })?;
-            match violations.keep(subject.fill(&compiled.policy)) {
-                Some(Some(descriptor)) => slots.push(Slot::new(app, catalog, compiled, descriptor, cost)),
-                Some(None) => violations.add("limits", format!("the policy {id} is for other values than are given")),
-                None => {}
-            }
-        }
-        violations.into_result(Call { slots, remember: None }).map_err(Error::Invalid)
+        admission.call(&subject, self.limits, cost, violations)
     }
 
-    /// The same for all policies that what is given could fill, at most 16.
-    pub(super) fn all(&self, app: &App, catalog: &Catalog) -> Result<Call, Error> {
+    /// Explains the limits that it names; all that it could fill, if it names none.
+    pub(super) async fn explain(&self, admission: &Admission) -> Result<Explained, Error> {
         let mut violations = Violations::new();
         let tenant = self.tenant(&mut violations)?;
         let subject = self.subject(&tenant, &mut violations);
-        violations.into_result(()).map_err(Error::Invalid)?;
-        let filled = |compiled: &Arc<Compiled>| {
-            let descriptor = subject.fill(&compiled.policy).ok().flatten()?;
-            Some(Slot::new(app, catalog, compiled, descriptor, 1))
-        };
-        Ok(Call { slots: catalog.all().filter_map(filled).take(LIMITS).collect(), remember: None })
+        admission.explain(&tenant, &subject, self.limits, violations).await
     }
 
     /// The tenant, without which nothing more can be said of a request.
@@ -207,6 +170,34 @@ pub(super) fn settled(settled: &Settled) -> pb::SettleResponse {
     let limits = settled.limits.iter().map(|limit| state(&limit.policy, limit.rule.as_deref(), &limit.state));
     let returned = settled.limits.iter().map(|limit| signed(limit.returned));
     pb::SettleResponse { charged: signed(settled.charged), limits: limits.collect(), returned: returned.collect() }
+}
+
+/// Limits explained: their state, and where they come from.
+pub(super) fn explained(explained: &Explained) -> pb::ExplainResponse {
+    pb::ExplainResponse {
+        plan: explained.plan.clone(),
+        limits: explained.limits.iter().map(explanation).collect(),
+        policies_version: signed(explained.version),
+    }
+}
+
+fn explanation(one: &Explanation) -> pb::LimitExplanation {
+    let applied = &one.slot.applied;
+    pb::LimitExplanation {
+        policy: Some(policies::policy(&applied.compiled.policy)),
+        rule: applied.rule.name.to_string(),
+        limit: Some(policies::limit(&applied.rule.limit)),
+        key: one.key().unwrap_or_default().to_owned(),
+        state: Some(state(&applied.compiled.policy.id, Some(&*applied.rule), &one.state)),
+        charge_time: one.stored.map(|stored| timestamp(stored.last)),
+        refused_for: one.refused_for.map(duration),
+        leased: signed(one.leased),
+    }
+}
+
+fn timestamp(micros: u64) -> prost_types::Timestamp {
+    let time: SystemTime = UNIX_EPOCH + Duration::from_micros(micros);
+    prost_types::Timestamp::from(time)
 }
 
 pub(super) fn source(source: Source) -> pb::Source {

@@ -16,21 +16,17 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimit
 use ipnet::IpNet;
 use keyplane_server::status;
 use keyplane_telemetry::{metrics, semconv};
-use keyplane_valkey::deadline;
 use opentelemetry::metrics::Counter;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use self::read::Hits;
 use self::refusal::Refusal;
 use crate::error::Error;
-use crate::limiter::{Call, Limiter, Memory, Outcome, Slot, Source, State};
-use crate::policies::Policies;
+use crate::limiter::{Admission, Decided};
 
 /// Envoy's door.
 pub(crate) struct Envoy {
-    limiter: Limiter,
-    policies: Policies,
+    admission: Admission,
     settings: Settings,
     unmatched: Counter<u64>,
 }
@@ -46,24 +42,13 @@ pub struct Settings {
     pub remember: Duration,
 }
 
-/// What was decided about the descriptors of a request.
-pub(super) struct Decided {
-    pub(super) hits: Vec<Hits>,
-    /// Of those that charge, together.
-    pub(super) charged: Option<(Call, Outcome)>,
-    /// Of those that ask.
-    pub(super) peeked: Option<(Call, Outcome)>,
-    /// Of those that take back.
-    pub(super) taken_back: Vec<(Slot, State)>,
-}
-
 // === impl Envoy ===
 
 impl Envoy {
-    pub(crate) fn new(limiter: Limiter, policies: Policies, settings: Settings) -> Envoy {
+    pub(crate) fn new(admission: Admission, settings: Settings) -> Envoy {
         let what = "Descriptors that no policy is for; they pass";
         let unmatched = metrics::counter(semconv::KEYPLANE_RATELIMIT_UNMATCHED, "{descriptor}", what);
-        Envoy { limiter, policies, settings, unmatched }
+        Envoy { admission, settings, unmatched }
     }
 
     async fn decide(
@@ -72,33 +57,16 @@ impl Envoy {
         peer: Option<IpAddr>,
         id: Option<String>,
     ) -> Result<Decided, Error> {
-        let catalog = self.policies.catalog();
-        let read = read::read(self.limiter.store().app(), &catalog, request)?;
-        if !read.given_back.is_empty() && !self.trusts(peer) {
+        let (domain, descriptors) = read::read(request)?;
+        let matched = self.admission.matching(&domain, descriptors);
+        if matched.takes_back() && !self.trusts(peer) {
             return Err(Error::RefundNotAllowed);
         }
-        match read.unmatched() {
+        match matched.unmatched() {
             0 => {}
             unmatched => self.unmatched.add(unmatched, &[]),
         }
-        let mut decided = Decided { hits: read.hits, charged: None, peeked: None, taken_back: Vec::new() };
-        if !read.asked.slots.is_empty() {
-            let outcome = self.limiter.peek(&read.asked).await?;
-            decided.peeked = Some((read.asked, outcome));
-        }
-        let refused = decided.peeked.as_ref().is_some_and(|(_, outcome)| !outcome.admitted);
-        if !read.charged.slots.is_empty() {
-            let mut call = read.charged;
-            call.remember = id.map(|id| remembered(&id, &call, self.settings.remember));
-            // What one descriptor refuses, no other is charged for.
-            let outcome = if refused { self.limiter.peek(&call).await? } else { self.limiter.acquire(&call).await? };
-            decided.charged = Some((call, outcome));
-        }
-        if !read.given_back.is_empty() {
-            let states = self.limiter.take_back(&read.given_back).await?;
-            decided.taken_back = read.given_back.into_iter().zip(states).collect();
-        }
-        Ok(decided)
+        self.admission.decide(matched, id.map(|id| (id, self.settings.remember))).await
     }
 
     fn trusts(&self, peer: Option<IpAddr>) -> bool {
@@ -121,33 +89,7 @@ impl RateLimitService for Envoy {
         }
         // Nothing here waits but for the store, whose calls leave a tenth of the time for an outage policy to speak.
         let until = Instant::now() + self.settings.deadline;
-        let decided = deadline::scope(until, self.decide(request, peer, id)).await;
+        let decided = keyplane_deadline::scope(until, self.decide(request, peer, id)).await;
         decided.map(|decided| Response::new(reply::reply(&decided))).map_err(|error| status(Refusal::from(error)))
-    }
-}
-
-/// Envoy asks once for what is charged now and once for what is charged when the stream is done, under one id: so what it asks
-/// for is part of ours. No id of the other door has a slash.
-fn remembered(id: &str, call: &Call, ttl: Duration) -> Memory {
-    use crate::limiter::{Charge, ChargeKind};
-    let print = Charge::of(ChargeKind::Acquired, "", 0, call).print();
-    let costs: Vec<String> = call.slots.iter().map(|slot| slot.cost.to_string()).collect();
-    let print_text: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
-    Memory { id: format!("envoy/{id}/{print_text}/{}", costs.join(",")), print, ttl }
-}
-
-// === impl Decided ===
-
-impl Decided {
-    /// Whether the request may pass.
-    pub(super) fn admitted(&self) -> bool {
-        let refused = |part: &Option<(Call, Outcome)>| part.as_ref().is_some_and(|(_, outcome)| !outcome.admitted);
-        !refused(&self.charged) && !refused(&self.peeked)
-    }
-
-    /// Whether the answer came from this instance because the store is away.
-    pub(super) fn degraded(&self) -> bool {
-        let parts = [&self.charged, &self.peeked];
-        parts.into_iter().flatten().any(|(_, outcome)| outcome.source == Source::Outage)
     }
 }

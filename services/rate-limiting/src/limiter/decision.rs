@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use keyplane_valkey::deadline;
-
 use super::call::{Call, Outcome, Slot, Source, State, Verdict};
 use super::denials::Asked;
 use super::leases::Taken;
@@ -322,7 +320,7 @@ impl<'a> Decision<'a> {
         if given.is_empty() {
             return;
         }
-        let (store, left) = (self.shared.store.clone(), deadline::remaining());
+        let (store, left) = (self.shared.store.clone(), keyplane_deadline::remaining());
         let giving = tokio::spawn(async move {
             for failed in futures::future::join_all(given.into_iter().map(|group| store.decide(group))).await {
                 if let Err(error) = failed {

@@ -1,9 +1,11 @@
 //! Decides: what memory knows first, then all of the store's buckets side by side, and what was charged is given back if any
 //! of them refuses.
 
+mod admission;
 mod call;
 mod decision;
 mod denials;
+mod descriptors;
 mod leases;
 mod local;
 mod settle;
@@ -20,10 +22,12 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::domain::Outage;
 use crate::error::Error;
 use crate::store::{Bucket, End, Group, Op, Status, Store};
+pub use admission::{Admission, Explained, Explanation};
 pub use call::{Call, Memory, Outcome, Slot, Source, State, Verdict};
 use decision::Decision;
 use denials::Denials;
 pub use denials::LONGEST as LONGEST_DENIAL;
+pub use descriptors::{Counted, Decided, Hits, Matched};
 use leases::Leases;
 use local::Local;
 pub use settle::{Charge, ChargeKind};

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyplane_valkey::{Key, deadline};
+use keyplane_valkey::Key;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -129,12 +129,12 @@ impl Limiter {
             return settling.run().await;
         }
         // It goes on where the caller does not wait.
-        let left = deadline::remaining();
+        let left = keyplane_deadline::share();
         let run = tokio::spawn(settling.run().in_current_span());
         let run = match left {
             None => run.await,
             Some(left) => {
-                let waited = tokio::time::timeout(left.mul_f64(0.9), run).await;
+                let waited = tokio::time::timeout(left, run).await;
                 waited.map_err(|_| Error::NoAnswer { unknown: true })?
             }
         };

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use keyplane_valkey::{Valkey, deadline};
+use keyplane_valkey::Valkey;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
@@ -79,7 +79,7 @@ impl Batcher {
     }
 
     pub(super) async fn decide(&self, group: Group) -> Result<Reply, Error> {
-        let until = deadline::remaining().map(|left| Instant::now() + left.mul_f64(0.9));
+        let until = keyplane_deadline::share().map(|left| Instant::now() + left);
         let (answer, answered) = oneshot::channel();
         let queue = self.queue(&group).ok_or(Error::Overloaded)?;
         queue.try_send(Waiting { group, until, answer, span: Span::current() }).map_err(|_| Error::Overloaded)?;

@@ -10,10 +10,9 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, 
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Duration as Span, Struct, Value};
 
-use super::Decided;
-use super::read::{DESCRIPTORS, Hits};
+use super::read::DESCRIPTORS;
 use crate::domain::Limit;
-use crate::limiter::{Call, Outcome, Slot, State, Verdict};
+use crate::limiter::{Call, Decided, Hits, Outcome, Slot, State, Verdict};
 
 /// A limit, and what it says.
 #[derive(Clone, Copy)]
