@@ -21,11 +21,14 @@ type Violations = Vec<String>;
 const PURE: &str = "a service's domain is pure rules: no transport, no store, no runtime (grpc/ and store/ have those)";
 
 fn impure_domains(sources: &[Source]) -> Violations {
-    let names = format!("tonic|tokio|{CLIENT}|keyplane_valkey|keyplane_server");
-    let names = Regex::new(&format!(r"(?-u:\b)({names})(?-u:\b)")).unwrap();
-    let domain = Regex::new("^services/[^/]+/src/domain(/.*)?[.]rs$").unwrap();
-    let files = sources.iter().filter(|source| domain.is_match(&source.path));
-    files.flat_map(|source| lines_with(source, &names, without_comment)).collect()
+    rooms_that_name("domain", &format!("tonic|tokio|{CLIENT}|keyplane_valkey|keyplane_server"), sources)
+}
+
+const FACES: &str =
+    "a service's grpc/ converts and calls its app: it names no key, script or type of the store's crate";
+
+fn faces_that_know_the_store(sources: &[Source]) -> Violations {
+    rooms_that_name("grpc", "keyplane_valkey", sources)
 }
 
 /// In two parts, since this file keeps the rule too.
@@ -90,6 +93,14 @@ fn scripts_without_contract(sources: &[Source]) -> Violations {
 }
 
 // === looking ===
+
+/// Lines of a room of any service that name one of these crates, `|` between them.
+fn rooms_that_name(room: &str, crates: &str, sources: &[Source]) -> Violations {
+    let names = Regex::new(&format!(r"(?-u:\b)({crates})(?-u:\b)")).unwrap();
+    let room = Regex::new(&format!("^services/[^/]+/src/{room}(/.*)?[.]rs$")).unwrap();
+    let files = sources.iter().filter(|source| room.is_match(&source.path));
+    files.flat_map(|source| lines_with(source, &names, without_comment)).collect()
+}
 
 fn lines_with<'a>(
     source: &'a Source,
@@ -162,6 +173,7 @@ fn the_workspace_keeps_its_rules() {
     let packages = packages();
     let rules = [
         (PURE, impure_domains(&sources)),
+        (FACES, faces_that_know_the_store(&sources)),
         (WALL, client_outside_its_wall(&sources)),
         (STRANGERS, services_that_know_each_other(&packages)),
         (SHORT_MAIN, long_mains(&sources)),
@@ -185,6 +197,15 @@ fn each_rule_finds_what_breaks_it() {
     );
     assert!(impure_domains(&source("services/search/src/domain.rs", "tonic::Status")).len() == 1);
     assert!(impure_domains(&source("services/search/src/grpc/mod.rs", "use tonic::Status;")).is_empty());
+
+    let face = "services/search/src/grpc/mod.rs";
+    assert_eq!(
+        faces_that_know_the_store(&source(face, "// keyplane_valkey\nlet app: keyplane_valkey::App;")),
+        [format!("{face}:2: let app: keyplane_valkey::App;")]
+    );
+    assert!(
+        faces_that_know_the_store(&source("services/search/src/store/mod.rs", "use keyplane_valkey::App;")).is_empty()
+    );
 
     let import = &format!("use {CLIENT}::prelude::*;");
     assert_eq!(client_outside_its_wall(&source("bench/src/lib.rs", import)).len(), 1);
