@@ -8,7 +8,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::call::{Call, Outcome, Slot, Source};
-use crate::domain::{Catalog, Descriptor, Meter, PolicyId, Rule};
+use crate::domain::{Catalog, Descriptor, Limit, Meter, PolicyId, Rule};
 
 /// What a charge is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Charge {
         Charge { kind: kind as i32, id: id.to_owned(), cost, limits: limits.collect(), outage: false }
     }
 
-    /// The same, as `outcome` has admitted it.
+    /// This charge as `outcome` has admitted it.
     #[must_use]
     pub fn admitted(self, outcome: &Outcome) -> Charge {
         Charge { outage: outcome.source == Source::Outage, ..self }
@@ -100,13 +100,10 @@ impl Charge {
     #[must_use]
     pub fn parse(text: &str, kind: ChargeKind, tenant: &str) -> Option<Charge> {
         let charge = Charge::decode(&*URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let bounded = charge.limits.len() <= 16 && !charge.id.is_empty() && charge.cost <= crate::domain::Limit::MOST;
+        let bounded = charge.limits.len() <= 16 && !charge.id.is_empty() && charge.cost <= Limit::MOST;
         let whole = charge.limits.iter().all(|limit| {
-            let descriptor = limit.descriptor();
-            let own = descriptor.tenant().is_none_or(|of| of == tenant);
-            own && (1..1 << 53).contains(&limit.n)
-                && (1..1 << 53).contains(&limit.p)
-                && PolicyId::parse(&limit.policy, "").is_ok()
+            let own = limit.descriptor().tenant().is_none_or(|of| of == tenant);
+            own && limit.has_meter() && PolicyId::parse(&limit.policy, "").is_ok()
         });
         (charge.kind == kind as i32 && bounded && whole).then_some(charge)
     }
@@ -144,6 +141,14 @@ impl Charged {
 
     pub(super) fn policy(&self) -> &str {
         &self.policy
+    }
+
+    /// Whether a limit can have its numbers. Callers hold them, and the print does not say them.
+    fn has_meter(&self) -> bool {
+        (1..=Limit::MOST).contains(&self.n)
+            && (1..=Limit::LONGEST.as_micros()).contains(&self.p.into())
+            && (1..=Limit::MOST).contains(&self.burst)
+            && self.meter().capacity().duration() <= Limit::DRAIN
     }
 
     /// The limit in numbers, as it was charged.
@@ -184,6 +189,30 @@ mod tests {
         assert_eq!(Charge::parse(&text, ChargeKind::Acquired, "acme"), None);
         assert_eq!(Charge::parse(&text, ChargeKind::Reserved, "globex"), None);
         assert_eq!(Charge::parse(&charge("a b", &[]).text(), ChargeKind::Reserved, "acme"), None);
+    }
+
+    #[test]
+    fn numbers_that_no_limit_has_are_no_charge() {
+        let month = 31 * 86_400_000_000;
+        for (n, p, burst, valid) in [
+            (1, 1_000_000, 10, true),
+            (1, month, 11, true),
+            (1, month, 12, false),
+            (1_000_000, 1, Limit::MOST, true),
+            (1_000_000, 1, Limit::MOST + 1, false),
+            (1, 1_000_000, u64::MAX, false),
+            (1, 1_000_000, 0, false),
+            (0, 1_000_000, 10, false),
+            (1, 0, 10, false),
+            (1, month + 1, 1, false),
+            (Limit::MOST, 1, 10, true),
+            (Limit::MOST + 1, 1, 10, false),
+        ] {
+            let mut forged = charge("p", &[("tenant", "acme")]);
+            (forged.limits[0].n, forged.limits[0].p, forged.limits[0].burst) = (n, p, burst);
+            let parsed = Charge::parse(&forged.text(), ChargeKind::Reserved, "acme");
+            assert_eq!(parsed.is_some(), valid, "{burst} at {n} in {p} us");
+        }
     }
 
     #[test]

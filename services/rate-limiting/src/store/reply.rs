@@ -61,6 +61,9 @@ pub struct Found {
     pub kept: Level,
 }
 
+/// Bit of a room: the end of the charge comes after all buckets.
+const ENDS_ELSEWHERE: u8 = 4;
+
 /// Whether there was room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
@@ -78,20 +81,23 @@ pub enum Room {
 // === impl Reply ===
 
 impl Reply {
-    /// The next reply in `bytes`, which is that to `group`.
+    /// Takes the reply to `group` from the front of `bytes`. Numbers that are out of range spoil this one alone; all of `bytes` are
+    /// taken where nobody can tell where the next one begins.
     pub(super) fn read(bytes: &mut &[u8], group: &Group) -> Result<Reply, Error> {
+        let whole = length(bytes, group).and_then(|length| bytes.split_at_checked(length));
+        let (own, rest) = whole.unwrap_or_default();
+        *bytes = rest;
+        Reply::read_alone(own, group)
+    }
+
+    fn read_alone(mut bytes: &[u8], group: &Group) -> Result<Reply, Error> {
+        let (bytes, settles) = (&mut bytes, matches!(group.op, Op::Settle(_)));
         let mut reply = Reply { status: Status::read(bytes)?, left: 0, now: 0, buckets: Vec::new() };
-        match reply.status {
-            Status::Conflict | Status::Unknown => return Ok(reply),
-            Status::Settled | Status::TooMuch | Status::Open | Status::OtherRefund | Status::Behind => {
-                reply.left = number(bytes)?;
-                return Ok(reply);
-            }
-            Status::Done | Status::Refused | Status::Replayed => {}
-        }
-        let settles = matches!(group.op, Op::Settle(_));
-        if settles {
+        if reply.status.has_left(settles) {
             reply.left = number(bytes)?;
+        }
+        if !reply.status.has_buckets() {
+            return Ok(reply);
         }
         reply.now = number(bytes)?;
         reply.buckets.reserve_exact(group.buckets.len());
@@ -110,7 +116,34 @@ impl Reply {
     }
 }
 
+/// Bytes of the reply to `group` at the front of `bytes`; none if it has no status, or ends before its last bucket begins.
+fn length(bytes: &[u8], group: &Group) -> Option<usize> {
+    let (status, settles) = (Status::read(&mut &*bytes).ok()?, matches!(group.op, Op::Settle(_)));
+    let head = if status.has_left(settles) { 9 } else { 1 };
+    if !status.has_buckets() {
+        return Some(head);
+    }
+    let (head, each) = (head + 8, if settles { 57 } else { 25 });
+    let rooms = (0..group.buckets.len()).map(|index| bytes.get(head + each * index));
+    let ends = rooms.map(|room| Some(if room? & ENDS_ELSEWHERE > 0 { 24 } else { 0 })).sum::<Option<usize>>()?;
+    Some(head + each * group.buckets.len() + ends)
+}
+
 impl Status {
+    /// Whether the server's time and the buckets come with it.
+    fn has_buckets(self) -> bool {
+        matches!(self, Status::Done | Status::Refused | Status::Replayed)
+    }
+
+    /// Whether what is left of a record comes with it.
+    fn has_left(self, settles: bool) -> bool {
+        match self {
+            Status::Conflict | Status::Unknown => false,
+            Status::Done | Status::Refused | Status::Replayed => settles,
+            Status::Settled | Status::TooMuch | Status::Open | Status::OtherRefund | Status::Behind => true,
+        }
+    }
+
     fn read(bytes: &mut &[u8]) -> Result<Status, Error> {
         Ok(match take::<1>(bytes)? {
             [b'A'] => Status::Done,
@@ -144,7 +177,7 @@ impl Found {
         if settles {
             (found.moved, found.kept) = (self::level(bytes)?, self::level(bytes)?);
         }
-        Ok((found, byte & 4 > 0))
+        Ok((found, byte & ENDS_ELSEWHERE > 0))
     }
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod concurrent;
 mod denials;
 mod exact;
+mod forged;
 mod intervals;
 mod leases;
 mod model;
