@@ -4,12 +4,8 @@
 use std::time::Duration;
 
 use keyplane_rate_limiting::domain::{Descriptor, Limit, PolicyId};
-use keyplane_rate_limiting::store::{Bucket, End, Flag, Group, Op, Place};
-use keyplane_valkey::{Arg, Error, Key, Script, Valkey};
-
-/// The rate-limiting service's own script.
-static DECIDE: Script =
-    Script::new("ratelimit.decide", include_str!("../../services/rate-limiting/src/store/scripts/decide.lua"));
+use keyplane_rate_limiting::store::{Bucket, DECIDE, End, Flag, Group, Op, Place};
+use keyplane_valkey::{Arg, Error, Key, Valkey};
 
 /// Amount of the limit that rows are measured under, for an hour: more than a run makes calls of a user.
 pub(crate) const AMOUNT: u64 = 2_000;

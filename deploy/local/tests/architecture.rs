@@ -65,10 +65,10 @@ fn long_mains(sources: &[Source]) -> Violations {
     longer_than(39, sources, |path| main.is_match(path))
 }
 
-const SHORT_FILES: &str = "no Rust file has more than 400 lines: split it by what it is about";
+const SHORT_FILES: &str = "no file of Rust or Lua has more than 400 lines: split it by what it is about";
 
 fn long_files(sources: &[Source]) -> Violations {
-    longer_than(400, sources, |path| path.ends_with(".rs"))
+    longer_than(400, sources, |path| path.ends_with(".rs") || path.ends_with(".lua"))
 }
 
 const CONTRACTS: &str = "a script begins with comment lines that say what it does (`-- feature.name: ...`), what it replies (`Reply: \
@@ -78,7 +78,7 @@ fn scripts_without_contract(sources: &[Source]) -> Violations {
     let title = Regex::new("^-- [a-z_]+[.][a-z_]+: .").unwrap();
     let reply = Regex::new("(?m)^-- Reply: .").unwrap();
     let retry = Regex::new(r"(?-u:\b)[Rr]etry(?-u:\b)").unwrap();
-    let is_script = |path: &str| path.ends_with(".lua") && !path.ends_with("/common.lua");
+    let is_script = |path: &str| path.ends_with(".lua") && !path.ends_with("/common.lua") && !is_part(path, sources);
     let mut found = Violations::new();
     for source in sources.iter().filter(|source| is_script(&source.path)) {
         let header: Vec<&str> = source.text.lines().take_while(|line| line.starts_with("--")).collect();
@@ -90,6 +90,12 @@ fn scripts_without_contract(sources: &[Source]) -> Violations {
         }
     }
     found
+}
+
+/// Whether a file is a part of the script that its folder is named after: that one's header is for both.
+fn is_part(path: &str, sources: &[Source]) -> bool {
+    let script = path.rsplit_once('/').map(|(folder, _)| format!("{folder}.lua"));
+    script.is_some_and(|script| sources.iter().any(|source| source.path == script))
 }
 
 // === looking ===
@@ -223,9 +229,14 @@ fn each_rule_finds_what_breaks_it() {
     assert!(long_mains(&source("services/a/src/main.rs", &"\n".repeat(39))).is_empty());
     assert_eq!(long_files(&source("bench/src/lib.rs", &"\n".repeat(401))).len(), 1);
     assert!(long_files(&source("bench/src/lib.rs", &"\n".repeat(400))).is_empty());
+    assert_eq!(long_files(&source("x/b.lua", &"\n".repeat(401))).len(), 1);
 
     let whole = "-- a.b: does it.\n--\n-- Reply: {'OK'}\n-- A retry is harmless.\nreturn 1\n";
     assert!(scripts_without_contract(&source("x/b.lua", whole)).is_empty());
     assert_eq!(scripts_without_contract(&source("x/b.lua", "return 1 -- Reply: retry")).len(), 3);
     assert!(scripts_without_contract(&source("x/common.lua", "return 1")).is_empty());
+    let [script] = source("x/b.lua", whole);
+    let [part] = source("x/b/c.lua", "return 1");
+    assert!(scripts_without_contract(&[script, part]).is_empty());
+    assert_eq!(scripts_without_contract(&source("x/b/c.lua", "return 1")).len(), 3, "of no script");
 }

@@ -16,6 +16,7 @@ use batch::Batcher;
 pub use group::{Bucket, End, Flag, Group, Op, Remember, Settle, Settlement};
 pub use keys::Place;
 pub use reply::{Found, Reply, Room, Status};
+pub use scripts::DECIDE;
 
 /// The version of the layout that `scripts/decide.lua` describes.
 const LAYOUT: u32 = 1;

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyplane_rate_limiting::domain::{Level, Meter};
+use keyplane_rate_limiting::store;
 use keyplane_valkey::{App, Arg, Feature, Key, Script, Settings, Valkey};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -12,9 +13,8 @@ use crate::rig::PATIENCE;
 
 /// Time comes as the last argument. Keys live for an hour; how long they were to live is noted in the last key.
 static DECIDE: LazyLock<Script> = LazyLock::new(|| {
-    let source = include_str!("../../src/store/scripts/decide.lua");
     let source = replaced(
-        source,
+        store::DECIDE.source(),
         "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]",
         "local now = tonumber(ARGV[#ARGV])",
     );
