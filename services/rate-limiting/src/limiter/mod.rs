@@ -8,6 +8,7 @@ mod denials;
 mod descriptors;
 mod leases;
 mod local;
+mod repairs;
 mod settle;
 mod settling;
 mod shards;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use keyplane_valkey::{Key, Ring};
-use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::domain::Outage;
@@ -30,6 +30,7 @@ pub use denials::LONGEST as LONGEST_DENIAL;
 pub use descriptors::{Counted, Decided, Hits, Matched};
 use leases::Leases;
 use local::Local;
+use repairs::Repairs;
 pub use settle::{Charge, ChargeKind};
 pub use settling::{Settled, SettledLimit};
 
@@ -45,8 +46,8 @@ struct Shared {
     leases: Leases,
     local: Local,
     outage: Outage,
-    /// Room for settlements that are completed later.
-    repairs: Arc<Semaphore>,
+    /// Settlements that are completed later.
+    repairs: Repairs,
 }
 
 // === impl Limiter ===
@@ -56,8 +57,7 @@ impl Limiter {
     #[must_use]
     pub fn new(store: Store, outage: Outage) -> Limiter {
         let (denials, leases, local) = (Denials::new(), Leases::new(), Local::new());
-        let repairs = Arc::new(Semaphore::new(settling::REPAIRS));
-        let shared = Arc::new(Shared { store, denials, leases, local, outage, repairs });
+        let shared = Arc::new(Shared { store, denials, leases, local, outage, repairs: Repairs::default() });
         tokio::spawn(listen(Arc::downgrade(&shared), shared.store.rings()));
         Limiter { shared }
     }

@@ -13,23 +13,22 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::call::{State, Verdict};
+use super::repairs::{self, Begun};
 use super::settle::{Charge, Charged};
 use super::{Limiter, Shared};
 use crate::domain::{Catalog, Level, Meter, PolicyId, Rule};
 use crate::error::Error;
 use crate::store::{Bucket, End, Flag, Found, Group, Op, Place, Reply, Room, Settle, Settlement, Status};
 
-/// Settlements that an instance completes later, at most.
-pub(super) const REPAIRS: usize = 1024;
-/// How long until the first attempt to complete one, and between two at most.
+/// Time until the first attempt to complete a settlement, and between two at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
-/// How long one is attempted: no record lives longer.
+/// Time for which that is attempted: no record lives longer.
 const PATIENCE: Duration = Duration::from_hours(1);
 
-/// What a charge is now.
+/// A charge as it is now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settled {
-    /// What remains charged: the cost, or less where a debt has its bound; 0 where nothing has a record of it.
+    /// Hits that remain charged: the cost, or less where a debt has its bound; 0 where nothing has a record of it.
     pub charged: u64,
     /// The limits that have a record of it, in the order in which they were charged.
     pub limits: Vec<SettledLimit>,
@@ -42,9 +41,9 @@ pub struct SettledLimit {
     pub policy: PolicyId,
     /// Its limit as it is today; none if it is gone, or counts nothing any more.
     pub rule: Option<Arc<Rule>>,
-    /// What it says.
+    /// Answer of the limit, as after an admitted call.
     pub state: State,
-    /// What was given back to it so far, in whole hits: what of the charge had not leaked yet.
+    /// Whole hits given back to it so far: those of the charge that had not leaked yet.
     pub returned: u64,
 }
 
@@ -52,7 +51,7 @@ pub struct SettledLimit {
 struct Settling {
     shared: Arc<Shared>,
     print: [u8; 16],
-    /// What was charged to each limit.
+    /// Cost that was charged to each limit.
     cost: u64,
     wanted: Wanted,
     /// By owner; the first one that has a record decides.
@@ -79,14 +78,14 @@ struct Share {
     meter: Meter,
 }
 
-/// What a caller wants.
+/// Outcome that a caller wants.
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     Commit(u64),
     Refund { cost: u64, id: [u8; 8] },
 }
 
-/// What the first owner's record has decided.
+/// Decision of the first owner's record.
 #[derive(Clone, Copy, Debug)]
 enum Decided {
     Final(u64),
@@ -203,7 +202,7 @@ impl Settling {
         Ok(None)
     }
 
-    /// What the first owner's answer says: what the others follow, and what the caller is told in place of it.
+    /// Reads the first owner's answer: the decision for the others, and the error for the caller if there is one.
     fn decided(&self, reply: &Reply) -> Result<(Decided, Option<Error>), Error> {
         let left = reply.left;
         let open = Decided::Left { left, from: self.cost };
@@ -285,21 +284,37 @@ impl Settling {
 
     /// Completes it in the background, until every owner has answered or its record is gone: within 5 s of an owner's return.
     fn complete_later(self: &Arc<Self>) {
-        let Ok(room) = self.shared.repairs.clone().try_acquire_owned() else {
-            return tracing::warn!("too many settlements are incomplete; this one is completed by whoever repeats it");
-        };
-        let settling = self.clone();
-        tokio::spawn(async move {
-            let (until, [mut pause, longest]) = (Instant::now() + PATIENCE, PAUSES);
-            while Instant::now() < until {
-                tokio::time::sleep(pause).await;
-                match settling.complete().await {
-                    Err(error) if error.is_outage() => pause = (pause * 2).min(longest),
-                    Err(error) => return tracing::warn!(%error, "a settlement stays incomplete until it leaks away"),
-                    Ok(()) => return drop(room),
-                }
+        let Some(first) = self.parts.first() else { return };
+        let of = (first.record.as_str().to_owned(), self.print);
+        match self.shared.repairs.begin(of.clone()) {
+            Begun::Already | Begun::TurnedAway { first: false } => {}
+            Begun::TurnedAway { first: true } => {
+                tracing::warn!(
+                    "too many settlements are incomplete; further ones are completed by whoever repeats them"
+                );
             }
-        });
+            Begun::Here => {
+                let settling = self.clone();
+                tokio::spawn(async move { settling.repair(&of).await });
+            }
+        }
+    }
+
+    async fn repair(&self, of: &repairs::Of) {
+        let (until, [mut pause, longest]) = (Instant::now() + PATIENCE, PAUSES);
+        while Instant::now() < until {
+            tokio::time::sleep(pause).await;
+            match self.complete().await {
+                Err(error) if error.is_outage() => pause = (pause * 2).min(longest),
+                Err(error) => {
+                    tracing::warn!(%error, "a settlement stays incomplete until it leaks away");
+                    break;
+                }
+                Ok(()) if self.shared.repairs.is_done(of) => return,
+                Ok(()) => {}
+            }
+        }
+        self.shared.repairs.give_up(of);
     }
 
     /// Asks what was decided, if anything was, and has the others follow.
@@ -329,7 +344,7 @@ impl Share {
         if charges { self.meter } else { self.then }
     }
 
-    /// What is charged of it in all, in whole hits; none if nothing was.
+    /// Whole hits charged to it in all; none if nothing was.
     fn charged(&self, found: &Found) -> Option<u64> {
         (found.room != Room::None).then(|| self.then.whole(found.kept).saturating_add(self.meter.whole(found.moved)))
     }

@@ -158,6 +158,27 @@ async fn a_settlement_is_completed_once_its_other_owner_answers() {
     eventually("the instance completes it by itself", PATIENCE, both).await;
 }
 
+/// However often it is repeated while the store is silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_is_completed_by_one_task() {
+    let (valkey, app) = (keyplane_testkit::valkey(), keyplane_testkit::app());
+    let (proxy, policies) = (FaultProxy::to_port(valkey.port()), usual(per_month(1000), per_month(10_000)));
+    let one = start_with(&app, &proxy.url(&valkey.url()), policies, Duration::from_millis(500)).await;
+    let charge = charged(&one, "u", ChargeKind::Reserved, 10, "r-1").await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    proxy.set(Fault::BlackHole);
+    let callers = (0..100).map(|_| one.limiter.commit(&charge, 4, &one.catalog));
+    let answers = futures::future::join_all(callers).await;
+    let unknown = |answer: &Result<Settled, Error>| answer.as_ref().is_err_and(Error::outcome_unknown);
+    assert!(answers.iter().all(unknown), "{answers:?}");
+    let more = tasks().saturating_sub(before);
+    assert!(more < 50, "{more} tasks are left of 100 callers who want the same");
+    proxy.set(Fault::Pass);
+    let both = async || stands(&one, "u").await == (4, 4);
+    eventually("it is completed", PATIENCE, both).await;
+}
+
 /// An instance that dies between two owners: whoever comes next completes what it began, and be it to be told that it is too late.
 #[test]
 fn whoever_comes_next_completes_what_a_dead_instance_began() {
