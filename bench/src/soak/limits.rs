@@ -79,6 +79,8 @@ const ACTIVE: f64 = 8.0;
 const EMPTY: Duration = Duration::from_millis(4_500);
 /// How long a settlement is tried.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Time for which a charge can be refunded: longer than that is tried, on a machine that stands still meanwhile.
+const REMEMBERED: prost_types::Duration = prost_types::Duration { seconds: 60, nanos: 0 };
 const RETRY: Duration = Duration::from_millis(100);
 /// Time for which a charge of Acquire can be refunded, and a reservation settled: the service's defaults.
 const REFUNDABLE: Duration = Duration::from_secs(10);
@@ -155,6 +157,7 @@ impl Limits {
             user: name(user),
             limits,
             cost: Some(cost),
+            remember: (!request_id.is_empty()).then_some(REMEMBERED),
             request_id,
             ..pb::AcquireRequest::default()
         };

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use keyplane_engine::Valkey;
 use keyplane_rate_limiting::domain::{Outage, Policy};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{Call, Outcome, Source, Verdict};
+use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Outcome, Source, Verdict};
 use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
 use keyplane_valkey::deadline;
 
-use crate::rig::{self, Instance, PATIENCE, per_month, per_second, policy, verdicts};
+use crate::rig::{self, Instance, PATIENCE, per_month, per_second, policy, remembered, usual, verdicts};
 
 /// What a caller waits for an answer at most.
 const DEADLINE: Duration = Duration::from_millis(400);
@@ -197,6 +197,29 @@ async fn a_store_that_forgets_its_scripts_or_all_is_no_outage_for_long() {
     eventually("the limit begins anew", PATIENCE, admits).await;
     println!("admitted again {:?} after the store was started, empty", began.elapsed());
     assert_eq!(one.remaining("u", "closed").await, 4);
+}
+
+/// What the store writes before it answers is there after a kill, and ends when it was to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_outlives_its_store_but_not_its_time() {
+    let toolbox = toolbox();
+    let builder = Valkey::builder(&toolbox).setting("appendonly", "yes").setting("appendfsync", "no");
+    let server = builder.start().expect("a server of its own");
+    let one = rig::start_at(&keyplane_testkit::app(), &server.url(), usual(per_month(100), per_month(100))).await;
+    let charged = async |id: &str, seconds| {
+        let (mut call, charge) = remembered(one.call("u", &["user", "tenant"], 10), ChargeKind::Acquired, id);
+        call.remember.as_mut().expect("its memory").ttl = Duration::from_secs(seconds);
+        assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+        charge
+    };
+    let (long, short) = (charged("long", 600).await, charged("short", 2).await);
+    server.restart().expect("it is killed, and started with its data");
+    let refund = async |charge: &Charge| one.limiter.refund(charge, 3, "f-1", &one.catalog).await;
+    let refunded = async || matches!(refund(&long).await, Ok(settled) if settled.charged == 7);
+    eventually("the charge is there again", PATIENCE, refunded).await;
+    let ended = async || matches!(refund(&short).await, Err(Error::ChargeNotFound));
+    eventually("the other one ends in its time", PATIENCE, ended).await;
+    assert!(refunded().await, "the first one does not");
 }
 
 #[tokio::test(flavor = "multi_thread")]
