@@ -1,4 +1,4 @@
-//! What reservations and charges come to where it is not as they were made, over gRPC on a real store.
+//! Reservations and charges that come to something else than they were made for, over gRPC on a real store.
 
 mod support;
 

@@ -141,7 +141,7 @@ impl Meter {
         u64::try_from(self.units(level).div_ceil(u128::from(self.p))).unwrap_or(u64::MAX)
     }
 
-    /// How much `level` is, rounded down.
+    /// Hits that `level` is, rounded down.
     #[must_use]
     pub fn whole(&self, level: Level) -> u64 {
         u64::try_from(self.units(level) / u128::from(self.p)).unwrap_or(u64::MAX)

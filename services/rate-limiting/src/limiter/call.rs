@@ -148,7 +148,7 @@ impl Slot {
         }
     }
 
-    /// What has to fit: the cost. Of a `post_charge` policy nothing, so that only what is in debt refuses.
+    /// Hits that have to fit: the cost. Of a `post_charge` policy none, so that only a debt refuses.
     pub(super) fn needs(&self) -> u64 {
         match self.flag() {
             Flag::Enforce | Flag::Shadow => self.cost,
@@ -189,7 +189,7 @@ impl Outcome {
 // === impl State ===
 
 impl State {
-    /// Of a bucket at `level`, where `needs` has to fit; the server's clock is `ahead` microseconds behind it.
+    /// State of a bucket at `level`, where `needs` has to fit; the server's clock is `ahead` microseconds behind it.
     pub(super) fn of(verdict: Verdict, meter: &Meter, level: Level, ahead: u64, needs: u64) -> State {
         let ahead = Duration::from_micros(ahead);
         let remaining = meter.remaining(level);

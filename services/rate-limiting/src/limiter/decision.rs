@@ -286,7 +286,7 @@ impl<'a> Decision<'a> {
         Ok(denied)
     }
 
-    /// What was charged without room stays: how much that was is not known.
+    /// Gives back to the local buckets. A charge without room stays: how much of it was charged is not known.
     fn give_local(&self, part: &Part<'_>) {
         for one in &part.slots {
             let admitted = self.states[one.index].is_some_and(|state| state.verdict == Verdict::Admitted);

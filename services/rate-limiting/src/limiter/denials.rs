@@ -93,7 +93,7 @@ impl Denials {
         denial.at(Instant::now(), meter, cost)
     }
 
-    /// How long this instance would refuse by itself what needs room for `cost`.
+    /// Time for which this instance would refuse by itself what needs room for `cost`.
     pub(super) fn refused_for(&self, key: &Key, meter: &Meter, cost: u64) -> Option<Duration> {
         let denial = self.known.with(key, |denial| denial.copied())?;
         let full = denial.at(Instant::now(), meter, cost)?;

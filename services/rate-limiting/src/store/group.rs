@@ -1,4 +1,4 @@
-//! What the script is asked; `scripts/decide.lua` describes the bytes.
+//! Questions to the script; `scripts/decide.lua` describes the bytes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -52,12 +52,12 @@ pub struct Remember {
     pub cost: u64,
 }
 
-/// How a record is settled. The buckets' `add` is the difference to what was left of it.
+/// Settlement of a record. The buckets' `add` is the difference to what was left of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Settle {
     /// Of what request it is.
     pub print: [u8; 16],
-    /// What was charged to each bucket.
+    /// Cost that was charged to each bucket.
     pub charged: u64,
     /// What it comes to.
     pub to: Settlement,
@@ -79,9 +79,9 @@ pub enum Settlement {
     },
     /// So much is left of it, since another owner's record says so.
     Left {
-        /// What is left.
+        /// Cost that is left.
         left: u64,
-        /// What the buckets' `add` is the difference to.
+        /// Cost that the buckets' `add` is the difference to.
         from: u64,
     },
     /// Nothing: it is to say what it is.
@@ -110,7 +110,7 @@ pub struct Bucket {
 pub struct End {
     /// The place.
     pub place: Level,
-    /// Of charges of another era nothing is given back.
+    /// The bucket's era: of charges of another one nothing is given back.
     pub era: u64,
 }
 
@@ -123,7 +123,7 @@ pub enum Flag {
     Shadow,
     /// It is charged all the same, up to twice the capacity.
     Force,
-    /// The same, but what is in debt (over its capacity) already refuses the group.
+    /// It is charged like [`Flag::Force`], but a bucket in debt (over its capacity) refuses the group.
     Overshoot,
 }
 

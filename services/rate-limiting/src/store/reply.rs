@@ -1,15 +1,15 @@
-//! What the script answers; `scripts/decide.lua` describes the bytes.
+//! Answers of the script; `scripts/decide.lua` describes the bytes.
 
 use super::group::{End, Group, Op};
 use crate::domain::Level;
 use crate::error::Error;
 
-/// What was decided about a group.
+/// Decision about a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// How it ended.
+    /// End of the group.
     pub status: Status,
-    /// What is left of a record that was settled.
+    /// Cost that is left of a record that was settled.
     pub left: u64,
     /// The server's time, in microseconds.
     pub now: u64,
@@ -17,7 +17,7 @@ pub struct Reply {
     pub buckets: Vec<Found>,
 }
 
-/// How it ended.
+/// End of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It was done.
@@ -55,9 +55,9 @@ pub struct Found {
     pub ahead: u64,
     /// Where the charge ends, if it was one.
     pub end: End,
-    /// What a settlement has moved so far: given back, or charged where it came to more than the charge.
+    /// Level that settlements have moved so far: given back, or charged where it came to more than the charge.
     pub moved: Level,
-    /// What was charged, without what was given back of it; of a settlement.
+    /// Level that was charged, without what was given back of it; of a settlement.
     pub kept: Level,
 }
 

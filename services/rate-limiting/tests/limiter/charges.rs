@@ -145,7 +145,7 @@ async fn no_more_is_refunded_than_was_charged() {
     assert_eq!((one.remaining("u", "user").await, one.remaining("u", "tenant").await), (8, 98));
 }
 
-/// What leaked made room for others already, who have it now.
+/// Others have the room by now that a leak made.
 #[tokio::test]
 async fn what_has_leaked_is_not_given_back() {
     let one = rig::start(&keyplane_testkit::app(), usual(per_second(40), per_second(40))).await;

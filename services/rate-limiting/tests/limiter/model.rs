@@ -1,4 +1,4 @@
-//! What the limiter is to do, in whole numbers: of limits so slow that nothing leaks away. (What is given back of a charge that leaks
+//! Model of the limiter in whole numbers: of limits so slow that nothing leaks away. (What is given back of a charge that leaks
 //! is held in `shares.rs`.)
 
 use std::collections::BTreeMap;

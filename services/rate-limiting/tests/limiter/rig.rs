@@ -87,7 +87,7 @@ pub(crate) async fn start_with(app: &str, url: &str, policies: Vec<Policy>, pati
     start_batched(app, url, policies, patience, BatchSettings::default()).await
 }
 
-/// The same, with other batches.
+/// An instance with other batches.
 pub(crate) async fn start_batched(
     app: &str,
     url: &str,

@@ -54,13 +54,13 @@ pub(crate) struct Bucket {
     pub(crate) meter: Meter,
     pub(crate) cost: u64,
     pub(crate) flag: u8,
-    /// What was charged before it is settled.
+    /// Cost that was charged before it is settled.
     pub(crate) charged: u64,
     /// Which charge is given back, by its end and era.
     pub(crate) end: (Level, u64),
 }
 
-/// What is decided as one: `c`, `p`, `t` or `d`; with a record also `g` and `s`.
+/// Buckets that are decided on as one: `c`, `p`, `t` or `d`; with a record also `g` and `s`.
 #[derive(Clone)]
 pub(crate) struct Group {
     pub(crate) op: u8,
@@ -91,7 +91,7 @@ pub(crate) struct Found {
     pub(crate) room: u8,
     pub(crate) level: Level,
     pub(crate) ahead: u64,
-    /// What a settlement has moved.
+    /// Level that settlements have moved.
     pub(crate) moved: Level,
     /// The end of a charge, and its era, where it is not where the level ends.
     pub(crate) end: Option<(Level, u64)>,

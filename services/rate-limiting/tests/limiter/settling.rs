@@ -30,7 +30,7 @@ async fn charged(one: &Instance, user: &str, kind: ChargeKind, cost: u64, id: &s
     charge
 }
 
-/// What stands charged to a user, and to the tenant.
+/// Hits that stand charged to a user, and to the tenant.
 async fn stands(one: &Instance, user: &str) -> (u64, u64) {
     (1000 - one.remaining(user, "user").await, 10_000 - one.remaining("", "tenant").await)
 }

@@ -35,7 +35,7 @@ enum Step {
     Refund(Index, u64),
     /// All of it: as where another owner refuses.
     Give(Index),
-    /// Of no charge.
+    /// Water of no charge in particular.
     Take(u64),
     Reset,
 }
@@ -44,12 +44,12 @@ enum Step {
 struct Charged {
     cost: u64,
     at: u64,
-    /// What was charged and not given back, in units of the queue.
+    /// Units of the queue that were charged and not given back.
     net: u128,
     /// The name of its record, or its end and era.
     record: Option<u64>,
     end: (Level, u64),
-    /// What is left of it by its record.
+    /// Cost that is left of it by its record.
     left: u64,
     over: bool,
 }

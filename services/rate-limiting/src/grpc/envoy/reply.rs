@@ -94,7 +94,7 @@ impl Said<'_> {
         }
     }
 
-    /// What is left, as far as that is known. Of what nobody was asked about there is no end (as envoyproxy/ratelimit has it for
+    /// Hits that are left, as far as they are known. Of what nobody was asked about there is no end (as envoyproxy/ratelimit has it for
     /// unlimited ones): 0 would be a limit that is used up.
     fn remaining(self) -> u32 {
         let unknown = if self.state.verdict.refuses() { 0 } else { u32::MAX };
