@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fred::types::config::Server;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::health::Common;
 use crate::node::Node;
@@ -18,13 +19,14 @@ use crate::url::Endpoint;
 use crate::{Error, ErrorKind, Reach};
 
 const SLOTS: usize = 16_384;
-/// In a map of slots: no node owns it.
+/// Owner of a slot, in a map, that no node owns.
 const NOBODY: u16 = u16::MAX;
 /// Between two looks at who owns what while some node is unwell: one of its replicas may have been promoted.
 const UNWELL: Duration = Duration::from_millis(500);
-/// The same while all is well. A slot that moves is also learned from the node that had it.
+/// Between two looks while all is well. A slot that moves is also learned from the node that had it.
 const WELL: Duration = Duration::from_secs(15);
-/// Between two looks, whatever raised the doubt.
+/// Shortest pause between two looks, whatever raised the doubt. Looks that bring nothing new come up to [`UNWELL`] apart:
+/// a cluster that is down raises a doubt with every call.
 const AT_MOST: Duration = Duration::from_millis(50);
 
 pub(crate) struct Cluster {
@@ -32,8 +34,8 @@ pub(crate) struct Cluster {
     common: Arc<Common>,
     topology: Arc<Topology>,
     map: ArcSwap<Map>,
-    /// Maps are made from one another, one after the other.
-    making: Mutex<()>,
+    /// Nodes without a slot that calls were sent to. Held while a map is made from the last one.
+    guests: Mutex<Vec<Guest>>,
     next: AtomicUsize,
     denied: AtomicBool,
 }
@@ -44,13 +46,16 @@ struct Map {
     nodes: Vec<Arc<Node>>,
 }
 
+/// A node, and when a call was sent to it last.
+type Guest = (Arc<Node>, Instant);
+
 // === impl Cluster ===
 
 impl Cluster {
     pub(crate) fn new(endpoint: Arc<Endpoint>, common: Arc<Common>, topology: Arc<Topology>) -> Cluster {
         let map = Map { owners: Box::new([NOBODY; SLOTS]), nodes: Vec::new() };
         let (next, denied) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Cluster { endpoint, common, topology, map: ArcSwap::from_pointee(map), making: Mutex::new(()), next, denied }
+        Cluster { endpoint, common, topology, map: ArcSwap::from_pointee(map), guests: Mutex::default(), next, denied }
     }
 
     /// The node that owns `slot`, as far as is known.
@@ -59,7 +64,7 @@ impl Cluster {
         map.nodes.get(usize::from(map.owners[usize::from(slot)])).cloned()
     }
 
-    /// Each time another node, the well ones first.
+    /// Another node each time, the well ones first.
     pub(crate) fn any(&self) -> Option<Arc<Node>> {
         let map = self.map.load();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
@@ -78,81 +83,107 @@ impl Cluster {
         Reach { nodes: well.len(), well: well.iter().filter(|well| **well).count(), share: slots as f64 / SLOTS as f64 }
     }
 
-    /// Follows a redirection to `address` that `by` gave: notes the slot's new owner if `moved`, and returns that node.
-    /// `None` where no node of the cluster is known by that address.
-    pub(crate) async fn redirected(
-        &self,
-        slot: u16,
-        address: &str,
-        by: &Server,
-        moved: bool,
-        within: Duration,
-    ) -> Option<Arc<Node>> {
-        let known = self.topology.known().and_then(|known| known.0.called(address, by).cloned());
+    /// Follows `MOVED`: notes that the node that `by` calls `address` owns `slot` now, and returns that node. Asks for at most
+    /// `within` where it is unknown. `None` where `address` names no node.
+    pub(crate) async fn moved(&self, slot: u16, address: &str, by: &Server, within: Duration) -> Option<Arc<Node>> {
+        let known = self.called(address, by);
         self.topology.doubt();
         let server = match known {
             Some(server) => server,
-            None => self.topology.ask_if_in_doubt(&self.endpoint, within).await.ok()?.0.called(address, by)?.clone(),
+            None => {
+                // Where that fails, the address itself is left.
+                let _ = self.topology.ask_if_in_doubt(&self.endpoint, within).await;
+                self.called(address, by).or_else(|| server_at(address))?
+            }
         };
-        Some(self.assign(slot, server, moved))
-    }
-
-    /// The node at `server`, which from now on also owns `slot` if it `moved`.
-    fn assign(&self, slot: u16, server: Server, moved: bool) -> Arc<Node> {
-        let _making = self.making.lock();
+        let guests = self.guests.lock();
         let map = self.map.load();
-        let position = map.nodes.iter().position(|node| node.server == server);
-        let mut nodes = map.nodes.clone();
-        let index = position.unwrap_or_else(|| {
-            nodes.push(self.node(server));
+        let (mut nodes, mut owners) = (map.nodes.clone(), map.owners.clone());
+        let index = nodes.iter().position(|node| node.server == server).unwrap_or_else(|| {
+            nodes.push(self.guest_or_new(&guests, server));
             nodes.len() - 1
         });
         let node = nodes[index].clone();
-        if moved || position.is_none() {
-            let mut owners = map.owners.clone();
-            if moved {
-                owners[usize::from(slot)] = index as u16;
-            }
-            self.map.store(Arc::new(Map { owners, nodes }));
-        }
-        node
+        owners[usize::from(slot)] = index as u16;
+        self.map.store(Arc::new(Map { owners, nodes }));
+        Some(node)
     }
 
-    /// Keeps the map true, for ever.
+    /// Follows `ASK`: the node that `by` calls `address`, which a slot is on its way to. One that is about to get its first
+    /// slot stands in no list of owners, and is what it is called. `None` where `address` names no node.
+    pub(crate) fn importing(&self, address: &str, by: &Server) -> Option<Arc<Node>> {
+        let server = self.called(address, by).or_else(|| server_at(address))?;
+        let mut guests = self.guests.lock();
+        if let Some(owner) = self.map.load().nodes.iter().find(|node| node.server == server) {
+            return Some(owner.clone());
+        }
+        let node = self.guest_or_new(&guests, server);
+        guests.retain(|(guest, _)| !Arc::ptr_eq(guest, &node));
+        guests.push((node.clone(), Instant::now()));
+        Some(node)
+    }
+
+    fn called(&self, address: &str, by: &Server) -> Option<Server> {
+        self.topology.known()?.0.called(address, by).cloned()
+    }
+
+    fn guest_or_new(&self, guests: &[Guest], server: Server) -> Arc<Node> {
+        let guest = guests.iter().find(|(guest, _)| guest.server == server);
+        guest.map_or_else(|| self.node(server.clone()), |(guest, _)| guest.clone())
+    }
+
+    /// Keeps the map true until the pool is closed.
     pub(crate) async fn keep(self: Arc<Self>) {
         let (within, mut misconfigured) = (self.endpoint.connection.connection_timeout, false);
-        loop {
-            match self.topology.ask_if_in_doubt(&self.endpoint, within).await {
+        let mut pause = AT_MOST;
+        while !self.common.is_closed() {
+            let news = match self.topology.ask_if_in_doubt(&self.endpoint, within).await {
                 Ok(known) => self.learn(&known.0),
-                Err(error) => self.report(&error, &mut misconfigured),
-            }
+                Err(error) => {
+                    self.report(&error, &mut misconfigured);
+                    false
+                }
+            };
             self.common.observer.reachable(self.reach().share);
-            tokio::time::sleep(AT_MOST).await;
-            let pause = if self.reach().is_whole() { WELL } else { UNWELL };
-            if tokio::time::timeout(pause, self.topology.doubted()).await.is_err() {
-                self.topology.doubt();
+            pause = if news { AT_MOST } else { (pause * 2).min(UNWELL) };
+            tokio::time::sleep(pause).await;
+            let (calm, patience) = (Instant::now(), if self.reach().is_whole() { WELL } else { UNWELL });
+            if tokio::time::timeout(patience, self.topology.doubted()).await.is_err() {
+                self.topology.outdate();
+            }
+            if calm.elapsed() >= UNWELL {
+                pause = AT_MOST;
             }
         }
     }
 
-    fn learn(&self, slots: &Slots) {
+    /// Makes a map of what a node said; whether it differs from the last one.
+    fn learn(&self, slots: &Slots) -> bool {
         self.denied.store(false, Ordering::Relaxed);
-        let _making = self.making.lock();
+        let mut guests = self.guests.lock();
         let old = self.map.load();
-        let mut map = Map { owners: Box::new([NOBODY; SLOTS]), nodes: Vec::new() };
+        // Each node lists the others in an order of its own.
+        let mut servers: Vec<&Server> = slots.ranges.iter().map(|range| &range.owner).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        let node = |server: &&Server| {
+            let kept = old.nodes.iter().find(|node| node.server == **server).cloned();
+            kept.unwrap_or_else(|| self.guest_or_new(&guests, (*server).clone()))
+        };
+        let mut map = Map { owners: Box::new([NOBODY; SLOTS]), nodes: servers.iter().map(node).collect() };
         for range in &slots.ranges {
-            let known = map.nodes.iter().position(|node| node.server == range.owner);
-            let index = known.unwrap_or_else(|| {
-                let kept = old.nodes.iter().find(|node| node.server == range.owner).cloned();
-                map.nodes.push(kept.unwrap_or_else(|| self.node(range.owner.clone())));
-                map.nodes.len() - 1
-            });
-            if let Some(owners) = map.owners.get_mut(usize::from(range.first)..=usize::from(range.last)) {
-                owners.fill(index as u16);
+            let slots = map.owners.get_mut(usize::from(range.first)..=usize::from(range.last));
+            if let (Some(slots), Ok(index)) = (slots, servers.binary_search(&&range.owner)) {
+                slots.fill(index as u16);
             }
+        }
+        guests.retain(|(guest, last)| last.elapsed() < WELL && !map.nodes.iter().any(|node| Arc::ptr_eq(node, guest)));
+        if map.is(&old) {
+            return false;
         }
         self.map.store(Arc::new(map));
         self.common.changed.send_replace(());
+        true
     }
 
     fn node(&self, server: Server) -> Arc<Node> {
@@ -172,4 +203,20 @@ impl Cluster {
             tracing::error!(%error, "the store can't be used as configured, is it a cluster or not as the url says");
         }
     }
+}
+
+// === impl Map ===
+
+impl Map {
+    fn is(&self, other: &Map) -> bool {
+        self.owners == other.owners
+            && self.nodes.len() == other.nodes.len()
+            && self.nodes.iter().zip(&other.nodes).all(|(node, other)| Arc::ptr_eq(node, other))
+    }
+}
+
+/// The node that `<host>:<port>` names by itself.
+fn server_at(address: &str) -> Option<Server> {
+    let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+    Some(Server::new(host, port.parse().ok()?))
 }

@@ -20,8 +20,8 @@ use crate::{Arg, Error, ErrorKind, Key, Script, Valkey, Value};
 /// How long a call waits for a connection that is being restored. A server that closes a connection now and then (load
 /// balancing, a rolling update) is not an outage.
 const GRACE: Duration = Duration::from_millis(100);
-/// How often a command that surely did not run, or only reads, is sent again: a slot may have moved to a node that lacks
-/// the script.
+/// Most times that a command is sent again which surely did not run, or only reads: a slot may have moved to a node that
+/// lacks the script.
 pub(crate) const CORRECTIONS: u32 = 5;
 /// A call that waited less than this says nothing about the server when it times out.
 const TELLING: Duration = Duration::from_millis(100);
@@ -44,7 +44,7 @@ struct Attempt<'a> {
     asking: bool,
 }
 
-/// What can be done about a failure.
+/// Remedy for a failure.
 enum Correction {
     /// Nothing: it is the call's own.
     None,
@@ -243,7 +243,8 @@ impl Attempt<'_> {
             return Correction::None;
         };
         let Some(address) = details.split_whitespace().nth(2) else { return Correction::None };
-        let node = cluster.redirected(slot, address, &self.node.server, moved, left).await;
+        let by = &self.node.server;
+        let node = if moved { cluster.moved(slot, address, by, left).await } else { cluster.importing(address, by) };
         let Some(node) = node.filter(|node| node.health.breaker.admit().is_ok()) else { return Correction::None };
         let Some(connection) = node.connection_by(self.until).await else { return Correction::None };
         // It answered, and has no more to do with this call.
@@ -284,7 +285,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What a failure says about the node and the connection.
+    /// Takes note of what a failure says about the node and the connection.
     fn judge(&self, error: &fred::error::Error) {
         let health = &self.node.health;
         if let Some(code) = server_code(error.details()) {

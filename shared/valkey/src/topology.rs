@@ -24,7 +24,7 @@ const ASKED: usize = 3;
 
 /// The slots as some node told them, until somebody finds that they are not so.
 pub(crate) struct Topology {
-    /// With the doubts there were when it was asked for.
+    /// The last answer, with the number of doubts when it was asked for.
     known: ArcSwapOption<(Slots, u64)>,
     /// Held by the caller who asks; the others wait for the same answer.
     asking: Mutex<()>,
@@ -35,7 +35,7 @@ pub(crate) struct Topology {
     turn: AtomicUsize,
 }
 
-/// Who owns which slot, as one node said it.
+/// Owners of slots, as one node named them.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     pub(crate) ranges: Vec<Range>,
@@ -72,8 +72,13 @@ impl Topology {
 
     /// What is known may be wrong: a node said so, or is gone.
     pub(crate) fn doubt(&self) {
-        self.doubts.fetch_add(1, Ordering::AcqRel);
+        self.outdate();
         self.doubted.notify_one();
+    }
+
+    /// Has whoever needs it next ask anew, and wakes nobody.
+    pub(crate) fn outdate(&self) {
+        self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Waits until there is a doubt that nobody has waited for yet.
@@ -91,8 +96,8 @@ impl Topology {
         })
     }
 
-    /// Who owns what, and the doubts there were when that was asked for. Asks for at most `within` where it is unknown or in
-    /// doubt; callers that come meanwhile wait for the same answer. Cancel safe.
+    /// Owners of slots, and the number of doubts when they were asked for. Asks for at most `within` where they are unknown or
+    /// in doubt; callers that come meanwhile wait for the same answer. Cancel safe.
     pub(crate) async fn ask_if_in_doubt(
         &self,
         endpoint: &Endpoint,
@@ -114,7 +119,7 @@ impl Topology {
         Ok(slots)
     }
 
-    /// What was last heard, in doubt or not.
+    /// The last answer, in doubt or not.
     pub(crate) fn known(&self) -> Option<Arc<(Slots, u64)>> {
         self.known.load_full()
     }
