@@ -135,7 +135,7 @@ impl Supervisor {
     async fn live(&self, wire: &Wire, born: Instant, watchdog: &mut Watchdog) -> Option<Wire> {
         let node = self.health.node();
         let mut misses = 0;
-        loop {
+        while !self.health.common.is_closed() {
             let urgent = tokio::select! {
                 () = wire.gone() => {
                     self.health.common.doubt();
@@ -187,6 +187,7 @@ impl Supervisor {
                 }
             }
         }
+        None
     }
 
     /// One line for each outage, not for each attempt.
@@ -201,7 +202,7 @@ impl Supervisor {
     }
 }
 
-/// How long a connection takes to answer a read of a key of ours, which goes the way that calls go; `None` where it does
+/// Time that a connection takes to answer a read of a key of ours, which goes the way that calls go; `None` where it does
 /// not answer in time. An error that the server answers is an answer: another node may have the key.
 pub(crate) async fn probe(wire: &Wire, common: &Common) -> Option<Duration> {
     let start = Instant::now();

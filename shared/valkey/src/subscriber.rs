@@ -66,10 +66,10 @@ async fn ring_messages(mut messages: broadcast::Receiver<Message>, registry: &Re
     }
 }
 
-/// Ends when another connection is needed.
+/// Ends when another connection is needed, or none any more.
 async fn watch(pool: &Pool, wire: &Wire) {
     let (mut watchdog, mut misses) = (Watchdog::new(), 0);
-    loop {
+    while !pool.common.is_closed() {
         tokio::select! {
             () = wire.gone() => return tracing::debug!("lost the connection that doorbells hear over, making another"),
             () = tokio::time::sleep(watchdog.pause(Instant::now())) => {}
@@ -106,7 +106,7 @@ async fn compare(pool: &Pool, wire: &Wire, watchdog: &mut Watchdog) -> bool {
     watchdog.decides(old, fresh, Instant::now())
 }
 
-/// How long the server takes to answer; `None` where it does not in time, or does not know of any subscription: then it
+/// Time that the server takes to answer; `None` where it does not in time, or does not know of any subscription: then it
 /// answers a plain PONG.
 async fn probe(wire: &Wire, pool: &Pool) -> Option<Duration> {
     let start = Instant::now();

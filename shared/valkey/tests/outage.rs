@@ -5,7 +5,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{COUNT, app, connect, eventually, key, settings};
-use keyplane_valkey::{ErrorKind, Valkey};
+use keyplane_testkit::{Fault, FaultProxy};
+use keyplane_valkey::{ErrorKind, Feature, Valkey};
 
 fn server() -> keyplane_engine::Valkey {
     keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server")
@@ -30,7 +31,8 @@ async fn service_resumes_after_a_restart() {
     valkey.run(&COUNT, &[&key], &[]).await.expect("counted");
 
     server.kill().expect("killed");
-    eventually("a dead server is noticed", async || valkey.ping().await.is_err()).await;
+    // On each of the connections.
+    eventually("a dead server is noticed", async || valkey.ping().await.is_err() && !valkey.reach().is_whole()).await;
     let start = Instant::now();
     for _ in 0..50 {
         let error = valkey.run(&COUNT, &[&key], &[]).await.expect_err("nobody is there");
@@ -103,4 +105,21 @@ async fn a_full_memory_is_overload() {
     let valkey = connect(&settings(&server.url())).await;
     let error = valkey.run(&COUNT, &[&key(&valkey, "u-1")], &[]).await.expect_err("no memory");
     assert_eq!((error.kind(), error.code(), error.outcome_unknown()), (ErrorKind::Overloaded, Some("OOM"), false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_leaves_no_connection_behind() {
+    let server = server();
+    let proxy = FaultProxy::to_port(server.port());
+    let valkey = connect(&settings(&proxy.url(&server.url()))).await;
+    let mut bell = valkey.doorbells(Feature::SESSION).listen(&key(&valkey, "u-1"));
+    bell.rung().await;
+    // Connections are being made again, so that close doesn't find them.
+    proxy.set(Fault::Cut);
+    eventually("they are gone", async || !valkey.reach().is_whole()).await;
+    proxy.set(Fault::BlackHole);
+    eventually("others are being made", async || proxy.open_connections() > 0).await;
+    valkey.close().await;
+    proxy.set(Fault::Pass);
+    eventually("none is left", async || proxy.open_connections() == 0).await;
 }
