@@ -81,13 +81,7 @@ impl Valkey {
         let server = match &self.pool.common.topology {
             Some(topology) => {
                 let slot = fred::util::redis_keyslot(key.as_str().as_bytes());
-                let within = within()?;
-                let owner = tokio::time::timeout(within, topology.owner(endpoint, slot, within)).await;
-                let owner = owner.unwrap_or_else(|_| {
-                    let message = "no node of the store's cluster said in time who serves this key";
-                    Err(Error::new(ErrorKind::Unavailable, operation, message))
-                });
-                owner?
+                topology.owner(endpoint, slot, within()?).await?
             }
             None => Server::new(endpoint.host.to_string(), endpoint.port),
         };

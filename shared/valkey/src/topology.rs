@@ -103,12 +103,19 @@ impl Topology {
         endpoint: &Endpoint,
         within: Duration,
     ) -> Result<Arc<(Slots, u64)>, Error> {
-        let sure = || self.known().filter(|known| known.1 == self.doubts.load(Ordering::Acquire));
-        if let Some(known) = sure() {
+        if let Some(known) = self.sure() {
             return Ok(known);
         }
+        // Also the wait for others who ask counts: where nobody answers, each of them takes all of its time.
+        tokio::time::timeout(within, self.ask_in_turn(endpoint, within)).await.unwrap_or_else(|_| {
+            let message = "no node of the store's cluster said in time which node serves which key";
+            Err(Error::new(ErrorKind::Unavailable, "CLUSTER SLOTS", message))
+        })
+    }
+
+    async fn ask_in_turn(&self, endpoint: &Endpoint, within: Duration) -> Result<Arc<(Slots, u64)>, Error> {
         let _asking = self.asking.lock().await;
-        if let Some(known) = sure() {
+        if let Some(known) = self.sure() {
             return Ok(known);
         }
         let doubts = self.doubts.load(Ordering::Acquire);
@@ -117,6 +124,11 @@ impl Topology {
         let slots = Arc::new((self.ask(endpoint, nodes, within).await?, doubts));
         self.known.store(Some(slots.clone()));
         Ok(slots)
+    }
+
+    /// The last answer, if nobody has doubted it since.
+    fn sure(&self) -> Option<Arc<(Slots, u64)>> {
+        self.known().filter(|known| known.1 == self.doubts.load(Ordering::Acquire))
     }
 
     /// The last answer, in doubt or not.
@@ -156,8 +168,14 @@ async fn slots(endpoint: &Endpoint, node: Server, within: Duration) -> Result<Sl
     let wire = Wire::connect(endpoint, node, within).await?;
     let reply = wire.call("CLUSTER", vec![Fred::from_static_str("SLOTS")], within).await;
     let reply = reply.map_err(|error| Error::from_fred(&error, "CLUSTER SLOTS", false))?;
-    parse(reply, &host)
-        .ok_or_else(|| Error::new(ErrorKind::Decode, "CLUSTER SLOTS", "the reply has not the expected form"))
+    let slots = parse(reply, &host)
+        .ok_or_else(|| Error::new(ErrorKind::Decode, "CLUSTER SLOTS", "the reply has not the expected form"))?;
+    if slots.ranges.is_empty() {
+        // It is new, or was reset, and is in no cluster: the others know more.
+        let message = "the node knows of no node that serves any key";
+        return Err(Error::new(ErrorKind::Unavailable, "CLUSTER SLOTS", message));
+    }
+    Ok(slots)
 }
 
 // === the reply: [[first, last, [host, port, id, [metadata]], replica, ...], ...] ===
@@ -208,7 +226,12 @@ fn list(value: Fred) -> Option<Vec<Fred>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::Settings;
 
     fn text(text: &'static str) -> Fred {
         Fred::from_static_str(text)
@@ -216,6 +239,19 @@ mod tests {
 
     fn node(host: Fred, port: i64, metadata: Vec<Fred>) -> Fred {
         Fred::Array(vec![host, port.into(), text("an-id"), Fred::Array(metadata)])
+    }
+
+    #[tokio::test]
+    async fn callers_wait_for_one_another_no_longer_than_they_said() {
+        // Takes connections and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("valkey-cluster://{}", silent.local_addr().expect("an address"));
+        let endpoint = Endpoint::new(&Settings::new(url)).expect("a good URL");
+        let (topology, within, start) = (Topology::new(), Duration::from_millis(200), Instant::now());
+        let callers = (0..20).map(|_| topology.ask_if_in_doubt(&endpoint, within));
+        let answers = futures::future::join_all(callers).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert!(start.elapsed() < within * 10, "20 callers who give it {within:?} took {:?}", start.elapsed());
     }
 
     #[test]

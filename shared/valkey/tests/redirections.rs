@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{COUNT, connect, eventually, key, settings};
-use keyplane_engine::{Cluster, Valkey as Server};
+use keyplane_engine::{Cluster, Reply, Valkey as Server};
 
 /// Long enough for a dozen looks at the slots, if each call caused one.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -106,5 +106,27 @@ async fn a_cluster_that_is_down_is_not_asked_for_its_slots_with_every_call() {
     assert!((1..=10).contains(&asked), "{asked} questions in {WINDOW:?}");
 
     cluster.node(2).restart().expect("restarted");
+    eventually("all is served again", async || valkey.reach().is_whole() && valkey.get(&key).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_reset_takes_no_slot_from_the_others() {
+    let cluster = Cluster::start(&keyplane_testkit::toolbox(), 2).expect("a cluster");
+    empty_second(&cluster).await;
+    let (first, second) = (cluster.node(0), cluster.node(1));
+    second.command(&["CLUSTER", "RESET", "HARD"]).expect("reset");
+    assert_eq!(second.command(&["CLUSTER", "SLOTS"]).expect("asked"), Reply::Array(Vec::new()));
+    let valkey = connect(&settings(&cluster.url())).await;
+    let (key, before) = (key(&valkey, "u-1"), questions(second));
+
+    // With the first silent, the second is the only one to answer.
+    first.pause().expect("paused");
+    eventually("the second is asked, and again", async || {
+        assert!(valkey.get(&key).await.is_err(), "nobody has it");
+        assert_eq!(valkey.reach().nodes, 1, "a node that knows nobody was believed");
+        questions(second) > before + 2
+    })
+    .await;
+    first.resume().expect("resumed");
     eventually("all is served again", async || valkey.reach().is_whole() && valkey.get(&key).await.is_ok()).await;
 }
