@@ -26,7 +26,7 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// No connection, a connection that broke, an open breaker, or a server that can't serve just now
-    /// (LOADING, CLUSTERDOWN, READONLY, MASTERDOWN, TRYAGAIN, BUSY). Passes.
+    /// (LOADING, CLUSTERDOWN, READONLY, MASTERDOWN, TRYAGAIN, BUSY, MISCONF). Passes.
     Unavailable,
     /// No reply within the command timeout or the request's deadline. Passes.
     Timeout,
@@ -244,6 +244,10 @@ fn classify(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
             text("the store's role changed while a read waited (UNBLOCKED); a failover is likely"),
         ),
         "BUSY" => (ErrorKind::Unavailable, text("the store is busy with a slow script (BUSY)")),
+        "MISCONF" => (
+            ErrorKind::Unavailable,
+            text("the store can't save its data and takes no writes (MISCONF); is its disk full"),
+        ),
         "NOREPLICAS" => (ErrorKind::Unavailable, text("the store has too few replicas for a write (NOREPLICAS)")),
         "NOSCRIPT" => (ErrorKind::Unavailable, text("the store lost the script again right after it was loaded")),
         "NOPERM" => (ErrorKind::Denied, text("the store's ACL forbids this command or key (NOPERM)")),

@@ -21,6 +21,7 @@ fn answers_of_the_server_are_classed_by_their_code() {
         ("MASTERDOWN Link with MASTER is down", ErrorKind::Unavailable, true),
         ("TRYAGAIN Multiple keys request during rehashing of slot", ErrorKind::Unavailable, true),
         ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, true),
+        ("MISCONF Errors writing to the AOF file: No space left on device", ErrorKind::Unavailable, true),
         ("NOPERM User app has no permissions to run the 'get' command", ErrorKind::Denied, false),
         ("ERR ACL failure in script: User app has no permissions to run the 'keys' command", ErrorKind::Denied, false),
         ("WRONGPASS invalid username-password pair or user is disabled.", ErrorKind::Denied, false),

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{COUNT, app, connect, eventually, key, settings};
+use keyplane_engine::Reply;
 use keyplane_testkit::{Fault, FaultProxy};
 use keyplane_valkey::{ErrorKind, Feature, Valkey};
 
@@ -105,6 +107,27 @@ async fn a_full_memory_is_overload() {
     let valkey = connect(&settings(&server.url())).await;
     let error = valkey.run(&COUNT, &[&key(&valkey, "u-1")], &[]).await.expect_err("no memory");
     assert_eq!((error.kind(), error.code(), error.outcome_unknown()), (ErrorKind::Overloaded, Some("OOM"), false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cannot_save_is_unavailable_for_writes() {
+    let server = keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox())
+        .setting("save", "3600 1")
+        .start()
+        .expect("a server");
+    let valkey = connect(&settings(&server.url())).await;
+    let key = key(&valkey, "u-1");
+    // A folder in the place of the file that is saved to fails like a full disk.
+    let Reply::Array(dir) = server.command(&["CONFIG", "GET", "dir"]).expect("a folder") else { panic!("a pair") };
+    std::fs::create_dir(Path::new(dir[1].text().expect("a path")).join("dump.rdb")).expect("made");
+    server.command(&["BGSAVE"]).expect("begun");
+    let write = async || valkey.run(&COUNT, &[&key], &[]).await;
+    eventually("writes are refused", async || write().await.is_err()).await;
+    let error = write().await.expect_err("it can't save");
+    assert_eq!((error.kind(), error.code(), error.outcome_unknown()), (ErrorKind::Unavailable, Some("MISCONF"), false));
+    assert!(error.retryable());
+    let count = valkey.get(&key).await.expect("reads are answered");
+    assert!(write().await.is_err() && valkey.get(&key).await == Ok(count), "nothing was done");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
