@@ -26,7 +26,7 @@ const FAILURES: u32 = 2;
 /// Whether the service answers in full now, should the store not.
 pub(crate) type Alone = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// When a service is ready that says so itself, and what it can do without the store.
+/// Readiness of a service that says itself when it is ready, and what it can do without the store.
 pub struct Own {
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) waits_for: &'static str,
@@ -58,18 +58,23 @@ pub(crate) async fn follow(health: Health, store: Valkey, alone: Alone) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut ping = pin!(store.ping());
+        let (mut ping, mut late) = (pin!(store.ping()), false);
         // A late answer is waited for: more questions would not make the store faster.
         let answered = loop {
             match timeout(PATIENCE, &mut ping).await {
                 Ok(answered) => break answered.is_ok(),
                 Err(_) => {
+                    late = true;
                     failures = failures.saturating_add(1);
                     health.set_answering(failures < FAILURES || alone()).await;
                 }
             }
         };
-        failures = if answered { 0 } else { failures.saturating_add(1) };
+        failures = match answered {
+            true if late => failures,
+            true => 0,
+            false => failures.saturating_add(1),
+        };
         health.set_answering(failures < FAILURES || alone()).await;
     }
 }

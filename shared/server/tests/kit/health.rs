@@ -118,6 +118,25 @@ async fn an_instance_that_is_cut_off_stays_ready_and_tells_gateways_to_prefer_ot
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_store_answers_late_does_not_answer_in_full_until_it_is_fast_again() {
+    let proxy = FaultProxy::to_port(valkey().port());
+    let server = server_with(&proxy.url(&valkey().url()), &[], own().0).await;
+    let answers = async || status(&server.channel, "answering").await == ServingStatus::Serving;
+    until("it answers in full", answers).await;
+
+    // Both ways: each answer takes almost half a second, and comes.
+    proxy.set(Fault::Delay(Duration::from_millis(220)));
+    until("late answers are told", async || !answers().await).await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        assert!(!answers().await, "a late answer counts as one {:?} after the first", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    proxy.set(Fault::Pass);
+    until("it answers in full again", answers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_not_ready_or_drains_does_not_answer() {
     let (ready, says) = watch::channel(false);
     let check: StartCheck = Box::new(|| Box::pin(async { Ok(()) }));
