@@ -16,7 +16,7 @@ const MESSAGE: usize = 512;
 /// Most violations that are listed.
 const VIOLATIONS: usize = 20;
 /// Most bytes of all violations together.
-const VIOLATION_BYTES: usize = 3 * 1024;
+const VIOLATION_BYTES: usize = 2560;
 /// Longest path of a field, and longest description of its rule, in bytes.
 const FIELD: usize = 128;
 const DESCRIPTION: usize = 256;

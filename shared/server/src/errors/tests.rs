@@ -47,8 +47,9 @@ impl ServiceError for Sample {
 
 /// An error of which every part is what the caller sent.
 #[derive(Debug, thiserror::Error)]
-#[error("{text}")]
+#[error("{message}")]
 struct Hostile {
+    message: String,
     text: String,
     violations: Vec<Violation>,
 }
@@ -91,7 +92,7 @@ fn every_violation_arrives() {
     assert!(details.retry_info().is_none());
 }
 
-/// What goes out on the wire, in bytes.
+/// Size of the trailers on the wire, in bytes.
 fn trailers(status: &Status) -> usize {
     let mut headers = http::HeaderMap::new();
     status.add_header(&mut headers).expect("a status can be sent");
@@ -112,16 +113,23 @@ fn hostile_sizes_stay_under_the_limit_of_trailers() {
     for text in ["x".repeat(10_000), "\u{20ac}".repeat(10_000), String::from("%").repeat(10_000)] {
         for count in [1, 20, 200] {
             let violations = vec![Violation::new(&text, &text); count];
-            let size = trailers(&status(Hostile { text: text.clone(), violations }));
+            let size = trailers(&status(Hostile { message: text.clone(), text: text.clone(), violations }));
             assert!(size < TRAILERS, "{count} violations of {} bytes make trailers of {size} bytes", text.len());
         }
         assert!(trailers(&plain(Code::Internal, &text, "MALFORMED_MESSAGE", None)) < TRAILERS);
+    }
+    // Lengths that fill the room to the last byte.
+    for length in 1..=300 {
+        let text = "x".repeat(length);
+        let violations = vec![Violation::new(&text, &text); 200];
+        let size = trailers(&status(Hostile { message: "%".repeat(10_000), text, violations }));
+        assert!(size < TRAILERS, "parts of {length} bytes make trailers of {size} bytes");
     }
 }
 
 #[test]
 fn an_empty_value_is_no_metadata() {
-    let error = Hostile { text: String::new(), violations: Vec::new() };
+    let error = Hostile { message: String::new(), text: String::new(), violations: Vec::new() };
     assert!(status(error).get_error_details().error_info().unwrap().metadata.is_empty());
 }
 
