@@ -17,8 +17,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Where Envoy's own admin interface is. Port 0: any.
     pub admin: SocketAddr,
-    /// Where each service is, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`. One that is named several times
-    /// has several instances.
+    /// Addresses of the services, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`. A service that is named
+    /// several times has several instances.
     pub services: Vec<(&'static str, SocketAddr)>,
     /// Where the descriptor set, `openapi.json` and the access log are put.
     pub folder: PathBuf,

@@ -1,4 +1,4 @@
-//! Which instance the gateway asks when one of several can't tell.
+//! Choice of another instance by the gateway when one of several can't tell.
 
 mod support;
 
@@ -13,7 +13,7 @@ fn three() -> [Peer; 3] {
     [(); 3].map(|()| Peer::start(Answer::Pass))
 }
 
-/// How many of the requests did not get past the gateway's own filters.
+/// Number of requests that did not get past the gateway's own filters.
 async fn refused(gate: &Gate) -> usize {
     let client = http(&gate.token());
     let mut refused = 0;

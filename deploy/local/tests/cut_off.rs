@@ -37,7 +37,7 @@ const POLICIES: &str = "policies:
   - {id: everyone, domain: keyplane, entries: [tenant], limit: {amount: 1000000, per: 1s}, outage: closed}
 ";
 
-/// What every instance has beside its address and its store.
+/// Settings of every instance beside its address and its store.
 const SETTINGS: [(&str, &str); 4] = [
     // Debug builds on a busy machine are late; the gateway waits longer than this.
     ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms"),

@@ -1,4 +1,4 @@
-//! How fast calls are after the store was away, in the same process; and the service without one shard of its store.
+//! Speed of calls after the store was away, in the same process; and the service without one shard of its store.
 
 mod support {
     pub(crate) mod service;

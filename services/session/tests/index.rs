@@ -1,4 +1,4 @@
-//! How long a user's index lives, and what it knows of sessions of an earlier release.
+//! Life of a user's index, and what it knows of sessions of an earlier release.
 
 mod support;
 
@@ -25,7 +25,7 @@ async fn create(store: &Store, idle: Duration) -> SessionId {
     made.name.session
 }
 
-/// That the index ends when events of a session that ends in `left` do, to within the time that a slow machine takes.
+/// Asserts that the index ends when events of a session that ends in `left` do, to within the time of a slow machine.
 async fn ends_after(valkey: &Valkey, left: Duration) {
     let ttl = valkey.run(&TTL, &[&key(valkey, &["index"])], &[]).await.expect("a TTL").int().expect("a number");
     let ttl = Duration::from_millis(u64::try_from(ttl).expect("the index is there, and has a TTL"));

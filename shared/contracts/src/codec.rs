@@ -1,4 +1,4 @@
-//! How messages are encoded: prost, with buffers of the size of our messages, whole map entries, and decoded from one slice.
+//! Encoding of messages: prost, with buffers of the size of our messages and whole map entries, decoded from one slice.
 
 use std::marker::PhantomData;
 

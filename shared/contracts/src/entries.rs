@@ -6,7 +6,7 @@
 use bytes::{Buf as _, BufMut};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
 
-/// Where a message holds maps. The build makes one for each message that does, itself or deeper.
+/// Places of maps in a message. The build makes one for each message that holds maps, itself or deeper.
 pub(crate) struct Shape {
     /// Field numbers; other fields hold no map.
     pub(crate) fields: &'static [(u32, Part)],

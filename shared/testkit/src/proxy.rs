@@ -18,7 +18,7 @@ pub enum Fault {
     Pass,
     /// Bytes arrive this much later, in each direction (so an answer comes twice as late). Throughput is not reduced.
     Delay(Duration),
-    /// The same for connections that are open when the fault begins; new ones are as fast as ever.
+    /// [`Fault::Delay`] for connections that are open when the fault begins; new ones are as fast as ever.
     DelayOpen(Duration),
     /// Bytes get lost on the way and are sent again: nothing arrives, but is delivered, in order, when the fault ends.
     /// New connections are accepted, and reach the server then.

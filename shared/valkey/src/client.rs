@@ -105,7 +105,7 @@ impl Valkey {
         select_ok(nodes.into_iter().map(ping)).await.map(drop)
     }
 
-    /// How much of the store is within reach now.
+    /// Part of the store that is within reach now.
     pub fn reach(&self) -> Reach {
         match &self.pool.nodes {
             Nodes::Cluster { cluster, .. } => cluster.reach(),
@@ -207,7 +207,7 @@ impl Pool {
         }
     }
 
-    /// The same, waiting for one until `until`.
+    /// Waits for [`Pool::node`] until `until`.
     pub(crate) async fn node_by(&self, slot: Option<u16>, until: Instant) -> Option<Arc<Node>> {
         let mut changed = self.common.changed.subscribe();
         loop {

@@ -1,4 +1,4 @@
-//! What is known of the store: of all of it, and of each node.
+//! State of the store, as far as is known: of all of it, and of each node.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -19,13 +19,13 @@ pub(crate) struct Common {
     pub(crate) command_timeout: Duration,
     /// Changes whenever a connection comes up, or the slots of a cluster get other owners.
     pub(crate) changed: watch::Sender<()>,
-    /// Of a cluster: who owns what.
+    /// Owners of a cluster's slots.
     pub(crate) topology: Option<Arc<Topology>>,
     /// The key that probes read, once one is known that this user may read.
     pub(crate) probe: OnceLock<Key>,
 }
 
-/// Of one node: a sick one says nothing about the others.
+/// State of one node: a sick one says nothing about the others.
 pub(crate) struct Health {
     pub(crate) common: Arc<Common>,
     pub(crate) breaker: Breaker,

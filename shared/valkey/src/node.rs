@@ -46,7 +46,7 @@ impl Node {
         })
     }
 
-    /// The same, waiting for one until `until`.
+    /// Waits for a connection that is up until `until`.
     pub(crate) async fn connection_by(&self, until: Instant) -> Option<Connection> {
         let mut changed = self.health.common.changed.subscribe();
         loop {

@@ -32,7 +32,7 @@ pub(crate) struct Observer {
     duration: Histogram<f64>,
     commands: Counter<u64>,
     breaker: Gauge<i64>,
-    /// How many breakers are open.
+    /// Number of open breakers.
     open: Mutex<i64>,
     reconnects: Counter<u64>,
     late: Counter<u64>,

@@ -1,4 +1,4 @@
-//! How much of the store answers.
+//! The part of the store that answers.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use std::fmt;
 pub struct Reach {
     /// Primaries of the cluster, as far as they are known; 1 for one server.
     pub nodes: usize,
-    /// Those of them that answer.
+    /// Primaries that answer.
     pub well: usize,
-    /// Share of the keys that these have, 0 to 1.
+    /// Share of the keys that the answering primaries have, 0 to 1.
     pub share: f64,
 }
 

@@ -14,12 +14,12 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 const CLOSER: Duration = Duration::from_millis(200);
 /// An answer that takes longer is late.
 const LATE: Duration = Duration::from_millis(20);
-/// How many times as fast a new connection must be.
+/// Factor by which a new connection must be faster.
 const TIMES: u32 = 4;
 /// Between comparisons: the first pause and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
-/// What is known of a connection's answers, and of those that it took over from.
+/// Record of a connection's answers, and of those that it took over from.
 pub(crate) struct Watchdog {
     /// Late answers in a row.
     late: u32,

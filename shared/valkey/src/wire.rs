@@ -47,7 +47,7 @@ impl Wire {
         Wire::drive(endpoint.client(server, EVENTS), within).await
     }
 
-    /// The same for a connection that subscribes: so many `messages` may wait to be read.
+    /// Connects like [`Wire::connect`], to subscribe: so many `messages` may wait to be read.
     pub(crate) async fn subscriber(
         endpoint: &Endpoint,
         server: Server,

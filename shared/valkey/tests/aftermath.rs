@@ -11,10 +11,10 @@ use keyplane_engine::Valkey as Server;
 use keyplane_testkit::{Fault, FaultProxy};
 use keyplane_valkey::{Settings, Valkey};
 
-/// How long silence lasts: long enough for connections to be given up, and for several attempts to make others.
+/// Length of a silence: enough for connections to be given up, and for several attempts to make others.
 const SILENCE: Duration = Duration::from_secs(4);
 
-/// What goes wrong, and is well again when the function returns.
+/// Makes something go wrong; all is well again when it returns.
 type Drill = for<'a> fn(&'a World) -> futures::future::LocalBoxFuture<'a, ()>;
 
 const DRILLS: &[(&str, Drill)] = &[

@@ -43,7 +43,7 @@ impl<'a> User<'a> {
         self.http.get(self.url(&path)).send().await.unwrap()
     }
 
-    /// The same as a client would: 503 says that it shall try again. On a busy machine that is so for moments.
+    /// Reads as a client would: 503 says that it shall try again. On a busy machine that is so for moments.
     pub async fn read(&self) -> Response {
         eventually("the gateway can tell", PATIENCE, async || {
             let response = self.try_read().await;
@@ -87,7 +87,7 @@ impl<'a> User<'a> {
     }
 }
 
-/// What is sent to `oauth2/revoke`.
+/// Body of a request to `oauth2/revoke`.
 pub enum RevokeBy<'a> {
     Form(&'a str),
     Json(Value),

@@ -33,7 +33,7 @@ impl Gate {
         Gate::start_before(name, &[Peer::start(Answer::Pass)], change)
     }
 
-    /// With several instances of all that stands behind it. [`Gate::peer`] is the first.
+    /// Starts a gateway before several instances of each service. [`Gate::peer`] is the first.
     pub fn start_before(name: &str, peers: &[Peer], change: impl FnOnce(String) -> String) -> Gate {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();

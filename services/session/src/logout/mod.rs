@@ -127,8 +127,8 @@ impl Progress<'_> {
     }
 }
 
-/// What there is to revoke when `session` ends. Whether a token has expired, so that nothing is left to do, is for the
-/// revocation service to tell, by its store's clock.
+/// Revocations that are due when `session` ends. The revocation service tells, by its store's clock, which tokens have
+/// expired and need none.
 fn issued(session: &Session) -> impl Iterator<Item = Issued> + '_ {
     let tokens = session.tokens.iter().cloned().map(Issued::Token);
     std::iter::once(Issued::Session(session.name.session.clone())).chain(tokens)

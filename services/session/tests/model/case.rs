@@ -59,7 +59,7 @@ impl Model {
         self.uses.push(id.clone());
     }
 
-    /// What a full user loses to a new session.
+    /// Ends the session that a full user loses to a new one.
     fn evict(&mut self) {
         let victim = self.uses.iter().find(|id| self.live.contains_key(*id)).cloned().expect("a live session");
         self.live.remove(&victim);

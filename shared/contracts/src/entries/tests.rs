@@ -60,7 +60,7 @@ fn count_whole_entries(descriptor: &MessageDescriptor, mut bytes: &[u8]) -> usiz
     entries
 }
 
-/// As prost does it, which prost-reflect does not: default keys and values of entries are left out.
+/// Encodes as prost does and prost-reflect does not: default keys and values of entries are left out.
 fn as_prost_encodes(message: &DynamicMessage) -> Vec<u8> {
     let mut out = Vec::new();
     for (field, value) in message.fields() {

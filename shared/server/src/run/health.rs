@@ -47,7 +47,7 @@ pub enum Readiness {
 /// What the process says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// What the process waits for before it is ready for the first time.
+    /// Not ready for the first time yet; waits for this.
     Starting(&'static str),
     Ready,
     /// Part of the store's cluster is out of reach; calls for the rest of the keys are well.
@@ -275,8 +275,8 @@ fn ready(store: &Valkey) -> State {
     if reach.is_whole() || !store.is_cluster() { State::Ready } else { State::ReadyInPart(reach.to_string()) }
 }
 
-/// What the connection says of a store that is away changes from one look to the next: no connection, a late answer, an open
-/// breaker. It is one reason, told in one way.
+/// One reason for all the ways in which a store is away: what the connection says changes from one look to the next (no
+/// connection, a late answer, an open breaker).
 fn reason(error: &keyplane_valkey::Error) -> String {
     if is_silence(error) { "the store does not answer".to_owned() } else { error.to_string() }
 }

@@ -14,7 +14,7 @@ static CHANGE: Script = Script::new(
 
 /// Calls of each kind in one measurement.
 const CALLS: usize = 16;
-/// How long after the fault everything has to be as it was: the promise is 5 s, and a loaded machine gets three times that.
+/// Time after the fault until everything has to be as it was: the promise is 5 s, and a loaded machine gets three times that.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Measurements that are made before anything is called slow, however long they take on a loaded machine.
 const ROUNDS: u32 = 10;
@@ -22,17 +22,17 @@ const ROUNDS: u32 = 10;
 const ENOUGH: Duration = Duration::from_secs(4);
 const NAMES: [&str; 5] = ["read", "script", "stream", "bell", "blocking"];
 
-/// What measures one `Valkey`.
+/// Measures one `Valkey`.
 pub(crate) struct Kinds {
     valkey: Valkey,
     key: Key,
     bells: Doorbells,
     bell: Mutex<Bell>,
-    /// With the last entry that it has read.
+    /// The connection for blocking reads, and the id of the last entry that it has read.
     own: Mutex<(Option<Dedicated>, String)>,
 }
 
-/// Of each kind the median, and the third slowest: two slow ones may be the fault of a loaded machine.
+/// Median and third slowest call of each kind: two slow ones may be the fault of a loaded machine.
 pub(crate) type Times = [(Duration, Duration); 5];
 
 // === impl Kinds ===
