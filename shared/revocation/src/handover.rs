@@ -1,13 +1,13 @@
 use crate::filter::{Bucket, Buckets};
 use crate::time::Millis;
 
-/// What a replica tells of a partition, of which the store lost revocations, to replicas that never knew them: its filters,
-/// and which of their tokens were undone. Some 4 bytes a revoked token, 9 where there are few.
+/// Filters of a partition of which the store lost revocations, and the tokens that were undone, for replicas that never knew
+/// them. Some 4 bytes a revoked token, 9 where there are few.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
-    /// For [`Replica::take_over`](crate::Replica::take_over).
+    /// Input of [`Replica::take_over`](crate::Replica::take_over).
     pub bytes: Vec<u8>,
-    /// From this moment on nobody needs it: all the tokens have expired.
+    /// Moment at which all the tokens have expired, so that nobody needs it.
     pub until: Millis,
 }
 
@@ -44,7 +44,7 @@ impl Writer {
         self.number(index.cast_unsigned());
     }
 
-    /// What a reader must have in common.
+    /// Spans that the reader must share.
     pub(crate) fn spans(&mut self, buckets: &Buckets) {
         buckets.spans().into_iter().for_each(|span| self.number(span.cast_unsigned()));
     }

@@ -77,7 +77,7 @@ impl TokenHash {
         &self.0
     }
 
-    /// Which of `count` partitions of the store the token belongs to: the first 4 bytes, big-endian, modulo `count`.
+    /// Partition of the store, of `count`, that the token belongs to: the first 4 bytes, big-endian, modulo `count`.
     pub fn partition(&self, count: u32) -> u32 {
         let [a, b, c, d, ..] = self.0;
         u32::from_be_bytes([a, b, c, d]) % count.max(1)

@@ -15,14 +15,13 @@ pub enum OutagePolicy {
     LastKnown(Duration),
 }
 
-/// What is answered about a token of which the store knows nothing, after the store lost revocations, if a filter that held
-/// the lost ones holds the token.
+/// Answer about a token that the store does not know, and a filter of before a loss holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterLoss {
-    /// It is revoked, until it expires: also one good token in as many as the filters' rate of false positives tells.
+    /// Revoked, until the token expires. Good tokens are refused at the filters' rate of false positives.
     #[default]
     Refuse,
-    /// It is active: also those whose revocation was lost and could not be given back.
+    /// Active, also if the token's revocation was lost and could not be given back.
     AskStore,
 }
 

@@ -38,7 +38,7 @@ impl OAuth {
         OAuth { jwks: jwks.map(Jwks::at), issuers, tenant_claim, rules }
     }
 
-    /// What the request revokes at `now`, the store's time; `None`: nothing, and the caller is not told so.
+    /// Revocation that the request asks for at `now`, the store's time. `None`: nothing is revoked, and the caller is not told so.
     ///
     /// # Errors
     ///

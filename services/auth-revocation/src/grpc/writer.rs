@@ -32,17 +32,17 @@ impl Writer {
         &self.rules
     }
 
-    /// What requests are held against now.
+    /// Bounds of requests that are made now.
     pub(super) fn bounds(&self) -> Bounds<'_> {
         Bounds { rules: &self.rules, now: self.store.now(), tenant_claim: self.oauth.tenant_claim() }
     }
 
-    /// Judges tokens.
+    /// Verifier of tokens.
     pub(super) fn oauth(&self) -> &OAuth {
         &self.oauth
     }
 
-    /// Of each request, whether it has a token whose signature holds.
+    /// Says of each request, in order, whether it has a token whose signature holds.
     pub(super) async fn prove<'a>(&self, requests: impl Iterator<Item = Option<&'a pb::RevokeRequest>>) -> Vec<bool> {
         let proofs = requests.map(|request| async move {
             match request.and_then(|request| request.target.as_ref()) {

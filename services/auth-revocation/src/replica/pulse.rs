@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::shared::Shared;
 
-/// How long a stop counts as a moment ago: until then connections were made anew, and memory caught up.
+/// Time for which a stop counts as a moment ago: until then connections were made anew, and memory caught up.
 const RESUMED: Duration = Duration::from_secs(1);
 
 /// The last beat of a task that beats all the time, and the last one that came late.

@@ -17,14 +17,14 @@ const LENGTH: usize = 8192;
 #[derive(Debug)]
 pub(super) struct Tail {
     entries: HashMap<RevocationId, Arc<Entry>>,
-    /// With the fresh time at which each came.
+    /// Entries by the fresh time at which they came.
     order: VecDeque<(Duration, RevocationId, Version)>,
     clock: FreshTime,
-    /// How long an entry is kept, in fresh time.
+    /// Fresh time for which an entry is kept.
     age: Duration,
 }
 
-/// How long a partition has been fresh. It stands still in between.
+/// Time for which a partition has been fresh. It stands still in between.
 #[derive(Debug)]
 struct FreshTime {
     passed: Duration,

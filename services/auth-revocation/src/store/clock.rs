@@ -18,7 +18,7 @@ impl Store {
         self.time().unwrap_or_else(|| self.wall())
     }
 
-    /// The same; `None` before the store's first reply.
+    /// Estimate of the store's time; `None` before its first reply.
     #[must_use]
     pub fn time(&self) -> Option<Millis> {
         self.inner.clock.at(Instant::now())
@@ -30,7 +30,7 @@ impl Store {
         self.inner.clock.is_known()
     }
 
-    /// The same, as time since 1970, to the microsecond.
+    /// Time since 1970 as in [`Store::now`], to the microsecond.
     #[must_use]
     pub fn since_1970(&self) -> Duration {
         let micros = self.inner.clock.micros_at(Instant::now());

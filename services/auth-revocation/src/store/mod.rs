@@ -144,7 +144,7 @@ impl Store {
         &self.inner.spans
     }
 
-    /// What a script that writes replied to a call that was `sent`, unless it is to be called again with other keys.
+    /// Reply of a script that writes, to a call that was `sent`; `None` if it is to be called again with other keys.
     fn heard(&self, sent: Instant, reply: Value) -> Result<Option<Vec<Value>>, Error> {
         let reply = reply.array()?;
         let [status, now, ..] = reply.as_slice() else {

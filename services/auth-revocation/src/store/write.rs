@@ -12,7 +12,7 @@ use super::{AGAIN, ITEMS, Spans, Store, codec, nonces, scripts};
 use crate::domain::{Cause, Cutoff, Durability, Outcome, Record, Revoke, Written};
 use crate::error::Error;
 
-/// A cutoff is a millisecond of the store's clock. So long after the reply, that millisecond is over.
+/// Time after the reply by which the cutoff's millisecond is over on the store's clock.
 const PASSED: Duration = Duration::from_millis(1);
 
 /// What an item's keys and arguments are made of, besides the [`Revoke`].

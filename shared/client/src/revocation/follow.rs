@@ -36,7 +36,7 @@ pub(super) struct Follower {
     memory: RwLock<Option<Arc<Memory>>>,
     /// The store's time, by the answers of GetHead.
     clock: StoreClock,
-    /// This machine's.
+    /// This machine's clock.
     wall: fn() -> Millis,
     /// Taken before `memory` is replaced or dated, so that no date of the one gets to the next.
     dating: Mutex<Dating>,
@@ -79,7 +79,7 @@ impl Follower {
         self.client.clone()
     }
 
-    /// The store's time; this machine's, until the service has told it.
+    /// Estimate of the store's time; this machine's, until the service has told it.
     pub(super) fn now(&self) -> Millis {
         self.clock.at(Instant::now()).unwrap_or_else(self.wall)
     }

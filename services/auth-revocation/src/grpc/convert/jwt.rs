@@ -1,11 +1,11 @@
-//! What a JWT says that is sent to be revoked. Nobody has looked at its signature here.
+//! Claims of a JWT that is to be revoked. Its signature is not verified here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_revocation::Millis;
 use serde_json::{Map, Value};
 
-/// Bytes of the longest.
+/// Longest token, in bytes.
 const LONGEST: usize = 16 * 1024;
 
 /// The claims by which a token is revoked.

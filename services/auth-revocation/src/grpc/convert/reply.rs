@@ -125,7 +125,7 @@ pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
     pb::Freshness { sequence: freshness.sequence.to_string(), age: Some(span(freshness.age)), source: source.into() }
 }
 
-/// How far this instance is, and the store's time.
+/// Position of this instance in the feed, and the store's time.
 pub(in crate::grpc) fn head(head: &Head, store_time: Option<Millis>) -> pb::GetHeadResponse {
     pb::GetHeadResponse {
         sequence: head.sequence.to_string(),

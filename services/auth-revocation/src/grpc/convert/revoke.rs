@@ -19,10 +19,10 @@ const KEPT: usize = 16;
 /// The longest that a session or a key can be refused.
 const LONGEST: Duration = Duration::from_hours(400 * 24);
 
-/// What requests are held against.
+/// Bounds of a request's fields.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::grpc) struct Bounds<'a> {
-    /// What tokens must keep to.
+    /// Rules for tokens.
     pub(in crate::grpc) rules: &'a Rules,
     /// The store's time.
     pub(in crate::grpc) now: Millis,
@@ -41,7 +41,7 @@ struct Reading<'a> {
     violations: Violations,
 }
 
-/// Token, session, and so on of a batch. Of each it is `proven`, in their order, whether the signature of its `token` holds.
+/// Revocations of a batch. `proven` says of each, in order, whether the signature of its `token` holds.
 pub(in crate::grpc) fn batch_revoke(
     request: pb::BatchRevokeRequest,
     bounds: Bounds<'_>,
@@ -244,7 +244,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The claims of `request.token`. What stands beside it must say the same.
+    /// Claims of `request.token`. Fields beside it must agree with them.
     fn jwt(&mut self, request: &pb::RevokeTokenRequest, tenant: Option<&str>, stated: Option<Millis>) -> Option<Jwt> {
         let Some(jwt) = Jwt::read(&request.token, self.bounds.tenant_claim) else {
             let sent = request.token.len();
