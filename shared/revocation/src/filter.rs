@@ -124,7 +124,7 @@ impl Buckets {
         Millis(end).plus(self.leeway)
     }
 
-    /// What two replicas must have in common for a bucket of the one to be that of the other.
+    /// Spans that two replicas must have in common, for a bucket of the one to be that of the other.
     pub(crate) fn spans(&self) -> [i64; 3] {
         [self.width, self.generation, whole(self.leeway)]
     }
@@ -207,7 +207,7 @@ impl Growing {
 
     /// Reads what [`Growing::write`] wrote.
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
-        let rate = Some(f64::from_bits(input.number()?)).filter(|rate| (0.0..1.0).contains(rate))?;
+        let rate = Some(f64::from_bits(input.number()?)).filter(|rate| (Filters::LOWEST / 4.0..1.0).contains(rate))?;
         let [len, room] = [input.size()?, input.size()?];
         let mut filter = Self { levels: Vec::new(), len, room, rate };
         for _ in 0..input.number()? {

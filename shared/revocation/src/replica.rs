@@ -38,7 +38,7 @@ pub struct Stats {
     pub filter_bytes: usize,
     /// About how much memory the cutoffs take.
     pub cutoff_bytes: usize,
-    /// Of `tokens`, those in filters that [`Replica::lose`] marked.
+    /// Tokens in filters that [`Replica::lose`] marked.
     pub lost: usize,
 }
 
@@ -48,7 +48,7 @@ const STEP: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 struct Known {
-    /// What expired up to here is forgotten, so that no earlier moment can be asked for, unless it is [`STEP`] earlier.
+    /// Moment up to which what expired is forgotten: no earlier one can be asked for, unless it is [`STEP`] earlier.
     floor: Millis,
     tenants: ByName<Cutoffs>,
     tokens: Tokens,
@@ -62,7 +62,7 @@ impl Replica {
         Self::partitioned(rules, filters, 1)
     }
 
-    /// The same, of a store with so many partitions, each of which may lose something for itself: see [`Replica::lose`].
+    /// A replica for a store with `partitions`, each of which may lose something for itself: see [`Replica::lose`].
     pub fn partitioned(rules: Rules, filters: Filters, partitions: u32) -> Self {
         let tokens = Tokens::new(&rules, &filters, partitions);
         let known = Known { floor: Millis(i64::MIN), tenants: HashMap::default(), tokens };
@@ -118,11 +118,11 @@ impl Replica {
         claims.into_iter().for_each(|claims| sink(known.check(claims, &self.rules, now)));
     }
 
-    /// Remembers that the store holds the token's revocation, in this version: from now on it is no longer suspect, but
-    /// revoked, until an entry of it with a higher version is applied, or was already. At least the last 32,768 are
-    /// remembered, at most 65,536.
-    pub fn confirm(&self, token: TokenHash, version: Version) {
-        self.known.write().tokens.confirm(token, version);
+    /// Remembers that the store holds the token's revocation, in this version: until it ends at `expires`, the token is no
+    /// longer suspect, but revoked, unless an entry of it with a higher version is applied, or was already. At least the last
+    /// 32,768 are remembered, at most 65,536.
+    pub fn confirm(&self, token: TokenHash, version: Version, expires: Millis) {
+        self.known.write().tokens.confirm(token, version, expires);
     }
 
     /// Notes that the store lost revocations of a partition, whichever of those that are held now: until the tokens have
@@ -142,8 +142,8 @@ impl Replica {
         self.known.read().tokens.may_be_lost(hash, expires)
     }
 
-    /// What this replica knows of the tokens of a partition, for replicas that never knew what the store lost of it. `None`
-    /// if it lost nothing, by [`Replica::lose`], that has not expired. Copies the filters; writes wait meanwhile.
+    /// Knowledge of the tokens of a partition, for replicas that never knew what the store lost of it. `None` if it lost
+    /// nothing, by [`Replica::lose`], that has not expired. Copies the filters; writes wait meanwhile.
     pub fn hand_over(&self, partition: u32) -> Option<Handover> {
         self.known.read().tokens.hand_over(partition)
     }
@@ -241,7 +241,7 @@ impl Known {
         };
         if !self.tokens.holds(hash, expires) {
             Answer::Active
-        } else if self.tokens.is_confirmed(hash) {
+        } else if self.tokens.is_confirmed(hash, now) {
             Answer::revoked(Rule::Token, RevocationId::from(hash))
         } else {
             Answer::Suspect(hash)

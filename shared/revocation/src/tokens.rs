@@ -17,10 +17,10 @@ pub(crate) struct Tokens {
     rate: f64,
     forced: u64,
     partitions: Box<[Partition]>,
-    /// How many filters there are.
+    /// Number of filters.
     count: usize,
     confirmed: Confirmed,
-    /// Those that were undone: a confirmation that is older must not be remembered any more, and no loss revokes them.
+    /// Undone tokens: an older confirmation must not be remembered, and no loss revokes them.
     undone: HashMap<TokenHash, Undone, RandomState>,
 }
 
@@ -55,8 +55,16 @@ struct Undone {
 /// Tokens that the store said are revoked, in two halves: when the young one is full, the old one is forgotten.
 #[derive(Debug, Default)]
 struct Confirmed {
-    young: HashMap<TokenHash, Version, RandomState>,
-    old: HashMap<TokenHash, Version, RandomState>,
+    young: HashMap<TokenHash, Confirmation, RandomState>,
+    old: HashMap<TokenHash, Confirmation, RandomState>,
+}
+
+/// A revocation that the store holds, ordered by version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Confirmation {
+    version: Version,
+    /// End of the revocation, which the token may outlive.
+    expires: Millis,
 }
 
 // === impl Tokens ===
@@ -107,7 +115,7 @@ impl Tokens {
         }
     }
 
-    /// What is to be told of a partition to those who do not know what the store lost of it. `None` if it lost nothing.
+    /// Handover of a partition to replicas that do not know what the store lost of it. `None` if it lost nothing.
     pub(crate) fn hand_over(&self, partition: u32) -> Option<Handover> {
         let own = self.partitions.get(partition as usize)?;
         let lost: Vec<_> = own.by_bucket().filter(|(_, held)| held.lost).collect();
@@ -158,14 +166,14 @@ impl Tokens {
         Some(before.by_expiry.into_values().chain(before.by_record.into_values()).collect())
     }
 
-    /// Whether the store said that the token is revoked, and nothing was heard of it since.
-    pub(crate) fn is_confirmed(&self, hash: TokenHash) -> bool {
-        self.confirmed.get(hash).is_some()
+    /// Whether the store said that the token is revoked, that still holds `now`, and nothing was heard of it since.
+    pub(crate) fn is_confirmed(&self, hash: TokenHash, now: Millis) -> bool {
+        self.confirmed.get(hash).is_some_and(|known| known.expires > now)
     }
 
     /// Takes in what is known of a token.
     pub(crate) fn apply(&mut self, hash: TokenHash, state: &State, version: Version, floor: Millis) -> bool {
-        if self.confirmed.get(hash).is_some_and(|known| known < version) {
+        if self.confirmed.get(hash).is_some_and(|known| known.version < version) {
             self.confirmed.remove(hash);
         }
         if state.expires <= floor {
@@ -204,10 +212,10 @@ impl Tokens {
         true
     }
 
-    /// Remembers that the store holds `version` of the token, which is revoked.
-    pub(crate) fn confirm(&mut self, hash: TokenHash, version: Version) {
+    /// Remembers that the store holds `version` of the token, which is revoked until `expires`.
+    pub(crate) fn confirm(&mut self, hash: TokenHash, version: Version, expires: Millis) {
         if self.undone.get(&hash).is_none_or(|undone| undone.version < version) {
-            self.confirmed.insert(hash, version);
+            self.confirmed.insert(hash, Confirmation { version, expires });
         }
     }
 
@@ -233,7 +241,7 @@ impl Tokens {
         self.filters().map(|held| held.filter.len()).sum()
     }
 
-    /// How many of them are held for a partition, and were not undone.
+    /// Number of tokens that are held for a partition, and were not undone.
     pub(crate) fn revoked(&self, partition: u32) -> usize {
         let held = self.partitions.get(partition as usize).into_iter().flat_map(Partition::filters);
         let undone = self
@@ -243,7 +251,7 @@ impl Tokens {
         held.map(|held| held.filter.len()).sum::<usize>().saturating_sub(undone.count())
     }
 
-    /// How many are held in filters of which the store lost some.
+    /// Number of tokens in filters of which the store lost some.
     pub(crate) fn lost(&self) -> usize {
         self.filters().filter(|held| held.lost).map(|held| held.filter.len()).sum()
     }
@@ -312,19 +320,19 @@ impl Partition {
 // === impl Confirmed ===
 
 impl Confirmed {
-    /// Of each half: some 2 MiB.
+    /// Tokens of each half: some 2 MiB.
     const MOST: usize = 32_768;
 
-    fn get(&self, hash: TokenHash) -> Option<Version> {
+    fn get(&self, hash: TokenHash) -> Option<Confirmation> {
         self.young.get(&hash).or_else(|| self.old.get(&hash)).copied()
     }
 
-    fn insert(&mut self, hash: TokenHash, version: Version) {
-        let version = self.get(hash).map_or(version, |known| known.max(version));
+    fn insert(&mut self, hash: TokenHash, said: Confirmation) {
+        let last = self.get(hash).map_or(said, |known| known.max(said));
         if self.young.len() >= Self::MOST {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(hash, version);
+        self.young.insert(hash, last);
     }
 
     fn remove(&mut self, hash: TokenHash) {
@@ -335,14 +343,15 @@ impl Confirmed {
 
 #[cfg(test)]
 mod tests {
-    use super::Confirmed;
-    use crate::{TokenHash, Version};
+    use super::{Confirmation, Confirmed};
+    use crate::{Millis, TokenHash, Version};
 
     #[test]
     fn what_was_confirmed_is_bounded() {
         let hash = |number: u128| TokenHash::from(number.to_be_bytes());
         let mut confirmed = Confirmed::default();
-        (0..200_000).for_each(|number| confirmed.insert(hash(number), Version(1)));
+        let said = Confirmation { version: Version(1), expires: Millis(1) };
+        (0..200_000).for_each(|number| confirmed.insert(hash(number), said));
         assert!(confirmed.young.len() + confirmed.old.len() <= 2 * Confirmed::MOST);
         assert!(
             (199_999 - 32_768..200_000).all(|number| confirmed.get(hash(number)).is_some()),

@@ -15,6 +15,7 @@ use keyplane_revocation::{
 use model::exact::{History, Token, Verdict};
 use model::service::{Service, Step, steps, tokens};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// A replica, and what is on its way to it.
 struct Follower {
@@ -22,7 +23,7 @@ struct Follower {
     pending: Vec<Entry>,
     arrived: Vec<Entry>,
     /// What the store answered, and nobody told the replica yet.
-    answers: Vec<(TokenHash, Version)>,
+    answers: Vec<(TokenHash, Version, Millis)>,
     /// Up to here it has forgotten.
     floor: i64,
 }
@@ -65,11 +66,11 @@ impl Follower {
             return answer;
         };
         let revoked = service.revoked_token(token, hash, now);
-        if let Some((id, version)) = revoked {
+        if let Some((id, version, expires)) = revoked {
             if remember {
-                self.replica.confirm(hash, version);
+                self.replica.confirm(hash, version, expires);
             } else {
-                self.answers.push((hash, version));
+                self.answers.push((hash, version, expires));
             }
             return Answer::Revoked { rule: Rule::Token, revocation: Some(id) };
         }
@@ -79,8 +80,8 @@ impl Follower {
     /// An answer of the store that was long on its way.
     fn late_answer(&mut self, pick: usize) {
         if !self.answers.is_empty() {
-            let (hash, version) = self.answers.swap_remove(pick % self.answers.len());
-            self.replica.confirm(hash, version);
+            let (hash, version, expires) = self.answers.swap_remove(pick % self.answers.len());
+            self.replica.confirm(hash, version, expires);
         }
     }
 }
@@ -156,8 +157,15 @@ fn play(rules: Rules, false_positives: f64, tokens: &[Token], steps: Vec<Step>) 
     Ok((active, revoked))
 }
 
+/// At least 1000 games. Those that failed once are played first.
+fn config() -> ProptestConfig {
+    let failed = FileFailurePersistence::Direct("proptest-regressions/model.txt");
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases.max(1000), failure_persistence: Some(Box::new(failed)), ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1000)))]
+    #![proptest_config(config())]
 
     #[test]
     fn never_a_false_active_and_never_a_false_revoked(

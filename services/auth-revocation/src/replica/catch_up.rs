@@ -25,11 +25,15 @@ impl Follower {
                 Relation::Gap => Some(Doubt::Gap),
                 Relation::Lost => Some(Doubt::Lost),
             };
+            // Of a loss before which memory was in doubt, it may lack what others knew.
+            if doubt == Some(Doubt::Lost) && self.resync.is_none() {
+                self.informed = self.informed.max(self.shared.spot(self.partition).lock().newest);
+            }
             self.resync = doubt.map(Resync::new).or_else(|| self.resync.take());
         }
         // After a loss, the others are left time to hand over what they know.
         if !self.resync.as_ref().is_some_and(Resync::is_unsettled) {
-            self.take_over().await?;
+            self.exchange(connection).await?;
         }
         if self.resync.as_ref().is_some_and(Resync::is_open) {
             self.reconcile(connection).await?;

@@ -1,25 +1,24 @@
 //! Whether a token is good, and how fresh that answer is.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use keyplane_revocation::{Answer, Claims, Sequence, TokenHash};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::sleep;
 
 use super::Mirror;
 use super::freshness::Reading;
 use super::metrics::Why;
+use super::persist::Patience;
 use super::shared::Shared;
 use crate::domain::OutagePolicy;
 use crate::error::Error;
 
 /// Tokens of one batch that the store is asked about at the same time.
 const AT_ONCE: usize = 64;
-/// The longest that a check waits after a stop of the process.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Before the store is asked again that failed at once.
-const AGAIN: Duration = Duration::from_millis(5);
+/// Time that memory has to be young again after a stop of the process, before the store is asked.
+const HEAD_START: Duration = Duration::from_millis(100);
 
 /// Answers checks: from memory while that is fresh, else from the store, else by the outage policy. Clones share it.
 ///
@@ -69,7 +68,7 @@ pub struct Checked {
 /// Answers to a batch.
 #[derive(Clone, Debug)]
 pub struct CheckedAll {
-    /// One for each of the claims, in their order; none is [`Answer::Suspect`]. `None` where it can't be told.
+    /// Answers in the order of the claims; none is [`Answer::Suspect`]. `None` where it can't be told.
     pub answers: Vec<Option<Answer>>,
     /// How fresh the weakest of them is.
     pub freshness: Freshness,
@@ -141,7 +140,8 @@ impl Checker {
     /// Answers from memory, from the store, or by policy, in this order.
     ///
     /// Waits at most [`Settings::ask`](super::Settings::ask) for the store, twice in the rare case that memory grows too
-    /// old while the store is asked about one token; after the process was stopped, up to 3 s.
+    /// old while the store is asked about one token. Up to 3 s, and 90 % of what remains of the request's deadline, after the
+    /// process was stopped, and while memory shows that the store answers.
     ///
     /// # Errors
     ///
@@ -152,10 +152,11 @@ impl Checker {
             Ok(checked) => return Ok(checked),
             Err(memory) => memory,
         };
+        let patience = self.shared().patience();
         if let Answer::Suspect(token) = memory.answer
             && self.fresh(&memory.knowledge, demands).is_some()
         {
-            let Some(answer) = self.confirm(claims, token).await else {
+            let Some(answer) = self.confirm(claims, token, patience).await else {
                 return self.by_policy(&memory, demands, Why::Suspect);
             };
             // What else speaks for or against the token was looked up before the store was asked.
@@ -163,7 +164,7 @@ impl Checker {
                 return Ok(Checked { answer, freshness: local(memory.knowledge, age) });
             }
         }
-        self.ask_store(claims, demands, &memory).await
+        self.ask_store(claims, demands, &memory, patience).await
     }
 
     /// The same for many tokens, by one state of memory: what that can't tell is asked of the store, for 64 at a time.
@@ -173,14 +174,15 @@ impl Checker {
     /// [`Error::FreshnessUnknown`] if it can be told of none of them. Cancel safe.
     pub async fn check_many(&self, claims: &[Claims<'_>], demands: &Demands) -> Result<CheckedAll, Error> {
         let shared = self.shared();
-        let knowledge = self.knowledge(demands);
+        let (knowledge, now) = (self.knowledge(demands), shared.store.now());
         let mut answers = Vec::with_capacity(claims.len());
-        shared.replica.check_many(claims, shared.store.now(), |answer| answers.push(answer));
+        shared.replica.check_many(claims, now, |answer| answers.push(answer));
         for answer in &mut answers {
-            *answer = shared.recall_token(*answer);
+            *answer = shared.recall_token(*answer, now);
         }
+        let patience = self.shared().patience();
         if self.fresh(&knowledge, demands).is_some() {
-            self.confirm_all(claims, &mut answers).await;
+            self.confirm_all(claims, &mut answers, patience).await;
         }
         // What else speaks for or against the tokens was looked up before the store was asked.
         let age = self.fresh(&knowledge, demands);
@@ -192,7 +194,7 @@ impl Checker {
         let open = answers.iter().copied().zip(claims).enumerate().filter(|(_, (answer, _))| !is_told(answer));
         let asked = open.map(|(index, (answer, claims))| {
             let memory = Memory { answer, knowledge: knowledge.clone() };
-            async move { (index, self.ask_store(claims, demands, &memory).await) }
+            async move { (index, self.ask_store(claims, demands, &memory, patience).await) }
         });
         let asked: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
         let mut freshness = local(knowledge.clone(), age.unwrap_or_else(|| self.age_at_most(&knowledge)));
@@ -210,12 +212,13 @@ impl Checker {
     }
 
     /// Replaces each suspect by what the store says, if it answers.
-    async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer]) {
+    async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer], patience: Patience) {
         let suspects = answers.iter().zip(claims).enumerate().filter_map(|(index, (answer, claims))| match answer {
             Answer::Suspect(token) => Some((index, claims, *token)),
             Answer::Active | Answer::Revoked { .. } => None,
         });
-        let asked = suspects.map(|(index, claims, token)| async move { (index, self.confirm(claims, token).await) });
+        let asked =
+            suspects.map(|(index, claims, token)| async move { (index, self.confirm(claims, token, patience).await) });
         let asked: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
         for (index, answer) in asked {
             if let Some(answer) = answer {
@@ -225,10 +228,10 @@ impl Checker {
     }
 
     /// Asks the store about a token that a filter holds; `None` if it does not answer, or is not believed.
-    async fn confirm(&self, claims: &Claims<'_>, token: TokenHash) -> Option<Answer> {
+    async fn confirm(&self, claims: &Claims<'_>, token: TokenHash, patience: Patience) -> Option<Answer> {
         let shared = self.shared();
         // Boxed: see `ask_store`.
-        let answer = timeout(self.ask, Box::pin(shared.judge_token(claims, token))).await.ok()??;
+        let answer = Box::pin(shared.persist(patience, || shared.judge_token(claims, token))).await?;
         if answer == Answer::Active {
             shared.metrics.false_positive();
         }
@@ -239,39 +242,35 @@ impl Checker {
     /// neither comes.
     ///
     /// After a stop of the process, memory is old, the connections may have to be made anew, and all that waited in sockets
-    /// comes at once. Then a check has patience for as long as its caller has, a few seconds at most; and memory, which may
-    /// be young again after one read for all of them, goes first.
-    async fn ask_store(&self, claims: &Claims<'_>, demands: &Demands, memory: &Memory) -> Result<Checked, Error> {
+    /// comes at once. Memory, which may be young again after one read for all of them, goes first then.
+    async fn ask_store(
+        &self,
+        claims: &Claims<'_>,
+        demands: &Demands,
+        memory: &Memory,
+        patience: Patience,
+    ) -> Result<Checked, Error> {
         let (shared, why) = (self.shared(), self.why(&memory.knowledge, demands));
-        let stopped = shared.pulse.was_stopped(Instant::now());
-        let patience = Instant::now() + if stopped { self.ask.max(patience()) } else { self.ask };
         // Boxed: the way that few checks take must not make all of them large.
-        let ask = |pause: Option<Duration>| {
-            Box::pin(async move {
-                if let Some(pause) = pause {
-                    sleep(pause).await;
-                }
-                shared.judge(claims).await
-            })
-        };
-        let mut asked = ask(stopped.then_some(self.ask));
+        let mut asked = Box::pin(async {
+            if patience.stopped && !self.limit(demands).is_zero() {
+                sleep(self.ask.min(HEAD_START)).await;
+            }
+            shared.persist(patience, || shared.judge(claims)).await
+        });
         loop {
             let freshened = shared.freshened.notified();
             tokio::select! {
-                answer = &mut asked => match answer {
-                    Some(answer) => {
-                        shared.metrics.fallback(Source::Store, why);
-                        return Ok(Checked { answer, freshness: self.store_freshness() });
-                    }
-                    None if stopped => asked = ask(Some(AGAIN)),
-                    None => break,
-                },
+                answer = &mut asked => {
+                    let Some(answer) = answer else { break };
+                    shared.metrics.fallback(Source::Store, why);
+                    return Ok(Checked { answer, freshness: self.store_freshness() });
+                }
                 () = freshened => {
                     if let Ok(checked) = self.judge_locally(self.recall(claims, demands), demands) {
                         return Ok(checked);
                     }
                 }
-                () = sleep_until(patience.into()) => break,
             }
         }
         self.by_policy(memory, demands, why)
@@ -311,9 +310,9 @@ impl Checker {
     /// Asks memory.
     fn recall(&self, claims: &Claims<'_>, demands: &Demands) -> Memory {
         let knowledge = self.knowledge(demands);
-        let shared = self.shared();
-        let answer = shared.replica.check(claims, shared.store.now());
-        Memory { answer: shared.recall_token(answer), knowledge }
+        let (shared, now) = (self.shared(), self.shared().store.now());
+        let answer = shared.replica.check(claims, now);
+        Memory { answer: shared.recall_token(answer, now), knowledge }
     }
 
     /// What memory is now: to be taken before it is asked.
@@ -369,11 +368,6 @@ impl Checker {
     fn shared(&self) -> &Shared {
         &self.mirror.shared
     }
-}
-
-/// How long a check waits after a stop of the process.
-fn patience() -> Duration {
-    keyplane_deadline::within(PATIENCE)
 }
 
 /// The weaker of two: by where it comes from, then by age.

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, future};
 use keyplane_revocation::{Millis, Version};
@@ -12,6 +11,7 @@ use keyplane_valkey::{Dedicated, ErrorKind, Key, StreamEntry};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::chain::{Link, Step};
+use super::handover::named;
 use super::reconcile::{Doubt, Resync};
 use super::shared::{Shared, nonce};
 use super::track::{Heard, Track};
@@ -46,8 +46,10 @@ pub(super) struct Follower {
     pub(super) expires: Millis,
     /// The feed has to be read anew, or was, and memory is in doubt.
     pub(super) resync: Option<Resync>,
-    /// Up to this version, memory knew all when the store lost something, or took it over from one that did.
+    /// Version up to which memory knew everything when the store lost something, or took over from an instance that did.
     pub(super) informed: Version,
+    /// Handover that the last beat showed.
+    lost: Option<Lost>,
 }
 
 /// Why the connections are given up.
@@ -61,7 +63,7 @@ pub(super) enum Ended {
     Break,
     /// Entries were taken out of the feed that it should still have.
     Trimmed,
-    /// Another instance handed over what this one never knew, and the store has lost.
+    /// Another instance handed over revocations that this one never knew, and the store has lost.
     Uninformed,
 }
 
@@ -90,6 +92,7 @@ pub(super) async fn run(shared: Arc<Shared>, partition: u32) {
         expires: Millis(i64::MIN),
         resync: None,
         informed: Version(0),
+        lost: None,
     };
     let mut pause = PAUSES.0;
     loop {
@@ -152,10 +155,7 @@ impl Follower {
                 Some(answer) = conditional(&mut beat) => {
                     beat = None;
                     let Beat { sent, applied, head, lost, first } = answer?;
-                    // Before memory counts as fresh again.
-                    if !self.resync.as_ref().is_some_and(Resync::is_unsettled) && lost.is_some_and(|lost| self.lacks(&lost)) {
-                        return Err(Ended::Uninformed);
-                    }
+                    self.lost = lost;
                     let heard = self.track.heard(sent, applied, head);
                     self.hear(heard)?;
                     if let Some(first) = first {
@@ -194,7 +194,7 @@ impl Follower {
                 Ok::<_, keyplane_valkey::Error>((fields, first))
             };
             let (fields, first) = timeout(PATIENCE, ask).await.map_err(|_| Ended::Silent)??;
-            Ok(Beat { sent, applied, head: head_of(&fields), lost: handed_over(&fields), first })
+            Ok(Beat { sent, applied, head: head_of(&fields), lost: named(&fields), first })
         }
         .boxed()
     }
@@ -242,6 +242,7 @@ impl Follower {
     fn hear(&mut self, heard: Heard) -> Result<(), Ended> {
         match heard {
             Heard::Fresh(_) if self.resync.as_ref().is_some_and(Resync::is_unsettled) => Ok(()),
+            Heard::Fresh(_) if self.lost.as_ref().is_some_and(|lost| self.lacks(lost)) => Err(Ended::Uninformed),
             Heard::Fresh(moment) => {
                 self.resync = None;
                 self.shared.fresh(self.partition, moment);
@@ -293,11 +294,6 @@ impl From<keyplane_valkey::Error> for Ended {
 
 pub(super) fn link(record: &FeedRecord) -> Link {
     Link { seq: record.seq, nonce: nonce(&record.nonce) }
-}
-
-/// What was handed over, from the last of a head's fields.
-fn handed_over(fields: &[Option<Bytes>]) -> Option<Lost> {
-    Lost::parse(fields.last()?.as_ref()?)
 }
 
 /// The end of `future`, if there is one.

@@ -1,9 +1,11 @@
-//! What instances tell each other of revocations that the store has lost, and nobody could give back to it.
+//! Handover of revocations that the store has lost, and nobody could give back to it.
 //!
-//! Whoever sees the loss keeps its filters, of before it, in the store, unless one that knew as much did. The head names
-//! them, so that every beat of an instance that starts later, or was cut off before the loss, shows it what it lacks.
+//! An instance that sees the loss keeps its filters of before it in the store, unless another one that knew as much did. The
+//! head names them: each beat of an instance that starts later, or was cut off before the loss, shows what it lacks.
 
+use bytes::Bytes;
 use keyplane_revocation::Version;
+use keyplane_valkey::Dedicated;
 
 use super::follow::{Ended, Follower};
 use super::reconcile::{Doubt, Resync};
@@ -19,13 +21,24 @@ impl Follower {
         lost.upto > self.informed && lost.until > self.shared.store.now()
     }
 
-    /// Takes over what memory lacks, if it was handed over. Then the feed has to be read anew.
-    pub(super) async fn take_over(&mut self) -> Result<(), Ended> {
+    /// Takes over what memory lacks, if it was handed over; or hands over what the store does not hold, since it was lost
+    /// again before anything else was.
+    pub(super) async fn exchange(&mut self, connection: &Dedicated) -> Result<(), Ended> {
+        let named = named(&connection.hmget(&self.head, &[Lost::FIELD]).await?);
+        match named {
+            Some(lost) if self.lacks(&lost) => self.take_over(&lost).await,
+            Some(lost) if lost.upto >= self.informed => Ok(()),
+            _ => {
+                self.hand_over().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes over what was handed over. Then the feed has to be read anew.
+    async fn take_over(&mut self, lost: &Lost) -> Result<(), Ended> {
         let (shared, partition) = (self.shared.clone(), self.partition);
-        let Some(lost) = shared.store.handed_over(partition).await?.filter(|lost| self.lacks(lost)) else {
-            return Ok(());
-        };
-        let bytes = shared.store.take_over(partition, &lost).await?;
+        let bytes = shared.store.take_over(partition, lost).await?;
         // Memory lacks what the feed told since, until that is read again.
         shared.begin_epoch(partition, false);
         let taken = bytes.is_some_and(|bytes| shared.replica.take_over(partition, &bytes));
@@ -54,4 +67,9 @@ impl Shared {
         tracing::debug!(partition, %upto, kept, bytes = handover.bytes.len(), "what the store lost was handed over");
         Ok(())
     }
+}
+
+/// Handover that the last of a head's fields names.
+pub(super) fn named(fields: &[Option<Bytes>]) -> Option<Lost> {
+    Lost::parse(fields.last()?.as_ref()?)
 }

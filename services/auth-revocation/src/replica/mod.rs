@@ -23,6 +23,7 @@ mod handover;
 mod lease;
 mod metrics;
 mod mirror;
+mod persist;
 mod pulse;
 mod reconcile;
 mod settings;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyplane_revocation::{Entry, RevocationId, Scope, State, TokenHash, Version};
+use keyplane_revocation::{Entry, RevocationId, Scope, State, TokenHash};
 use keyplane_valkey::Dedicated;
 use tokio::time::sleep;
 
@@ -12,9 +12,9 @@ use super::follow::{Ended, Follower, LOOK};
 use super::shared::Shared;
 use crate::error::Error;
 
-/// How often it is tried to give something to the store, before the feed is read once more.
-const TRIES: u32 = 100;
-/// Between two tries.
+/// Time to give something to the store, before the feed is read once more.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is wrong with a feed.
@@ -38,19 +38,17 @@ pub(super) struct Resync {
     doubt: Doubt,
     /// From when on it is settled; `None` until it was read.
     until: Option<Instant>,
-    /// What memory held when the doubt arose; `None` before the feed is first read for it.
+    /// Memory of when the doubt arose; `None` before the feed is first read for it.
     before: Option<Before>,
 }
 
-/// What memory held of a partition before its feed was read anew.
+/// Memory of a partition, before its feed was read anew.
 #[derive(Clone, Debug)]
 struct Before {
-    /// What it holds exactly.
+    /// Entries that are held exactly.
     exact: HashMap<RevocationId, Arc<Entry>>,
     /// Revoked tokens in its filters.
     tokens: usize,
-    /// The highest version that was applied.
-    newest: Version,
 }
 
 /// Revoked tokens, of those that memory held, that the store has or was given back.
@@ -111,16 +109,15 @@ impl Follower {
         if again || doubt == Doubt::Lost {
             self.shared.replica.lose(self.partition);
         }
-        if self.whole {
-            self.informed = self.informed.max(before.newest);
-        }
         let (shared, mut held, mut kept) = (self.shared.clone(), before.exact, Kept::default());
         self.read_all(connection, |record| {
             let id = record.entry.target.id();
             if held.get(&id).is_some_and(|entry| entry.version <= record.entry.version) {
                 held.remove(&id);
             }
-            kept.note(&record.entry, |token, state| shared.replica.holds(token, state));
+            if doubt == Doubt::Lost {
+                kept.note(&record.entry, |token, state| shared.replica.holds(token, state));
+            }
         })
         .await?;
         let missing: Vec<Entry> = held.into_values().map(Arc::unwrap_or_clone).collect();
@@ -129,7 +126,7 @@ impl Follower {
         let lost = if doubt == Doubt::Lost { before.tokens.saturating_sub(kept.0.len()) } else { 0 };
         self.shared.metrics.given_back(count, lost);
         if doubt == Doubt::Lost {
-            self.hand_over(before.newest).await;
+            self.hand_over().await;
         }
         let settings = &self.shared.settings;
         let settle = match doubt {
@@ -158,30 +155,30 @@ impl Follower {
         Ok(given.await?)
     }
 
-    /// Hands over what memory holds of what the store lost. If that fails, those that lack it go without.
-    async fn hand_over(&self, upto: Version) {
-        if let Err(error) = retried(|| self.shared.hand_over(self.partition, upto)).await {
+    /// Hands over what memory holds of what the store lost, if it is anything. If that fails, those that lack it go without
+    /// until the next connection.
+    pub(super) async fn hand_over(&self) {
+        if let Err(error) = retried(|| self.shared.hand_over(self.partition, self.informed)).await {
             tracing::warn!(partition = self.partition, %error, "what the store lost could not be handed over");
         }
     }
 }
 
-/// Calls again what fails for a while: the connections for scripts may take longer to come back than that of a follower.
+/// Repeats a call that fails, for 5 s: the connections for scripts may take longer to come back than that of a follower.
 async fn retried<T, F: Future<Output = Result<T, Error>>>(call: impl Fn() -> F) -> Result<T, Error> {
-    let mut tries = 1;
+    let last = Instant::now() + PATIENCE;
     loop {
         match call().await {
-            Err(error) if error.is_retryable() && tries < TRIES => sleep(PAUSE).await,
+            Err(error) if error.is_retryable() && Instant::now() < last => sleep(PAUSE).await,
             result => return result,
         }
-        tries += 1;
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
-    /// What memory holds of a partition.
+    /// Memory of a partition, as it is now.
     fn before(&self, partition: u32) -> Before {
         let partitions = self.store.partitions();
         let cutoffs = self.replica.persistent(self.store.now()).into_iter();
@@ -190,13 +187,13 @@ impl Shared {
         // What was undone is there as well, so that it stays so.
         let spot = self.spot(partition).lock();
         exact.extend(spot.tail.entries().map(|(id, entry)| (*id, entry.clone())));
-        Before { exact, tokens: self.replica.revoked_tokens(partition), newest: spot.newest }
+        Before { exact, tokens: self.replica.revoked_tokens(partition) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use keyplane_revocation::{Millis, Target};
+    use keyplane_revocation::{Millis, Target, Version};
 
     use super::*;
 

@@ -19,7 +19,7 @@ pub struct Settings {
     pub ask: Duration,
     /// What is answered when neither memory nor the store can tell; a check may bring its own.
     pub policy: OutagePolicy,
-    /// What is answered about tokens whose revocation the store may have lost.
+    /// Answer about tokens whose revocation the store may have lost.
     pub after_loss: AfterLoss,
     /// What every token must keep to.
     pub rules: Rules,
@@ -28,10 +28,12 @@ pub struct Settings {
     /// For how long an instance counts as live after it last told where it is; default 3 s. It tells each time that it
     /// went on, at most every 20 ms, and at least every second.
     pub lease: Duration,
-    /// How long a partition is left to the other instances to give back what they hold, after the store had lost entries;
-    /// default 1 s. Meanwhile neither memory nor the store is believed.
+    /// How long a partition is left to the other instances to give back and hand over what they hold, after the store had lost
+    /// entries; default 2 s. Meanwhile neither memory nor the store is believed. Longer than it takes the others to connect
+    /// again (a second for one attempt, and 0.6 s until the next), to see the loss, and to hand over: an instance that was cut
+    /// off before the loss does not know what they know.
     pub settle: Duration,
-    /// For how long a change can be given back to a store that lost it, counted while the partition is fresh; default 60 s.
+    /// Time for which a change can be given back to a store that lost it, counted while the partition is fresh; default 60 s.
     /// Longer than it takes to notice the loss. At most 8192 changes of a partition are kept, some 200 bytes each.
     pub tail: Duration,
     /// Between two rounds of forgetting what has expired; default 1 min.
@@ -55,7 +57,7 @@ impl Settings {
             rules,
             filters,
             lease: Duration::from_secs(3),
-            settle: Duration::from_secs(1),
+            settle: Duration::from_secs(2),
             tail: Duration::from_secs(60),
             prune: Duration::from_mins(1),
             backlog: 8192,

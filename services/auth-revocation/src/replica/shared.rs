@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use keyplane_revocation::{Answer, Claims, Entry, Replica, RevocationId, Rule, Sequence, Version};
+use keyplane_revocation::{Answer, Claims, Entry, Millis, Replica, RevocationId, Rule, Sequence, Version};
 use keyplane_valkey::Valkey;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, OnceCell, broadcast, watch};
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::store::feed::{self, FeedRecord};
 
-/// How late a beat may be before the partition counts as not fresh in between.
+/// Longest delay of a beat of a partition that stays fresh.
 const BEAT_LATE: Duration = Duration::from_secs(1);
 
 /// The id before every other of a stream.
@@ -224,18 +224,18 @@ impl Shared {
         }
     }
 
-    /// Makes a suspect certain, if it was revoked or taken back lately.
-    pub(super) fn recall_token(&self, answer: Answer) -> Answer {
+    /// Makes a suspect certain, if it was revoked or taken back lately, and that holds `now`.
+    pub(super) fn recall_token(&self, answer: Answer, now: Millis) -> Answer {
         let Answer::Suspect(token) = answer else { return answer };
         let id = RevocationId::from(token);
         match self.spot(id.partition(self.store.partitions())).lock().tail.get(&id) {
             Some(entry) if entry.state.undone => Answer::Active,
-            Some(_) => Answer::Revoked { rule: Rule::Token, revocation: Some(id) },
-            None => answer,
+            Some(entry) if entry.state.holds(now) => Answer::Revoked { rule: Rule::Token, revocation: Some(id) },
+            Some(_) | None => answer,
         }
     }
 
-    /// What becomes of a token that the store, which is believed, does not hold to be revoked.
+    /// Answer about a token that the store, which is believed, does not hold to be revoked.
     pub(super) fn unless_lost(&self, claims: &Claims<'_>) -> Answer {
         let refuses = self.settings.after_loss == AfterLoss::Refuse && self.replica.may_be_lost(claims);
         let Some(token) = claims.token().filter(|_| refuses) else { return Answer::Active };

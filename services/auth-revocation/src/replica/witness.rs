@@ -13,56 +13,51 @@ use keyplane_valkey::StreamEntry;
 
 use super::chain::{Link, Relation, View};
 use super::shared::{START, Shared, nonce};
+use crate::domain::Record;
 use crate::error::Error;
 use crate::store::feed;
 
 // === impl Shared ===
 
 impl Shared {
-    /// Asks the store about a token; `None` if it does not answer, or is not believed.
-    pub(super) async fn judge(&self, claims: &Claims<'_>) -> Option<Answer> {
-        let answer = self.store.judge(claims).await.ok()?;
+    /// Asks the store about a token; `None` if it is not believed.
+    pub(super) async fn judge(&self, claims: &Claims<'_>) -> Result<Option<Answer>, Error> {
+        let answer = self.store.judge(claims).await?;
         // Whatever the store may have lost, it invents nothing.
         if answer != Answer::Active {
-            return Some(answer);
+            return Ok(Some(answer));
         }
-        (self.goes_on().await && !self.moments.distrusts_store()).then(|| self.unless_lost(claims))
+        let goes_on = self.goes_on().await? && !self.moments.distrusts_store();
+        Ok(goes_on.then(|| self.unless_lost(claims)))
     }
 
-    /// Asks the store about a single token that a filter holds; `None` if it does not answer, or is not believed.
-    pub(super) async fn judge_token(&self, claims: &Claims<'_>, token: TokenHash) -> Option<Answer> {
-        if let Some(version) = self.store.is_token_revoked(claims.tenant, token).await.ok()? {
-            self.replica.confirm(token, version);
-            return Some(Answer::Revoked { rule: Rule::Token, revocation: Some(token.into()) });
+    /// Asks the store about a single token that a filter holds; `None` if it is not believed.
+    pub(super) async fn judge_token(&self, claims: &Claims<'_>, token: TokenHash) -> Result<Option<Answer>, Error> {
+        if let Some(Record { version, state, .. }) = self.store.token_revocation(claims.tenant, token).await? {
+            self.replica.confirm(token, version, state.expires);
+            return Ok(Some(Answer::Revoked { rule: Rule::Token, revocation: Some(token.into()) }));
         }
         let partition = token.partition(self.store.partitions());
-        let goes_on = self.compare(partition).await.ok()? && !self.moments.distrusts_store();
-        goes_on.then(|| self.unless_lost(claims))
+        let goes_on = self.compare(partition).await? && !self.moments.distrusts_store();
+        Ok(goes_on.then(|| self.unless_lost(claims)))
     }
 
     /// Whether the store, when asked from now on, goes on from what memory holds. Callers at the same time share the
     /// question: of many, most wait for one that another has asked.
-    async fn goes_on(&self) -> bool {
+    async fn goes_on(&self) -> Result<bool, Error> {
         let called = Instant::now();
         let mut witnessed = self.witnessed.lock().await;
         if let Some((asked, goes_on)) = *witnessed
             && asked >= called
         {
-            return goes_on;
+            return Ok(goes_on);
         }
         let asked = Instant::now();
-        match try_join_all((0..self.store.partitions()).map(|partition| self.compare(partition))).await {
-            Ok(all) => {
-                let goes_on = all.into_iter().all(|goes_on| goes_on);
-                *witnessed = Some((asked, goes_on));
-                goes_on
-            }
-            // Perhaps this caller's deadline alone: the next one asks for itself.
-            Err(error) => {
-                tracing::debug!(%error, "the store could not be held against memory");
-                false
-            }
-        }
+        // An error is not shared: it may be this caller's deadline alone.
+        let all = try_join_all((0..self.store.partitions()).map(|partition| self.compare(partition))).await?;
+        let goes_on = all.into_iter().all(|goes_on| goes_on);
+        *witnessed = Some((asked, goes_on));
+        Ok(goes_on)
     }
 
     async fn compare(&self, partition: u32) -> Result<bool, Error> {

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use futures::future::try_join_all;
-use keyplane_revocation::{Answer, Claims, Millis, RevocationId, Scope, State, Target, TokenHash, Version, judge};
+use keyplane_revocation::{Answer, Claims, Millis, RevocationId, Scope, State, Target, TokenHash, judge};
 use keyplane_valkey::{Arg, Key};
 
 use super::{Spans, Store, codec, scripts};
+use crate::domain::Record;
 use crate::error::Error;
 
 /// What a token may be revoked by in one partition.
@@ -52,14 +53,14 @@ impl Store {
         Ok(judge(claims, &self.inner.settings.rules, now, &known))
     }
 
-    /// The version of a token's revocation, if it is revoked. One plain GET: exact, and no filter is asked.
+    /// A token's revocation, if it is revoked. One plain GET: exact, and no filter is asked.
     ///
     /// # Errors
     ///
     /// The store's.
-    pub async fn is_token_revoked(&self, tenant: &str, token: TokenHash) -> Result<Option<Version>, Error> {
+    pub async fn token_revocation(&self, tenant: &str, token: TokenHash) -> Result<Option<Record>, Error> {
         match self.get(tenant, &token.into()).await {
-            Ok(record) => Ok((!record.state.undone).then_some(record.version)),
+            Ok(record) => Ok(Some(record).filter(|record| !record.state.undone)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
         }

@@ -1,6 +1,7 @@
-//! What instances that saw the store lose revocations hand over to those that did not know them.
+//! Handover from instances that saw the store lose revocations to instances that did not know them.
 
 use std::fmt;
+use std::time::Duration;
 
 use keyplane_revocation::{Handover, Millis, Version};
 use keyplane_valkey::{Arg, Feature, Ttl};
@@ -8,8 +9,10 @@ use keyplane_valkey::{Arg, Feature, Ttl};
 use super::{Store, codec, scripts};
 use crate::error::Error;
 
-/// Bytes of one part.
+/// Size of one part, in bytes.
 const PART: usize = 256 * 1024;
+/// Time to hand over all parts. What failed half-way takes memory for as long.
+const HALF_WAY: Duration = Duration::from_mins(10);
 
 /// Names what an instance handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ impl Store {
     /// Keeps what `giver` hands over of a partition, of which it knew everything up to the version `upto`, unless the store
     /// has what another one handed over that knew as much. One giver hands one thing over at a time. Whether it is kept.
     ///
-    /// Dropped or failed half-way, some of it is kept for as long as it would be needed, and nobody finds it.
+    /// Dropped or failed half-way, some of it is kept for ten minutes, and nobody finds it.
     ///
     /// # Errors
     ///
@@ -50,20 +53,22 @@ impl Store {
         let named = Lost { upto, until: handover.until, parts: chunks.len(), giver: giver.to_owned() };
         let now = self.now();
         let left = u64::try_from(handover.until.0.saturating_sub(now.0)).unwrap_or_default();
-        Ttl::new(Feature::REVOCATION, std::time::Duration::from_millis(left))?;
+        Ttl::new(Feature::REVOCATION, Duration::from_millis(left))?;
+        let half_way = Ttl::new(Feature::REVOCATION, HALF_WAY)?.as_millis();
         for (number, chunk) in (0u64..).zip(chunks) {
-            let args = [Arg::from(number), chunk.into(), handover.until.0.into()];
+            let args = [Arg::from(number), chunk.into(), half_way.into()];
             valkey.run(&scripts::LOST_PART, &[&lost], &args).await?;
         }
         let (head, text) = (self.head_key(partition), named.to_string());
         let old = before.as_ref().map_or_else(|| head.clone(), |before| keys.lost(&before.giver, partition));
         let old_text = before.map(|before| before.to_string()).unwrap_or_default();
-        let args = [upto.0.into(), (&text).into(), (&old_text).into(), self.spans().head.into()];
+        let head_kept = self.spans().head;
+        let args = [upto.0.into(), (&text).into(), (&old_text).into(), head_kept.into(), handover.until.0.into()];
         let reply = valkey.run(&scripts::LOST, &[&head, &lost, &old], &args).await?.array()?;
         Ok(reply.first().is_some_and(|status| status.text().is_ok_and(|status| status == "OK")))
     }
 
-    /// What was handed over of a partition by whoever knew most.
+    /// Handover of a partition by the instance that knew most.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyplane_auth_revocation::domain::{Cause, Record};
 use keyplane_auth_revocation::replica::{Demands, Source};
-use keyplane_revocation::{Answer, CutoffBy, Rule, Scope, Sequence, State, Target, Version};
+use keyplane_revocation::{Answer, CutoffBy, Millis, Rule, Scope, Sequence, State, Target, Version};
 use keyplane_testkit::eventually;
 
 use crate::rig::{self, PATIENCE, TENANT, is_revoked, now, rule, scope_of, token};
@@ -54,9 +54,25 @@ async fn what_one_instance_revokes_every_other_refuses_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_has_ended_is_not_remembered() {
+    let instance = rig::start(&keyplane_testkit::app(), &url(), rig::unchanged).await;
+    // Ends before its token expires, as that of a token that is revoked before it is issued.
+    let expires = Millis(now().0 + 500);
+    let state = State { undone: false, expires, cutoff: None, token_expires: None, kept: Vec::new() };
+    let target = Target { tenant: TENANT.into(), scope: scope_of("j") };
+    instance.mirror.apply(&Record { target, state, version: Version(1) });
+    assert_ne!(instance.recall(&token("j")), Some(Answer::Active));
+    eventually("it ends", PATIENCE, async || {
+        let checked = instance.check(&token("j")).await.map_err(|error| error.to_string())?;
+        if checked.answer == Answer::Active { Ok(()) } else { Err(format!("{checked:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_own_write_is_known_before_the_feed_brings_it() {
     let instance = rig::start(&keyplane_testkit::app(), &url(), rig::unchanged).await;
-    let expires = keyplane_revocation::Millis(now().0 + 3_600_000);
+    let expires = Millis(now().0 + 3_600_000);
     let state = State { undone: false, expires, cutoff: None, token_expires: Some(expires), kept: Vec::new() };
     let target = Target { tenant: TENANT.into(), scope: scope_of("own") };
     // It never was in the store.
@@ -85,7 +101,7 @@ async fn an_answer_proves_its_freshness_and_keeps_to_what_is_demanded() {
         assert_eq!((checked.freshness.source, checked.answer), (Source::Store, Answer::Active), "{demands:?}");
         assert!(instance.checker.check_now(&token("good"), &demands).is_none(), "memory must not answer: {demands:?}");
     }
-    let expired = keyplane_revocation::Claims { expires: Some(keyplane_revocation::Millis(1)), ..token("old") };
+    let expired = keyplane_revocation::Claims { expires: Some(Millis(1)), ..token("old") };
     let checked =
         instance.checker.check_now(&expired, &demand(None, Some(Duration::ZERO))).expect("no store is needed");
     assert_eq!((rule(&checked.answer), checked.freshness.source), (Some(Rule::Expired), Source::Local));
@@ -182,7 +198,7 @@ async fn what_lasts_longer_than_the_feed_is_appended_again() {
     let valkey = keyplane_testkit::valkey();
     let one = rig::start(&app, &url(), rig::unchanged).await;
     let mut revoke = rig::revocation(Scope::Session("s".into()));
-    revoke.expires = Some(keyplane_revocation::Millis(now().0 + 30 * 86_400_000));
+    revoke.expires = Some(Millis(now().0 + 30 * 86_400_000));
     let id = revoke.target.id();
     one.store.revoke(vec![revoke]).await.pop().expect("one result").expect("it is revoked");
     one.mirror.leave().await;

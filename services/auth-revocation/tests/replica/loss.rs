@@ -2,19 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use futures::stream::{self, StreamExt as _};
 use keyplane_auth_revocation::domain::{AfterLoss, Cause};
 use keyplane_auth_revocation::error::Error;
 use keyplane_auth_revocation::replica::{Demands, Settings, Source};
 use keyplane_auth_revocation::store;
 use keyplane_engine::Valkey;
-use keyplane_revocation::{Answer, Rule};
+use keyplane_revocation::{Answer, Rule, Sequence, Version};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
+use tokio::time::timeout;
 
 use crate::rig::{self, Instance, PATIENCE, TENANT, rule, scope_of, token};
 
 /// Checks that are made at the same time; more would starve the other tests.
 const AT_ONCE: usize = 8;
+/// Time within which an instance that knows more is back, and a store is lost again, also on a busy machine.
+const SETTLE: Duration = Duration::from_secs(10);
 
 fn server() -> Valkey {
     Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server of its own")
@@ -75,7 +79,7 @@ fn count(rules: &[Option<Rule>], rule: Option<Rule>) -> usize {
 
 /// Waits until memory of this instance holds what `from` has applied, and answers.
 async fn follows(instance: &Instance, from: &Instance) {
-    let sequence = keyplane_revocation::Sequence::parse(&from.mirror.head().sequence).expect("a sequence");
+    let sequence = Sequence::parse(&from.mirror.head().sequence).expect("a sequence");
     eventually("the other instance has it all", PATIENCE, async || instance.mirror.covers(&sequence)).await;
     instance.answers_from_memory().await;
 }
@@ -90,6 +94,13 @@ async fn hands_over(instance: &Instance) {
         .await;
     }
     instance.answers_from_memory().await;
+}
+
+/// Version up to which the giver of a partition's handover knew everything, for each partition.
+async fn uptos(instance: &Instance) -> Vec<Option<Version>> {
+    let asked = (0..instance.store.partitions()).map(|partition| instance.store.handed_over(partition));
+    let given = join_all(asked).await.into_iter();
+    given.map(|given| given.ok().flatten().map(|lost| lost.upto)).collect()
 }
 
 fn restart_empty(valkey: &Valkey) {
@@ -173,11 +184,15 @@ async fn what_nobody_can_give_back_stays_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_was_cut_off_before_the_loss_is_told_what_it_never_knew() {
+async fn an_instance_that_was_cut_off_before_the_loss_waits_until_it_is_told_what_it_never_knew() {
     let (app, valkey) = (keyplane_testkit::app(), server());
-    let proxy = FaultProxy::to_port(valkey.port());
-    let one = rig::start(&app, &valkey.url(), without_tail).await;
-    let other = rig::start(&app, &proxy.url(&valkey.url()), without_tail).await;
+    let change = |kept: &mut store::Settings, settings: &mut Settings| {
+        settings.settle = SETTLE;
+        without_tail(kept, settings);
+    };
+    let [informed, proxy] = [(); 2].map(|()| FaultProxy::to_port(valkey.port()));
+    let one = rig::start(&app, &informed.url(&valkey.url()), change).await;
+    let other = rig::start(&app, &proxy.url(&valkey.url()), change).await;
     let before = names("before", 200);
     revoke_all(&one, &before).await;
     follows(&other, &one).await;
@@ -185,13 +200,76 @@ async fn an_instance_that_was_cut_off_before_the_loss_is_told_what_it_never_knew
     let unheard = names("unheard", 200);
     revoke_all(&one, &unheard).await;
     one.answers_from_memory().await;
+    informed.set(Fault::Cut);
     restart_empty(&valkey);
-    // Until it has, nothing in the store tells the other one what it lacks: see operations.md, "What the promise rests on".
-    hands_over(&one).await;
+    // The one that lacks them is back first, and nothing in the store tells it so.
     proxy.set(Fault::Pass);
+    eventually("it sees the loss", PATIENCE, async || other.mirror.stats().lost > 0).await;
+    let checks = unheard[..50].iter().map(async |jti| {
+        // An answer that does not come, as after a stop of this process, lets nothing pass.
+        let checked = timeout(Duration::from_secs(1), other.check(&token(jti))).await;
+        let passes = matches!(&checked, Ok(Ok(checked)) if checked.answer == Answer::Active);
+        assert!(!passes, "{jti}: {checked:?}");
+    });
+    join_all(checks).await;
+    informed.set(Fault::Pass);
     for jtis in [&unheard, &before] {
         let refused = rules(&other, jtis, &Demands::default()).await;
         assert_eq!(count(&refused, Some(Rule::Lost)), jtis.len(), "active: {}", count(&refused, None));
+    }
+    // Another loss, and the one that it was told by is not there any more: it hands on all that it knows.
+    let told = uptos(&other).await;
+    drop(one);
+    restart_empty(&valkey);
+    eventually("it hands over as much as it was told", PATIENCE, async || {
+        let now = uptos(&other).await;
+        if now.iter().zip(&told).all(|(now, told)| now >= told) {
+            Ok(())
+        } else {
+            Err(format!("{now:?}, not {told:?}"))
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_lacks_something_does_not_outdo_the_one_that_knew_it_at_the_next_loss() {
+    let (app, valkey) = (keyplane_testkit::app(), server());
+    let change = |kept: &mut store::Settings, settings: &mut Settings| {
+        settings.settle = SETTLE;
+        without_tail(kept, settings);
+    };
+    let [informed, proxy] = [(); 2].map(|()| FaultProxy::to_port(valkey.port()));
+    let one = rig::start(&app, &informed.url(&valkey.url()), change).await;
+    let other = rig::start(&app, &proxy.url(&valkey.url()), change).await;
+    revoke_all(&one, &names("before", 40)).await;
+    follows(&other, &one).await;
+    proxy.set(Fault::Cut);
+    let unheard = names("unheard", 200);
+    revoke_all(&one, &unheard).await;
+    one.answers_from_memory().await;
+    informed.set(Fault::Cut);
+    restart_empty(&valkey);
+    proxy.set(Fault::Pass);
+    // Newer, in every partition, than all that it lacks.
+    let between = names("between", 200);
+    revoke_all(&other, &between).await;
+    eventually("it has read them", PATIENCE, async || {
+        let read = Sequence::parse(&other.mirror.head().sequence).expect("a sequence");
+        let read: u64 = (0..other.store.partitions()).map(|partition| read.get(partition)).sum();
+        if read == 200 { Ok(()) } else { Err(read) }
+    })
+    .await;
+    restart_empty(&valkey);
+    eventually("it hands over what it knows", PATIENCE, async || {
+        let given = uptos(&other).await;
+        if given.iter().all(Option::is_some) { Ok(()) } else { Err(given) }
+    })
+    .await;
+    informed.set(Fault::Pass);
+    for instance in [&other, &one] {
+        let refused = rules(instance, &unheard, &Demands::default()).await;
+        assert_eq!(count(&refused, Some(Rule::Lost)), unheard.len(), "active: {}", count(&refused, None));
     }
 }
 

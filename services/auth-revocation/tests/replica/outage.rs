@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future;
 use keyplane_auth_revocation::domain::OutagePolicy;
 use keyplane_auth_revocation::error::Error;
 use keyplane_auth_revocation::replica::{Demands, Source};
+use keyplane_engine::Valkey;
 use keyplane_revocation::{Answer, Scope};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 
@@ -50,6 +52,42 @@ async fn an_instance_that_is_cut_off_stops_to_answer_and_comes_back() {
         behind.answers_from_memory().await;
         println!("{fault:?}: answers from memory {:?} after the fault", back.elapsed());
         assert!(behind.mirror.covers(&written.sequence) && behind.recall(&token("j")).is_some_and(|a| is_revoked(&a)));
+    }
+}
+
+/// Memory stays young for a long time, so that only the checks that need the store notice that it misses a beat.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_misses_a_beat_is_waited_for() {
+    let (app, valkey) = (keyplane_testkit::app(), Valkey::builder(&keyplane_testkit::toolbox()).start());
+    let valkey = valkey.expect("a server of its own");
+    let proxy = FaultProxy::to_port(valkey.port());
+    let one = rig::start(&app, &proxy.url(&valkey.url()), |_, settings| {
+        (settings.bound, settings.tail) = (Duration::from_hours(1), Duration::ZERO);
+    })
+    .await;
+    let ask = Demands { max_staleness: Some(Duration::ZERO), ..Demands::default() };
+    for (number, lost) in [false, true].into_iter().enumerate() {
+        let jti = format!("revoked-{number}");
+        one.revoke(scope_of(&jti)).await;
+        // The store is silent for a moment, or its connections are lost and made anew.
+        let outage = |begins: bool| match (lost, begins) {
+            (false, true) => valkey.pause().expect("it stands still"),
+            (false, false) => valkey.resume().expect("it goes on"),
+            (true, true) => proxy.set(Fault::Cut),
+            (true, false) => proxy.set(Fault::Pass),
+        };
+        outage(true);
+        let suspect = token(&jti);
+        let (good, nothing) = (token("good"), Demands::default());
+        let checks = future::join(one.checker.check(&good, &ask), one.checker.check(&suspect, &nothing));
+        let mut checks = std::pin::pin!(checks);
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut checks).await;
+        outage(false);
+        assert!(early.is_err(), "connections lost: {lost}: they gave up: {early:?}");
+        let (good, suspect) = checks.await;
+        let good = good.expect("the store tells");
+        assert_eq!((good.answer, good.freshness.source), (Answer::Active, Source::Store));
+        assert!(is_revoked(&suspect.expect("the store tells").answer));
     }
 }
 

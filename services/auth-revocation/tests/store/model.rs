@@ -276,7 +276,7 @@ impl Run {
             Answer::Suspect(_) => panic!("the store knows; it never suspects"),
         };
         assert_eq!(rule, expected, "of {claims:?}");
-        let known = self.case.store.is_token_revoked(TENANT, claims.token().expect("it has a jti")).await;
+        let known = self.case.store.token_revocation(TENANT, claims.token().expect("it has a jti")).await;
         let expected = model.made.contains_key(&token(NAMES[jti], None).target);
         assert_eq!(known.expect("the store tells").is_some(), expected, "the token itself");
     }

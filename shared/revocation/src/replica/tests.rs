@@ -101,7 +101,7 @@ fn a_revoked_token_is_suspect_until_it_is_confirmed() {
         let hash = TokenHash::of("acme", "i", "j-1");
         assert_eq!(check(&replica, "j-1"), Answer::Suspect(hash));
         assert_eq!(check(&replica, "j-2"), Answer::Active);
-        replica.confirm(hash, Version(1));
+        replica.confirm(hash, Version(1), entry.state.expires);
         let revoked = Answer::Revoked { rule: Rule::Token, revocation: Some(RevocationId::from(hash)) };
         assert_eq!(check(&replica, "j-1"), revoked);
         // The same again is no news; what is later is.
@@ -119,12 +119,28 @@ fn a_confirmation_that_an_undo_overtook_is_not_remembered() {
     replica.apply(&entry(token("j-1"), 1));
     // The store was asked, then came the undo, then the store's answer.
     assert!(replica.apply(&undone(entry(token("j-1"), 2))));
-    replica.confirm(hash, Version(1));
+    replica.confirm(hash, Version(1), Millis(NOW + HOUR));
     assert_eq!(check(&replica, "j-1"), Answer::Suspect(hash));
     replica.apply(&entry(token("j-1"), 3));
-    replica.confirm(hash, Version(3));
+    replica.confirm(hash, Version(3), Millis(NOW + HOUR));
     assert!(!replica.apply(&undone(entry(token("j-1"), 2))), "it is not the last word any more");
     assert!(matches!(check(&replica, "j-1"), Answer::Revoked { .. }));
+}
+
+#[test]
+fn a_confirmation_ends_with_the_revocation_that_it_is_of() {
+    let (replica, hash) = (replica(1e-9), TokenHash::of("acme", "i", "j-1"));
+    // Revoked before it was issued, by its name alone: the token outlives the revocation.
+    let (mut entry, end) = (entry(token("j-1"), 1), NOW + HOUR / 4);
+    entry.state.expires = Millis(end);
+    replica.apply(&entry);
+    replica.confirm(hash, Version(1), entry.state.expires);
+    assert!(matches!(replica.check(&claims("j-1"), Millis(end - 1)), Answer::Revoked { rule: Rule::Token, .. }));
+    assert_eq!(replica.check(&claims("j-1"), Millis(end)), Answer::Suspect(hash), "the store has to be asked again");
+    // Prolonged: whichever answer of the store comes last, the later revocation counts.
+    replica.confirm(hash, Version(2), Millis(end + 1));
+    replica.confirm(hash, Version(1), Millis(end));
+    assert!(matches!(replica.check(&claims("j-1"), Millis(end)), Answer::Revoked { rule: Rule::Token, .. }));
 }
 
 #[test]

@@ -226,10 +226,15 @@ impl Service {
     }
 
     /// What the store says of a suspect.
-    pub(crate) fn revoked_token(&self, token: &Token, hash: TokenHash, now: i64) -> Option<(RevocationId, Version)> {
+    pub(crate) fn revoked_token(
+        &self,
+        token: &Token,
+        hash: TokenHash,
+        now: i64,
+    ) -> Option<(RevocationId, Version, Millis)> {
         let target = Target { tenant: token.tenant.into(), scope: Scope::Token(hash) };
         let (state, version) = self.records.get(&target)?;
-        state.holds(Millis(now)).then(|| (target.id(), *version))
+        state.holds(Millis(now)).then(|| (target.id(), *version, state.expires))
     }
 
     fn put(&mut self, target: Target, state: State) -> Entry {
