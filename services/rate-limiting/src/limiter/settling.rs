@@ -250,7 +250,8 @@ impl Settling {
             Bucket { key, meter, add, flag: Flag::Enforce, channel, end: End::default() }
         };
         let buckets = part.limits.iter().map(bucket).collect();
-        let op = Op::Settle(Settle { print: self.print, charged: self.cost, to, charges });
+        let then = part.limits.iter().map(|share| share.then).collect();
+        let op = Op::Settle(Settle { print: self.print, charged: self.cost, then, to, charges });
         let reply = self.shared.store.decide(Group { op, record: Some(part.record.clone()), buckets }).await?;
         part.limits.iter().for_each(|share| self.shared.forget(&share.key));
         Ok(reply)

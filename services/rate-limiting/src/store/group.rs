@@ -53,12 +53,14 @@ pub struct Remember {
 }
 
 /// Settlement of a record. The buckets' `add` is the difference to what was left of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settle {
     /// Of what request it is.
     pub print: [u8; 16],
     /// Cost that was charged to each bucket.
     pub charged: u64,
+    /// Meters at the time of the charge, in the order of the buckets.
+    pub then: Vec<Meter>,
     /// What it comes to.
     pub to: Settlement,
     /// Whether the difference is charged; it is given back otherwise, and then the meters are those of the charge.
@@ -161,7 +163,14 @@ impl<'a> Call<'a> {
         if record > 0 {
             self.record(&group.op);
         }
-        group.buckets.iter().for_each(|bucket| self.bucket(bucket, &group.op));
+        if let Op::Settle(settle) = &group.op {
+            for (bucket, then) in group.buckets.iter().zip(&settle.then) {
+                self.bucket(bucket, &group.op);
+                self.charged(then.level(settle.charged), then.n());
+            }
+        } else {
+            group.buckets.iter().for_each(|bucket| self.bucket(bucket, &group.op));
+        }
         if group.op.rings() {
             for channel in group.buckets.iter().map(|bucket| bucket.channel.as_bytes()) {
                 self.push(&[&[u8::try_from(channel.len()).unwrap_or(u8::MAX)], channel]);
@@ -206,14 +215,14 @@ impl<'a> Call<'a> {
         let other = if matches!(op, Op::Give { .. }) { bucket.end.place } else { meter.capacity() };
         let numbers = [add.micros, add.part, other.micros, other.part, meter.n(), meter.p()];
         numbers.iter().for_each(|number| self.push(&[&double(*number)]));
-        match op {
-            Op::Give { .. } => self.push(&[&double(bucket.end.era)]),
-            Op::Settle(settle) => {
-                let whole = meter.level(settle.charged);
-                self.push(&[&double(whole.micros), &double(whole.part)]);
-            }
-            Op::Charge(_) | Op::Peek | Op::Take | Op::Delete => {}
+        if matches!(op, Op::Give { .. }) {
+            self.push(&[&double(bucket.end.era)]);
         }
+    }
+
+    /// A charge that is settled: its level, whose part is over `n`.
+    fn charged(&mut self, level: Level, n: u64) {
+        self.push(&[&double(level.micros), &double(level.part), &double(n)]);
     }
 
     fn push(&mut self, parts: &[&[u8]]) {

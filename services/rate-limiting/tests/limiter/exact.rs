@@ -70,6 +70,7 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
             cost,
             flag,
             charged: 0,
+            then: model.rates[at].meter(),
             end: Default::default(),
         };
         let sent: Vec<Group> = chosen

@@ -21,7 +21,8 @@ struct Attempt {
 }
 
 fn bucket(clocked: &Clocked, rate: Rate, cost: u64, flag: u8) -> Bucket {
-    Bucket { key: clocked.key("one"), meter: rate.meter(), cost, flag, charged: 0, end: Default::default() }
+    let (key, meter) = (clocked.key("one"), rate.meter());
+    Bucket { key, meter, cost, flag, charged: 0, then: meter, end: Default::default() }
 }
 
 /// In the time that has truly passed, whatever the clock says, no more than a burst and what leaked away.

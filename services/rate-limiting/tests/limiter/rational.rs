@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyplane_rate_limiting::domain::Meter;
+use keyplane_rate_limiting::domain::{Level, Meter};
 
 use crate::script::Found;
 
@@ -39,15 +39,34 @@ impl Rate {
         Meter::new(self.amount, self.period, self.burst)
     }
 
-    fn charge(&self, cost: u64) -> u128 {
+    pub(crate) fn charge(&self, cost: u64) -> u128 {
         u128::from(cost) * u128::from(self.period)
     }
 
     /// Whether what the script says is this level, to the last fraction.
     pub(crate) fn is(&self, level: u128, found: &Found) -> bool {
-        let n = u128::from(self.meter().n());
-        let units = u128::from(found.level.micros) * n + u128::from(found.level.part);
-        units * u128::from(self.amount) == level * n
+        self.units(found.level) == level
+    }
+
+    /// Units of a level that the script says.
+    pub(crate) fn units(&self, level: Level) -> u128 {
+        let n = self.meter().n();
+        let parts = u128::from(level.micros) * u128::from(n) + u128::from(level.part);
+        // In lowest terms, n divides the amount.
+        parts * u128::from(self.amount / n)
+    }
+
+    /// Whether `units` are the amount that a `level` under another rate is, rounded up: by two n-ths of a microsecond, and what doubles
+    /// may err.
+    pub(crate) fn is_same(&self, units: u128, other: &Rate, level: u128) -> bool {
+        let (exact, converted) = (level * u128::from(self.period), units * u128::from(other.period));
+        converted >= exact && converted - exact <= 2 * u128::from(other.period) + (exact >> 48)
+    }
+
+    /// Whether levels under both are alike.
+    pub(crate) fn counts_like(&self, other: &Rate) -> bool {
+        let [one, other] = [self, other].map(Rate::meter);
+        (one.n(), one.p()) == (other.n(), other.p())
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Bucket {
     pub(crate) flag: u8,
     /// Cost that was charged before it is settled.
     pub(crate) charged: u64,
+    /// Its meter then.
+    pub(crate) then: Meter,
     /// Which charge is given back, by its end and era.
     pub(crate) end: (Level, u64),
 }
@@ -93,6 +95,8 @@ pub(crate) struct Found {
     pub(crate) ahead: u64,
     /// Level that settlements have moved.
     pub(crate) moved: Level,
+    /// Level of the charge that was settled, under its own meter.
+    pub(crate) kept: Level,
     /// The end of a charge, and its era, where it is not where the level ends.
     pub(crate) end: Option<(Level, u64)>,
 }
@@ -164,11 +168,11 @@ impl Bucket {
     fn numbers(&self, op: u8) -> Vec<u8> {
         let (add, (end, era)) = (self.meter.level(self.cost), self.end);
         let other = if op == b'g' { end } else { self.meter.capacity() };
-        let whole = self.meter.level(self.charged);
+        let whole = self.then.level(self.charged);
         let mut numbers = vec![add.micros, add.part, other.micros, other.part, self.meter.n(), self.meter.p()];
         match op {
             b'g' => numbers.push(era),
-            b's' => numbers.extend([whole.micros, whole.part]),
+            b's' => numbers.extend([whole.micros, whole.part, self.then.n()]),
             _ => {}
         }
         numbers.into_iter().flat_map(double).collect()
@@ -195,8 +199,8 @@ impl Answer {
         assert!(at == now as u64 || status == 'P', "it decides by the clock");
         for _ in &group.buckets {
             let (room, level, ahead) = (byte(bytes), read_level(bytes), number(bytes));
-            let moved = if settles { (read_level(bytes), read_level(bytes)).0 } else { Level::EMPTY };
-            answer.found.push(Found { room, level, ahead, moved, end: None });
+            let (moved, kept) = if settles { (read_level(bytes), read_level(bytes)) } else { Default::default() };
+            answer.found.push(Found { room, level, ahead, moved, kept, end: None });
         }
         for found in answer.found.iter_mut().filter(|found| found.room & 4 > 0) {
             (found.room, found.end) = (found.room - 4, Some((read_level(bytes), number(bytes))));

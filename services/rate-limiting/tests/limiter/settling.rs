@@ -158,6 +158,35 @@ async fn a_settlement_is_completed_once_its_other_owner_answers() {
     eventually("the instance completes it by itself", PATIENCE, both).await;
 }
 
+/// The charge itself stays one of the limit that it was made under; the rest is charged by today's.
+#[tokio::test]
+async fn a_commit_above_its_estimate_goes_by_both_limits() {
+    for reset in [true, false] {
+        let one = rig::start(&keyplane_testkit::app(), usual(per_month(1001), per_month(10_000))).await;
+        assert!(one.acquire("u", &["user"], 1).await.admitted);
+        if reset {
+            // From then on its charges have their places in their records.
+            one.limiter.reset(&one.call("u", &["user"], 1).slots).await.expect("it is reset");
+            assert!(one.acquire("u", &["user"], 1).await.admitted);
+        }
+        let mut charges = Vec::new();
+        for number in 0..12 {
+            let (call, charge) = remembered(one.call("u", &["user"], 10), ChargeKind::Reserved, &format!("r-{number}"));
+            assert!(one.limiter.acquire(&call).await.expect("the store answers").admitted);
+            charges.push(charge);
+        }
+        let today = rig::catalog(usual(per_month(100), per_month(10_000)));
+        let (last, others) = charges.split_last().expect("there are some");
+        for charge in others {
+            let settled = one.limiter.commit(charge, 11, &today).await.expect("it is settled");
+            assert_eq!((settled.charged, settled.limits.len()), (11, 1), "reset: {reset}");
+        }
+        // 132 hits are there, and 200 are the bound.
+        let settled = one.limiter.commit(last, 500, &today).await.expect("it is settled");
+        assert_eq!(settled.charged, 10 + 68, "reset: {reset}, and there was room for 68: {settled:?}");
+    }
+}
+
 /// However often it is repeated while the store is silent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_is_completed_by_one_task() {

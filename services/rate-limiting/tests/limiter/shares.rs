@@ -1,11 +1,12 @@
 //! What is given back, against a queue of single charges that leak one after the other: exactly what of the charge has not leaked
-//! yet, so that over any time no more than a burst and what leaked away is admitted and not given back.
+//! yet, so that over any time no more than a burst and what leaked away is admitted and not given back. Once the bucket counts at
+//! another rate, that is nothing.
 
 mod examples;
 
 use std::collections::VecDeque;
 
-use keyplane_rate_limiting::domain::Level;
+use keyplane_rate_limiting::domain::{Level, Meter};
 use keyplane_valkey::Key;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -16,6 +17,8 @@ use crate::script::{Answer, Bucket, Clocked, Group, RUNTIME, Record, double};
 
 const START: u64 = 1_795_000_000 * SECOND;
 
+/// Stands for all charges of before, once the bucket counts at another rate.
+const NOBODY: usize = usize::MAX;
 /// More than this are forgotten by the script, the first ones first.
 const HOLES: usize = 32;
 
@@ -38,12 +41,18 @@ enum Step {
     /// Water of no charge in particular.
     Take(u64),
     Reset,
+    /// Another limit, from now on.
+    Change(Rate),
 }
 
 /// A charge that was admitted.
 struct Charged {
     cost: u64,
     at: u64,
+    /// Its limit.
+    rate: Rate,
+    /// Units that were charged at first.
+    placed: u128,
     /// Units of the queue that were charged and not given back.
     net: u128,
     /// The name of its record, or its end and era.
@@ -59,12 +68,14 @@ struct Charged {
 struct Case {
     clocked: Clocked,
     bucket: Key,
+    /// Limit of today, and the one that the bucket counts by until it is written again.
     rate: Rate,
+    kept: Rate,
     now: u64,
     queue: VecDeque<(usize, u128)>,
     charges: Vec<Charged>,
-    /// Whether something was charged for which there was no room.
-    forced: bool,
+    /// Whether something was charged for which there was no room, or the limit changed.
+    unbounded: bool,
 }
 
 // === impl Case ===
@@ -73,7 +84,8 @@ impl Case {
     async fn new(rate: Rate) -> Case {
         let clocked = Clocked::connect().await;
         let bucket = clocked.key("one");
-        Case { clocked, bucket, rate, now: START, queue: VecDeque::new(), charges: Vec::new(), forced: false }
+        let (queue, charges) = (VecDeque::new(), Vec::new());
+        Case { clocked, bucket, rate, kept: rate, now: START, queue, charges, unbounded: false }
     }
 
     fn units(&self, cost: u64) -> u128 {
@@ -86,7 +98,7 @@ impl Case {
 
     fn pass(&mut self, micros: u64) {
         self.now += micros;
-        let mut leaks = u128::from(micros) * u128::from(self.rate.amount);
+        let mut leaks = u128::from(micros) * u128::from(self.kept.amount);
         while let Some((_, front)) = self.queue.front_mut() {
             let gone = leaks.min(*front);
             (*front, leaks) = (*front - gone, leaks - gone);
@@ -103,16 +115,48 @@ impl Case {
         for (charge, water) in self.queue.iter_mut().rev().filter(|(charge, _)| of.is_none_or(|of| of == *charge)) {
             let taken = left.min(*water);
             (*water, left) = (*water - taken, left - taken);
-            self.charges[*charge].net -= taken;
+            if let Some(charge) = self.charges.get_mut(*charge) {
+                charge.net -= taken;
+            }
         }
         self.queue.retain(|(_, water)| *water > 0);
         units - left
     }
 
+    /// Has the bucket counted by today's limit. What was charged before is nobody's from then on.
+    async fn convert(&mut self) {
+        if !self.kept.counts_like(&self.rate) && !self.queue.is_empty() {
+            let peeked = self.ask(b'p', 1, None, b'e', Default::default()).await;
+            self.converted(peeked.found[0].level);
+        }
+        self.kept = self.rate;
+    }
+
+    /// Takes over what a level has become under today's limit.
+    fn converted(&mut self, level: Level) {
+        let (before, units) = (self.level(), self.rate.units(level));
+        let same = self.rate.is_same(units, &self.kept, before);
+        assert!(same, "{before} units of {:?} become {units} of {:?}", self.kept, self.rate);
+        self.queue = [(NOBODY, units)].into();
+    }
+
     async fn ask(&self, op: u8, cost: u64, record: Option<Record>, flag: u8, end: (Level, u64)) -> Answer {
-        let charged =
-            record.as_ref().and_then(|record| self.charges.get(record.charge)).map_or(0, |charge| charge.cost);
-        let bucket = Bucket { key: self.bucket.clone(), meter: self.rate.meter(), cost, flag, charged, end };
+        self.ask_by(self.rate, op, cost, record, flag, end).await
+    }
+
+    async fn ask_by(
+        &self,
+        rate: Rate,
+        op: u8,
+        cost: u64,
+        record: Option<Record>,
+        flag: u8,
+        end: (Level, u64),
+    ) -> Answer {
+        let charge = record.as_ref().and_then(|record| self.charges.get(record.charge));
+        let (charged, then) = charge.map_or((0, rate), |charge| (charge.cost, charge.rate));
+        let (key, meter, then) = (self.bucket.clone(), rate.meter(), then.meter());
+        let bucket = Bucket { key, meter, cost, flag, charged, then, end };
         self.clocked.decide(self.now, &[Group { op, buckets: vec![bucket], record }]).await.remove(0)
     }
 
@@ -121,6 +165,7 @@ impl Case {
     }
 
     async fn charge(&mut self, cost: u64, named: bool, forced: bool) {
+        self.convert().await;
         let name = self.charges.len() as u64;
         let head: [&[u8]; 4] = [&double(60_000), &[1; 16], &[2; 8], &double(cost)];
         let record = named.then(|| self.record(name, &head));
@@ -138,44 +183,50 @@ impl Case {
             // How much was charged up to the bound is not known without a record.
             let over = !named && net < self.units(cost);
             self.queue.push_back((self.charges.len(), net));
-            self.charges.push(Charged { cost, at: self.now, net, record, end, left: cost, over });
-            self.forced |= !fits;
+            let (at, rate) = (self.now, self.rate);
+            self.charges.push(Charged { cost, at, rate, placed: net, net, record, end, left: cost, over });
+            self.unbounded |= !fits;
         }
-        self.compare(&answer);
+        self.compare(&answer, self.rate);
     }
 
     async fn settle(&mut self, chosen: usize, mode: u8, cost: u64, difference: u64, charges: bool) {
         let Some(name) = self.charges[chosen].record else { return };
-        let sign = if charges { b"+" } else { b"-" };
+        let (then, placed) = (self.charges[chosen].rate, self.charges[chosen].placed);
+        let (sign, rate) = if charges { (b"+", self.rate) } else { (b"-", then) };
         let head: [&[u8]; 6] = [&[mode], sign, &[1; 16], &[0; 8], &double(cost), &double(0)];
-        let answer = self.ask(b's', difference, Some(self.record(name, &head)), b'e', Default::default()).await;
+        let record = Some(self.record(name, &head));
+        let answer = self.ask_by(rate, b's', difference, record, b'e', Default::default()).await;
         assert_eq!(answer.status, 'A', "{answer:?}");
-        let units = self.units(difference);
+        let units = rate.charge(difference);
         let found = &answer.found[0];
         if charges {
+            if !self.kept.counts_like(&rate) && !self.queue.is_empty() {
+                self.converted(rate.meter().difference(found.level, found.moved));
+            }
+            self.kept = rate;
             let before = self.level();
             let more = units.min((2 * self.units(self.rate.burst)).saturating_sub(before));
-            self.forced |= more > 0;
-            assert!(self.rate.is(more, &at_level(found.moved)), "{more} more is charged: {found:?}");
+            self.unbounded |= more > 0;
+            assert!(then.is(placed, &at_level(found.kept)), "{placed} units were charged before: {found:?}");
+            assert!(rate.is(more, &at_level(found.moved)), "{more} more is charged: {found:?}");
             self.queue.push_back((chosen, more));
             self.charges[chosen].net += more;
         } else {
             let before = self.charges[chosen].net;
             let given = self.remove(Some(chosen), units);
-            let exact = mode == b'r' || self.rate.is(given, &at_level(found.moved));
+            let exact = mode == b'r' || rate.is(given, &at_level(found.moved));
             assert!(exact, "{given} of {before} have not leaked and are given back: {found:?}");
         }
-        self.compare(&answer);
+        self.compare(&answer, rate);
     }
 
-    fn compare(&self, answer: &Answer) {
-        let found = &answer.found[0];
-        assert!(
-            self.rate.is(self.level(), found),
-            "{} units are there: {found:?}, at {}",
-            self.level(),
-            self.now - START
-        );
+    fn compare(&self, answer: &Answer, rate: Rate) {
+        let (found, level) = (&answer.found[0], self.level());
+        let exact = level == 0 || self.kept.counts_like(&rate);
+        let alike =
+            if exact { rate.is(level, found) } else { rate.is_same(rate.units(found.level), &self.kept, level) };
+        assert!(alike, "{level} units of {:?} are there: {found:?} of {rate:?}, at {}", self.kept, self.now - START);
     }
 
     async fn run(&mut self, step: Step) {
@@ -206,24 +257,28 @@ impl Case {
                 else {
                     return;
                 };
-                let Charged { cost, end, over, .. } = self.charges[at];
+                let Charged { cost, rate, end, over, .. } = self.charges[at];
                 let record = self.charges[at].record.take();
                 let named = record.map(|name| self.record(name, &[&[2; 8]]));
-                let answer = self.ask(b'g', if over { 0 } else { cost }, named, b'e', end).await;
+                let answer = self.ask_by(rate, b'g', if over { 0 } else { cost }, named, b'e', end).await;
                 self.charges[at].left = 0;
                 if !over {
                     self.remove(Some(at), u128::MAX);
                 }
-                self.compare(&answer);
+                self.compare(&answer, rate);
             }
             Step::Take(cost) => {
+                self.convert().await;
                 let answer = self.ask(b't', cost, None, b'e', Default::default()).await;
                 self.remove(None, self.units(cost));
-                self.compare(&answer);
+                self.compare(&answer, self.rate);
             }
             Step::Reset => {
                 self.ask(b'd', 0, None, b'e', Default::default()).await;
                 self.remove(None, u128::MAX);
+            }
+            Step::Change(rate) => {
+                (self.rate, self.unbounded) = (rate, true);
             }
         }
     }
@@ -243,15 +298,16 @@ impl Case {
 }
 
 fn at_level(level: Level) -> crate::script::Found {
-    crate::script::Found { room: 1, level, ahead: 0, moved: Level::EMPTY, end: None }
+    let (moved, kept) = Default::default();
+    crate::script::Found { room: 1, level, ahead: 0, moved, kept, end: None }
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn step() -> impl Strategy<Value = Step> {
     let cost = || prop_oneof![3 => 1..6_u64, 1 => 6..20_u64];
     let passes = prop_oneof![3 => 0..60_u64, 2 => 60..300_u64, 1 => 300..3000_u64];
     let forced = prop_oneof![9 => Just(false), 1 => Just(true)];
-    let percent = prop_oneof![3 => Just(0_u64), 3 => 0..100_u64, 1 => 100..300_u64];
-    let step = prop_oneof![
+    let percent = prop_oneof![3 => Just(0_u64), 3 => 0..100_u64, 2 => 100..300_u64];
+    prop_oneof![
         5 => passes.prop_map(Step::Pass),
         10 => (cost(), any::<bool>(), forced).prop_map(|(cost, named, forced)| Step::Charge { cost, named, forced }),
         3 => (any::<Index>(), percent).prop_map(|(index, percent)| Step::Commit(index, percent)),
@@ -259,14 +315,25 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => any::<Index>().prop_map(Step::Give),
         1 => cost().prop_map(Step::Take),
         1 => Just(Step::Reset),
-    ];
-    proptest::collection::vec(step, 5..70)
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 5..70)
+}
+
+fn steps_and_changes() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(prop_oneof![12 => step(), 1 => rate().prop_map(Step::Change)], 5..70)
 }
 
 fn rate() -> impl Strategy<Value = Rate> {
     let modest = (1..30_u64, SECOND..5 * SECOND, 4..40_u64);
     let fast = (1_000_000..9_000_000_u64, Just(SECOND), 4..40_u64);
-    prop_oneof![4 => modest, 1 => fast].prop_map(|(amount, period, burst)| Rate { amount, period, burst })
+    // In lowest terms: levels of two alike are of the same units.
+    prop_oneof![4 => modest, 1 => fast].prop_map(|(amount, period, burst)| {
+        let meter = Meter::new(amount, period, burst);
+        Rate { amount: meter.n(), period: meter.p(), burst }
+    })
 }
 
 async fn hold(rate: Rate, steps: Vec<Step>) {
@@ -274,7 +341,7 @@ async fn hold(rate: Rate, steps: Vec<Step>) {
     for step in steps {
         case.run(step).await;
     }
-    if !case.forced {
+    if !case.unbounded {
         case.is_bounded();
     }
 }
@@ -284,6 +351,11 @@ proptest! {
 
     #[test]
     fn a_charge_gives_back_what_of_it_has_not_leaked(rate in rate(), steps in steps()) {
+        RUNTIME.block_on(hold(rate, steps));
+    }
+
+    #[test]
+    fn a_charge_is_settled_by_its_own_limit_and_that_of_today(rate in rate(), steps in steps_and_changes()) {
         RUNTIME.block_on(hold(rate, steps));
     }
 }

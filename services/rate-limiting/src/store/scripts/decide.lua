@@ -26,8 +26,9 @@
 -- its answer, its places, and the nonces of the calls that were answered by it:
 --   print(16) state(1: o or O open, S settled) left(8) id of the last refund(8) its cost(8)
 --   now(8), and for each bucket room(1) q(8) r(8) ahead(8)
---   with O and S for each bucket start(16) end(16) era(8) moved(16): what was given back of it, or charged more when it was
---     settled. With o the place ends at now + ahead + q + r/n, and is as long as what was charged to a bucket that had room
+--   with O and S for each bucket start(16) end(16) era(8) moved(16): what was given back of it, or, under the rate of that time,
+--     charged more when it was settled. With o the place ends at now + ahead + q + r/n, and is as long as what was charged to a
+--     bucket that had room
 --   nonce(8)...
 -- It is given back when the last of those calls gives it back: one that was admitted never does.
 --
@@ -43,15 +44,16 @@
 --   for each bucket: which key it is (2 bytes), its flag (1 byte): e(nforce), s(hadow), f(orce: charge even where there is no
 --      room, up to twice the capacity), o(vershoot: the same, but refuse where the bucket is in debt, over its capacity, already),
 --      and six doubles: what to add (q, r), the capacity (q, r), n, p. With g, and s and the sign -, n and p are those of the
---      charge. With g: what was charged, in place of the capacity where that ends, and a seventh: its era. With s two more: what
---      was charged (q, r), where there was room
+--      charge. With g: what was charged, in place of the capacity where that ends, and a seventh: its era. With s three more:
+--      what was charged (q, r), where there was room, and the n of its rate, which with the sign + may be another one
 --   g, t, s, d: then for each bucket the channel of its doorbell, its length (1 byte) before it; it rings when the level falls
 -- Reply: for each group, in one string: status(1), and unless it is C, N, S, O, X, I or M: now (double), and for each bucket
 --          room (1 byte: 0 there was none, 1 there was, 2 there was none and it was charged all the same, 3 the same, but not
 --          with all of it, since there is a bound; 8 more if the bucket was in debt already), and q, r, ahead (doubles): its
 --          level, and by how much the clock is behind it. With s, what is left (double) comes before now, room is that of the
---          charge, and each bucket goes on with moved(16) and how long its place is (16). With c, 4 more is room where the end
---          of the charge is not now + ahead + q + r/n: then, after all buckets, end(16) and era(8) of each of those.
+--          charge, and each bucket goes on with moved(16) and how long its place is (16, under the rate of the charge). With c,
+--          4 more is room where the end of the charge is not now + ahead + q + r/n: then, after all buckets, end(16) and era(8)
+--          of each of those.
 --   A admitted, done   R refused, nothing was charged   P an earlier answer; nothing was done   C the record is another request's
 --   N there is no such record   with what is left (double): S it was settled at that   O it is open (q)   X no more than that is
 --   left of it   I the id is that of a refund of another cost   M neither `from` nor `cost` (t)

@@ -106,6 +106,31 @@ fn another_rate_leaves_what_was_charged_before() {
     });
 }
 
+/// A limit that changes to one of other parts of a microsecond, before more is charged than was estimated. The bucket says where its
+/// charges are, or, once it was reset, their records do.
+#[test]
+fn what_is_charged_above_an_estimate_is_of_the_limit_of_today() {
+    RUNTIME.block_on(async {
+        for reset in [false, true] {
+            let mut case = Case::new(Rate { amount: 7, period: SECOND, burst: 20 }).await;
+            if reset {
+                case.charge(1, true, false).await;
+                case.run(Step::Reset).await;
+            }
+            let first = case.charges.len();
+            for _ in 0..3 {
+                case.charge(3, true, false).await;
+            }
+            case.run(Step::Change(Rate { amount: 3, period: SECOND, burst: 8 })).await;
+            for at in first..first + 3 {
+                // There is no room for all of the last one.
+                case.settle(at, b'f', 6, 3, true).await;
+            }
+            assert_eq!(case.level(), 2 * case.units(8), "reset: {reset}");
+        }
+    });
+}
+
 /// Places may go ahead of the clock for as long as something is there; after 71 years of them they begin anew.
 #[test]
 fn places_that_are_far_ahead_of_the_clock_begin_anew() {

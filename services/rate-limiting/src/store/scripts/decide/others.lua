@@ -106,7 +106,7 @@ local function others()
     return first, byte(known, 17) < 97 and first + 56 * count or first
   end
 
-  -- The place of a bucket's charge by its record, of which so much was charged: start, end, era, moved.
+  -- The place of a bucket's charge by its record, of which so much was charged under a rate with this n: start, end, era, moved.
   local function place(known, count, i, cq, cr, n)
     local first, nonces = parts(known, count)
     if nonces > first then return unpack('<ddddddd', known, first + 56 * (i - 1)) end
@@ -224,14 +224,14 @@ local function others()
     at = after
     local refusal, done, left, head = settlement(known, print, mode, id, cost, from)
     if refusal then
-      at = at + 67 * count
+      at = at + 75 * count
       for _ = 1, count do ring() end
       return refusal
     end
     local levels, places, fell = {done and 'P' or 'A', pack('<dd', left, now)}, {}, {}
     for i = 1, count do
-      local key, _, iq, ir, cq, cr, n, p, wq, wr, after = unpack('<HBdddddddd', args, at)
-      local sq, sr, eq, er, era, mq, mr = place(known, count, i, wq, wr, n)
+      local key, _, iq, ir, cq, cr, n, p, wq, wr, wn, after = unpack('<HBddddddddd', args, at)
+      local sq, sr, eq, er, era, mq, mr = place(known, count, i, wq, wr, wn)
       local q, r, ahead, dq, dr
       local room = byte(known, 25 + 25 * i)
       if done then
@@ -246,7 +246,7 @@ local function others()
         q, r, ahead = level(values[key], now, n, p)
       end
       places[i] = pack('<ddddddd', sq, sr, eq, er, era, mq, mr)
-      local lq, lr = minus(eq, er, sq, sr, n)
+      local lq, lr = minus(eq, er, sq, sr, wn)
       levels[i + 2] = pack('<Bddddddd', room, q, r, ahead, mq, mr, lq, lr)
       at = after
     end
