@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use keyplane_contracts::http;
 use keyplane_telemetry::semconv::RPC_METHOD_OTHER;
 use prost::Message as _;
+use prost_reflect::MessageDescriptor;
 use prost_types::FileDescriptorSet;
 
 /// Services that come with the kit: exempt from load shedding and deadlines, and not traced.
@@ -23,6 +25,17 @@ pub(crate) struct Method {
     pub(crate) streams_text: bool,
     /// Whether the kit itself serves it.
     pub(crate) built_in: bool,
+    /// Request fields that the path of its JSON routes binds.
+    pub(crate) bound: Vec<BoundField>,
+}
+
+/// A request field, such as `tenant_plan.name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BoundField {
+    /// Its path in JSON spelling: `tenantPlan.name`.
+    pub(crate) json: String,
+    /// Names on the way to it, in proto and in JSON spelling.
+    pub(crate) names: Vec<[String; 2]>,
 }
 
 /// The methods by path.
@@ -55,13 +68,23 @@ impl Methods {
                         let name: Arc<str> = format!("{full}/{}", method.name()).into();
                         let streams = method.server_streaming();
                         let streams_text = streams && method.output_type() == ".google.api.HttpBody";
-                        by_path.insert(format!("/{name}"), Method { name, streams, streams_text, built_in });
+                        let bound = Vec::new();
+                        by_path.insert(format!("/{name}"), Method { name, streams, streams_text, built_in, bound });
                     }
                 }
             }
         }
-        let name = RPC_METHOD_OTHER.into();
-        Ok(Self { by_path, other: Method { name, streams: false, streams_text: false, built_in: false } })
+        for binding in http::bindings() {
+            let Some(method) = by_path.get_mut(&binding.grpc_path()) else { continue };
+            for path in &binding.bound {
+                let field = BoundField::new(&binding.method.input(), path);
+                if !method.bound.contains(&field) {
+                    method.bound.push(field);
+                }
+            }
+        }
+        let (name, bound) = (RPC_METHOD_OTHER.into(), Vec::new());
+        Ok(Self { by_path, other: Method { name, streams: false, streams_text: false, built_in: false, bound } })
     }
 
     /// The method behind an HTTP path.
@@ -70,9 +93,49 @@ impl Methods {
     }
 }
 
+// === impl BoundField ===
+
+impl BoundField {
+    fn new(request: &MessageDescriptor, path: &str) -> BoundField {
+        let mut message = Some(request.clone());
+        let mut names = Vec::new();
+        for name in path.split('.') {
+            let field = message.and_then(|message| message.get_field_by_name(name));
+            let json = field.as_ref().map_or(name, |field| field.json_name());
+            names.push([name.to_owned(), json.to_owned()]);
+            message = field.and_then(|field| field.kind().as_message().cloned());
+        }
+        let json: Vec<&str> = names.iter().map(|[_, json]| json.as_str()).collect();
+        BoundField { json: json.join("."), names }
+    }
+
+    /// Whether `name`, such as `tenantPlan.name`, is this field or inside it, in either spelling.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let mut parts = name.split('.');
+        self.names.iter().all(|names| parts.next().is_some_and(|part| names.iter().any(|name| name == part)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bound_fields_come_from_the_http_rules() {
+        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
+        let services = ["keyplane.ratelimit.v1.RateLimitService", "keyplane.session.v1.SessionService"];
+        let methods = Methods::read(&services, &descriptors).unwrap();
+        let plan = &methods.find("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan").bound;
+        assert_eq!(plan.len(), 1, "{plan:?}");
+        assert_eq!(plan[0].json, "tenantPlan.name");
+        for name in ["tenantPlan.name", "tenant_plan.name", "tenantPlan.name.x"] {
+            assert!(plan[0].holds(name), "{name}");
+        }
+        for name in ["tenantPlan", "tenantPlan.plan", "name", "tenantplan.name", ""] {
+            assert!(!plan[0].holds(name), "{name}");
+        }
+        assert!(methods.find("/keyplane.session.v1.SessionService/WatchSessions").bound.is_empty(), "no JSON route");
+    }
 
     #[test]
     fn only_what_is_served_has_a_name() {

@@ -1,5 +1,6 @@
 //! The layers around every call, one file each. `docs/layers.md` says in which order they sit and why.
 
+pub(crate) mod bound;
 pub(crate) mod deadline;
 pub(crate) mod details;
 pub(crate) mod ending;

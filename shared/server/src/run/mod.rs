@@ -26,6 +26,7 @@ pub(crate) use running::Signals;
 use self::health::Health;
 use crate::ServiceInfo;
 use crate::config::ServerConfig;
+use crate::layers::bound::Bound;
 use crate::layers::deadline::Deadline;
 use crate::layers::details::Details;
 use crate::layers::ending::Ending;
@@ -184,7 +185,7 @@ fn serve(
         server = server.max_connection_age(config.limits.max_connection_age);
     }
     // The first is the outermost. `docs/layers.md` says why each sits where it does.
-    let [panic, trace, metrics, events, shed, deadline, gated, ending] = [(); 8].map(|()| Arc::clone(&methods));
+    let [panic, trace, metrics, events, shed, deadline, gated, bound, ending] = [(); 9].map(|()| Arc::clone(&methods));
     let server = server
         .layer(layer_fn(move |inner| PanicGuard::new(inner, Arc::clone(&panic))))
         .layer(layer_fn(move |inner| Trace::new(inner, Arc::clone(&trace), addr, collected)))
@@ -193,6 +194,7 @@ fn serve(
         .layer(layer_fn(move |inner| Shed::new(inner, Arc::clone(&shed), Arc::clone(&room))))
         .layer(layer_fn(move |inner| Deadline::new(inner, Arc::clone(&deadline), deadlines)))
         .layer(layer_fn(move |inner| Gated::new(inner, Arc::clone(&gated), gate.clone())))
+        .layer(layer_fn(move |inner| Bound::new(inner, Arc::clone(&bound))))
         .layer(layer_fn(move |inner| Ending::new(inner, Arc::clone(&ending), token.clone())))
         .layer(layer_fn(Details::new));
     let incoming = incoming::accept(listener, drain.0.clone(), force.clone());

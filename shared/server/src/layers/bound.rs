@@ -1,0 +1,133 @@
+//! Bound fields: a request field that the path of a JSON route binds may stand nowhere else. The gateway's transcoder would let
+//! `GET /v1/tenants/acme/plan?name=tenants/other/plan` name the other tenant. (Bodies are the gateway's guard's.)
+
+use std::borrow::Cow;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::Either;
+use http::{HeaderMap, Request, Response};
+use keyplane_contracts::{Violation, Violations};
+use percent_encoding::percent_decode;
+use tonic::Code;
+use tonic::body::Body;
+use tower::Service;
+
+use super::methods::{Method, Methods};
+use crate::errors::{self, ServiceError};
+
+/// Path of a JSON request, with its query, as the caller sent it. The gateway's transcoder sets it; gRPC requests have none.
+const ORIGINAL_PATH: &str = "x-envoy-original-path";
+
+/// Refuses JSON requests whose query names a field that the path binds.
+#[derive(Clone)]
+pub(crate) struct Bound<S> {
+    inner: S,
+    methods: Arc<Methods>,
+}
+
+/// Fields that the query names besides the path.
+#[derive(Debug, thiserror::Error)]
+#[error("the request is invalid: {0}")]
+struct Overridden(Violations);
+
+// === impl Bound ===
+
+impl<S> Bound<S> {
+    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
+        Self { inner, methods }
+    }
+}
+
+impl<S, R> Service<Request<R>> for Bound<S>
+where
+    S: Service<Request<R>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let method = self.methods.find(request.uri().path());
+        match query(request.headers()).map(|query| overridden(method, query)) {
+            Some(fields) if !fields.is_empty() => {
+                Either::Right(ready(Ok(errors::status(Overridden(fields)).into_http())))
+            }
+            Some(_) | None => Either::Left(self.inner.call(request)),
+        }
+    }
+}
+
+// === impl Overridden ===
+
+impl ServiceError for Overridden {
+    fn code(&self) -> Code {
+        Code::InvalidArgument
+    }
+
+    fn reason(&self) -> &'static str {
+        "INVALID_REQUEST"
+    }
+
+    fn violations(&self) -> &[Violation] {
+        self.0.as_slice()
+    }
+}
+
+/// Bytes, since a path may hold some that are no text.
+fn query(headers: &HeaderMap) -> Option<&[u8]> {
+    let path = headers.get(ORIGINAL_PATH)?.as_bytes();
+    let mark = path.iter().position(|byte| *byte == b'?')?;
+    path.get(mark + 1..)
+}
+
+/// Each bound field that the query names, in either spelling, percent-encoded or not.
+fn overridden(method: &Method, query: &[u8]) -> Violations {
+    let pairs = query.split(|byte| *byte == b'&');
+    let names = pairs.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+    let names: Vec<Cow<'_, str>> = names.map(|name| percent_decode(name).decode_utf8_lossy()).collect();
+    let mut violations = Violations::new();
+    for field in &method.bound {
+        if names.iter().any(|name| field.holds(name)) {
+            let rule = "comes from the path of the URL and may stand nowhere else; leave it out of the query";
+            violations.add(&*field.json, rule);
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &'static [u8]) -> bool {
+        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
+        let methods = Methods::read(&["keyplane.ratelimit.v1.RateLimitService"], &descriptors).unwrap();
+        let method = methods.find("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan");
+        let headers =
+            HeaderMap::from_iter([(ORIGINAL_PATH.parse().unwrap(), http::HeaderValue::from_bytes(path).unwrap())]);
+        query(&headers).is_some_and(|query| !overridden(method, query).is_empty())
+    }
+
+    #[test]
+    fn a_bound_field_in_the_query_is_found_however_it_is_written() {
+        for query in ["tenantPlan.name=x", "tenant_plan.name=x", "a=b&tenant%50lan%2Ename", "tenant_plan.n%61me=x&b"] {
+            assert!(refused(format!("/v1/tenants/acme/plan?{query}").leak().as_bytes()), "{query}");
+        }
+        assert!(refused(b"/v1/tenants/acme/plan?x=\xff&tenantPlan.name=x"), "bytes that are no text hide nothing");
+    }
+
+    #[test]
+    fn other_fields_pass() {
+        for path in
+            ["/v1/tenants/acme/plan", "/v1/tenants/acme/plan?", "/v1/tenants/acme/plan?initiator=tenantPlan.name"]
+        {
+            assert!(!refused(path.as_bytes()), "{path}");
+        }
+    }
+}
