@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use keyplane_contracts::revocation::v1::RevokeTokenRequest;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_engine::{Envoy, Toolbox, free_port};
+use keyplane_gateway::Here;
 use keyplane_local::{Gateway, Grant, Issuer};
 use parking_lot::RwLock;
 use reqwest::StatusCode;
@@ -31,6 +32,7 @@ pub(super) struct Front {
     book: Arc<Book>,
     fleet: Arc<Fleet>,
     _envoy: Envoy,
+    _guard: Here,
     url: String,
     http: reqwest::Client,
     issuer: Issuer,
@@ -73,6 +75,7 @@ impl Front {
             (keyplane_rate_limiting::SERVICE.name, Service::RateLimit),
             (keyplane_session::SERVICE.name, Service::Session),
         ];
+        let guard = Here::start()?;
         let gateway = Gateway {
             listen,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -81,6 +84,7 @@ impl Front {
             otlp_endpoint: None,
             cors_origins: "none".to_owned(),
             keys: issuer.keys().to_owned(),
+            guard: guard.socket(),
         };
         let configuration = gateway.prepare()?;
         let envoy = tokio::task::spawn_blocking(move || Envoy::start(&Toolbox::find(), &configuration)).await??;
@@ -91,6 +95,7 @@ impl Front {
             book,
             fleet,
             _envoy: envoy,
+            _guard: guard,
             url: format!("http://{listen}"),
             http,
             issuer,

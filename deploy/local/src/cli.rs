@@ -12,6 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::lock::Lock;
 use crate::{Error, Grant, Issuer, Mesh, Options, services};
 
+/// Makes this program the gateway's guard.
+pub(crate) const GUARD: &str = "KEYPLANE_LOCAL_GUARD";
+
 /// Leaves room for the admin port.
 const HIGHEST_PORT: u16 = u16::MAX - 1000;
 
@@ -55,6 +58,9 @@ struct Args {
     /// Be this service: how the mesh starts its services
     #[arg(long, hide = true, env = "KEYPLANE_LOCAL_SERVICE")]
     service: Option<String>,
+    /// Be the gateway's guard, on this socket: how the mesh starts it
+    #[arg(long, hide = true, env = GUARD)]
+    guard: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -105,6 +111,9 @@ pub fn run() -> ExitCode {
             Some(service) => (service.main)(),
             None => failure(&format!("there is no service {name:?}; there are {}", services::names())),
         };
+    }
+    if let Some(socket) = args.guard.as_deref() {
+        return keyplane_gateway::guard_main(socket);
     }
     match &args.command {
         Some(Command::Openapi { server }) => {

@@ -45,6 +45,9 @@ pub enum Error {
     /// The gateway's configuration has a name that nothing fills, or an endpoint that is no address.
     #[error("the gateway can't be configured: {0}")]
     Gateway(String),
+    /// The gateway, or its guard, can't be started.
+    #[error(transparent)]
+    Guarded(#[from] keyplane_gateway::Error),
     /// There is no key to sign with, since no mesh runs in the folder.
     #[error("keyplane is not running in {0}: start it with `cargo up`, or name its folder with --run-dir")]
     NotRunning(String),

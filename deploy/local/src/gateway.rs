@@ -28,6 +28,8 @@ pub struct Gateway {
     pub cors_origins: String,
     /// The issuer's public keys, a JSON Web Key Set: a file.
     pub keys: PathBuf,
+    /// Socket of the guard (`keyplane_gateway`).
+    pub guard: PathBuf,
 }
 
 // === impl Gateway ===
@@ -59,6 +61,7 @@ impl Gateway {
             ("ISSUER", Issuer::NAME.to_owned()),
             ("AUDIENCE", Issuer::AUDIENCE.to_owned()),
             ("JWKS", self.keys.display().to_string()),
+            ("GUARD_SOCKET", self.guard.display().to_string()),
         ];
         let mut values: Vec<(String, String)> =
             values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

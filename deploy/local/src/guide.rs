@@ -43,7 +43,7 @@ impl Endpoints {
         line(&format!("  {:<15} {}", "valkey", self.valkey));
         line(&format!("  {:<15} {}", "logs", self.folder));
         line(&format!("  {:<15} {}   (edit it: in force within two seconds)", "limits", self.policies));
-        let check = check(&self.token).to_string();
+        let check = check(&self.token);
         if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
             line(
                 "\na token, which the gateway asks for; the second line makes another one, for whom you like (--help)\n",
@@ -57,7 +57,9 @@ impl Endpoints {
             );
             limit_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
             line("\nis the printed token good? revoke the one that you have, and be refused from then on\n");
-            revocation_lines(gateway, example, &check).iter().for_each(|command| line(&format!("  {command}")));
+            revocation_lines(gateway, example, &json!({"claims": check}).to_string())
+                .iter()
+                .for_each(|command| line(&format!("  {command}")));
         }
         line("\nover gRPC: what there is, is it well, then create or read a session, and watch the user's\n");
         let commands = grpc_lines(&self.service("session").grpc, self.example.as_deref());
@@ -66,7 +68,10 @@ impl Endpoints {
             "\nwhat the services ask each other: is a token good? may a user do this now? and what the gateway asks\n",
         );
         let revocation = &self.service("auth-revocation").grpc;
-        line(&format!("  {}", grpc_call(revocation, REVOCATION, "Check", &check)));
+        line(&format!(
+            "  {}",
+            grpc_call(revocation, REVOCATION, "Check", &json!({"parent": TENANT, "claims": check}).to_string())
+        ));
         let commands = grpc_limit_lines(&self.service("rate-limiting").grpc);
         commands.iter().for_each(|command| line(&format!("  {command}")));
         line("\nCtrl-C stops everything");
@@ -144,16 +149,16 @@ fn grpc_call(grpc: &str, service: &str, method: &str, body: &str) -> String {
     format!("grpcurl -plaintext -d '{body}' {grpc} {service}/{method}")
 }
 
-/// The body of a `Check` of `token`; without claims if it is none.
+/// Claims of `token`, for a `Check` of it; none if it is no token.
 fn check(token: &str) -> Value {
     let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
     let claims: Value = payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
     let time = |millis: u64| humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string();
-    json!({"parent": TENANT, "claims": {
+    json!({
         "issuer": claims["iss"], "jti": claims["jti"], "sid": claims["sid"], "subject": claims["sub"],
         "issueTime": time(claims["iat_ms"].as_u64().unwrap_or_default()),
         "expireTime": time(claims["exp"].as_u64().unwrap_or_default().saturating_mul(1000)),
-    }})
+    })
 }
 
 #[cfg(test)]

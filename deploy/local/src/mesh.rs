@@ -1,11 +1,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use keyplane_engine::{Envoy, Process, Signal, Spec, Tool, Toolbox, Valkey};
+use keyplane_engine::{Process, Signal, Spec, Tool, Toolbox, Valkey};
+use keyplane_gateway::{Setup, Socket, Supervisor};
 use keyplane_server::ServiceInfo;
 use serde_json::json;
 
+use crate::cli::GUARD;
 use crate::endpoints::{Addresses, title, without_password};
 use crate::error::tail;
 use crate::services::{SERVICES, Service, Surroundings};
@@ -13,6 +16,8 @@ use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, 
 
 /// How long a process may take to stop in good order. More than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long requests through the gateway may take to end. Nobody routes around it here, and a watch never ends by itself.
+const GATEWAY_GRACE: Duration = Duration::from_secs(1);
 /// How long the printed token lives.
 const WORKING_DAY: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -20,7 +25,7 @@ const WORKING_DAY: Duration = Duration::from_secs(12 * 60 * 60);
 #[derive(Debug)]
 pub struct Mesh {
     // In the order in which they are to be dropped.
-    gateway: Option<Envoy>,
+    gateway: Option<Supervisor>,
     services: Vec<(&'static ServiceInfo, Process)>,
     valkey: Option<Valkey>,
     issuer: Issuer,
@@ -74,9 +79,9 @@ impl Mesh {
         &found.unwrap_or_else(|| panic!("there is no service {name}")).1
     }
 
-    /// The gateway, if it was started.
+    /// The gateway, if it was started: Envoy and its guard, which are restarted when they die.
     #[must_use]
-    pub fn gateway(&self) -> Option<&Envoy> {
+    pub fn gateway(&self) -> Option<&Supervisor> {
         self.gateway.as_ref()
     }
 
@@ -86,16 +91,9 @@ impl Mesh {
         self.valkey.as_ref()
     }
 
-    /// Waits until a process of the mesh ends by itself, and says which. Cancel safe.
+    /// Waits until a process of the mesh ends by itself, and says which; the gateway's are restarted instead. Cancel safe.
     pub async fn died(&self) -> Error {
-        let gateway = async {
-            match &self.gateway {
-                Some(envoy) => died("the gateway", envoy.process()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            error = gateway => error,
             error = self.service_died() => error,
             error = self.valkey_died() => error,
         }
@@ -108,7 +106,7 @@ impl Mesh {
     /// When a process can't be stopped; the others are stopped all the same.
     pub async fn stop(self) -> Result<(), Error> {
         let stopped = tokio::task::spawn_blocking(move || {
-            let gateway = self.gateway.map_or(Ok(()), Envoy::stop);
+            let gateway = self.gateway.map_or(Ok(()), |gateway| gateway.stop(Duration::ZERO, GATEWAY_GRACE));
             // All at once: each takes as long as its drain.
             for (_, process) in &self.services {
                 let _ = process.signal(Signal::TERM);
@@ -116,10 +114,11 @@ impl Mesh {
             let stops = self.services.iter().map(|(_, process)| process.stop(GRACE).map(drop));
             let services = stops.fold(Ok(()), Result::and);
             let valkey = self.valkey.map_or(Ok(()), |valkey| valkey.stop());
-            gateway.and(services).and(valkey)
+            gateway?;
+            services?;
+            Ok(valkey?)
         });
-        stopped.await.map_err(|error| Error::io("stopping the mesh")(std::io::Error::other(error)))??;
-        Ok(())
+        stopped.await.map_err(|error| Error::io("stopping the mesh")(std::io::Error::other(error)))?
     }
 
     fn launch(options: &Options) -> Result<Mesh, Error> {
@@ -185,12 +184,12 @@ impl Mesh {
         let (Some(url), Some(gateway)) = (&self.endpoints.gateway, &self.gateway) else { return Ok(None) };
         let healthz = format!("{url}/healthz");
         let answered = ready::until(async || ready::get(&http, &healthz).await).await;
-        answered.map_err(|detail| not_ready("the gateway", gateway.log(), detail))?;
+        answered.map_err(|detail| not_ready("the gateway", gateway.envoy().log(), detail))?;
         // Through everything; and the printed examples need a session.
         let sessions = format!("{url}/v1/tenants/demo/users/ada/sessions");
         let body = json!({"companyId": "c-7", "lastPath": "/"});
         let created = ready::until(async || ready::post(&http, &sessions, token, &body).await).await;
-        let created = created.map_err(|detail| not_ready("the gateway", gateway.log(), detail))?;
+        let created = created.map_err(|detail| not_ready("the gateway", gateway.envoy().log(), detail))?;
         let created: serde_json::Value = serde_json::from_str(&created).unwrap_or_default();
         Ok(created["name"].as_str().map(str::to_owned))
     }
@@ -275,7 +274,8 @@ fn start_gateway(
     toolbox: &Toolbox,
     listen: SocketAddr,
     mesh: &Surroundings<'_>,
-) -> Result<Envoy, Error> {
+) -> Result<Supervisor, Error> {
+    let socket = Socket::new()?;
     let gateway = Gateway {
         listen,
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -284,8 +284,17 @@ fn start_gateway(
         otlp_endpoint: options.otlp_endpoint.clone(),
         cors_origins: options.cors_origins.clone(),
         keys: mesh.keys.to_owned(),
+        guard: socket.path(),
     };
-    Ok(Envoy::start(toolbox, &gateway.prepare()?)?)
+    let (program, log) = (options.program.clone(), options.folder.join("guard.log"));
+    remove_log(&log)?;
+    Ok(Supervisor::start(Setup {
+        configuration: gateway.prepare()?,
+        toolbox: toolbox.clone(),
+        socket,
+        guard: Box::new(move |socket| Spec::new(&program).name("guard").env(GUARD, socket).log_to(&log)),
+        say: Arc::new(|line| eprintln!("{line}")),
+    })?)
 }
 
 /// Logs are appended to; one of an earlier run would be taken for this one's.

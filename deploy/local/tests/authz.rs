@@ -150,7 +150,7 @@ async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_servic
 /// As the comment beside the filter says.
 #[tokio::test]
 async fn a_route_can_have_an_outage_policy_of_its_own() {
-    let route = "match: {prefix: /keyplane.session.v1.SessionService/, headers: *is_grpc}\n";
+    let route = "route: {cluster: session, timeout: 6s, retry_policy: *retry_what_was_never_sent}\n";
     let gate = Gate::start_with("authz/policy", |config| {
         let pad = " ".repeat(26);
         let lines = support::gate::commented(&config, "envoy.filters.http.ext_authz:", 3, &pad);
@@ -158,7 +158,7 @@ async fn a_route_can_have_an_outage_policy_of_its_own() {
         config.replacen(route, &format!("{route}{pad}typed_per_filter_config:\n{lines}"), 1)
     });
     let token = gate.token();
-    grpc(&gate.channel(), LIST, Some(&token)).await.ok();
+    http(&token).post(format!("{}{SESSIONS}", gate.url)).body("{}").send().await.unwrap();
     gate.get(SESSIONS, &http(&token)).await;
     let checks = gate.peer.take_checks();
     let policy = |index: usize| checks[index].attributes.as_ref().unwrap().context_extensions.get("keyplane.policy");

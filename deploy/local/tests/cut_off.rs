@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyplane_engine::{Envoy, Process, Spec, Toolbox, free_port};
+use keyplane_gateway::Here;
 use keyplane_local::{Gateway, Mesh, Options};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 use reqwest::Client;
@@ -53,6 +54,7 @@ struct Triple {
     more: Vec<Process>,
     addresses: Vec<(&'static str, SocketAddr)>,
     envoy: Envoy,
+    _guard: Here,
     url: String,
     client: Client,
 }
@@ -76,6 +78,7 @@ impl Triple {
                 more.push(instance_of(service, at, url, &folder, instance));
             }
         }
+        let guard = Here::start().unwrap();
         let gateway = Gateway {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -84,11 +87,12 @@ impl Triple {
             otlp_endpoint: None,
             cors_origins: Options::LOCAL_ORIGINS.to_owned(),
             keys: mesh.issuer().keys().to_owned(),
+            guard: guard.socket(),
         };
         let envoy = Envoy::start(&Toolbox::find(), &patient(gateway.prepare().unwrap())).unwrap();
         let url = format!("http://{}", envoy.listener("gateway").unwrap());
         let client = http(&token(mesh.issuer(), "u-42"));
-        let triple = Triple { mesh, proxy, more, addresses, envoy, url, client };
+        let triple = Triple { mesh, proxy, more, addresses, envoy, _guard: guard, url, client };
         triple.all_answer().await;
         triple
     }

@@ -60,6 +60,8 @@ fn gateway_with(name: &str, more: &str) -> (Envoy, String) {
         otlp_endpoint: None,
         cors_origins: Options::LOCAL_ORIGINS.to_owned(),
         keys: mesh.issuer().keys().to_owned(),
+        // Reads alone are made here.
+        guard: "@nobody".into(),
     };
     let last =
         "                                metadata_key: {key: envoy.filters.http.ext_authz, path: [{key: subject}]}\n";

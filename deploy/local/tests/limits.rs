@@ -76,7 +76,7 @@ async fn the_tenant_and_the_user_of_the_token_are_counted_and_nothing_that_a_cal
 /// As the comment beside the virtual host's limits says.
 #[tokio::test]
 async fn a_route_can_have_a_limit_beside_the_others() {
-    let route = "route: {cluster: session, timeout: 31s, retry_policy: *retry_what_was_never_sent}\n";
+    let route = "route: {cluster: session, timeout: 6s, retry_policy: *retry_what_was_never_sent}\n";
     let gate = Gate::start_with("limits/route", |config| {
         let pad = " ".repeat(24);
         let filter = commented(&config, "typed_per_filter_config:", 4, &pad);
@@ -86,7 +86,7 @@ async fn a_route_can_have_a_limit_beside_the_others() {
         let own = route.replace("}\n", &format!(", rate_limits: [{{{action}}}]}}\n{filter}"));
         config.replacen(route, &own, 1)
     });
-    grpc(&gate.channel(), LIST, Some(&gate.token())).await.ok();
+    support::http(&gate.token()).post(format!("{}{SESSIONS}", gate.url)).body("{}").send().await.unwrap();
     let mut asked = descriptors(&gate.peer.take_asked());
     asked[0].sort();
     assert_eq!(asked, [["route=sessions,tenant=acme", "tenant=acme", "tenant=acme,user=u-42"]]);

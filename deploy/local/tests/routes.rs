@@ -69,6 +69,7 @@ fn gateway(
         otlp_endpoint: otlp_endpoint.map(str::to_owned),
         cors_origins: keyplane_local::Options::LOCAL_ORIGINS.to_owned(),
         keys: issuer.keys().to_owned(),
+        guard: support::guard(),
     };
     (gateway, issuer)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use keyplane_testkit::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -36,6 +37,19 @@ impl Up {
 
     fn text(&self, pointer: &str) -> &str {
         self.ready.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}: {}", self.ready))
+    }
+
+    /// A process that it started, by the program's name.
+    fn child_called(&self, name: &str) -> Option<Pid> {
+        let parent = self.child.id().to_string();
+        let stats = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        let of_ours = |stat: &String| {
+            let (head, rest) = stat.rsplit_once(')')?;
+            let (pid, called) = head.split_once(" (")?;
+            (called == name && rest.split_whitespace().nth(1)? == parent).then(|| pid.parse().ok()).flatten()
+        };
+        stats.filter_map(|stat| of_ours(&stat)).find_map(Pid::from_raw)
     }
 
     /// Waits for the end: exit code, what else came on standard output, and standard error.
@@ -166,6 +180,27 @@ fn a_service_that_dies_is_named_and_everything_stops() {
     assert!(err.contains("session service ended by itself"), "{err}");
     assert!(start.elapsed() < Duration::from_secs(30));
     assert!(!is_open(&gateway));
+}
+
+#[tokio::test]
+async fn an_envoy_that_dies_is_restarted_loudly_and_the_mesh_stays_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(folder.path());
+    let session = format!("{}/v1/{}", up.text("/gateway"), up.text("/example"));
+    let first = up.child_called("envoy").expect("an Envoy");
+    kill_process(first, Signal::KILL).unwrap();
+    let served = async || {
+        let request = reqwest::Client::new().get(&session).bearer_auth(up.text("/token"));
+        let status = request.send().await.map(|response| response.status().as_u16());
+        let other = up.child_called("envoy").is_some_and(|envoy| envoy != first);
+        if other && status.as_ref().is_ok_and(|status| *status == 200) { Ok(()) } else { Err(format!("{status:?}")) }
+    };
+    eventually("another Envoy serves", Duration::from_secs(60), served).await;
+    kill_process(Pid::from_child(&up.child), Signal::TERM).unwrap();
+    let (code, _, err) = up.end();
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("the gateway (Envoy) (process") && err.contains("died: signal: 9"), "{err}");
+    assert!(err.contains("the gateway (Envoy) runs again"), "{err}");
 }
 
 #[test]

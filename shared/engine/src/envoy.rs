@@ -45,7 +45,7 @@ impl Envoy {
         let process = Process::spawn(spec)?;
         let admin = process.wait_until(PATIENCE, || {
             let admin = std::fs::read_to_string(&address).ok()?.trim().parse().ok()?;
-            let (status, _) = get(admin, "/ready").ok()?;
+            let (status, _) = call(admin, "GET", "/ready").ok()?;
             (status == 200).then_some(admin)
         })?;
         Ok(Envoy { process, admin, _folder: folder })
@@ -95,8 +95,20 @@ impl Envoy {
     /// # Errors
     /// When it does not answer, or with another status than 200.
     pub fn admin_get(&self, path: &str) -> Result<String, Error> {
+        self.ask("GET", path)
+    }
+
+    /// Sends a POST to the admin interface, such as `/drain_listeners`.
+    ///
+    /// # Errors
+    /// When it does not answer, or with another status than 200.
+    pub fn admin_post(&self, path: &str) -> Result<(), Error> {
+        self.ask("POST", path).map(drop)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Result<String, Error> {
         let what = format!("asking envoy's admin interface for {path}");
-        let (status, body) = get(self.admin, path).map_err(Error::io(what.clone()))?;
+        let (status, body) = call(self.admin, method, path).map_err(Error::io(what.clone()))?;
         match status {
             200 => Ok(body),
             _ => Err(Error::io(what)(std::io::Error::other(format!("status {status}: {body}")))),
@@ -139,13 +151,14 @@ fn write_config(yaml: &str) -> Result<(tempfile::TempDir, PathBuf), Error> {
     Ok((folder, path))
 }
 
-/// A plain HTTP/1.1 GET (Envoy turns HTTP/1.0 away).
-fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+/// A plain HTTP/1.1 request without a body (Envoy turns HTTP/1.0 away).
+fn call(address: SocketAddr, method: &str, path: &str) -> std::io::Result<(u16, String)> {
     let patience = Duration::from_secs(5);
     let bad = || std::io::Error::other("not an HTTP response");
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: envoy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
     let mut response = Vec::new();
     stream.read_to_end(&mut response)?;
     let response = String::from_utf8_lossy(&response);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use keyplane_engine::{Envoy, Toolbox};
+use keyplane_gateway::Here;
 use keyplane_local::{Gateway, Issuer, Options};
 use reqwest::{Client, Response};
 use tonic::transport::{Channel, Endpoint};
@@ -19,6 +20,7 @@ pub struct Gate {
     pub peer: Peer,
     pub issuer: Issuer,
     pub envoy: Envoy,
+    pub guard: Here,
 }
 
 // === impl Gate ===
@@ -37,7 +39,7 @@ impl Gate {
     pub fn start_before(name: &str, peers: &[Peer], change: impl FnOnce(String) -> String) -> Gate {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let issuer = Issuer::create(&folder).unwrap();
+        let (issuer, guard) = (Issuer::create(&folder).unwrap(), Here::start().unwrap());
         let gateway = Gateway {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -46,10 +48,11 @@ impl Gate {
             otlp_endpoint: None,
             cors_origins: Options::LOCAL_ORIGINS.to_owned(),
             keys: issuer.keys().to_owned(),
+            guard: guard.socket(),
         };
         let envoy = Envoy::start(&Toolbox::find(), &change(gateway.prepare().unwrap())).unwrap();
         let url = format!("http://{}", envoy.listener("gateway").unwrap());
-        Gate { url, peer: peers[0].clone(), issuer, envoy }
+        Gate { url, peer: peers[0].clone(), issuer, envoy, guard }
     }
 
     pub fn token(&self) -> String {

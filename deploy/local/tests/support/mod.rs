@@ -7,7 +7,9 @@ pub mod peer;
 pub mod table;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
+use keyplane_gateway::Here;
 use keyplane_local::{Grant, Issuer, Options};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -41,6 +43,12 @@ pub fn with_policies(mut options: Options, yaml: &str) -> Options {
     std::fs::write(&path, yaml).unwrap();
     options.settings.push(("KEYPLANE_RATELIMIT_POLICIES".to_owned(), path.display().to_string()));
     options
+}
+
+/// Socket of this binary's guard.
+pub fn guard() -> PathBuf {
+    static GUARD: OnceLock<Here> = OnceLock::new();
+    GUARD.get_or_init(|| Here::start().unwrap()).socket()
 }
 
 /// A token of a user of the tenant `acme`.

@@ -1,0 +1,161 @@
+//! Objects: messages and maps.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::super::schema::{Field, Kind, Message};
+use super::value::{Optional, Place};
+use super::{Check, Step, find, text};
+
+/// Rule of a field that the path binds.
+const BOUND: &str = "comes from the path of the URL and may stand nowhere else; leave it out of the body";
+
+/// Visitor of a member's name, which it copies only where it is unknown.
+struct Name<'s>(&'s Message);
+
+enum Named {
+    Field(usize),
+    Unknown(String),
+}
+
+/// Fields of a message that were met so far.
+struct Met<'s> {
+    /// A bit for each field: a type has 64 at most.
+    fields: u64,
+    /// Field that is set, of each oneof.
+    oneofs: Vec<Option<&'s str>>,
+}
+
+/// Reads an object that must be a message.
+pub(super) fn message<'de, 's, A: MapAccess<'de>>(
+    check: &mut Check<'s>,
+    message: &'s Message,
+    mut members: A,
+) -> Result<(), A::Error> {
+    let mut met = Met { fields: 0, oneofs: vec![None; message.oneofs.len()] };
+    check.out.push(b'{');
+    let start = check.out.len();
+    while let Some(name) = members.next_key_seed(Name(message))? {
+        match name {
+            Named::Field(index) => {
+                let field = &message.fields[index];
+                if met.again(index) {
+                    check.violation_at(Step::Field(&field.json), || text::twice(field));
+                }
+                check.path.push(Step::Field(&field.json));
+                let set = member(check, field, start, &mut members)?;
+                if let Some(other) = field.oneof.filter(|_| set).and_then(|oneof| met.oneof(oneof, field)) {
+                    let oneof = field.oneof.map_or(&[][..], |oneof| &message.oneofs[oneof]);
+                    check.violation(|| format!("only one of {} may be set; {other} is", oneof.join(", ")));
+                }
+                check.path.pop();
+            }
+            Named::Unknown(name) => {
+                check.violation_at(Step::Unknown(name.clone()), || text::unknown(message, &name));
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+    }
+    check.out.push(b'}');
+    Ok(())
+}
+
+/// Reads the value of a field; false if there is none.
+fn member<'de, 's, A: MapAccess<'de>>(
+    check: &mut Check<'s>,
+    field: &'s Field,
+    start: usize,
+    members: &mut A,
+) -> Result<bool, A::Error> {
+    if field.bound {
+        let set = members.next_value::<Option<IgnoredAny>>()?.is_some();
+        if set {
+            check.violation(|| BOUND.to_owned());
+        }
+        return Ok(set);
+    }
+    let mark = check.out.len();
+    separate(check, start);
+    check.string(&field.json);
+    check.out.push(b':');
+    let set = members.next_value_seed(Optional(Place::field(check, &field.shape)))?;
+    if !set {
+        check.out.truncate(mark);
+    }
+    Ok(set)
+}
+
+/// Reads an object that must be a map with values of `kind`.
+pub(super) fn map<'de, 's, A: MapAccess<'de>>(
+    check: &mut Check<'s>,
+    kind: &'s Kind,
+    mut members: A,
+) -> Result<(), A::Error> {
+    let mut met = HashSet::new();
+    check.out.push(b'{');
+    let start = check.out.len();
+    while let Some(key) = members.next_key::<String>()? {
+        separate(check, start);
+        check.string(&key);
+        check.out.push(b':');
+        if met.contains(&key) {
+            check.violation_at(Step::Key(key.clone()), || "stands twice; a key may stand once".to_owned());
+        }
+        check.path.push(Step::Key(key));
+        members.next_value_seed(Place::one(check, kind))?;
+        if let Some(Step::Key(key)) = check.path.pop() {
+            met.insert(key);
+        }
+    }
+    check.out.push(b'}');
+    Ok(())
+}
+
+/// Writes a comma, but before the first member of the object whose members begin at `start`.
+fn separate(check: &mut Check<'_>, start: usize) {
+    if check.out.len() > start {
+        check.out.push(b',');
+    }
+}
+
+// === impl Met ===
+
+impl<'s> Met<'s> {
+    /// Notes a field; true if it was met before.
+    fn again(&mut self, index: usize) -> bool {
+        let bit = 1 << index;
+        let again = self.fields & bit != 0;
+        self.fields |= bit;
+        again
+    }
+
+    /// Notes that a field of a oneof is set; returns another one that is set already.
+    fn oneof(&mut self, oneof: usize, field: &'s Field) -> Option<&'s str> {
+        let set = self.oneofs[oneof].replace(&field.json);
+        set.filter(|other| *other != field.json)
+    }
+}
+
+// === impl Name ===
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Named;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Named, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Named;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Named, E> {
+        Ok(find(self.0, name).map_or_else(|| Named::Unknown(name.to_owned()), Named::Field))
+    }
+}

@@ -1,0 +1,210 @@
+//! Bodies that the guard refuses, each with the words that the caller reads, and bodies that it passes.
+
+use std::sync::OnceLock;
+
+use keyplane_gateway::guard::Guard;
+use serde_json::Value;
+
+const CREATE: &str = "/keyplane.session.v1.SessionService/CreateSession";
+const UPDATE: &str = "/keyplane.session.v1.SessionService/UpdateSession";
+const ACQUIRE: &str = "/keyplane.ratelimit.v1.RateLimitService/Acquire";
+const POLICY: &str = "/keyplane.ratelimit.v1.RateLimitService/CreatePolicy";
+const BATCH: &str = "/keyplane.revocation.v1.RevocationService/BatchRevoke";
+
+fn guard() -> &'static Guard {
+    static GUARD: OnceLock<Guard> = OnceLock::new();
+    GUARD.get_or_init(|| Guard::new().unwrap())
+}
+
+fn passed(path: &str, body: &str) -> String {
+    let passed = guard().check(path, body.as_bytes());
+    String::from_utf8(passed.unwrap_or_else(|error| panic!("{body} is refused: {error:?}"))).unwrap()
+}
+
+/// Violations as `field: description`.
+fn violations(path: &str, body: impl AsRef<[u8]>) -> Vec<String> {
+    let shown = String::from_utf8_lossy(body.as_ref()).into_owned();
+    let error = guard().check(path, body.as_ref()).map(|_| format!("{shown} passes"));
+    let error: Value = serde_json::from_str(&error.unwrap_err().expect("a guarded RPC")).unwrap();
+    assert_eq!((&error["code"], &error["details"][0]["reason"]), (&3.into(), &"INVALID_REQUEST".into()), "{error}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let listed = error["details"][1]["fieldViolations"].as_array().unwrap();
+    let listed = listed.iter().map(|listed| format!("{}: {}", text(&listed["field"]), text(&listed["description"])));
+    listed.collect()
+}
+
+#[track_caller]
+fn refused(path: &str, body: impl AsRef<[u8]>, violation: &str) {
+    assert_eq!(violations(path, body), [violation]);
+}
+
+#[test]
+fn unknown_fields_are_told_with_the_name_that_was_meant() {
+    refused(ACQUIRE, r#"{"costs":50000}"#, "costs: unknown field; did you mean cost?");
+    refused(POLICY, r#"{"domian":"x"}"#, "policy.domian: unknown field; did you mean domain?");
+    refused(CREATE, r#"{"lastpath":"/"}"#, "session.lastpath: unknown field; did you mean lastPath?");
+    let known = "unknown field; known are user, apiKey, route, descriptors, limits, cost, requestId, remember";
+    refused(ACQUIRE, r#"{"nonsense":{"a":[1]}}"#, &format!("nonsense: {known}"));
+    refused(ACQUIRE, r#"{"a b\"c":1}"#, &format!(r#"["a b\"c"]: {known}"#));
+    refused(POLICY, r#"{"entries":[{"kye":"a"}]}"#, "policy.entries[0].kye: unknown field; did you mean key?");
+}
+
+#[test]
+fn a_field_of_the_path_stands_nowhere_else() {
+    let rule = "comes from the path of the URL and may stand nowhere else; leave it out of the body";
+    refused(ACQUIRE, r#"{"parent":"tenants/other"}"#, &format!("parent: {rule}"));
+    refused(UPDATE, r#"{"name":"tenants/other"}"#, &format!("session.name: {rule}"));
+    assert_eq!(passed(ACQUIRE, r#"{"parent":null}"#), "{}", "null is no value");
+}
+
+#[test]
+fn what_stands_twice_is_told_in_either_spelling() {
+    let twice = "session.lastPath: stands twice; a field may stand once, as lastPath or as last_path";
+    refused(CREATE, r#"{"lastPath":"/a","last_path":"/b"}"#, twice);
+    refused(CREATE, r#"{"lastPath":"/a","lastPath":"/a"}"#, twice);
+    refused(
+        CREATE,
+        r#"{"device":{"ip":"a","\u0069p":"b"}}"#,
+        "session.device.ip: stands twice; a field may stand once",
+    );
+    let key = r#"session.attributes["a"]: stands twice; a key may stand once"#;
+    refused(CREATE, r#"{"attributes":{"a":"1","a":"2"}}"#, key);
+    let one = "only one of token, session, subject, client, key, tenant may be set; session is";
+    refused(BATCH, r#"{"requests":[{"session":{},"token":{}}]}"#, &format!("requests[0].token: {one}"));
+    assert!(passed(BATCH, r#"{"requests":[{"session":null,"token":{}}]}"#).contains("token"));
+}
+
+#[test]
+fn another_kind_is_told_with_the_one_that_is_wanted() {
+    refused(CREATE, r#"{"lastPath":1}"#, "session.lastPath: must be a string; got a number");
+    refused(CREATE, r#"{"device":"x"}"#, "session.device: must be an object; got a string");
+    refused(CREATE, r#"{"tokens":{}}"#, "session.tokens: must be a list; got an object");
+    refused(CREATE, r#"{"attributes":[]}"#, "session.attributes: must be an object, each value a string; got a list");
+    refused(CREATE, r#"{"attributes":{"a":null}}"#, r#"session.attributes["a"]: must be a string; got null"#);
+    refused(ACQUIRE, r#"{"limits":["a",null]}"#, "limits[1]: must be a string; got null");
+    refused(POLICY, r#"{"postCharge":"true"}"#, "policy.postCharge: must be true or false; got a string");
+    refused(POLICY, r#"{"tenantLimits":{"a":1}}"#, r#"policy.tenantLimits["a"]: must be an object; got a number"#);
+    let path = r#"policy.tenantLimits["a"].amount"#;
+    let whole = "must be a whole number from -9223372036854775808 to 9223372036854775807";
+    let got = [
+        ("true", "a boolean"),
+        (r#""x""#, "a string that is no whole number"),
+        (r#""1.5""#, "a string that is no whole number"),
+        (r#""""#, "a string that is no whole number"),
+        ("1.5", "a number with a fraction"),
+        ("9223372036854775808", "a number out of this range"),
+        (r#""9223372036854775808""#, "a number out of this range"),
+        ("1e300", "a number out of this range"),
+    ];
+    for (value, got) in got {
+        let body = format!(r#"{{"tenantLimits":{{"a":{{"amount":{value}}}}}}}"#);
+        refused(POLICY, body, &format!("{path}: {whole}; got {got}"));
+    }
+    let version = "must be a whole number from -2147483648 to 2147483647; got a number out of this range";
+    refused(CREATE, r#"{"version":2147483648}"#, &format!("session.version: {version}"));
+}
+
+#[test]
+fn enums_durations_and_times_are_told_with_an_example() {
+    let modes = "must be one of MODE_UNSPECIFIED, MODE_ENFORCE, MODE_SHADOW, MODE_UNLIMITED, MODE_BLOCK";
+    for (value, got) in
+        [(r#""BLOCK""#, "another string; did you mean MODE_BLOCK?"), ("true", "a boolean"), ("1.5", "a number")]
+    {
+        refused(
+            POLICY,
+            format!(r#"{{"limit":{{"mode":{value}}}}}"#),
+            &format!("policy.limit.mode: {modes}; got {got}"),
+        );
+    }
+    let duration = r#"session.idleTimeout: must be a duration in seconds, such as "90s" or "0.5s"; got"#;
+    for (value, got) in [
+        ("90", "a number"),
+        (r#""90""#, "another string"),
+        (r#""1m""#, "another string"),
+        (r#""1.0000000001s""#, "another string"),
+        (r#""315576000001s""#, "another string"),
+        (r#""s""#, "another string"),
+        (r#""1.s""#, "another string"),
+    ] {
+        refused(CREATE, format!(r#"{{"idleTimeout":{value}}}"#), &format!("{duration} {got}"));
+    }
+    let time = r#"session.createTime: must be a time in RFC 3339, such as "2026-01-31T12:00:00Z"; got"#;
+    for value in [
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-02-30T12:00:00Z",
+        "2026-01-31 12:00:00Z",
+        "now",
+        "2026-01-31T12:00:00.Z",
+        "0000-01-31T12:00:00Z",
+    ] {
+        refused(CREATE, format!(r#"{{"createTime":"{value}"}}"#), &format!("{time} another string"));
+    }
+}
+
+#[test]
+fn what_is_no_json_is_told_with_the_place() {
+    let at = |line: usize, column: usize, rule: &str| {
+        format!("session: must be JSON; at line {line}, column {column}: {rule}")
+    };
+    refused(CREATE, "{'lastPath':'/'}", &at(1, 2, "a name must stand in double quotes"));
+    refused(CREATE, r#"{lastPath:"/"}"#, &at(1, 2, "a name must stand in double quotes"));
+    refused(CREATE, "{\"lastPath\":\n'/'}", &at(2, 1, "a value was expected (strings stand in double quotes)"));
+    refused(CREATE, r#"{"lastPath":"/",}"#, &at(1, 17, "no comma may follow the last member"));
+    refused(CREATE, r#"{"tokens":[{},]}"#, &at(1, 15, "no comma may follow the last member"));
+    refused(CREATE, "{} x", &at(1, 4, "nothing may follow the end of the value"));
+    refused(CREATE, r#"{"lastPath":"/"#, &at(1, 14, "it ends too early"));
+    refused(CREATE, " ", &at(1, 1, "it ends too early"));
+    refused(CREATE, b"{\"lastPath\":\"\xff\"}", "session: must be UTF-8; byte 14 is not");
+    let deep = |depth: usize| format!(r#"{{"lastPath":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    refused(CREATE, deep(100), "session.lastPath: must be a string; got a list");
+    assert_eq!(violations(CREATE, "[".repeat(100_000)).len(), 2, "no stack is exhausted");
+    for (body, got) in
+        [("null", "null"), ("[]", "a list"), ("1", "a number"), ("\"{}\"", "a string"), ("true", "a boolean")]
+    {
+        refused(CREATE, body, &format!("session: must be an object; got {got}"));
+        refused(ACQUIRE, body, &format!("body: must be an object; got {got}"));
+    }
+    refused("/keyplane.session.v1.SessionService/GetSession", "{}", "body: takes no body; leave it out");
+}
+
+#[test]
+fn all_violations_come_at_once_and_many_are_counted() {
+    let body = r#"{"costs":1,"limits":{},"parent":"x","user":1,"user":"a"}"#;
+    assert_eq!(violations(ACQUIRE, body).len(), 5);
+    let many: String = (0..1000).map(|number| format!("{{\"x{number}\":1}},")).collect();
+    let body = format!(r#"{{"entries":[{}]}}"#, many.trim_end_matches(','));
+    let error = guard().check(POLICY, body.as_bytes()).unwrap_err().unwrap();
+    assert!(error.contains("; and 980 more\"") && error.len() < 8192, "{} bytes: {error}", error.len());
+}
+
+#[test]
+fn what_protobufs_json_allows_is_passed_on_in_one_form() {
+    let cases = [
+        (CREATE, "", ""),
+        (CREATE, " {} ", "{}"),
+        (CREATE, r#"{"last_path":"\u002fa","device":null}"#, r#"{"lastPath":"/a"}"#),
+        (CREATE, r#"{"device":null,"lastPath":"/a"}"#, r#"{"lastPath":"/a"}"#),
+        (CREATE, r#"{"attributes":{"a":"","b":"\u0000é😀"}}"#, r#"{"attributes":{"a":"","b":"\u0000é😀"}}"#),
+        (CREATE, r#"{"version":"7"}"#, r#"{"version":7}"#),
+        (CREATE, r#"{"idleTimeout":"1.50s"}"#, r#"{"idleTimeout":"1.500s"}"#),
+        (CREATE, r#"{"createTime":"2026-01-31t13:00:00.5+01:00"}"#, r#"{"createTime":"2026-01-31T12:00:00.500Z"}"#),
+        (ACQUIRE, r#"{"cost":60000,"limits":["a" , "b"]}"#, r#"{"cost":"60000","limits":["a","b"]}"#),
+        (ACQUIRE, r#"{"cost":6e4}"#, r#"{"cost":"60000"}"#),
+        (ACQUIRE, r#"{"cost":-0}"#, r#"{"cost":"0"}"#),
+        (ACQUIRE, r#"{"cost":"-9223372036854775808"}"#, r#"{"cost":"-9223372036854775808"}"#),
+        (POLICY, r#"{"limit":{"mode":4}}"#, r#"{"limit":{"mode":4}}"#),
+        (POLICY, r#"{"tenantLimits":{"a":{}}}"#, r#"{"tenantLimits":{"a":{}}}"#),
+    ];
+    for (path, body, expected) in cases {
+        assert_eq!(passed(path, body), expected, "{body}");
+    }
+}
+
+#[test]
+fn what_is_no_json_route_is_not_guarded() {
+    for path in ["/keyplane.revocation.v1.RevocationService/RevokeOAuthToken", "/v1/tenants/acme/users/u/sessions", ""]
+    {
+        assert_eq!(guard().check(path, b"token=x"), Err(None), "{path}");
+    }
+}
