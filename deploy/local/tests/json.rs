@@ -246,7 +246,7 @@ async fn every_violated_field_is_told_at_once() {
     assert_eq!((status, &error["code"]), (400, &json!(3)), "{error}");
     let violations = detail(&error, "BadRequest")["fieldViolations"].as_array().unwrap();
     let fields: Vec<_> = violations.iter().map(|violation| violation["field"].as_str().unwrap()).collect();
-    for part in ["parent", "last_path", "attributes"] {
+    for part in ["parent", "lastPath", "attributes"] {
         assert!(fields.iter().any(|field| field.contains(part)), "{part} is not among {fields:?}");
     }
     assert_eq!(detail(&error, "ErrorInfo")["domain"], "keyplane.dev");

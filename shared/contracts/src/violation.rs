@@ -7,9 +7,11 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {description}")]
 pub struct Violation {
-    /// The path of the field, in proto spelling, e.g. `session.last_path`.
+    /// The path of the field, in proto spelling, e.g. `session.last_path`. Map keys stand in brackets. The server kit
+    /// changes the spelling for JSON callers.
     pub field: String,
-    /// The rule that the field breaks, for the developer who calls.
+    /// The rule that the field breaks, for the developer who calls. Field names, and nothing else, stand in backticks:
+    /// their spelling changes as well.
     pub description: String,
 }
 
@@ -23,6 +25,17 @@ impl Violation {
     /// A violation of the rule that `description` names, by `field`.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Violation {
         Violation { field: field.into(), description: description.into() }
+    }
+
+    /// A violation by the path at `index` of `update_mask`, of `bytes`, which is none of `known`.
+    #[must_use]
+    pub fn unknown_path(index: usize, bytes: usize, known: &[&str]) -> Violation {
+        let number = index + 1;
+        let known = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        Violation::new(
+            "update_mask",
+            format!("its path number {number} ({bytes} bytes) is unknown; it may name {known}"),
+        )
     }
 }
 

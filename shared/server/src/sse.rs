@@ -7,6 +7,8 @@ use keyplane_contracts::google::api::HttpBody;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
+use crate::errors::code_name;
+
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/event-stream";
 /// How long a browser waits before it connects again, in milliseconds.
@@ -46,7 +48,8 @@ pub(crate) fn come_again(status: &Status) -> HttpBody {
 
 fn error_text(status: &Status) -> String {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    let data = serde_json::json!({"code": i32::from(status.code()), "message": status.message(), "reason": reason});
+    let (code, name) = (i32::from(status.code()), code_name(status.code()));
+    let data = serde_json::json!({"code": code, "status": name, "message": status.message(), "reason": reason});
     format!("event: error\ndata: {data}\n\n")
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Report {
 #[derive(Serialize)]
 struct Status<'r> {
     code: u8,
+    status: &'static str,
     message: String,
     details: (Info, BadRequest<'r>),
 }
@@ -84,7 +85,8 @@ impl Report {
             BadRequest { kind: "type.googleapis.com/google.rpc.BadRequest", violations },
         );
         // Texts alone: that can't fail.
-        serde_json::to_string(&Status { code: 3, message: self.message(), details }).unwrap_or_default()
+        serde_json::to_string(&Status { code: 3, status: "INVALID_ARGUMENT", message: self.message(), details })
+            .unwrap_or_default()
     }
 
     /// All violations in one sentence, as the services have it.

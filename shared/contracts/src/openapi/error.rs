@@ -23,6 +23,7 @@ pub(super) fn schemas(schemas: &mut Map<String, Value>) {
             "description": "Every error has this shape.",
             "properties": {
                 "code": {"type": "integer", "format": "int32", "description": "The gRPC status code, e.g. 5 for NOT_FOUND."},
+                "status": {"type": "string", "description": "The name of that code, e.g. `NOT_FOUND`."},
                 "message": {"type": "string", "description": "For developers. Not stable; programs read `reason`."},
                 "details": {
                     "type": "array",
@@ -68,7 +69,7 @@ pub(super) fn schemas(schemas: &mut Map<String, Value>) {
             "type": "object",
             "description": "A field that breaks a rule, or a limit that was reached.",
             "properties": {
-                "field": {"type": "string", "description": "BadRequest: the path of the field, e.g. `session.last_path`."},
+                "field": {"type": "string", "description": "BadRequest: the path of the field, e.g. `session.lastPath`."},
                 "subject": {"type": "string", "description": "QuotaFailure: whose limit it is."},
                 "description": {"type": "string", "description": "The rule or the limit."},
             },

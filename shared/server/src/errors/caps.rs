@@ -14,7 +14,7 @@ pub const TRAILERS: usize = 8 * 1024;
 /// Longest message, in bytes.
 const MESSAGE: usize = 512;
 /// Most violations that are listed.
-const VIOLATIONS: usize = 20;
+pub(super) const VIOLATIONS: usize = 20;
 /// Most bytes of all violations together.
 const VIOLATION_BYTES: usize = 2560;
 /// Longest path of a field, and longest description of its rule, in bytes.

@@ -1,14 +1,21 @@
 //! From an error of a service to what the caller gets: AIP-193 details on every status.
 
 mod caps;
+mod if_match;
+mod names;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 pub use caps::TRAILERS;
+pub use if_match::{IF_MATCH, if_match};
 use keyplane_contracts::Violation;
+use keyplane_contracts::google::rpc;
+pub(crate) use names::json_caller;
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -49,7 +56,8 @@ pub trait ServiceError: std::error::Error {
     }
 }
 
-/// The one way from an error to a status: code, message, `ErrorInfo`, and the details that the error has.
+/// The one way from an error to a status: code, message, `ErrorInfo`, and the details that the error has. Violations name fields
+/// in the spelling of the current call's caller.
 ///
 /// All of it is capped, so that the trailers stay under [`TRAILERS`]: of many violations the first 20 are listed, and the
 /// message says how many more there are.
@@ -62,8 +70,9 @@ pub fn status<E: ServiceError>(error: E) -> Status {
         log_internal(&error);
     }
     let mut details = info(error.reason(), caps::metadata(error.metadata()));
-    let violations = caps::violations(error.violations());
-    let message = caps::message(&error.message(), violations.len(), error.violations().len());
+    let (message, violations) = names::spelled(error.message(), error.violations());
+    let violations = caps::violations(&violations);
+    let message = caps::message(&message, violations.len(), error.violations().len());
     for (field, description) in violations {
         details.add_bad_request_violation(field, description);
     }
@@ -73,7 +82,7 @@ pub fn status<E: ServiceError>(error: E) -> Status {
     if let Some((subject, description)) = error.quota() {
         details.add_quota_failure_violation(caps::description(&subject), caps::description(&description));
     }
-    Status::with_error_details(code, message, details)
+    finish(code, message, details)
 }
 
 /// A status of the kit itself: with `ErrorInfo`, and with `RetryInfo` when `retry_after` is given.
@@ -82,7 +91,40 @@ pub(crate) fn plain(code: Code, message: &str, reason: &'static str, retry_after
     if let Some(after) = retry_after {
         details.set_retry_info(Some(after));
     }
-    Status::with_error_details(code, caps::message(message, 0, 0), details)
+    finish(code, caps::message(message, 0, 0), details)
+}
+
+/// Status with the name of its code, which the gateway prints beside the number.
+fn finish(code: Code, message: String, details: ErrorDetails) -> Status {
+    let named = rpc::Status { status: code_name(code).to_owned(), ..rpc::Status::default() };
+    let mut bytes = BytesMut::from(named.encode_to_vec().as_slice());
+    // Concatenated encodings decode as one message.
+    bytes.extend_from_slice(Status::with_error_details(code, message.clone(), details).details());
+    Status::with_details(code, message, bytes.freeze())
+}
+
+/// The name of a code, e.g. `INVALID_ARGUMENT`.
+#[must_use]
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }
 
 fn info(reason: &'static str, metadata: HashMap<String, String>) -> ErrorDetails {

@@ -18,7 +18,7 @@ use super::methods::{Method, Methods};
 use crate::errors::{self, ServiceError};
 
 /// Path of a JSON request, with its query, as the caller sent it. The gateway's transcoder sets it; gRPC requests have none.
-const ORIGINAL_PATH: &str = "x-envoy-original-path";
+pub(super) const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
 /// Refuses JSON requests whose query names a field that the path binds.
 #[derive(Clone)]

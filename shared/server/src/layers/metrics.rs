@@ -12,9 +12,10 @@ use opentelemetry::metrics::{Histogram, UpDownCounter};
 use tonic::Code;
 use tower::Service;
 
+use super::is_server_error;
 use super::methods::Methods;
 use super::observe::{Observed, ObservedBody, Record};
-use super::{code_name, is_server_error};
+use crate::errors::code_name;
 
 /// Measures every call; a shed one too, since this layer sits outside the shedding.
 #[derive(Clone)]

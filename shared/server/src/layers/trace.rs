@@ -14,9 +14,10 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::is_server_error;
 use super::methods::{Method, Methods};
 use super::observe::{Observed, ObservedBody, Record};
-use super::{code_name, is_server_error};
+use crate::errors::code_name;
 
 /// Wraps every call, but health and reflection, in a span by the current RPC conventions.
 #[derive(Clone)]

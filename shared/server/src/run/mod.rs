@@ -36,6 +36,7 @@ use crate::layers::methods::Methods;
 use crate::layers::metrics::Metrics;
 use crate::layers::panic::PanicGuard;
 use crate::layers::shed::Shed;
+use crate::layers::spelling::Spelling;
 use crate::layers::trace::Trace;
 
 /// A ping this often finds connections whose other end is gone; one unanswered for [`KEEPALIVE_TIMEOUT`] closes.
@@ -193,6 +194,7 @@ fn serve(
         .layer(layer_fn(move |inner| EventSource::new(inner, Arc::clone(&events))))
         .layer(layer_fn(move |inner| Shed::new(inner, Arc::clone(&shed), Arc::clone(&room))))
         .layer(layer_fn(move |inner| Deadline::new(inner, Arc::clone(&deadline), deadlines)))
+        .layer(layer_fn(Spelling::new))
         .layer(layer_fn(move |inner| Gated::new(inner, Arc::clone(&gated), gate.clone())))
         .layer(layer_fn(move |inner| Bound::new(inner, Arc::clone(&bound))))
         .layer(layer_fn(move |inner| Ending::new(inner, Arc::clone(&ending), token.clone())))
