@@ -58,7 +58,7 @@ pub(crate) fn creation(user: &str) -> pb::CreateSessionRequest {
 
 /// A route change: one field, by mask.
 pub(crate) fn update(name: &str, last_path: String) -> pb::UpdateSessionRequest {
-    let session = pb::Session { name: name.to_owned(), last_path, ..pb::Session::default() };
+    let session = pb::Session { name: name.to_owned(), last_path: Some(last_path), ..pb::Session::default() };
     let update_mask = Some(FieldMask { paths: vec!["last_path".to_owned()] });
     pb::UpdateSessionRequest { session: Some(session), update_mask, ..pb::UpdateSessionRequest::default() }
 }
@@ -75,8 +75,8 @@ fn parent(user: &str) -> String {
 fn sample() -> pb::Session {
     let attributes = [("theme", "dark"), ("locale", "pt-PT"), ("plan", "enterprise"), ("home", "/dashboard")];
     pb::Session {
-        company_id: "c-7".to_owned(),
-        last_path: "/home".to_owned(),
+        company_id: Some("c-7".to_owned()),
+        last_path: Some("/home".to_owned()),
         attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         device: Some(pb::Device {
             user_agent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0"

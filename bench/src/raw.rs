@@ -66,6 +66,8 @@ impl Raw {
             (&prefix).into(),
             place.session.into(),
             Arg::Int(0),
+            "".into(),
+            "".into(),
             limit(Limits::BYTES),
             limit(Limits::ATTRIBUTES),
             limit(Limits::TOKENS),

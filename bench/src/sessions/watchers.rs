@@ -135,7 +135,7 @@ impl Board {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let path = event.session.as_ref().map_or("", |session| &session.last_path);
+        let path = event.session.as_ref().map_or("", |session| session.last_path());
         let Some(number) = Plan::number(path) else { return };
         if last.replace(number).is_some_and(|last| last >= number) {
             self.misplaced.fetch_add(1, Ordering::Relaxed);

@@ -121,7 +121,7 @@ impl Sessions {
         let made = self.book.call(Kind::Create, instance, client(instance).create_session(request)).await;
         let Some(result) = self.valid(user, made) else { return };
         match result {
-            Ok(session) => match Known::created(session.name, session.version, session.last_path) {
+            Ok(session) => match Known::created(session.name, session.version, session.last_path.unwrap_or_default()) {
                 Ok(known) => {
                     self.told(user, &known.name, known.version);
                     let again = user.sessions.iter().any(|other| other.name == known.name);
@@ -162,7 +162,7 @@ impl Sessions {
         let Some(result) = self.valid(user, made) else { return };
         let known = user.session(which);
         let outcome = match result {
-            Ok(session) => known.written(&path, session.version, &session.last_path),
+            Ok(session) => known.written(&path, session.version, session.last_path()),
             Err(failure) if failure.is("VERSION_MISMATCH") => known.mismatch(),
             Err(failure) if failure.is("SESSION_NOT_FOUND") => {
                 user.forget(&name);
@@ -187,7 +187,7 @@ impl Sessions {
         let Some(result) = self.valid(user, made) else { return };
         match result {
             Ok(session) => {
-                let outcome = user.session(which).read(session.version, &session.last_path);
+                let outcome = user.session(which).read(session.version, session.last_path());
                 self.settle(user, &name, outcome);
             }
             Err(failure) if failure.is("SESSION_NOT_FOUND") => {
@@ -255,7 +255,7 @@ fn client(instance: &Instance) -> SessionServiceClient<Channel> {
 
 /// A route change, based on a version.
 fn update(name: &str, last_path: String, version: i32) -> pb::UpdateSessionRequest {
-    let session = pb::Session { name: name.to_owned(), last_path, ..pb::Session::default() };
+    let session = pb::Session { name: name.to_owned(), last_path: Some(last_path), ..pb::Session::default() };
     let update_mask = Some(FieldMask { paths: vec!["last_path".to_owned()] });
     pb::UpdateSessionRequest { session: Some(session), update_mask, version, ..pb::UpdateSessionRequest::default() }
 }

@@ -128,7 +128,7 @@ async fn service(mesh: &Mesh, grpc: SocketAddr) -> (Process, SessionServiceClien
 }
 
 async fn navigate(client: &mut SessionServiceClient<Channel>, name: &str, path: &str) {
-    let session = pb::Session { name: name.to_owned(), last_path: path.to_owned(), ..pb::Session::default() };
+    let session = pb::Session { name: name.to_owned(), last_path: Some(path.to_owned()), ..pb::Session::default() };
     let request = pb::UpdateSessionRequest { session: Some(session), ..pb::UpdateSessionRequest::default() };
     client.update_session(request).await.unwrap();
 }
@@ -173,7 +173,7 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     let updated = site.wait("event", 2, &chromium).await;
     assert_eq!(updated["type"], "updated", "{updated}");
     assert_eq!(updated["data"]["name"], name);
-    assert_eq!(updated["data"]["changedFields"], json!(["last_path"]), "{updated}");
+    assert_eq!(updated["data"]["changedFields"], json!(["lastPath"]), "{updated}");
     assert_eq!(updated["data"]["session"]["lastPath"], "/tasks/42");
     assert_eq!(updated["data"]["id"], updated["id"]);
 

@@ -288,7 +288,7 @@ async fn huge_bodies_are_turned_away() {
 #[tokio::test]
 async fn huge_grpc_messages_are_answered_too() {
     let channel = Endpoint::from_static(url()).connect().await.unwrap();
-    let session = pb::Session { last_path: format!("/{}", "a".repeat(3 << 20)), ..pb::Session::default() };
+    let session = pb::Session { last_path: Some(format!("/{}", "a".repeat(3 << 20))), ..pb::Session::default() };
     let parent = "tenants/acme/users/u".to_owned();
     let request = pb::CreateSessionRequest { parent, session: Some(session), ..pb::CreateSessionRequest::default() };
     let mut request = tonic::Request::new(request);

@@ -43,8 +43,8 @@ pub enum Error {
     },
     /// The operator named no revocation service.
     #[error(
-        "this service knows no revocation service, so it can't revoke tokens: no session was ended; leave \
-         `revoke_tokens` out, or have the operator set KEYPLANE_SESSION_REVOCATION_URL"
+        "this service knows no revocation service, so it can't revoke tokens: no session was ended; end \
+         it without revoking tokens, or have the operator set KEYPLANE_SESSION_REVOCATION_URL"
     )]
     RevocationNotConfigured,
     /// The request id was used for something else.

@@ -16,8 +16,8 @@ async fn a_session_is_made_and_read() {
     let mut service = shared(&[]).await;
     let device = pb::Device { user_agent: "Mozilla/5.0".into(), ip: "10.0.0.7".into(), label: "laptop".into() };
     let made = service.create(pb::Session { device: Some(device.clone()), ..sample() }).await;
-    assert!(made.name.starts_with(&format!("{PARENT}/sessions/")), "{}", made.name);
-    assert_eq!((made.company_id.as_str(), made.last_path.as_str(), made.version), ("c-7", "/home", 1));
+    assert_eq!(made.name, format!("{PARENT}/sessions/{}", made.session_id));
+    assert_eq!((made.company_id(), made.last_path(), made.version), ("c-7", "/home", 1));
     assert_eq!(made.attributes["theme"], "dark");
     assert_eq!(made.device, Some(device));
     assert_eq!(made.create_time, made.update_time);
@@ -39,7 +39,7 @@ async fn a_retried_login_makes_one_session() {
     assert_eq!(first, second);
 
     let mut other = request.clone();
-    other.session = Some(pb::Session { company_id: "c-8".into(), ..sample() });
+    other.session = Some(pb::Session { company_id: Some("c-8".into()), ..sample() });
     let status = service.client.create_session(other).await.unwrap_err();
     details(&status, Code::InvalidArgument, "REQUEST_ID_REUSED");
 
@@ -58,15 +58,15 @@ async fn an_update_merges_what_is_present_or_masked() {
     let made = service.create(sample()).await;
     let name = made.name.clone();
 
-    let patch = pb::Session { name: name.clone(), last_path: "/tasks/42".into(), ..pb::Session::default() };
+    let patch = pb::Session { name: name.clone(), last_path: Some("/tasks/42".into()), ..pb::Session::default() };
     let patched = service.update(patch).await.unwrap();
-    assert_eq!((patched.last_path.as_str(), patched.company_id.as_str(), patched.version), ("/tasks/42", "c-7", 2));
+    assert_eq!((patched.last_path(), patched.company_id(), patched.version), ("/tasks/42", "c-7", 2));
     assert!(patched.expire_time.unwrap().seconds >= made.expire_time.unwrap().seconds);
 
     // Under a mask, what it does not name is left alone, and what it names is taken even if empty.
     let attributes = [("lang".to_owned(), "de".to_owned())].into();
     let session =
-        pb::Session { name: name.clone(), last_path: "/ignored".into(), attributes, ..pb::Session::default() };
+        pb::Session { name: name.clone(), last_path: Some("/ignored".into()), attributes, ..pb::Session::default() };
     let request = pb::UpdateSessionRequest {
         session: Some(session),
         update_mask: Some(FieldMask { paths: vec!["company_id".into(), "attributes".into()] }),
@@ -74,7 +74,7 @@ async fn an_update_merges_what_is_present_or_masked() {
         version: 2,
     };
     let masked = service.client.update_session(request.clone()).await.unwrap().into_inner();
-    assert_eq!((masked.last_path.as_str(), masked.company_id.as_str(), masked.version), ("/tasks/42", "", 3));
+    assert_eq!((masked.last_path(), masked.company_id(), masked.version), ("/tasks/42", "", 3));
     assert_eq!(masked.attributes, [("lang".to_owned(), "de".to_owned())].into());
 
     let status = service.client.update_session(request).await.unwrap_err();
@@ -82,8 +82,10 @@ async fn an_update_merges_what_is_present_or_masked() {
     assert_eq!(found.error_info().unwrap().metadata["current_version"], "3");
 
     // Nothing changes: the session is prolonged, and keeps its version.
-    let same =
-        service.update(pb::Session { name, last_path: "/tasks/42".into(), ..pb::Session::default() }).await.unwrap();
+    let same = service
+        .update(pb::Session { name, last_path: Some("/tasks/42".into()), ..pb::Session::default() })
+        .await
+        .unwrap();
     assert_eq!((same.version, same.update_time), (3, masked.update_time));
 }
 
@@ -93,7 +95,7 @@ async fn an_update_never_recreates_a_session() {
     let made = service.create(sample()).await;
     let delete = pb::DeleteSessionRequest { name: made.name.clone(), allow_missing: false, revoke_tokens: false };
     service.client.delete_session(delete.clone()).await.unwrap();
-    let patch = pb::Session { name: made.name.clone(), last_path: "/late".into(), ..pb::Session::default() };
+    let patch = pb::Session { name: made.name.clone(), last_path: Some("/late".into()), ..pb::Session::default() };
     details(&service.update(patch).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
     details(&service.get(&made.name).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
     let touch = pb::TouchSessionRequest { name: made.name.clone() };
@@ -303,8 +305,8 @@ fn no_request_is_held_against_this_machines_clock() {
 async fn every_violated_field_is_named() {
     let mut service = shared(&[]).await;
     let session = pb::Session {
-        company_id: "x".repeat(129),
-        last_path: "no-slash\u{1}".into(),
+        company_id: Some("x".repeat(129)),
+        last_path: Some("no-slash\u{1}".into()),
         attributes: (0..65).map(|n| (format!("k{n}"), String::new())).collect(),
         device: Some(pb::Device { ip: "not-an-ip".into(), ..pb::Device::default() }),
         tokens: vec![pb::BoundToken::default()],

@@ -35,10 +35,10 @@ async fn write(
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
 ) -> String {
-    let mut acknowledged = made.last_path;
+    let mut acknowledged = made.last_path.unwrap();
     for n in 0.. {
         let path = format!("/{n}");
-        let session = pb::Session { name: made.name.clone(), last_path: path.clone(), ..pb::Session::default() };
+        let session = pb::Session { name: made.name.clone(), last_path: Some(path.clone()), ..pb::Session::default() };
         let request = pb::UpdateSessionRequest { session: Some(session), ..pb::UpdateSessionRequest::default() };
         match client.update_session(request).await {
             Ok(_) => {
@@ -99,7 +99,7 @@ async fn sigterm_under_load_loses_no_acknowledged_write() {
     other.wait_ready().await;
     for (name, path) in acknowledged {
         let number = |path: &str| path.trim_start_matches('/').parse::<i64>().unwrap_or(-1);
-        let found = other.get(&name).await.expect("the session is there").last_path;
+        let found = other.get(&name).await.expect("the session is there").last_path.unwrap();
         // A call that failed at the end may have been carried out or not.
         assert!((0..=1).contains(&(number(&found) - number(&path))), "{name}: acknowledged {path}, found {found}");
     }

@@ -49,7 +49,8 @@ async fn without_the_store_calls_fail_in_time_and_resume_by_themselves() {
             assert!(began.elapsed() < Duration::from_secs(2), "{fault:?}: it took {:?}", began.elapsed());
             let found = details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
             assert!(found.retry_info().is_some(), "{status:?}");
-            let patch = pb::Session { name: made.name.clone(), last_path: "/away".into(), ..pb::Session::default() };
+            let patch =
+                pb::Session { name: made.name.clone(), last_path: Some("/away".into()), ..pb::Session::default() };
             let status = service.update(patch).await.expect_err("the store is away");
             details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
         }
@@ -109,8 +110,8 @@ async fn flushed_scripts_are_loaded_again() {
     let mut service = start(&valkey.url(), &[]).await;
     let made = service.create(sample()).await;
     valkey.command(&["SCRIPT", "FLUSH"]).expect("the scripts are gone");
-    let patch = pb::Session { name: made.name, last_path: "/next".into(), ..pb::Session::default() };
-    assert_eq!(service.update(patch).await.unwrap().last_path, "/next");
+    let patch = pb::Session { name: made.name, last_path: Some("/next".into()), ..pb::Session::default() };
+    assert_eq!(service.update(patch).await.unwrap().last_path(), "/next");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,10 +127,10 @@ async fn a_watch_bears_a_short_outage() {
     eventually("the outage is noticed", PATIENCE, unready).await;
     proxy.set(Fault::Pass);
     service.wait_ready().await;
-    let patch = pb::Session { name: made.name, last_path: "/after".into(), ..pb::Session::default() };
+    let patch = pb::Session { name: made.name, last_path: Some("/after".into()), ..pb::Session::default() };
     service.update(patch).await.unwrap();
     let event = timeout(PATIENCE, watch.message()).await.expect("an event comes").unwrap().expect("no end");
-    assert_eq!((event.r#type(), event.session.unwrap().last_path.as_str()), (Type::Updated, "/after"));
+    assert_eq!((event.r#type(), event.session.unwrap().last_path()), (Type::Updated, "/after"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

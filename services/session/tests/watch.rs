@@ -57,7 +57,8 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
     assert_eq!((&created.name, created.session.as_ref()), (&made.name, Some(&made)));
 
     let attributes = [("lang".to_owned(), "de".to_owned())].into();
-    let session = pb::Session { name: made.name.clone(), last_path: "/x".into(), attributes, ..pb::Session::default() };
+    let session =
+        pb::Session { name: made.name.clone(), last_path: Some("/x".into()), attributes, ..pb::Session::default() };
     let request = pb::UpdateSessionRequest {
         session: Some(session),
         remove_attributes: vec!["theme".into()],
@@ -65,11 +66,12 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
     };
     let patched = service.client.update_session(request).await.unwrap().into_inner();
     let updated = watch.next(Type::Updated).await;
-    assert_eq!(updated.changed_fields, ["last_path", "attributes.lang"]);
+    assert_eq!(updated.changed_fields, ["last_path", "attributes"], "in the words of a mask");
     assert_eq!(updated.removed_attributes, ["theme"]);
     let told = updated.session.unwrap();
-    assert_eq!((told.last_path.as_str(), told.version, told.update_time), ("/x", 2, patched.update_time));
-    assert_eq!(told.company_id, "", "only what changed is told");
+    assert_eq!((told.last_path(), told.version, told.update_time), ("/x", 2, patched.update_time));
+    assert_eq!(told.company_id, None, "only what changed is told");
+    assert_eq!(told.attributes, [("lang".to_owned(), "de".to_owned())].into());
 
     let request = pb::RotateSessionRequest { name: made.name.clone(), request_id: String::new() };
     let rotated = service.client.rotate_session(request).await.unwrap().into_inner();
@@ -116,13 +118,13 @@ async fn a_watcher_that_was_away_resumes_where_it_was() {
     let seen = watch.next(Type::Snapshot).await;
     drop(watch);
     for path in ["/1", "/2"] {
-        let patch = pb::Session { name: made.name.clone(), last_path: path.into(), ..pb::Session::default() };
+        let patch = pb::Session { name: made.name.clone(), last_path: Some(path.into()), ..pb::Session::default() };
         service.update(patch).await.unwrap();
     }
     delete(&service, &made.name).await;
     let mut watch = Watch::open(&service, &made.name, &seen.id).await.unwrap();
     let paths = [watch.next(Type::Updated).await, watch.next(Type::Updated).await];
-    assert_eq!(paths.map(|event| event.session.unwrap().last_path), ["/1", "/2"]);
+    assert_eq!(paths.map(|event| event.session.unwrap().last_path.unwrap()), ["/1", "/2"]);
     watch.next(Type::Deleted).await;
     watch.ended().await;
 }
@@ -136,7 +138,7 @@ async fn a_watcher_that_missed_events_gets_a_snapshot() {
     drop(watch);
     let mut last = made;
     for n in 0..10 {
-        let patch = pb::Session { name: last.name.clone(), last_path: format!("/{n}"), ..pb::Session::default() };
+        let patch = pb::Session { name: last.name.clone(), last_path: Some(format!("/{n}")), ..pb::Session::default() };
         last = service.update(patch).await.unwrap();
     }
     let mut watch = Watch::open(&service, PARENT, &seen.id).await.unwrap();

@@ -150,7 +150,7 @@ impl Policy {
             violations.add(at("lease"), format!("must be at most the smallest burst; {} was sent", self.lease));
         }
         if self.lease > 0 && self.post_charge {
-            violations.add(at("lease"), "can't be combined with post_charge");
+            violations.add(at("lease"), "can't be combined with `post_charge`");
         }
     }
 

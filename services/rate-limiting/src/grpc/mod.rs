@@ -93,11 +93,11 @@ impl RateLimitService for Service {
     }
 
     async fn update_policy(&self, request: Request<pb::UpdatePolicyRequest>) -> Result<Response<pb::Policy>, Status> {
-        self.policies.update(request.into_inner()).await.map(Response::new).map_err(status)
+        self.policies.update(request).await.map(Response::new).map_err(status)
     }
 
     async fn delete_policy(&self, request: Request<pb::DeletePolicyRequest>) -> Result<Response<()>, Status> {
-        self.policies.delete(request.get_ref()).await.map(Response::new).map_err(status)
+        self.policies.delete(&request).await.map(Response::new).map_err(status)
     }
 
     async fn get_tenant_plan(
@@ -111,6 +111,6 @@ impl RateLimitService for Service {
         &self,
         request: Request<pb::UpdateTenantPlanRequest>,
     ) -> Result<Response<pb::TenantPlan>, Status> {
-        self.policies.set_plan(request.into_inner()).await.map(Response::new).map_err(status)
+        self.policies.set_plan(request).await.map(Response::new).map_err(status)
     }
 }

@@ -3,6 +3,8 @@
 mod convert;
 
 use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_server::if_match;
+use tonic::Request;
 
 use crate::error::Error;
 use crate::policies::Policies;
@@ -45,16 +47,18 @@ impl PolicyApi {
     }
 
     /// UpdatePolicy.
-    pub(crate) async fn update(&self, request: pb::UpdatePolicyRequest) -> Result<pb::Policy, Error> {
+    pub(crate) async fn update(&self, request: Request<pb::UpdatePolicyRequest>) -> Result<pb::Policy, Error> {
+        let if_match = if_match(request.metadata());
+        let request = request.into_inner();
         let validate_only = request.validate_only;
-        let (id, patch, etag) = convert::update(request)?;
+        let (id, patch, etag) = convert::update(request, if_match)?;
         self.policies.update(&id, &patch, &etag, validate_only).await.map(|changed| policy(&changed))
     }
 
     /// DeletePolicy.
-    pub(crate) async fn delete(&self, request: &pb::DeletePolicyRequest) -> Result<(), Error> {
-        let id = convert::delete(request)?;
-        self.policies.delete(&id, &request.etag, request.allow_missing).await
+    pub(crate) async fn delete(&self, request: &Request<pb::DeletePolicyRequest>) -> Result<(), Error> {
+        let (id, etag) = convert::delete(request.get_ref(), if_match(request.metadata()))?;
+        self.policies.delete(&id, &etag, request.get_ref().allow_missing).await
     }
 
     /// GetTenantPlan.
@@ -64,9 +68,16 @@ impl PolicyApi {
     }
 
     /// UpdateTenantPlan.
-    pub(crate) async fn set_plan(&self, request: pb::UpdateTenantPlanRequest) -> Result<pb::TenantPlan, Error> {
-        let (tenant, plan, cause) = convert::set_plan(request)?;
-        let set = self.policies.set_plan(&tenant, &plan, &cause).await?;
+    pub(crate) async fn set_plan(
+        &self,
+        request: Request<pb::UpdateTenantPlanRequest>,
+    ) -> Result<pb::TenantPlan, Error> {
+        let if_match = if_match(request.metadata());
+        let (tenant, plan, cause) = convert::set_plan(request.into_inner(), if_match)?;
+        let set = match plan {
+            Some(plan) => self.policies.set_plan(&tenant, &plan, &cause).await?,
+            None => self.policies.plan(tenant.as_str()),
+        };
         Ok(convert::tenant_plan(&tenant, set))
     }
 

@@ -29,7 +29,7 @@ use stored::Stored;
 pub use audit::{Action, Audit, AuditEntry, AuditPage, AuditToken, Cause};
 pub use codec::etag;
 pub use file::{Contents, FileError, Refused};
-pub use patch::Patch;
+pub use patch::{Limits, Patch};
 
 /// The policies. Clones share them; dropping the last one ends the following of file and store.
 #[derive(Clone)]

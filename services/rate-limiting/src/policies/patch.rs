@@ -6,7 +6,7 @@ use keyplane_contracts::Violations;
 
 use crate::domain::{Entry, Limit, Origin, Outage, Policy, PolicyId};
 
-/// What of a policy is to be changed. Maps are replaced as a whole.
+/// What of a policy is to be changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
     /// The domain.
@@ -16,15 +16,41 @@ pub struct Patch {
     /// The default limit.
     pub limit: Option<Limit>,
     /// The limits by plan.
-    pub plans: Option<BTreeMap<String, Limit>>,
+    pub plans: Limits,
     /// The limits by tenant.
-    pub tenants: Option<BTreeMap<String, Limit>>,
+    pub tenants: Limits,
     /// The outage policy; within, none is the service's setting.
     pub outage: Option<Option<Outage>>,
     /// Whether hits are charged afterwards.
     pub post_charge: Option<bool>,
     /// The lease.
     pub lease: Option<u64>,
+}
+
+/// Change of a map of limits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Limits {
+    /// Sets these keys, and keeps all others.
+    Merge(BTreeMap<String, Limit>),
+    /// Sets these keys, and removes all others.
+    Replace(BTreeMap<String, Limit>),
+}
+
+// === impl Limits ===
+
+impl Limits {
+    fn apply(&self, limits: &mut BTreeMap<String, Limit>) {
+        match self {
+            Limits::Merge(set) => limits.extend(set.clone()),
+            Limits::Replace(set) => limits.clone_from(set),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::Merge(BTreeMap::new())
+    }
 }
 
 // === impl Patch ===
@@ -38,12 +64,8 @@ impl Patch {
         if let Some(domain) = &self.domain {
             policy.domain.clone_from(domain);
         }
-        if let Some(plans) = &self.plans {
-            policy.plans.clone_from(plans);
-        }
-        if let Some(tenants) = &self.tenants {
-            policy.tenants.clone_from(tenants);
-        }
+        self.plans.apply(&mut policy.plans);
+        self.tenants.apply(&mut policy.tenants);
         policy.limit = self.limit.unwrap_or(policy.limit);
         policy.outage = self.outage.unwrap_or(policy.outage);
         policy.post_charge = self.post_charge.unwrap_or(policy.post_charge);

@@ -8,4 +8,4 @@ mod session;
 pub use event::{EndReason, Event, EventKind};
 pub use policy::{Overflow, Policies, Policy, PolicyError};
 pub use rules::{Limits, check_fields, check_patch, check_timeouts};
-pub use session::{BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session};
+pub use session::{BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session, Timeouts};

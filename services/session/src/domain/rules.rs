@@ -108,7 +108,7 @@ fn is_attribute_key(key: &str) -> bool {
 
 /// A key that breaks its rule is not repeated in an error: it is a value of the caller's.
 fn attribute_field(key: &str) -> String {
-    if is_attribute_key(key) { format!("session.attributes.{key}") } else { "session.attributes".to_owned() }
+    if is_attribute_key(key) { format!("session.attributes[{key}]") } else { "session.attributes".to_owned() }
 }
 
 fn check_device(device: &Device, violations: &mut Violations) {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_key_is_not_set_and_removed_at_once() {
         let fields = Fields { attributes: [("a".into(), "1".into())].into(), ..Fields::default() };
-        let patch = Patch { fields, removed_attributes: vec!["a".into()], version: Some(-1) };
+        let patch = Patch { fields, removed_attributes: vec!["a".into()], version: Some(-1), ..Patch::default() };
         let mut violations = Violations::new();
         check_patch(&patch, &mut violations);
         assert_eq!(violations.as_slice().len(), 2, "{violations}");

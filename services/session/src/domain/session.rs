@@ -104,6 +104,17 @@ pub struct Patch {
     pub removed_attributes: Vec<String>,
     /// The version it is based on; `None` for whichever is current.
     pub version: Option<i32>,
+    /// Timeouts that the session must have.
+    pub timeouts: Timeouts,
+}
+
+/// Timeouts that a session must have for a change; `None` for any. They are immutable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// See [`Session::idle_timeout`].
+    pub idle: Option<Duration>,
+    /// Lifetime at most.
+    pub absolute: Option<Duration>,
 }
 
 /// A page of sessions.

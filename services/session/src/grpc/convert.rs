@@ -8,11 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::names::{Id, SessionId, SessionName, UserName};
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
+use keyplane_server::IF_MATCH;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{
-    BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session, check_fields, check_patch,
+    BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session, Timeouts, check_fields,
+    check_patch,
 };
 use crate::error::Error;
 use crate::store::{Scope, Touched};
@@ -51,19 +53,41 @@ pub(super) fn new_session(request: pb::CreateSessionRequest) -> Result<(UserName
     }
 }
 
-/// The session to be changed, and how.
-pub(super) fn patch(request: pb::UpdateSessionRequest) -> Result<(SessionName, Patch), Error> {
+/// The session to be changed, and how. `if_match` is the header.
+pub(super) fn patch(
+    request: pb::UpdateSessionRequest,
+    if_match: Result<Option<String>, Violation>,
+) -> Result<(SessionName, Patch), Error> {
     let mut violations = Violations::new();
     let session = request.session.unwrap_or_default();
     let name = violations.keep(SessionName::parse(&session.name, "session.name"));
-    let fields = match request.update_mask {
-        Some(mask) if !mask.paths.is_empty() => masked(session, &mask.paths, &mut violations),
-        _ => present(session, &mut violations),
+    let tag = tagged(if_match, &mut violations);
+    let version = agreed([("version", request.version), ("session.version", session.version)], tag, &mut violations);
+    let (fields, timeouts) = match request.update_mask {
+        Some(mask) if !mask.paths.is_empty() => (masked(session, &mask.paths, &mut violations), Timeouts::default()),
+        _ => {
+            let idle = timeout("session.idle_timeout", session.idle_timeout, &mut violations);
+            let absolute = timeout("session.absolute_timeout", session.absolute_timeout, &mut violations);
+            (present(session, &mut violations), Timeouts { idle, absolute })
+        }
     };
-    let version = Some(request.version).filter(|version| *version != 0);
-    let patch = Patch { fields, removed_attributes: request.remove_attributes, version };
+    let patch = Patch { fields, removed_attributes: request.remove_attributes, version, timeouts };
     check_patch(&patch, &mut violations);
     checked(name, violations).map(|name| (name, patch))
+}
+
+/// The session to be ended, and the version that it must have.
+pub(super) fn delete(
+    request: &pb::DeleteSessionRequest,
+    if_match: Result<Option<String>, Violation>,
+) -> Result<(SessionName, Option<i32>), Error> {
+    let mut violations = Violations::new();
+    let name = violations.keep(SessionName::parse(&request.name, "name"));
+    let version = tagged(if_match, &mut violations);
+    if version.is_some() && request.revoke_tokens {
+        violations.add(IF_MATCH, "can't be combined with `revoke_tokens`, which ends any version");
+    }
+    checked(name, violations).map(|name| (name, version))
 }
 
 /// The user, how many, and from where on.
@@ -130,30 +154,29 @@ pub(super) fn session_name(text: &str, field: &str) -> Result<SessionName, Error
     SessionName::parse(text, field).map_err(|violation| Error::Invalid(vec![violation]))
 }
 
-/// What is not empty, for a request without a mask.
+/// What is present, for a request without a mask.
 fn present(session: pb::Session, violations: &mut Violations) -> Fields {
     Fields {
-        company_id: Some(session.company_id).filter(|text| !text.is_empty()),
-        last_path: Some(session.last_path).filter(|text| !text.is_empty()),
+        company_id: session.company_id,
+        last_path: session.last_path,
         attributes: session.attributes.into_iter().collect(),
         device: session.device.map(device_in),
         tokens: tokens_in(session.tokens, violations),
     }
 }
 
-/// What the mask names, empty or not.
+/// What the mask names, present or not.
 fn masked(session: pb::Session, paths: &[String], violations: &mut Violations) -> Fields {
-    for path in paths {
+    for (index, path) in paths.iter().enumerate() {
         if !MASKABLE.contains(&path.as_str()) {
-            let sent = path.len();
-            violations.add("update_mask", format!("may name {}; a path of {sent} bytes is none", MASKABLE.join(", ")));
+            violations.extend([Violation::unknown_path(index, path.len(), &MASKABLE)]);
         }
     }
     let named = |path: &str| paths.iter().any(|given| given == path);
     let keep = |path| named(path).then_some(());
     Fields {
-        company_id: keep("company_id").map(|()| session.company_id),
-        last_path: keep("last_path").map(|()| session.last_path),
+        company_id: keep("company_id").map(|()| session.company_id.unwrap_or_default()),
+        last_path: keep("last_path").map(|()| session.last_path.unwrap_or_default()),
         attributes: keep("attributes").map_or_else(BTreeMap::new, |()| session.attributes.into_iter().collect()),
         device: keep("device").map(|()| session.device.map(device_in).unwrap_or_default()),
         tokens: keep("tokens").map_or_else(Vec::new, |()| tokens_in(session.tokens, violations)),
@@ -184,6 +207,27 @@ fn micros(time: prost_types::Timestamp, field: &str) -> Result<Micros, Violation
 fn timeout(field: &str, duration: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
     let duration = duration.filter(|duration| *duration != prost_types::Duration::default())?;
     violations.keep(Duration::try_from(duration).map_err(|_| Violation::new(field, "must not be negative")))
+}
+
+/// Version in the header.
+fn tagged(if_match: Result<Option<String>, Violation>, violations: &mut Violations) -> Option<i32> {
+    let tag = violations.keep(if_match)??;
+    let version = tag.parse().ok().filter(|version: &i32| *version > 0);
+    violations.keep(version.ok_or_else(|| Violation::new(IF_MATCH, "must be the version of the session, e.g. \"3\"")))
+}
+
+/// Version that the header and all fields that are not 0 agree on.
+fn agreed(fields: [(&str, i32); 2], header: Option<i32>, violations: &mut Violations) -> Option<i32> {
+    let mut agreed = header;
+    for (field, version) in fields.into_iter().filter(|(_, version)| *version != 0) {
+        match agreed {
+            Some(other) if other != version => {
+                violations.add(field, format!("must agree with the other version sent, {other}; got {version}"));
+            }
+            Some(_) | None => agreed = Some(version),
+        }
+    }
+    agreed
 }
 
 fn optional_id(text: &str, violations: &mut Violations) -> Option<Id> {
@@ -249,8 +293,9 @@ pub(super) fn session(session: Session) -> pb::Session {
     let tokens = session.tokens.into_iter().filter(|token| token.expires > now).map(token).collect();
     pb::Session {
         name: session.name.to_string(),
-        company_id: session.company_id,
-        last_path: session.last_path,
+        session_id: session.name.session.to_string(),
+        company_id: Some(session.company_id),
+        last_path: Some(session.last_path),
         attributes: session.attributes.into_iter().collect(),
         device: session.device.map(device),
         version: session.version,
@@ -301,7 +346,7 @@ fn token_text(parent: &str, token: &PageToken) -> String {
 }
 
 fn parse_token(parent: &str, text: &str) -> Result<PageToken, Violation> {
-    let broken = || Violation::new("page_token", "must be the next_page_token of a page of the same parent");
+    let broken = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
     let decoded = URL_SAFE_NO_PAD.decode(text).map_err(|_| broken())?;
     let decoded = String::from_utf8(decoded).map_err(|_| broken())?;
     let mut parts = decoded.split('.');

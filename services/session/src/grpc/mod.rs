@@ -11,7 +11,7 @@ use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::names::SessionId;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_server::SessionService;
-use keyplane_server::status;
+use keyplane_server::{if_match, status};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Policies, check_timeouts};
@@ -52,8 +52,9 @@ impl Service {
         Ok(convert::page(&user, page))
     }
 
-    async fn update(&self, request: pb::UpdateSessionRequest) -> Result<pb::Session, Error> {
-        let (name, patch) = convert::patch(request)?;
+    async fn update(&self, request: Request<pb::UpdateSessionRequest>) -> Result<pb::Session, Error> {
+        let if_match = if_match(request.metadata());
+        let (name, patch) = convert::patch(request.into_inner(), if_match)?;
         self.store.patch(&name, &patch).await.map(convert::session)
     }
 
@@ -67,10 +68,15 @@ impl Service {
         self.store.rotate(&name, random_id()?, request.as_ref()).await.map(convert::session)
     }
 
-    async fn delete(&self, request: &pb::DeleteSessionRequest) -> Result<(), Error> {
-        let name = convert::session_name(&request.name, "name")?;
-        let deleted =
-            if request.revoke_tokens { self.logout.delete(&name).await } else { self.store.delete(&name, None).await };
+    async fn delete(&self, request: &Request<pb::DeleteSessionRequest>) -> Result<(), Error> {
+        let if_match = if_match(request.metadata());
+        let request = request.get_ref();
+        let (name, version) = convert::delete(request, if_match)?;
+        let deleted = if request.revoke_tokens {
+            self.logout.delete(&name).await
+        } else {
+            self.store.delete(&name, version).await
+        };
         match deleted {
             Err(Error::NotFound) if request.allow_missing => Ok(()),
             result => result,
@@ -114,7 +120,7 @@ impl SessionService for Service {
         &self,
         request: Request<pb::UpdateSessionRequest>,
     ) -> Result<Response<pb::Session>, Status> {
-        self.update(request.into_inner()).await.map(Response::new).map_err(status)
+        self.update(request).await.map(Response::new).map_err(status)
     }
 
     async fn touch_session(
@@ -132,7 +138,7 @@ impl SessionService for Service {
     }
 
     async fn delete_session(&self, request: Request<pb::DeleteSessionRequest>) -> Result<Response<()>, Status> {
-        self.delete(request.get_ref()).await.map(Response::new).map_err(status)
+        self.delete(&request).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_all_sessions(

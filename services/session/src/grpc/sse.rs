@@ -3,7 +3,7 @@
 use futures::Stream;
 use futures::stream::unfold;
 use keyplane_contracts::google::api::HttpBody;
-use keyplane_contracts::json::to_json;
+use keyplane_contracts::json::{field_path, to_json};
 use keyplane_contracts::session::v1::SessionEvent;
 use keyplane_contracts::session::v1::session_event::Type;
 use keyplane_server::{sse, status};
@@ -32,7 +32,8 @@ pub(super) fn stream(events: Events) -> impl Stream<Item = Result<HttpBody, Stat
             Err(_) => Some((Ok(sse::heartbeat()), State::Open(events))),
             Ok(None) => None,
             Ok(Some(Ok(event))) => {
-                let event = convert::event(&events.user, event);
+                let mut event = convert::event(&events.user, event);
+                event.changed_fields = event.changed_fields.iter().map(|name| field_path(name)).collect();
                 let body = sse::event(&event.id, event_name(&event), &to_json(&event));
                 Some((Ok(body), State::Open(events)))
             }

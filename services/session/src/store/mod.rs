@@ -159,16 +159,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::VersionMismatch`], [`Error::Invalid`] if the merged session would break a bound
-    /// (nothing is written then), or the store's.
+    /// [`Error::NotFound`], [`Error::VersionMismatch`], [`Error::Invalid`] if the merged session would break a bound, or has
+    /// other timeouts (nothing is written then), or the store's.
     pub async fn patch(&self, name: &SessionName, patch: &Patch) -> Result<Session, Error> {
         let keys = self.keys(&name.user);
         let (sets, dels) = codec::writes(&patch.fields, &patch.removed_attributes);
+        let any = || Arg::from("");
         let mut args = self.args(
             &keys,
             [
                 name.session.as_str().into(),
                 i64::from(patch.version.unwrap_or(0)).into(),
+                patch.timeouts.idle.map_or_else(any, millis),
+                patch.timeouts.absolute.map_or_else(any, millis),
                 count(Limits::BYTES),
                 count(Limits::ATTRIBUTES),
                 count(Limits::TOKENS),
@@ -181,6 +184,8 @@ impl Store {
         let reply = self.run(&scripts::PATCH, &keys, &[&key], &args).await?;
         match reply.status.as_str() {
             "VERSION" => Err(Error::VersionMismatch { current: reply.only()?.int()? }),
+            "IDLE" => Err(fixed("session.idle_timeout", reply.only()?.int()?)),
+            "ABSOLUTE" => Err(fixed("session.absolute_timeout", reply.only()?.int()?)),
             "BYTES" => Err(over("session", "bytes", Limits::BYTES, reply.only()?.int()?)),
             "ATTRIBUTES" => Err(over("session.attributes", "attributes", Limits::ATTRIBUTES, reply.only()?.int()?)),
             "EXPIRED" => Err(codec::expired(&patch.fields.tokens, reply.only()?.text()?)),
@@ -338,6 +343,12 @@ fn request_parts<'r>(keys: &UserKeys<'_>, request: Option<&'r Request>) -> (&'r 
 
 fn over(field: &str, unit: &str, limit: usize, merged: impl std::fmt::Display) -> Error {
     Error::Invalid(vec![Violation::new(field, format!("at most {limit} {unit}; it would have {merged}"))])
+}
+
+/// Error for a patch that would change a timeout.
+fn fixed(field: &str, millis: i64) -> Error {
+    let is = Duration::from_millis(millis.unsigned_abs());
+    Error::Invalid(vec![Violation::new(field, format!("is immutable; this session's is {is:?}"))])
 }
 
 fn millis(duration: Duration) -> Arg<'static> {

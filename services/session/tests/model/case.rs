@@ -206,7 +206,12 @@ impl Case {
         let id = self.chosen(session);
         let current = self.model.live.get(&id).map_or(1, |content| content.version);
         let expected = version.of(current);
-        let patch = Patch { fields: fields.clone(), removed_attributes: removed.clone(), version: expected };
+        let patch = Patch {
+            fields: fields.clone(),
+            removed_attributes: removed.clone(),
+            version: expected,
+            ..Patch::default()
+        };
         let patched = self.writer().patch(&user().session(id.clone()), &patch).await;
         let Some(content) = self.model.live.get_mut(&id) else {
             assert!(matches!(patched, Err(Error::NotFound)), "an update made a session: {patched:?}");
@@ -374,7 +379,7 @@ async fn perform(store: &Store, policy: &Policy, made: &[SessionId], call: Call)
         Call::Create { fields, .. } => store.create(&user(), fresh_id(), &plain(fields), policy).await.map(drop),
         Call::Patch { session, fields, removed, version } => {
             let version = matches!(version, Version::Stale).then_some(1);
-            let patch = Patch { fields, removed_attributes: removed, version };
+            let patch = Patch { fields, removed_attributes: removed, version, ..Patch::default() };
             store.patch(&name(session), &patch).await.map(drop)
         }
         Call::Touch(session) => store.touch(&name(session)).await.map(drop),

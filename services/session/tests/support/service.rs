@@ -88,8 +88,8 @@ pub fn parent() -> pb::CreateSessionRequest {
 /// A session as the example makes it.
 pub fn sample() -> pb::Session {
     pb::Session {
-        company_id: "c-7".to_owned(),
-        last_path: "/home".to_owned(),
+        company_id: Some("c-7".to_owned()),
+        last_path: Some("/home".to_owned()),
         attributes: [("theme".to_owned(), "dark".to_owned())].into(),
         ..pb::Session::default()
     }

@@ -125,7 +125,7 @@ fn what_else_a_message_holds_stays_as_it_is() {
     let attributes = [("a", "1"), ("", "x"), ("empty", ""), ("z", "2")];
     let session = Session {
         name: "tenants/acme/users/u/sessions/s".into(),
-        company_id: "c-7".into(),
+        company_id: Some("c-7".into()),
         attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         version: 7,
         ..Session::default()

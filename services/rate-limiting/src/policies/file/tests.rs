@@ -74,7 +74,7 @@ tenants: {acme: Gold, Globex: gold}
         "policies[0].tenants[acme].per: must be 1 second to 31 days; 1ms was sent at line 7, column 33",
         "policies[0].tenants[evil]: takes no amount, period or burst in the mode block at line 7, column 44",
         "policies[0].lease: must be at most the smallest burst; 7 was sent at line 9, column 5",
-        "policies[0].lease: can't be combined with post_charge at line 9, column 5",
+        "policies[0].lease: can't be combined with `post_charge` at line 9, column 5",
         "policies[1].id: must not be the id of policies[0] too at line 11, column 5",
         "policies[1].domain: must have at most 128 bytes and no control characters; 3 were sent at line 12, column 5",
         "policies[1].limit.amount: must be at most 1000000000000; 1000000000001 was sent at line 14, column 13",

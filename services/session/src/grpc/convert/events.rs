@@ -2,7 +2,7 @@ use keyplane_contracts::names::{SessionId, UserName};
 use keyplane_contracts::session::v1 as pb;
 use pb::session_event::{EndReason, Type};
 
-use super::{device, session, timestamp, token};
+use super::{MASKABLE, device, session, timestamp, token};
 use crate::domain::{self, Event, EventKind, Fields, Micros};
 
 /// An event of one of `user`'s sessions.
@@ -26,7 +26,8 @@ pub(in crate::grpc) fn event(user: &UserName, event: Event) -> pb::SessionEvent 
         EventKind::Updated { session: id, version, updated, fields, removed_attributes } => {
             message.set_type(Type::Updated);
             message.changed_fields = changed(&fields);
-            message.session = Some(partial(name(&id), version, updated, fields));
+            message.session =
+                Some(pb::Session { session_id: id.to_string(), ..partial(name(&id), version, updated, fields) });
             message.removed_attributes = removed_attributes;
         }
         EventKind::Rotated { new, .. } => {
@@ -42,19 +43,17 @@ pub(in crate::grpc) fn event(user: &UserName, event: Event) -> pb::SessionEvent 
     message
 }
 
+/// Fields with a new value, named as in `update_mask`.
 fn changed(fields: &Fields) -> Vec<String> {
-    let mut changed = Vec::new();
-    let mut note = |name: &str, holds: bool| {
-        if holds {
-            changed.push(name.to_owned());
-        }
+    let holds = |name: &&str| match *name {
+        "company_id" => fields.company_id.is_some(),
+        "last_path" => fields.last_path.is_some(),
+        "attributes" => !fields.attributes.is_empty(),
+        "device" => fields.device.is_some(),
+        "tokens" => !fields.tokens.is_empty(),
+        _ => false,
     };
-    note("company_id", fields.company_id.is_some());
-    note("last_path", fields.last_path.is_some());
-    note("device", fields.device.is_some());
-    note("tokens", !fields.tokens.is_empty());
-    changed.extend(fields.attributes.keys().map(|key| format!("attributes.{key}")));
-    changed
+    MASKABLE.into_iter().filter(holds).map(str::to_owned).collect()
 }
 
 fn partial(name: String, version: i32, updated: Micros, fields: Fields) -> pb::Session {
@@ -62,8 +61,8 @@ fn partial(name: String, version: i32, updated: Micros, fields: Fields) -> pb::S
         name,
         version,
         update_time: Some(timestamp(updated)),
-        company_id: fields.company_id.unwrap_or_default(),
-        last_path: fields.last_path.unwrap_or_default(),
+        company_id: fields.company_id,
+        last_path: fields.last_path,
         attributes: fields.attributes.into_iter().collect(),
         device: fields.device.map(device),
         tokens: fields.tokens.into_iter().map(token).collect(),

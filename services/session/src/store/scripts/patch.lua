@@ -1,10 +1,11 @@
 -- session.patch: merges fields into a live session and slides its expiry. Never makes one.
 --
 -- KEYS[3] session hash
--- ARGV[5] id   ARGV[6] expected version, 0 for any   ARGV[7] most bytes   ARGV[8] most attributes
--- ARGV[9] most tokens   ARGV[10] n, then n pairs of field and value to set, then fields to delete
--- Reply: {'OK', flat hash} | {'MISSING'} | {'VERSION', current} | {'BYTES' | 'ATTRIBUTES' | 'TOKENS', would be}
---        | {'EXPIRED', field of a token}
+-- ARGV[5] id   ARGV[6] expected version, 0 for any   ARGV[7] idle and ARGV[8] absolute timeout that it must have, ms, or ''
+-- ARGV[9] most bytes   ARGV[10] most attributes   ARGV[11] most tokens
+-- ARGV[12] n, then n pairs of field and value to set, then fields to delete
+-- Reply: {'OK', flat hash} | {'MISSING'} | {'VERSION', current} | {'IDLE' | 'ABSOLUTE', the timeout that it has, ms}
+--        | {'BYTES' | 'ATTRIBUTES' | 'TOKENS', would be} | {'EXPIRED', field of a token}
 -- A retry merges the same again: harmless without an expected version, 'VERSION' with one.
 local key, id = KEYS[3], ARGV[5]
 sweep()
@@ -17,6 +18,16 @@ local expected = tonumber(ARGV[6])
 if expected ~= 0 and expected ~= tonumber(state.v) then
   conclude()
   return { 'VERSION', tonumber(state.v) }
+end
+
+if ARGV[7] ~= '' or ARGV[8] ~= '' then
+  local idle, absolute = tonumber(state.it), tonumber(state.ad) - math.floor(tonumber(state.ct) / 1000)
+  local other = ARGV[7] ~= '' and tonumber(ARGV[7]) ~= idle and { 'IDLE', idle }
+    or ARGV[8] ~= '' and tonumber(ARGV[8]) ~= absolute and { 'ABSOLUTE', absolute }
+  if other then
+    conclude()
+    return other
+  end
 end
 
 local sets, dels, event = {}, {}, {}
@@ -33,7 +44,7 @@ for f, v in pairs(state) do
   if string.sub(f, 1, 2) == 'k:' and tonumber(v) <= now then dels[#dels + 1] = f end
 end
 for _, f in ipairs(dels) do state[f] = nil end
-local first, last = 11, 10 + 2 * tonumber(ARGV[10])
+local first, last = 13, 12 + 2 * tonumber(ARGV[12])
 local gone = expired_token(first, last)
 if gone then
   conclude()
@@ -53,9 +64,9 @@ for i = last + 1, #ARGV do delete(ARGV[i], true) end
 
 if #sets > 0 then
   local bytes, attributes, tokens = measure(state)
-  local over = bytes > tonumber(ARGV[7]) and { 'BYTES', bytes }
-    or attributes > tonumber(ARGV[8]) and { 'ATTRIBUTES', attributes }
-    or tokens > tonumber(ARGV[9]) and { 'TOKENS', tokens }
+  local over = bytes > tonumber(ARGV[9]) and { 'BYTES', bytes }
+    or attributes > tonumber(ARGV[10]) and { 'ATTRIBUTES', attributes }
+    or tokens > tonumber(ARGV[11]) and { 'TOKENS', tokens }
   if over then
     conclude()
     return over

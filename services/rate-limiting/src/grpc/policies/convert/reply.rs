@@ -24,14 +24,14 @@ pub(crate) fn policy(policy: &Policy) -> pb::Policy {
         |Entry { key, value }: &Entry| pb::PolicyEntry { key: key.clone(), value: value.clone().unwrap_or_default() };
     pb::Policy {
         name: format!("policies/{}", policy.id),
-        domain: policy.domain.clone(),
+        domain: Some(policy.domain.clone()),
         entries: policy.entries.iter().map(entry).collect(),
         limit: Some(limit(&policy.limit)),
         plan_limits: limits(&policy.plans),
         tenant_limits: limits(&policy.tenants),
-        outage: outage(policy.outage).into(),
-        post_charge: policy.post_charge,
-        lease: signed(policy.lease),
+        outage: Some(outage(policy.outage).into()),
+        post_charge: Some(policy.post_charge),
+        lease: Some(signed(policy.lease)),
         etag: etag(policy),
         origin: origin(policy.origin).into(),
         update_time: policy.updated.map(Into::into),
@@ -74,8 +74,8 @@ pub(in crate::grpc::policies) fn page(
 pub(in crate::grpc::policies) fn tenant_plan(tenant: &TenantId, plan: Option<(String, Origin)>) -> pb::TenantPlan {
     let name = format!("tenants/{tenant}/plan");
     match plan {
-        Some((plan, from)) => pb::TenantPlan { name, plan, origin: origin(from).into() },
-        None => pb::TenantPlan { name, ..pb::TenantPlan::default() },
+        Some((plan, from)) => pb::TenantPlan { name, plan: Some(plan), origin: origin(from).into() },
+        None => pb::TenantPlan { name, plan: Some(String::new()), ..pb::TenantPlan::default() },
     }
 }
 

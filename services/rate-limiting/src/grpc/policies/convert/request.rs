@@ -8,11 +8,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
+use keyplane_server::IF_MATCH;
 
 use crate::domain::{Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
 use crate::error::Error;
-use crate::policies::{AuditToken, Cause, Patch};
+use crate::policies::{AuditToken, Cause, Limits, Patch};
 
+/// Paths of the maps.
+const PLANS: &str = "policy.plan_limits";
+const TENANTS: &str = "policy.tenant_limits";
 /// What a mask may name.
 const MASKABLE: [&str; 7] = ["domain", "limit", "plan_limits", "tenant_limits", "outage", "post_charge", "lease"];
 /// Longest token of a page of policies that can be one of ours.
@@ -48,28 +52,34 @@ pub(in crate::grpc::policies) fn list(request: &pb::ListPoliciesRequest) -> Resu
     checked(Some((size as usize, after)), violations)
 }
 
-/// Which policy to change, how, and the etag that it must have.
-pub(in crate::grpc::policies) fn update(request: pb::UpdatePolicyRequest) -> Result<(PolicyId, Patch, String), Error> {
+/// Policy to change, the change, and the etag that it must have. `if_match` is the header.
+pub(in crate::grpc::policies) fn update(
+    request: pb::UpdatePolicyRequest,
+    if_match: Result<Option<String>, Violation>,
+) -> Result<(PolicyId, Patch, String), Error> {
     let mut violations = Violations::new();
     let Some(mut sent) = request.policy else {
         return Err(Error::invalid(Violation::new("policy", "must be set")));
     };
     let id = violations.keep(policy_name(&sent.name, "policy.name"));
-    let etag = std::mem::take(&mut sent.etag);
+    let etag = agreed(std::mem::take(&mut sent.etag), "policy.etag", if_match, &mut violations);
     let patch = match request.update_mask {
         Some(mask) if !mask.paths.is_empty() => masked(&sent, &mask.paths, &mut violations),
-        Some(_) | None => {
-            let given = Some(entries(sent.entries.clone())).filter(|entries| !entries.is_empty());
-            Patch { entries: given, ..everything(&sent, &mut violations) }
-        }
+        Some(_) | None => present(&sent, &mut violations),
     };
     patch.check(&mut violations);
     checked(id, violations).map(|id| (id, patch, etag))
 }
 
-/// Which policy to delete.
-pub(in crate::grpc::policies) fn delete(request: &pb::DeletePolicyRequest) -> Result<PolicyId, Error> {
-    policy_name(&request.name, "name").map_err(Error::invalid)
+/// Policy to delete, and the etag that it must have.
+pub(in crate::grpc::policies) fn delete(
+    request: &pb::DeletePolicyRequest,
+    if_match: Result<Option<String>, Violation>,
+) -> Result<(PolicyId, String), Error> {
+    let mut violations = Violations::new();
+    let id = violations.keep(policy_name(&request.name, "name"));
+    let etag = agreed(request.etag.clone(), "etag", if_match, &mut violations);
+    checked(id, violations).map(|id| (id, etag))
 }
 
 /// Whose plan.
@@ -77,15 +87,24 @@ pub(in crate::grpc::policies) fn plan(request: &pb::GetTenantPlanRequest) -> Res
     plan_name(&request.name, "name").map_err(Error::invalid)
 }
 
-/// Which tenant to put on which plan, and who wants it.
+/// Tenant, its new plan if it changes, and the cause.
 pub(in crate::grpc::policies) fn set_plan(
     request: pb::UpdateTenantPlanRequest,
-) -> Result<(TenantId, String, Cause), Error> {
+    if_match: Result<Option<String>, Violation>,
+) -> Result<(TenantId, Option<String>, Cause), Error> {
     let mut violations = Violations::new();
     let pb::TenantPlan { name, plan, .. } = request.tenant_plan.unwrap_or_default();
     let tenant = violations.keep(plan_name(&name, "tenant_plan.name"));
-    if !plan.is_empty() {
-        violations.keep(check_plan(&plan, "tenant_plan.plan"));
+    if violations.keep(if_match).flatten().is_some() {
+        violations.add(IF_MATCH, "not supported: a tenant's plan has no etag");
+    }
+    let mask = request.update_mask.map_or_else(Vec::new, |mask| mask.paths);
+    for (index, path) in mask.iter().enumerate().filter(|(_, path)| *path != "plan") {
+        violations.extend([Violation::unknown_path(index, path.len(), &["plan"])]);
+    }
+    let plan = if mask.is_empty() { plan } else { Some(plan.unwrap_or_default()) };
+    if let Some(plan) = plan.as_ref().filter(|plan| !plan.is_empty()) {
+        violations.keep(check_plan(plan, "tenant_plan.plan"));
     }
     let cause = Cause::new(request.initiator, request.description, &mut violations);
     checked(tenant, violations).map(|tenant| (tenant, plan, cause))
@@ -100,7 +119,7 @@ pub(in crate::grpc::policies) fn audit(
     let size = page_size(request.page_size, 50, &mut violations);
     let token = request.page_token.as_str();
     let after = tenant.as_ref().filter(|_| !token.is_empty()).and_then(|tenant| {
-        let rule = || Violation::new("page_token", "must be the next_page_token of a page of the same parent");
+        let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
         violations.keep(AuditToken::parse(token, tenant).ok_or_else(rule))
     });
     checked(tenant, violations).map(|tenant| (tenant, size, after))
@@ -113,23 +132,39 @@ fn everything(sent: &pb::Policy, violations: &mut Violations) -> Patch {
     masked(sent, &MASKABLE.map(str::to_owned), violations)
 }
 
+/// Change of the fields present, for a request without a mask.
+fn present(sent: &pb::Policy, violations: &mut Violations) -> Patch {
+    let is_present = |name: &&str| match *name {
+        "domain" => sent.domain.is_some(),
+        "limit" => sent.limit.is_some(),
+        "outage" => sent.outage.is_some(),
+        "post_charge" => sent.post_charge.is_some(),
+        "lease" => sent.lease.is_some(),
+        _ => false,
+    };
+    let paths: Vec<String> = MASKABLE.into_iter().filter(is_present).map(str::to_owned).collect();
+    Patch {
+        entries: Some(entries(sent.entries.clone())).filter(|entries| !entries.is_empty()),
+        plans: Limits::Merge(limits(&sent.plan_limits, PLANS, violations)),
+        tenants: Limits::Merge(limits(&sent.tenant_limits, TENANTS, violations)),
+        ..masked(sent, &paths, violations)
+    }
+}
+
 /// What the mask names, sent or not.
 fn masked(sent: &pb::Policy, paths: &[String], violations: &mut Violations) -> Patch {
     let mut patch = Patch::default();
-    for path in paths {
+    for (index, path) in paths.iter().enumerate() {
         match path.as_str() {
-            "domain" => patch.domain = Some(sent.domain.clone()),
+            "domain" => patch.domain = Some(sent.domain.clone().unwrap_or_default()),
             "limit" => patch.limit = Some(required_limit(sent.limit, violations)),
-            "plan_limits" => patch.plans = Some(limits(&sent.plan_limits, "policy.plan_limits", violations)),
-            "tenant_limits" => patch.tenants = Some(limits(&sent.tenant_limits, "policy.tenant_limits", violations)),
-            "outage" => patch.outage = Some(outage(sent.outage, violations)),
-            "post_charge" => patch.post_charge = Some(sent.post_charge),
-            "lease" => patch.lease = Some(unsigned(sent.lease, "policy.lease", 0, violations)),
+            "plan_limits" => patch.plans = Limits::Replace(limits(&sent.plan_limits, PLANS, violations)),
+            "tenant_limits" => patch.tenants = Limits::Replace(limits(&sent.tenant_limits, TENANTS, violations)),
+            "outage" => patch.outage = Some(outage(sent.outage.unwrap_or_default(), violations)),
+            "post_charge" => patch.post_charge = Some(sent.post_charge.unwrap_or_default()),
+            "lease" => patch.lease = Some(unsigned(sent.lease.unwrap_or_default(), "policy.lease", 0, violations)),
             "entries" => violations.add("policy.entries", Patch::IMMUTABLE),
-            _ => {
-                let (known, sent) = (MASKABLE.join(", "), path.len());
-                violations.add("update_mask", format!("may name {known}; a path of {sent} bytes is none"));
-            }
+            _ => violations.extend([Violation::unknown_path(index, path.len(), &MASKABLE)]),
         }
     }
     patch
@@ -232,6 +267,25 @@ fn unsigned(sent: i64, field: &str, stand_in: u64, violations: &mut Violations) 
 
 // === names and pages ===
 
+/// Etag that the field and the header agree on; empty for none.
+fn agreed(
+    etag: String,
+    field: &str,
+    if_match: Result<Option<String>, Violation>,
+    violations: &mut Violations,
+) -> String {
+    match violations.keep(if_match).flatten() {
+        Some(tag) if etag.is_empty() => tag,
+        Some(tag) => {
+            if tag != etag {
+                violations.add(field, format!("must be empty or equal to the header {IF_MATCH}"));
+            }
+            etag
+        }
+        None => etag,
+    }
+}
+
 fn policy_name(name: &str, field: &str) -> Result<PolicyId, Violation> {
     let id = name.strip_prefix("policies/").filter(|id| !id.contains('/'));
     PolicyId::parse(id.ok_or_else(|| form("policies/{policy}", name, field))?, field)
@@ -264,7 +318,7 @@ fn after(token: &str) -> Result<PolicyId, Violation> {
     let name = (token.len() <= LONGEST_TOKEN).then(|| URL_SAFE_NO_PAD.decode(token).ok()).flatten();
     let name = name.and_then(|name| String::from_utf8(name).ok());
     let id = name.and_then(|name| policy_name(&name, "page_token").ok());
-    id.ok_or_else(|| Violation::new("page_token", "must be the next_page_token of a page"))
+    id.ok_or_else(|| Violation::new("page_token", "must be the `next_page_token` of a page"))
 }
 
 fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {

@@ -7,7 +7,7 @@ use keyplane_contracts::ratelimit::v1 as pb;
 use super::*;
 use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId};
 use crate::error::Error;
-use crate::policies::{Patch, etag};
+use crate::policies::{Limits, Patch, etag};
 
 fn sent() -> pb::Policy {
     let second = Some(prost_types::Duration { seconds: 1, nanos: 0 });
@@ -31,6 +31,10 @@ fn change(policy: pb::Policy, mask: &[&str]) -> pb::UpdatePolicyRequest {
         update_mask: Some(prost_types::FieldMask { paths }),
         validate_only: false,
     }
+}
+
+fn update(request: pb::UpdatePolicyRequest) -> Result<(PolicyId, Patch, String), Error> {
+    super::update(request, Ok(None))
 }
 
 fn told<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
@@ -57,8 +61,8 @@ fn a_policy_survives_the_way_out_and_back() {
 fn every_violation_of_a_new_policy_is_told_at_once() {
     let mut bad = sent();
     bad.entries.push(pb::PolicyEntry { key: "tenant".to_owned(), value: "a\nb".to_owned() });
-    bad.outage = 9;
-    bad.lease = -1;
+    bad.outage = Some(9);
+    bad.lease = Some(-1);
     bad.limit = Some(pb::Limit {
         mode: 9,
         amount: -5,
@@ -103,30 +107,72 @@ fn a_mask_names_what_is_changed() {
     assert_eq!(patch, Patch { lease: Some(0), outage: Some(None), ..Patch::default() });
     let domain = update(change(sent(), &["domain"])).unwrap().1.domain;
     assert_eq!(domain.as_deref(), Some(""), "an empty one takes it away");
+    let maps = update(change(sent(), &["plan_limits", "tenant_limits"])).unwrap().1;
+    let none = || Limits::Replace(BTreeMap::new());
+    assert_eq!(maps, Patch { plans: none(), tenants: none(), ..Patch::default() }, "as they are sent");
 }
 
 #[test]
-fn without_a_mask_all_is_changed() {
+fn without_a_mask_present_fields_are_changed() {
+    assert_eq!(update(change(pb::Policy::default(), &[])).unwrap().1, Patch::default(), "nothing is");
     let (_, patch, _) = update(change(sent(), &[])).unwrap();
-    let second = Duration::from_secs(1);
-    let whole = Patch {
+    let entries = Some(vec![Entry { key: "tenant".to_owned(), value: None }]);
+    let limit = Limit::per(10, Duration::from_secs(1));
+    assert_eq!(patch, Patch { entries, limit: Some(limit), ..Patch::default() });
+    let zeros = pb::Policy {
         domain: Some(String::new()),
-        entries: Some(vec![Entry { key: "tenant".to_owned(), value: None }]),
-        limit: Some(Limit::per(10, second)),
-        plans: Some(BTreeMap::new()),
-        tenants: Some(BTreeMap::new()),
+        outage: Some(0),
+        post_charge: Some(false),
+        lease: Some(0),
+        tenant_limits: [("acme".to_owned(), sent().limit.unwrap())].into(),
+        ..pb::Policy::default()
+    };
+    let patch = Patch {
+        domain: Some(String::new()),
         outage: Some(None),
         post_charge: Some(false),
         lease: Some(0),
+        tenants: Limits::Merge([("acme".to_owned(), limit)].into()),
+        ..Patch::default()
     };
-    assert_eq!(patch, whole);
-    let silent = pb::Policy { entries: Vec::new(), ..sent() };
-    assert_eq!(update(change(silent, &[])).unwrap().1.entries, None, "entries need not be sent");
+    assert_eq!(update(change(zeros, &[])).unwrap().1, patch, "a zero that is sent is a value");
+}
+
+#[test]
+fn header_and_field_agree_on_an_etag() {
+    let tagged = |field: &str, tag: Option<&str>| {
+        let policy = pb::Policy { etag: field.to_owned(), ..sent() };
+        super::update(change(policy, &[]), Ok(tag.map(str::to_owned))).map(|(_, _, etag)| etag)
+    };
+    for (field, tag, etag) in [("", None, ""), ("7", None, "7"), ("", Some("7"), "7"), ("7", Some("7"), "7")] {
+        assert_eq!(tagged(field, tag).unwrap(), etag);
+    }
+    assert_eq!(told(tagged("7", Some("8"))), ["policy.etag: must be empty or equal to the header if-match"]);
+    let request = pb::DeletePolicyRequest { name: "policies/p".to_owned(), ..pb::DeletePolicyRequest::default() };
+    assert_eq!(delete(&request, Ok(Some("7".to_owned()))).unwrap().1, "7");
+    let plan = |update_mask, plan: Option<&str>, tag: Option<&str>| {
+        let tenant_plan = pb::TenantPlan {
+            name: "tenants/acme/plan".into(),
+            plan: plan.map(str::to_owned),
+            ..pb::TenantPlan::default()
+        };
+        let request = pb::UpdateTenantPlanRequest { tenant_plan: Some(tenant_plan), update_mask, ..Default::default() };
+        set_plan(request, Ok(tag.map(str::to_owned))).map(|(_, plan, _)| plan)
+    };
+    let mask = |path: &str| Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
+    assert_eq!(plan(None, None, None).unwrap(), None, "nothing is present");
+    assert_eq!(plan(None, Some(""), None).unwrap().as_deref(), Some(""));
+    assert_eq!(plan(mask("plan"), None, None).unwrap().as_deref(), Some(""));
+    assert_eq!(
+        told(plan(mask("origin"), None, None)),
+        ["update_mask: its path number 1 (6 bytes) is unknown; it may name `plan`"]
+    );
+    assert_eq!(told(plan(None, None, Some("7"))), ["if-match: not supported: a tenant's plan has no etag"]);
 }
 
 #[test]
 fn every_violation_of_a_change_is_told_at_once() {
-    let mut bad = pb::Policy { limit: None, lease: 5, post_charge: true, ..sent() };
+    let mut bad = pb::Policy { limit: None, lease: Some(5), post_charge: Some(true), ..sent() };
     bad.plan_limits.insert("gold".to_owned(), pb::Limit { amount: 0, ..sent().limit.unwrap() });
     let mask = ["entries", "limit", "plan_limits", "lease", "post_charge", "limit.amount"];
     let mut request = change(bad, &mask);
@@ -137,11 +183,11 @@ fn every_violation_of_a_change_is_told_at_once() {
             "policy.name: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 3 bytes were sent",
             "policy.entries: can't be changed: make another policy",
             "policy.limit: must be set",
-            "update_mask: may name domain, limit, plan_limits, tenant_limits, outage, post_charge, lease; \
-             a path of 12 bytes is none",
+            "update_mask: its path number 6 (12 bytes) is unknown; it may name `domain`, `limit`, `plan_limits`, \
+             `tenant_limits`, `outage`, `post_charge`, `lease`",
             "policy.plan_limits[gold].amount: must be positive; to admit nothing, set the mode BLOCK",
             "policy.lease: must be at most the smallest burst; 5 was sent",
-            "policy.lease: can't be combined with post_charge",
+            "policy.lease: can't be combined with `post_charge`",
         ]
     );
     assert_eq!(told(update(pb::UpdatePolicyRequest::default())), ["policy: must be set"]);
@@ -157,14 +203,14 @@ fn names_have_their_forms() {
     assert_eq!(tenant("tenants/acme/plan").unwrap().as_str(), "acme");
     assert_eq!(told(tenant("tenants/acme")), ["name: must have the form tenants/{tenant}/plan; 12 bytes were sent"]);
     assert_eq!(tenant("tenants//plan").is_err(), tenant("tenants/a/b/plan").is_err());
-    let plan = pb::TenantPlan { plan: "Gold".to_owned(), ..pb::TenantPlan::default() };
+    let plan = pb::TenantPlan { plan: Some("Gold".to_owned()), ..pb::TenantPlan::default() };
     let request = pb::UpdateTenantPlanRequest {
         tenant_plan: Some(plan),
         initiator: "a\tb".to_owned(),
-        description: String::new(),
+        ..pb::UpdateTenantPlanRequest::default()
     };
     assert_eq!(
-        told(set_plan(request)),
+        told(set_plan(request, Ok(None))),
         [
             "tenant_plan.name: must have the form tenants/{tenant}/plan, and is empty",
             "tenant_plan.plan: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
@@ -205,7 +251,7 @@ fn pages_join_into_one_list_by_name() {
     }
     let broken = |page_size, token: &str| told(list(&pb::ListPoliciesRequest { page_size, page_token: token.into() }));
     assert_eq!(broken(-1, ""), ["page_size: must not be negative; -1 was sent"]);
-    assert_eq!(broken(0, "x"), ["page_token: must be the next_page_token of a page"]);
+    assert_eq!(broken(0, "x"), ["page_token: must be the `next_page_token` of a page"]);
 }
 
 #[test]
@@ -223,7 +269,7 @@ fn a_page_of_large_policies_is_cut_short() {
 fn plans_and_files_tell_where_they_come_from() {
     let acme = TenantId::parse("acme", "").unwrap();
     let gold = tenant_plan(&acme, Some(("gold".to_owned(), Origin::File)));
-    assert_eq!((gold.name.as_str(), gold.plan.as_str()), ("tenants/acme/plan", "gold"));
+    assert_eq!((gold.name.as_str(), gold.plan()), ("tenants/acme/plan", "gold"));
     assert_eq!(
         (gold.origin(), tenant_plan(&acme, None).origin()),
         (pb::policy::Origin::File, pb::policy::Origin::Unspecified)
