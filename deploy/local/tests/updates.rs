@@ -1,4 +1,5 @@
-//! Updates, field names and errors as JSON callers see them, through a real Envoy with the shipped configuration.
+//! Updates, field names, errors, and event streams across rotations as JSON callers see them, through a real Envoy with the shipped
+//! configuration.
 
 mod support;
 
@@ -239,6 +240,11 @@ impl Events {
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
+
+    async fn ended(mut self) {
+        let next = tokio::time::timeout(PATIENCE, self.chunks.next()).await.expect("the end comes");
+        assert!(next.is_none(), "{next:?}");
+    }
 }
 
 #[tokio::test]
@@ -262,6 +268,48 @@ async fn changed_fields_are_a_valid_mask() {
     let mask = mask.collect::<Vec<_>>().join(",");
     let session = patched(&format!("{path}?updateMask={mask}"), nameless(event["session"].clone())).await;
     assert_eq!(session["version"], 2, "it is what it was");
+}
+
+#[tokio::test]
+async fn an_event_source_survives_rotations() {
+    let path = created("rotating").await;
+    let mut events = Events::open(&path, None).await.unwrap();
+    events.next("snapshot").await;
+    let rotate = async |path: &str| {
+        let (status, session) = post(&format!("{path}:rotate"), json!({})).await;
+        assert_eq!(status, 200, "{session}");
+        format!("/v1/{}", session["name"].as_str().unwrap())
+    };
+    let second = rotate(&path).await;
+    let (rotated, _) = events.next("rotated").await;
+    drop(events);
+
+    // The page is cut off, and comes again by the path that it began with.
+    let mut events = Events::open(&path, Some(&rotated)).await.expect("it leads to the new session");
+    let third = rotate(&second).await;
+    let (rotated, event) = events.next("rotated").await;
+    assert_eq!(format!("/v1/{}", event["newName"].as_str().unwrap()), third);
+    drop(events);
+    patched(&third, json!({"lastPath": "/x"})).await;
+    let mut events = Events::open(&path, Some(&rotated)).await.expect("over two rotations");
+    assert_eq!(events.next("updated").await.1["session"]["lastPath"], "/x");
+    drop(events);
+
+    for path in [path.replace("/rotating/", "/other/"), path.replace("/acme/", "/other/")] {
+        assert_eq!(Events::open(&path, Some(&rotated)).await.map(drop).unwrap_err().0, 404, "{path}");
+    }
+    assert_eq!(
+        Events::open(&path, None).await.map(drop).unwrap_err().0,
+        404,
+        "for who never saw it the old name is dead"
+    );
+    assert_eq!(sent(request(Method::DELETE, &third)).await.0, 200);
+    let mut events = Events::open(&path, Some(&rotated)).await.expect("it missed the end");
+    events.next("updated").await;
+    let (end, _) = events.next("deleted").await;
+    events.ended().await;
+    let (status, error) = Events::open(&path, Some(&end)).await.map(drop).unwrap_err();
+    assert_eq!((status, support::reason(&error)), (404, (5, "SESSION_NOT_FOUND")), "{error}");
 }
 
 // === errors ===

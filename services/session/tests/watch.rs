@@ -110,6 +110,53 @@ async fn a_session_watch_follows_one_session_to_its_end() {
     details(&status, Code::NotFound, "SESSION_NOT_FOUND");
 }
 
+async fn rotate(service: &Service, name: &str) -> pb::Session {
+    let request = pb::RotateSessionRequest { name: name.to_owned(), request_id: String::new() };
+    service.client.clone().rotate_session(request).await.expect("it is rotated").into_inner()
+}
+
+/// An EventSource reconnects to the path that it was opened with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_reconnects_under_the_name_from_before_a_rotation() {
+    let mut service = shared(&[]).await;
+    let made = service.create(sample()).await;
+    let mut watch = Watch::open(&service, &made.name, "").await.unwrap();
+    watch.next(Type::Snapshot).await;
+    let second = rotate(&service, &made.name).await;
+    let first_rotation = watch.next(Type::Rotated).await.id;
+    drop(watch);
+
+    let mut watch = Watch::open(&service, &made.name, &first_rotation).await.expect("it leads to the new one");
+    let third = rotate(&service, &second.name).await;
+    let rotated = watch.next(Type::Rotated).await;
+    assert_eq!((&rotated.name, &rotated.new_name), (&second.name, &third.name));
+    drop(watch);
+    let patch = pb::Session { name: third.name.clone(), last_path: Some("/x".into()), ..pb::Session::default() };
+    service.update(patch).await.unwrap();
+    for (after, missed) in [(&first_rotation, true), (&rotated.id, false)] {
+        let mut watch = Watch::open(&service, &made.name, after).await.expect("over two rotations");
+        if missed {
+            watch.next(Type::Rotated).await;
+        }
+        assert_eq!(watch.next(Type::Updated).await.name, third.name);
+    }
+    delete(&service, &third.name).await;
+    let mut watch = Watch::open(&service, &made.name, &rotated.id).await.expect("it missed the end");
+    watch.next(Type::Updated).await;
+    let end = watch.next(Type::Deleted).await;
+    watch.ended().await;
+
+    for (name, after) in [
+        (made.name.clone(), end.id.as_str()),
+        (made.name.clone(), ""),
+        (made.name.replace("users/u-42", "users/other"), first_rotation.as_str()),
+        (made.name.replace("tenants/acme", "tenants/other"), first_rotation.as_str()),
+    ] {
+        let status = Watch::open(&service, &name, after).await.map(drop).unwrap_err();
+        details(&status, Code::NotFound, "SESSION_NOT_FOUND");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_that_was_away_resumes_where_it_was() {
     let mut service = shared(&[]).await;
@@ -143,8 +190,10 @@ async fn a_watcher_that_missed_events_gets_a_snapshot() {
     }
     let mut watch = Watch::open(&service, PARENT, &seen.id).await.unwrap();
     assert_eq!(watch.next(Type::Snapshot).await.sessions, [last]);
-    let status = Watch::open(&service, PARENT, "yesterday").await.map(drop).unwrap_err();
-    details(&status, Code::InvalidArgument, "INVALID_REQUEST");
+    for after in ["yesterday", "1-18446744073709551616", "-1", "+1-1"] {
+        let status = Watch::open(&service, PARENT, after).await.map(drop).unwrap_err();
+        details(&status, Code::InvalidArgument, "INVALID_REQUEST");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -141,8 +141,9 @@ pub(super) fn watch(name: &str, after: &str) -> Result<Watch, Error> {
         UserName::parse(name, "name").map(|user| (user, Scope::User))
     };
     let target = violations.keep(target);
-    let digits = |part: &str| (1..=20).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !after.is_empty() && !after.split_once('-').is_some_and(|(ms, n)| digits(ms) && digits(n)) {
+    // Larger numbers are no ids to the store.
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u64>().is_ok();
+    if !after.is_empty() && !after.split_once('-').is_some_and(|(ms, n)| number(ms) && number(n)) {
         violations.add("after", format!("must be the id of an event; {} bytes were sent", after.len()));
     }
     let after = (!after.is_empty()).then(|| after.to_owned());

@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(2);
 pub enum Scope {
     /// All sessions of the user.
     User,
-    /// One session, under whatever id it is rotated to.
+    /// One session, under the id that it had at the watcher's position, and under those it is rotated to.
     Session(SessionId),
 }
 
@@ -212,11 +212,16 @@ impl Watcher {
             Scope::User => "",
             Scope::Session(id) => id.as_str(),
         };
-        let args = self.store.args(&keys, [watched.into()]);
+        let told = self.position.as_deref().unwrap_or_default();
+        let args = self.store.args(&keys, [watched.into(), told.into()]);
         let reply = self.store.run(&scripts::SNAPSHOT, &keys, &[], &args).await?;
         let mut rest = reply.rest.into_iter();
         let mut next = || rest.next().ok_or(Error::Corrupt("a snapshot that is too short"));
         let (id, now, earliest) = (next()?.text()?.to_owned(), next()?.int()?, next()?.int()?);
+        let known_by = next()?.bytes()?;
+        if self.scope != Scope::User {
+            self.scope = Scope::Session(codec::session_id(&known_by)?);
+        }
         let sessions = rest.map(|row| codec::session_row(&self.user, row)).collect::<Result<_, _>>()?;
         self.alarm(now, earliest);
         Ok(Snapshot { id, time: Micros(now.saturating_mul(1000)), sessions })
