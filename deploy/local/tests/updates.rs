@@ -341,6 +341,22 @@ async fn every_error_names_its_code() {
     }
 }
 
+#[tokio::test]
+async fn errors_of_items_name_their_code_and_the_callers_fields() {
+    let requests = json!([{"limits": ["none"]}, {"limits": ["llm-tokens"], "user": "u", "requestId": "a b"}]);
+    let (status, answer) = post("/v1/tenants/acme/rateLimits:batchAcquire", json!({"requests": requests})).await;
+    assert_eq!(status, 200, "{answer}");
+    let [missing, invalid] = [&answer["results"][0], &answer["results"][1]];
+    assert_eq!((&missing["code"], &missing["status"]), (&json!(5), &json!("NOT_FOUND")), "{answer}");
+    assert_eq!((&invalid["code"], &invalid["status"]), (&json!(3), &json!("INVALID_ARGUMENT")), "{answer}");
+    assert!(invalid["message"].as_str().unwrap().contains("requestId: the id must match"), "{answer}");
+    let token = json!({"token": {"jti": "j", "issuer": "https://id.example", "expireTime": "9999-01-01T00:00:00Z"}});
+    let (status, error) = post("/v1/tenants/acme:batchRevoke", json!({"requests": [token]})).await;
+    assert_eq!(status, 400, "{error}");
+    let told = violations(&error);
+    assert!(told.len() == 1 && told[0].starts_with("requests[0].token.expireTime: "), "{error}");
+}
+
 #[test]
 fn every_local_reply_names_its_code() {
     let lines: Vec<_> = include_str!("../../envoy/gateway.yaml").lines().map(str::trim).collect();

@@ -143,7 +143,7 @@ async fn every_field_that_breaks_a_rule_is_told() {
         violations(&status),
         [
             "remember: must be 1 second to 1 hour",
-            "remember: needs a request_id to be remembered under",
+            "remember: needs a `request_id` to be remembered under",
             "user: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
             "route: must be 1 to 256 bytes without control characters; 1 were sent",
             "descriptors: must not hold tenant, which has a field of its own",

@@ -63,7 +63,7 @@ pub(super) fn list(request: &pb::ListAuditEntriesRequest) -> Result<(&str, u32, 
     };
     let token = request.page_token.as_str();
     let after = tenant.filter(|_| !token.is_empty()).and_then(|tenant| {
-        let rule = || Violation::new("page_token", "must be the next_page_token of a page of the same parent");
+        let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
         violations.keep(AuditToken::parse(token, tenant).ok_or_else(rule))
     });
     checked(tenant, violations).map(|tenant| (tenant, size, after))

@@ -54,7 +54,7 @@ impl Watches {
         let token = match resume_token {
             "" => None,
             text => Some(Token::parse(text, tenant).ok_or_else(|| {
-                let rule = "must be the resume_token of a Watch of the same parent";
+                let rule = "must be the `resume_token` of a Watch of the same parent";
                 Error::Invalid(vec![Violation::new("resume_token", rule)])
             })?),
         };

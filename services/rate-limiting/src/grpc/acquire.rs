@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
-use keyplane_server::ServiceError as _;
+use keyplane_server::{ItemError, item_error};
 
 use super::convert::{self, target};
 use crate::error::Error;
@@ -36,7 +36,7 @@ impl Limits {
         let id = convert::request_id(&request.request_id, &mut violations);
         let ttl = convert::remember("remember", request.remember, self.remember, &mut violations);
         if request.remember.is_some() && request.request_id.is_empty() {
-            violations.add("remember", "needs a request_id to be remembered under");
+            violations.add("remember", "needs a `request_id` to be remembered under");
         }
         let mut call = target!(request).call(&self.admission, cost, violations)?;
         let charge = id.map(|id| remembered(&mut call, ChargeKind::Acquired, id, cost, ttl));
@@ -54,12 +54,11 @@ impl Limits {
             };
             match result {
                 Ok(response) => pb::BatchAcquireResult { response: Some(response), ..Default::default() },
-                Err(error) => pb::BatchAcquireResult {
-                    code: error.code().into(),
-                    reason: error.reason().to_owned(),
-                    message: error.message(),
-                    response: None,
-                },
+                Err(error) => {
+                    let ItemError { code, status, reason, message } = item_error(&error);
+                    let (status, reason) = (status.to_owned(), reason.to_owned());
+                    pb::BatchAcquireResult { code: code.into(), status, reason, message, response: None }
+                }
             }
         });
         Ok(pb::BatchAcquireResponse { results: futures::future::join_all(results).await })

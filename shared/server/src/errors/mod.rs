@@ -85,6 +85,28 @@ pub fn status<E: ServiceError>(error: E) -> Status {
     finish(code, message, details)
 }
 
+/// An error of one item of a batch, whose call succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemError {
+    /// The gRPC status code.
+    pub code: Code,
+    /// Name of the code.
+    pub status: &'static str,
+    /// See [`ServiceError::reason`].
+    pub reason: &'static str,
+    /// The message, capped and spelled as that of [`status`].
+    pub message: String,
+}
+
+/// The error of an item, as [`status`] makes it of the error of a call.
+pub fn item_error<E: ServiceError>(error: &E) -> ItemError {
+    let code = error.code();
+    let (message, violations) = names::spelled(error.message(), error.violations());
+    let listed = caps::violations(&violations).len();
+    let message = caps::message(&message, listed, violations.len());
+    ItemError { code, status: code_name(code), reason: error.reason(), message }
+}
+
 /// A status of the kit itself: with `ErrorInfo`, and with `RetryInfo` when `retry_after` is given.
 pub(crate) fn plain(code: Code, message: &str, reason: &'static str, retry_after: Option<Duration>) -> Status {
     let mut details = info(reason, HashMap::new());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_revocation::{Millis, RevocationId, Rules, Sequence, wire};
-use keyplane_server::ServiceError as _;
+use keyplane_server::{ItemError, item_error};
 
 use crate::domain::{AuditEntry, AuditPage, Cause, Durability, Outcome, Reason, Record, Written};
 use crate::error::Error;
@@ -52,12 +52,11 @@ pub(in crate::grpc) fn written(written: &Written, rules: &Rules) -> pb::Revocati
 pub(in crate::grpc) fn result(made: &Result<Written, Error>, rules: &Rules) -> pb::RevokeResult {
     match made {
         Ok(made) => pb::RevokeResult { revocation: Some(written(made, rules)), ..pb::RevokeResult::default() },
-        Err(error) => pb::RevokeResult {
-            revocation: None,
-            code: error.code().into(),
-            reason: error.reason().to_owned(),
-            message: error.message(),
-        },
+        Err(error) => {
+            let ItemError { code, status, reason, message } = item_error(error);
+            let (status, reason) = (status.to_owned(), reason.to_owned());
+            pb::RevokeResult { revocation: None, code: code.into(), status, reason, message }
+        }
     }
 }
 
