@@ -20,6 +20,7 @@ pub struct Error {
     outcome_unknown: bool,
     retry_after: Option<Duration>,
     next_attempt: Option<Duration>,
+    deadline_passed: bool,
 }
 
 /// The class of a failure.
@@ -75,6 +76,7 @@ impl Error {
             outcome_unknown: false,
             retry_after,
             next_attempt: None,
+            deadline_passed: false,
         }
     }
 
@@ -104,7 +106,7 @@ impl Error {
 
     pub(crate) fn deadline_passed(operation: &'static str) -> Error {
         let message = "the request's deadline left no time for the store; nothing was sent";
-        Error::new(ErrorKind::Timeout, operation, message)
+        Error { deadline_passed: true, ..Error::new(ErrorKind::Timeout, operation, message) }
     }
 
     pub(crate) fn decode(wanted: Wanted, found: &'static str) -> Error {
@@ -159,6 +161,12 @@ impl Error {
     /// answered lately; `None` for any other failure.
     pub fn next_attempt(&self) -> Option<Duration> {
         self.next_attempt
+    }
+
+    /// Whether nothing was sent, since the request's own deadline left less than a millisecond for it. That says nothing of
+    /// the store.
+    pub fn is_past_deadline(&self) -> bool {
+        self.deadline_passed
     }
 
     /// Whether the failure passes by itself. With [`Error::outcome_unknown`] only an idempotent call may be repeated.

@@ -22,6 +22,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The `domain` of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "keyplane.dev";
 
+/// The reason where a call's deadline passed.
+pub(crate) const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
+
 /// How an error of a service looks to its callers. Implementations match without a `_` arm.
 pub trait ServiceError: std::error::Error {
     /// The gRPC status code.

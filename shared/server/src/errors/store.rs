@@ -5,13 +5,16 @@ use std::time::Duration;
 use keyplane_valkey::{Error, ErrorKind};
 use tonic::Code;
 
-use super::ServiceError;
+use super::{DEADLINE_EXCEEDED, ServiceError};
 
 /// A good moment for a repeat when the store names none: by then a reconnect has been tried.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 impl ServiceError for Error {
     fn code(&self) -> Code {
+        if self.is_past_deadline() {
+            return Code::DeadlineExceeded;
+        }
         match self.kind() {
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Overloaded => Code::Unavailable,
             ErrorKind::FeatureMissing | ErrorKind::Layout => Code::FailedPrecondition,
@@ -20,6 +23,9 @@ impl ServiceError for Error {
     }
 
     fn reason(&self) -> &'static str {
+        if self.is_past_deadline() {
+            return DEADLINE_EXCEEDED;
+        }
         match self.kind() {
             ErrorKind::Unavailable | ErrorKind::Timeout => "STORE_UNAVAILABLE",
             ErrorKind::Overloaded => "OVERLOADED",
@@ -31,6 +37,9 @@ impl ServiceError for Error {
 
     /// Fixed texts: the error itself may name hosts and keys.
     fn message(&self) -> String {
+        if self.is_past_deadline() {
+            return "the call's deadline left no time to ask the store: give it more".to_owned();
+        }
         if let Some(next) = self.next_attempt() {
             let next = next.as_millis().max(1);
             return format!("the store has not answered lately: calls fail at once, next attempt in {next}ms");
@@ -47,6 +56,9 @@ impl ServiceError for Error {
     }
 
     fn retry_after(&self) -> Option<Duration> {
+        if self.is_past_deadline() {
+            return None;
+        }
         match self.kind() {
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Overloaded => {
                 Some(Error::retry_after(self).unwrap_or(RETRY_AFTER))

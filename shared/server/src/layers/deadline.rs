@@ -23,6 +23,9 @@ use super::panic::trailers;
 use crate::config::Deadlines;
 use crate::errors;
 
+/// Least that a call needs. With less, nothing is begun: it would fail half-way, and for a reason that is none.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// How much earlier than the caller's timer ours goes off, at most.
 const HEAD_START: Duration = Duration::from_millis(10);
 
@@ -80,6 +83,9 @@ where
         let method = self.methods.find(request.uri().path());
         let streams = method.streams;
         let limit = self.limit(method, request.headers());
+        if limit.is_some_and(|limit| limit < LEAST) {
+            return Box::pin(async { Ok(too_short().into_http()) });
+        }
         let inner = self.inner.call(request);
         let Some(limit) = limit else {
             return Box::pin(inner);
@@ -131,9 +137,14 @@ impl http_body::Body for TimedBody {
     }
 }
 
+fn too_short() -> Status {
+    let message = "the call's deadline is too short for an answer: nothing was done; give it some milliseconds";
+    errors::plain(Code::DeadlineExceeded, message, errors::DEADLINE_EXCEEDED, None)
+}
+
 fn exceeded() -> Status {
     let message = "the call did not finish before its deadline: a write may or may not have happened";
-    errors::plain(Code::DeadlineExceeded, message, "DEADLINE_EXCEEDED", None)
+    errors::plain(Code::DeadlineExceeded, message, errors::DEADLINE_EXCEEDED, None)
 }
 
 /// `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as it does for tonic.

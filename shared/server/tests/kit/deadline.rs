@@ -49,6 +49,26 @@ async fn a_store_that_is_away_is_unavailable_before_the_deadline_passes() {
     assert!(details.retry_info().unwrap().retry_delay.is_some());
 }
 
+/// Whoever has no time for the store must not be told that the store is unwell.
+#[tokio::test]
+async fn a_deadline_without_time_for_the_store_is_told_so() {
+    let server = server(&[]).await;
+    let status = say(&server.channel, "late-ping").await.unwrap_err();
+    let details = status.get_error_details();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(details.error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+    assert!(details.retry_info().is_none() && status.message().contains("no time to ask the store"), "{status:?}");
+}
+
+#[tokio::test]
+async fn with_less_than_a_millisecond_nothing_is_begun() {
+    let server = server(&[]).await;
+    let status = say_within(&server, "panic", Duration::ZERO).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+    assert!(status.message().contains("too short"), "{status:?}");
+}
+
 #[tokio::test]
 async fn a_stream_ends_at_its_callers_deadline_and_has_none_otherwise() {
     let server = server(&[("KEYPLANE_DEFAULT_DEADLINE", "20ms"), ("KEYPLANE_MAX_DEADLINE", "20ms")]).await;

@@ -80,6 +80,11 @@ impl Echo {
             ("sleep", millis) => sleep(Duration::from_millis(millis.parse().unwrap())).await,
             ("panic", _) => panic!("asked to"),
             ("ping", _) => self.store.ping().await.map_err(status)?,
+            // With no time left for it.
+            ("late-ping", _) => {
+                let now = tokio::time::Instant::now();
+                keyplane_valkey::deadline::scope(now, self.store.ping()).await.map_err(status)?;
+            }
             ("child", _) => async {}.instrument(tracing::info_span!(target: "keyplane_test", "child")).await,
             ("remaining", _) => {
                 let remaining = keyplane_valkey::deadline::remaining();

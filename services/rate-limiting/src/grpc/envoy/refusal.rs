@@ -16,7 +16,12 @@ pub(super) struct Refusal(#[from] Error);
 
 impl ServiceError for Refusal {
     fn code(&self) -> Code {
-        if self.0.outcome_unknown() { Code::DeadlineExceeded } else { self.0.code() }
+        let code = self.0.code();
+        if self.0.outcome_unknown() {
+            return Code::DeadlineExceeded;
+        }
+        // The store was never asked.
+        if code == Code::DeadlineExceeded { Code::Unavailable } else { code }
     }
 
     fn reason(&self) -> &'static str {
