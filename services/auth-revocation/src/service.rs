@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationServiceServer, SERVICE_NAME};
 use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::config::Config;
@@ -70,8 +71,11 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         let oauth = OAuth::new(config.jwks, config.issuers, tenant_claim.clone(), rules);
         let authz = Authz::new(checker.clone(), tenant_claim);
         let service = Service::new(store, mirror, checker, rules, oauth, watches, context.drain.clone());
-        Routes::new(RevocationServiceServer::new(service).max_decoding_message_size(context.max_message))
-            .add_service(AuthorizationServer::new(authz).max_decoding_message_size(context.max_message))
+        let server = RevocationServiceServer::new(service)
+            .max_decoding_message_size(context.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        Routes::new(server).add_service(AuthorizationServer::new(authz).max_decoding_message_size(context.max_message))
     })
     .await
 }

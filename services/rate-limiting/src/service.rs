@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::config::Config;
@@ -65,8 +66,11 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         let limits = Limits::new(admission.clone(), config.remember);
         let envoy = Envoy::new(admission, config.envoy);
         let service = Service::new(limits, PolicyApi::new(policies));
-        Routes::new(RateLimitServiceServer::new(service).max_decoding_message_size(context.max_message))
-            .add_service(EnvoyServer::new(envoy).max_decoding_message_size(context.max_message))
+        let server = RateLimitServiceServer::new(service)
+            .max_decoding_message_size(context.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        Routes::new(server).add_service(EnvoyServer::new(envoy).max_decoding_message_size(context.max_message))
     })
     .await
 }

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use keyplane_contracts::session::v1::session_service_server::{SERVICE_NAME, SessionServiceServer};
 use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::config::Config;
@@ -42,7 +43,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         let watches = Watches::new(config.max_watches, config.heartbeat, context.drain.clone());
         let logout = Logout::new(store.clone(), config.revocation.map(Revoker::new));
         let service = Service::new(store, logout, config.policies, watches);
-        Routes::new(SessionServiceServer::new(service).max_decoding_message_size(context.max_message))
+        let server = SessionServiceServer::new(service)
+            .max_decoding_message_size(context.max_message)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        Routes::new(server)
     })
     .await
 }

@@ -1,7 +1,8 @@
 //! Caps on what an error says, so that its trailers stay under [`TRAILERS`] whatever the caller sent.
 //!
 //! Trailers that are too large cost more than one call: Envoy drops the upstream connection that all callers share (over
-//! 60 KiB), and clients on gRPC's C core reject more than 8 KiB by default.
+//! 64 KiB in one header, which no setting changes; over 60 KiB in all it ends the one call), and clients on gRPC's C core
+//! reject more than 8 KiB by default.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

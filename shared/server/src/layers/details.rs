@@ -10,6 +10,11 @@ use tower::Service;
 
 use crate::errors;
 
+/// With it tonic says which compressions it takes, where a call has another one.
+const ACCEPTED: &str = "grpc-accept-encoding";
+const UNCOMPRESSED: &str =
+    "the call's compression (grpc-encoding) is none that this server reads: use gzip or zstd, or none";
+
 /// Fills in what a status lacks. Sees statuses in headers only, which is where tonic's own are.
 #[derive(Clone)]
 pub(crate) struct Details<S> {
@@ -71,10 +76,13 @@ fn complete(headers: &mut HeaderMap) {
         return;
     }
     let Some(status) = Status::from_header_map(headers) else { return };
-    let (message, reason) = match status.code() {
+    // tonic's word for a message that is too large; gRPC's own libraries say RESOURCE_EXHAUSTED.
+    let code = if status.code() == Code::OutOfRange { Code::ResourceExhausted } else { status.code() };
+    let (message, reason) = match code {
         Code::Ok => return,
+        Code::Unimplemented if headers.contains_key(ACCEPTED) => (UNCOMPRESSED, "COMPRESSION_UNSUPPORTED"),
         Code::Unimplemented => ("this server has no such method", "METHOD_UNKNOWN"),
-        Code::OutOfRange => (status.message(), "MESSAGE_TOO_LARGE"),
+        Code::ResourceExhausted | Code::OutOfRange => (status.message(), "MESSAGE_TOO_LARGE"),
         Code::Internal => (status.message(), "MALFORMED_MESSAGE"),
         Code::Cancelled => (status.message(), "CANCELLED"),
         Code::Unknown
@@ -83,15 +91,14 @@ fn complete(headers: &mut HeaderMap) {
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
-        | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::Aborted
         | Code::Unavailable
         | Code::DataLoss
         | Code::Unauthenticated => (status.message(), "UNSPECIFIED"),
     };
-    let message = if message.is_empty() { status.code().description() } else { message };
-    let full = errors::plain(status.code(), message, reason, None);
+    let message = if message.is_empty() { code.description() } else { message };
+    let full = errors::plain(code, message, reason, None);
     headers.remove("grpc-message");
     let _ = full.add_header(headers);
 }

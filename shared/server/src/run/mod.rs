@@ -57,7 +57,8 @@ const MAX_RESETS: usize = 1024;
 pub struct Context {
     /// Tells watch streams when to end.
     pub drain: Drain,
-    /// `KEYPLANE_GRPC_MAX_MESSAGE`, in bytes: pass it to `max_decoding_message_size` of each generated server.
+    /// `KEYPLANE_GRPC_MAX_MESSAGE`, in bytes: pass it to `max_decoding_message_size` of each generated server. It bounds a
+    /// message before and after it is decompressed.
     pub max_message: usize,
 }
 
