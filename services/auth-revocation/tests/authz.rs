@@ -73,9 +73,12 @@ fn outcome(response: &CheckResponse) -> (i32, String) {
             (200, String::new())
         }
         HttpResponse::DeniedResponse(denied) => {
-            assert_eq!((code, denied.body.as_str()), (i32::from(Code::Unauthenticated), ""));
+            assert_eq!(code, i32::from(Code::Unauthenticated));
             let header = denied.headers[0].header.as_ref().expect("a header");
             assert_eq!(header.key, "www-authenticate");
+            // The same words in the body that the gateway makes.
+            let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{}\"", denied.body);
+            assert_eq!(header.value, challenge);
             (denied.status.expect("a status of HTTP").code, header.value.clone())
         }
         HttpResponse::ErrorResponse(_) => panic!("older gateways don't know it"),
@@ -103,7 +106,7 @@ async fn a_good_token_passes_and_the_limiter_learns_whose_it_is() {
 async fn a_revoked_token_is_401_with_the_challenge_of_rfc_6750() {
     let service = shared(&[]).await;
     service.revoke_token("j-1").await;
-    let revoked = "Bearer error=\"invalid_token\", error_description=\"the token was revoked\"";
+    let revoked = "Bearer error=\"invalid_token\", error_description=\"the token was revoked; log in again\"";
     let response = ask(&service, request(&payload("j-1"), &[])).await.expect("it can be told");
     assert_eq!(outcome(&response), (401, revoked.to_owned()));
     assert_eq!(response.dynamic_metadata, None);
@@ -139,12 +142,17 @@ async fn a_revoked_token_is_401_with_the_challenge_of_rfc_6750() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_verified_token_of_a_tenant_nothing_passes() {
     let service = shared(&[("KEYPLANE_REVOCATION_TENANT_CLAIM", "org")]).await;
-    let invalid = (401, "Bearer error=\"invalid_token\"".to_owned());
+    let invalid = |why: &str| (401, format!("Bearer error=\"invalid_token\", error_description=\"{why}\""));
     let none = ask(&service, CheckRequest::default()).await.expect("it can be told");
-    assert_eq!(outcome(&none), invalid);
-    for payload in [payload("j"), json!({"org": 7}), json!({"org": "acme", "exp": "soon"}), json!({"org": "a/b"})] {
+    assert_eq!(outcome(&none), invalid("the request has no token that was verified"));
+    for (payload, why) in [
+        (payload("j"), "the token lacks the claim org"),
+        (json!({"org": 7}), "the token's claim org must be a text of at most 256 bytes without control characters"),
+        (json!({"org": "acme", "exp": "soon"}), "the token's claim exp must be a time in seconds since 1970"),
+        (json!({"org": "a/b"}), "the token's claim org must be the id of a tenant"),
+    ] {
         let response = ask(&service, request(&payload, &[])).await.expect("it can be told");
-        assert_eq!(outcome(&response), invalid, "{payload}");
+        assert_eq!(outcome(&response), invalid(why), "{payload}");
     }
     let good = json!({"org": "acme", "exp": seconds_from_now(60).seconds});
     assert_eq!(outcome(&ask(&service, request(&good, &[])).await.expect("it can be told")).0, 200);

@@ -51,7 +51,7 @@ impl Authz {
             Ok(claims) => claims,
             Err(refusal) => {
                 self.note(refusal);
-                return Ok(reply::unacceptable());
+                return Ok(reply::unacceptable(&refusal.words()));
             }
         };
         let demands = Demands { policy, ..Demands::default() };
@@ -76,9 +76,8 @@ impl Authz {
                     "a request is refused: the gateway verified no token; should its route need none?"
                 );
             }
-            Refusal::Missing(claim) => tracing::warn!(claim, left_out, "a token is refused: it lacks the claim"),
-            Refusal::Malformed(claim) => {
-                tracing::warn!(claim, left_out, "a token is refused: the claim breaks its rule")
+            Refusal::Missing(_) | Refusal::Malformed(..) | Refusal::Critical => {
+                tracing::warn!(left_out, why = refusal.words(), "a token is refused");
             }
         }
     }

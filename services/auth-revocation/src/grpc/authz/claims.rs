@@ -28,11 +28,32 @@ pub(super) enum Refusal<'a> {
     NoToken,
     /// The token lacks the claim.
     Missing(&'a str),
-    /// The claim is not of its kind, or breaks its rule.
-    Malformed(&'a str),
+    /// The claim breaks its rule.
+    Malformed(&'a str, &'static str),
+    /// Its header lists extensions that whoever accepts the token must understand, and nobody here does.
+    Critical,
 }
 
+const TEXT: &str = "a text of at most 256 bytes without control characters";
+const TIME: &str = "a time in seconds since 1970";
+const EXACT_TIME: &str = "a time in whole milliseconds since 1970";
+const OBJECT: &str = "an object";
+
 type Fields = HashMap<String, Value>;
+
+// === impl Refusal ===
+
+impl Refusal<'_> {
+    /// Words for whoever sent the token, which tell nothing of it but the name of a claim.
+    pub(super) fn words(self) -> String {
+        match self {
+            Refusal::NoToken => "the request has no token that was verified".to_owned(),
+            Refusal::Missing(claim) => format!("the token lacks the claim {claim}"),
+            Refusal::Malformed(claim, rule) => format!("the token's claim {claim} must be {rule}"),
+            Refusal::Critical => "the token's header crit lists extensions, and none is understood here".to_owned(),
+        }
+    }
+}
 
 /// The claims of the token that the gateway verified; its tenant stands in the claim `tenant_claim`.
 pub(super) fn read<'a>(request: &'a CheckRequest, tenant_claim: &'a str) -> Result<Claims<'a>, Refusal<'a>> {
@@ -40,15 +61,19 @@ pub(super) fn read<'a>(request: &'a CheckRequest, tenant_claim: &'a str) -> Resu
     let verified = metadata.and_then(|metadata| metadata.filter_metadata.get(FILTER)).ok_or(Refusal::NoToken)?;
     let payload = structure(&verified.fields, PAYLOAD)?.ok_or(Refusal::NoToken)?;
     let header = structure(&verified.fields, HEADER)?;
+    // RFC 7515, section 4.1.11. The gateway does not look at it.
+    if header.is_some_and(|header| header.contains_key("crit")) {
+        return Err(Refusal::Critical);
+    }
 
     let tenant = text(payload, tenant_claim)?;
     if tenant.is_empty() {
         return Err(Refusal::Missing(tenant_claim));
     }
-    TenantId::parse(tenant, "").map_err(|_| Refusal::Malformed(tenant_claim))?;
+    TenantId::parse(tenant, "").map_err(|_| Refusal::Malformed(tenant_claim, "the id of a tenant"))?;
     let subject = text(payload, "sub")?;
     if !subject.is_empty() {
-        Id::parse(subject, "").map_err(|_| Refusal::Malformed("sub"))?;
+        Id::parse(subject, "").map_err(|_| Refusal::Malformed("sub", "the id of a user"))?;
     }
     let client = match bounded(payload, "client_id")? {
         "" => bounded(payload, "azp")?,
@@ -78,7 +103,7 @@ fn structure<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a Fi
         Some(Kind::StructValue(inner)) => Ok(Some(&inner.fields)),
         Some(
             Kind::NullValue(_) | Kind::NumberValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::ListValue(_),
-        ) => Err(Refusal::Malformed(name)),
+        ) => Err(Refusal::Malformed(name, OBJECT)),
     }
 }
 
@@ -89,7 +114,7 @@ fn text<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
         Some(Kind::StringValue(text)) => Ok(text),
         Some(
             Kind::NullValue(_) | Kind::NumberValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
-        ) => Err(Refusal::Malformed(name)),
+        ) => Err(Refusal::Malformed(name, TEXT)),
     }
 }
 
@@ -97,7 +122,7 @@ fn text<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
 fn bounded<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
     let text = text(fields, name)?;
     let holds = text.len() <= LONGEST && !text.chars().any(char::is_control);
-    if holds { Ok(text) } else { Err(Refusal::Malformed(name)) }
+    if holds { Ok(text) } else { Err(Refusal::Malformed(name, TEXT)) }
 }
 
 fn number<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<f64>, Refusal<'a>> {
@@ -106,7 +131,7 @@ fn number<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<f64>, Refusal<
         Some(Kind::NumberValue(number)) => Ok(Some(*number)),
         Some(
             Kind::NullValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
-        ) => Err(Refusal::Malformed(name)),
+        ) => Err(Refusal::Malformed(name, TIME)),
     }
 }
 
@@ -116,7 +141,7 @@ fn time<'a>(fields: &'a Fields, exact: &'static str, name: &'static str) -> Resu
         None => seconds(fields, name),
         // Whole, and in range: the cast cuts nothing off.
         Some(ms) if ms.fract() == 0.0 && (0.0..LATEST * 1e3).contains(&ms) => Ok(Some(Millis(ms as i64))),
-        Some(_) => Err(Refusal::Malformed(exact)),
+        Some(_) => Err(Refusal::Malformed(exact, EXACT_TIME)),
     }
 }
 
@@ -125,14 +150,14 @@ fn seconds<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<Millis>,
     let Some(seconds) = number(fields, name)? else { return Ok(None) };
     let in_range = (0.0..LATEST).contains(&seconds);
     let time = in_range.then(|| Millis::from_seconds(seconds)).flatten();
-    time.map(Some).ok_or(Refusal::Malformed(name))
+    time.map(Some).ok_or(Refusal::Malformed(name, TIME))
 }
 
 #[cfg(test)]
 mod tests {
     use envoy_types::pb::envoy::config::core::v3::Metadata;
     use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
-    use envoy_types::pb::google::protobuf::Struct;
+    use envoy_types::pb::google::protobuf::{ListValue, Struct};
 
     use super::*;
 
@@ -142,7 +167,9 @@ mod tests {
             serde_json::Value::Bool(flag) => Kind::BoolValue(*flag),
             serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
             serde_json::Value::String(text) => Kind::StringValue(text.clone()),
-            serde_json::Value::Array(_) => unreachable!("no test has one"),
+            serde_json::Value::Array(values) => {
+                Kind::ListValue(ListValue { values: values.iter().map(value).collect() })
+            }
             serde_json::Value::Object(_) => Kind::StructValue(fields(json)),
         };
         Value { kind: Some(kind) }
@@ -194,25 +221,60 @@ mod tests {
     }
 
     #[test]
+    fn a_critical_extension_is_refused() {
+        for crit in [serde_json::json!(["exp"]), serde_json::json!([]), serde_json::json!("b64")] {
+            let request = request(&serde_json::json!({"payload": {"tenant": "acme"}, "header": {"crit": crit}}));
+            assert_eq!(read(&request, "tenant").map(|_| ()), Err(Refusal::Critical));
+        }
+    }
+
+    #[test]
     fn what_is_not_a_claim_is_refused_by_name() {
         let refused = |payload: serde_json::Value| {
             let request = request(&serde_json::json!({ "payload": payload }));
-            read(&request, "tenant").map(|_| ()).map_err(|refusal| format!("{refusal:?}"))
+            read(&request, "tenant").map(|_| ()).map_err(|refusal| refusal.words())
         };
         let cases = [
-            (serde_json::json!({"sub": "u"}), "Missing(\"tenant\")"),
-            (serde_json::json!({"tenant": ""}), "Missing(\"tenant\")"),
-            (serde_json::json!({"tenant": 7}), "Malformed(\"tenant\")"),
-            (serde_json::json!({"tenant": "ACME"}), "Malformed(\"tenant\")"),
-            (serde_json::json!({"tenant": "acme", "sub": 42}), "Malformed(\"sub\")"),
-            (serde_json::json!({"tenant": "acme", "sub": "a b"}), "Malformed(\"sub\")"),
-            (serde_json::json!({"tenant": "acme", "jti": null}), "Malformed(\"jti\")"),
-            (serde_json::json!({"tenant": "acme", "jti": "x".repeat(257)}), "Malformed(\"jti\")"),
-            (serde_json::json!({"tenant": "acme", "sid": "a\nb"}), "Malformed(\"sid\")"),
-            (serde_json::json!({"tenant": "acme", "exp": "soon"}), "Malformed(\"exp\")"),
-            (serde_json::json!({"tenant": "acme", "exp": 1e300}), "Malformed(\"exp\")"),
-            (serde_json::json!({"tenant": "acme", "iat": -1}), "Malformed(\"iat\")"),
-            (serde_json::json!({"tenant": "acme", "iat_ms": 1.5, "iat": 1}), "Malformed(\"iat_ms\")"),
+            (serde_json::json!({"sub": "u"}), "the token lacks the claim tenant"),
+            (serde_json::json!({"tenant": ""}), "the token lacks the claim tenant"),
+            (
+                serde_json::json!({"tenant": 7}),
+                "the token's claim tenant must be a text of at most 256 bytes without control characters",
+            ),
+            (serde_json::json!({"tenant": "ACME"}), "the token's claim tenant must be the id of a tenant"),
+            (
+                serde_json::json!({"tenant": "acme", "sub": 42}),
+                "the token's claim sub must be a text of at most 256 bytes without control characters",
+            ),
+            (serde_json::json!({"tenant": "acme", "sub": "a b"}), "the token's claim sub must be the id of a user"),
+            (
+                serde_json::json!({"tenant": "acme", "jti": null}),
+                "the token's claim jti must be a text of at most 256 bytes without control characters",
+            ),
+            (
+                serde_json::json!({"tenant": "acme", "jti": "x".repeat(257)}),
+                "the token's claim jti must be a text of at most 256 bytes without control characters",
+            ),
+            (
+                serde_json::json!({"tenant": "acme", "sid": "a\nb"}),
+                "the token's claim sid must be a text of at most 256 bytes without control characters",
+            ),
+            (
+                serde_json::json!({"tenant": "acme", "exp": "soon"}),
+                "the token's claim exp must be a time in seconds since 1970",
+            ),
+            (
+                serde_json::json!({"tenant": "acme", "exp": 1e300}),
+                "the token's claim exp must be a time in seconds since 1970",
+            ),
+            (
+                serde_json::json!({"tenant": "acme", "iat": -1}),
+                "the token's claim iat must be a time in seconds since 1970",
+            ),
+            (
+                serde_json::json!({"tenant": "acme", "iat_ms": 1.5, "iat": 1}),
+                "the token's claim iat_ms must be a time in whole milliseconds since 1970",
+            ),
         ];
         for (payload, refusal) in cases {
             assert_eq!(refused(payload.clone()), Err(refusal.to_owned()), "{payload}");

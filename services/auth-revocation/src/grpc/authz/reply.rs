@@ -36,20 +36,19 @@ pub(super) fn refused(rule: Rule) -> CheckResponse {
         Rule::LifetimeTooLong => "the token lives longer than tokens may",
         Rule::IssuedInFuture => "the token was issued in the future",
         Rule::Tenant | Rule::Key | Rule::Client | Rule::Subject | Rule::Session | Rule::Token => {
-            "the token was revoked"
+            "the token was revoked; log in again"
         }
         Rule::Lost => "the token may have been revoked; log in again",
     };
-    denied(format!("Bearer error=\"invalid_token\", error_description=\"{why}\""))
+    unacceptable(why)
 }
 
-/// The request has no token that could be checked.
-pub(super) fn unacceptable() -> CheckResponse {
-    denied("Bearer error=\"invalid_token\"".to_owned())
-}
-
-/// 401, without a body: the gateway makes one as for its own refusals.
-fn denied(challenge: String) -> CheckResponse {
+/// The request has no token that could be checked, or one that must be refused. `why` is for its bearer.
+pub(super) fn unacceptable(why: &str) -> CheckResponse {
+    // Without what an error_description may not have (RFC 6750, section 3): the name of a claim is the operator's.
+    let allowed = |c: &char| (' '..='~').contains(c) && !['"', '\\'].contains(c);
+    let why: String = why.chars().filter(allowed).collect();
+    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
     let header = HeaderValue { key: "www-authenticate".to_owned(), value: challenge, ..HeaderValue::default() };
     let header = HeaderValueOption {
         header: Some(header),
@@ -62,7 +61,8 @@ fn denied(challenge: String) -> CheckResponse {
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus { code: StatusCode::Unauthorized.into() }),
             headers: vec![header],
-            body: String::new(),
+            // The message of the body that the gateway makes, as for its own refusals.
+            body: why,
         })),
     }
 }
