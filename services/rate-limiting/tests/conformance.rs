@@ -226,7 +226,10 @@ async fn a_reservation_is_settled_or_cancelled() {
     for (parent, reservation) in [("tenants/globex", reserved.reservation.as_str()), (PARENT, "CAIS"), (PARENT, "?")] {
         let cancel = pb::CancelRequest { parent: parent.into(), reservation: reservation.into() };
         let status = client.cancel(cancel).await.expect_err("it is none");
-        assert!(violations(&status)[0].starts_with("reservation: must be what the call returned that made it"));
+        assert!(
+            violations(&status)[0]
+                .starts_with("reservation: must be the reservation that Reserve returned for this tenant")
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 //! `keyplane.session.v1` is [`session::v1`], `google.rpc` is [`google::rpc`].
 
 pub mod codec;
+mod duration;
 mod entries;
 mod generated;
 pub mod http;
@@ -12,5 +13,6 @@ pub mod names;
 pub mod openapi;
 mod violation;
 
+pub use duration::duration;
 pub use generated::{FILE_DESCRIPTOR_SET, google, ratelimit, revocation, session};
 pub use violation::{Violation, Violations};

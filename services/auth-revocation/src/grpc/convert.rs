@@ -9,7 +9,7 @@ mod revoke;
 use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_revocation::{RevocationId, Sequence, Version};
 
 use crate::domain::{AuditToken, Cause};
@@ -83,9 +83,9 @@ pub(super) fn wait(request: &pb::WaitForPropagationRequest, partitions: u32) -> 
     let sequence = violations.keep(fields::sequence(&request.sequence, "sequence", partitions));
     let timeout = match request.timeout {
         None => WAIT.0,
-        Some(asked) => match Duration::try_from(asked) {
-            Ok(asked) if asked <= WAIT.1 => asked,
-            Ok(_) | Err(_) => {
+        Some(asked) => match duration(asked) {
+            Some(asked) if asked <= WAIT.1 => asked,
+            Some(_) | None => {
                 violations.add("timeout", "must be 0s to 10s");
                 WAIT.0
             }

@@ -77,7 +77,10 @@ impl Limit {
     fn check_numbers(&self, field: &str, violations: &mut Violations) {
         let before = violations.as_slice().len();
         if self.amount == 0 {
-            violations.add(format!("{field}.amount"), "must be positive; to admit nothing, set the mode BLOCK");
+            violations.add(
+                format!("{field}.amount"),
+                "must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
+            );
         } else if self.amount > Limit::MOST {
             violations
                 .add(format!("{field}.amount"), format!("must be at most {}; {} was sent", Limit::MOST, self.amount));
@@ -188,7 +191,7 @@ mod tests {
         assert_eq!(
             broken(Limit { amount: 0, period: Duration::ZERO, burst: u64::MAX, ..good }),
             [
-                "limit.amount: must be positive; to admit nothing, set the mode BLOCK",
+                "limit.amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
                 "limit.period: must be 1 second to 31 days; 0s was sent",
                 "limit.burst: must be at most 1000000000000; 18446744073709551615 was sent",
             ]

@@ -302,7 +302,7 @@ pub(crate) mod tests {
                 "policy.plan_limits: need an entry with the key tenant",
                 "policy.tenant_limits: need an entry with the key tenant",
                 "policy.plan_limits: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
-                "policy.tenant_limits[acme].amount: must be positive; to admit nothing, set the mode BLOCK",
+                "policy.tenant_limits[acme].amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
                 "policy.lease: must be at most the smallest burst; 11 was sent",
             ]
         );

@@ -152,12 +152,13 @@ fn charge(
 ) -> Result<Charge, Error> {
     let charge = match violations.keep(TenantId::parse_name(parent, "parent")) {
         Some(tenant) => {
-            let rule = || {
-                format!(
-                    "must be what the call returned that made it, for the same tenant; {} bytes were sent",
-                    text.len()
-                )
+            let made_by = match kind {
+                ChargeKind::Acquired => "Acquire",
+                ChargeKind::Reserved => "Reserve",
             };
+            let sent = text.len();
+            let rule =
+                || format!("must be the {field} that {made_by} returned for this tenant; {sent} bytes were sent");
             let parsed = Charge::parse(text, kind, tenant.as_str()).ok_or_else(|| Violation::new(field, rule()));
             violations.keep(parsed)
         }

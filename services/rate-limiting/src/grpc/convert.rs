@@ -100,11 +100,12 @@ pub(super) fn remember(
     violations: &mut Violations,
 ) -> Duration {
     let Some(given) = given else { return default };
-    let valid = Duration::try_from(given).ok();
-    valid.filter(|given| (Duration::from_secs(1)..=REMEMBER).contains(given)).unwrap_or_else(|| {
-        violations.add(field, "must be 1 second to 1 hour");
-        default
-    })
+    keyplane_contracts::duration(given)
+        .filter(|given| (Duration::from_secs(1)..=REMEMBER).contains(given))
+        .unwrap_or_else(|| {
+            violations.add(field, "must be 1 second to 1 hour");
+            default
+        })
 }
 
 /// The items of a batch, each with the batch's tenant.

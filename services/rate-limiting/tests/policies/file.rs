@@ -46,7 +46,7 @@ async fn a_changed_file_is_taken_and_an_invalid_one_refused() {
         ("policies: [", "unclosed bracket"),
         (
             &FILE.replace("amount: 5", "amount: 0"),
-            "policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK at line",
+            "policies[0].limit.amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block) at line",
         ),
         (&"x".repeat(2 * 1024 * 1024), "it has more than 1048576 bytes"),
     ] {
@@ -102,7 +102,7 @@ async fn a_file_that_is_no_good_stops_the_start() {
         start().await,
         format!(
             "the policy file {path} cannot be used: \
-             policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK at line 2, column 40"
+             policies[0].limit.amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block) at line 2, column 40"
         )
     );
 }

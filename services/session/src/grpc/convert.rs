@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::names::{Id, SessionId, SessionName, UserName};
 use keyplane_contracts::session::v1 as pb;
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_server::IF_MATCH;
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -205,9 +205,9 @@ fn micros(time: prost_types::Timestamp, field: &str) -> Result<Micros, Violation
     if in_range { Ok(Micros(time.seconds * 1_000_000 + nanos / 1000)) } else { Err(broken()) }
 }
 
-fn timeout(field: &str, duration: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
-    let duration = duration.filter(|duration| *duration != prost_types::Duration::default())?;
-    violations.keep(Duration::try_from(duration).map_err(|_| Violation::new(field, "must not be negative")))
+fn timeout(field: &str, sent: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
+    let sent = sent.filter(|sent| *sent != prost_types::Duration::default())?;
+    violations.keep(duration(sent).ok_or_else(|| Violation::new(field, "must not be negative")))
 }
 
 /// Version in the header.

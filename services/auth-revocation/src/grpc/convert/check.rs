@@ -1,10 +1,8 @@
 //! Claims to be checked, and what came of it. This is the path that every request of the mesh takes: claims are borrowed from
 //! the message, and what a good one costs is looking at its bytes.
 
-use std::time::Duration;
-
 use keyplane_contracts::revocation::v1 as pb;
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_revocation::{Answer, Claims, Millis, RevocationId, wire};
 
 use super::{checked, fields, reply};
@@ -59,8 +57,8 @@ fn demands(
 ) -> Demands {
     let sequence = (!min_sequence.is_empty()).then(|| fields::sequence(min_sequence, "min_sequence", partitions));
     let min_sequence = sequence.and_then(|sequence| violations.keep(sequence));
-    let negative = |_| Violation::new("max_staleness", "must not be negative");
-    let max_staleness = max_staleness.and_then(|asked| violations.keep(Duration::try_from(asked).map_err(negative)));
+    let negative = || Violation::new("max_staleness", "must not be negative");
+    let max_staleness = max_staleness.and_then(|asked| violations.keep(duration(asked).ok_or_else(negative)));
     Demands { min_sequence, max_staleness, policy: None }
 }
 

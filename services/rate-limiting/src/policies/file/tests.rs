@@ -69,7 +69,7 @@ tenants: {acme: Gold, Globex: gold}
         "policies[0].entries[1].key: must not be given twice at line 4, column 23",
         "policies[0].entries[2].key: must match [a-z0-9][a-z0-9_.-]{0,63}; 5 bytes were sent at line 4, column 32",
         "policies[0].entries[2].value: must be 1 to 256 bytes without control characters; 0 were sent at line 4, column 44",
-        "policies[0].limit.amount: must be positive; to admit nothing, set the mode BLOCK at line 5, column 13",
+        "policies[0].limit.amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block) at line 5, column 13",
         "policies[0].plans: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent at line 6, column 5",
         "policies[0].tenants[acme].per: must be 1 second to 31 days; 1ms was sent at line 7, column 33",
         "policies[0].tenants[evil]: takes no amount, period or burst in the mode block at line 7, column 44",

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_server::IF_MATCH;
 
 use crate::domain::{Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
@@ -247,10 +247,10 @@ fn limit(sent: pb::Limit, field: &str, violations: &mut Violations) -> Limit {
     let stand_in = if mode.meters() { HARMLESS } else { Limit::UNLIMITED };
     let amount = unsigned(sent.amount, &format!("{field}.amount"), stand_in.amount, violations);
     let burst = unsigned(sent.burst, &format!("{field}.burst"), stand_in.burst, violations);
-    let period = match sent.period.map(Duration::try_from) {
+    let period = match sent.period.map(duration) {
         None => Duration::ZERO,
-        Some(Ok(period)) => period,
-        Some(Err(_)) => {
+        Some(Some(period)) => period,
+        Some(None) => {
             violations.add(format!("{field}.period"), "must not be negative");
             stand_in.period
         }

@@ -185,7 +185,7 @@ fn every_violation_of_a_change_is_told_at_once() {
             "policy.limit: must be set",
             "update_mask: its path number 6 (12 bytes) is unknown; it may name `domain`, `limit`, `plan_limits`, \
              `tenant_limits`, `outage`, `post_charge`, `lease`",
-            "policy.plan_limits[gold].amount: must be positive; to admit nothing, set the mode BLOCK",
+            "policy.plan_limits[gold].amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
             "policy.lease: must be at most the smallest burst; 5 was sent",
             "policy.lease: can't be combined with `post_charge`",
         ]
