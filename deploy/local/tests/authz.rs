@@ -16,8 +16,8 @@ use tonic::Code;
 const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
 const METADATA: &str = "envoy.filters.http.jwt_authn";
 
-/// 401 with what a client needs to know; the WWW-Authenticate header, and the reason.
-async fn refused(response: Response) -> (String, String) {
+/// 401 with what a client needs to know; the WWW-Authenticate header, the reason, and the message.
+async fn refused(response: Response) -> (String, String, String) {
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -25,7 +25,7 @@ async fn refused(response: Response) -> (String, String) {
     let error: Value = response.json().await.unwrap();
     let (code, reason) = reason(&error);
     assert_eq!(code, 16, "{error}");
-    (challenge, reason.to_owned())
+    (challenge, reason.to_owned(), error["message"].as_str().unwrap().to_owned())
 }
 
 fn text(claim: Option<&Claim>) -> &str {
@@ -48,10 +48,13 @@ fn number(claim: Option<&Claim>) -> f64 {
 async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
     let gate = Gate::start("authz/tokens");
     let client = Client::new();
-    let (challenge, reason) = refused(gate.get(SESSIONS, &client).await).await;
-    assert!(challenge.starts_with("Bearer realm="), "{challenge}");
-    assert_eq!(reason, "UNAUTHENTICATED");
-    assert_eq!(grpc(&gate.channel(), LIST, None).await.unwrap_err().code(), Code::Unauthenticated);
+    let (challenge, reason, message) = refused(gate.get(SESSIONS, &client).await).await;
+    assert_eq!((challenge.as_str(), reason.as_str()), (r#"Bearer realm="keyplane""#, "UNAUTHENTICATED"));
+    assert!(message.starts_with("the request has no token: "), "{message}");
+    let status = grpc(&gate.channel(), LIST, None).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(status.message().starts_with("the call has no token: "), "{status:?}");
+    assert_eq!(status.metadata().get("www-authenticate").unwrap(), r#"Bearer realm="keyplane""#);
 
     let hour = Duration::from_secs(3600);
     let expired = gate.issuer.mint(&Grant { age: 2 * hour, ..Grant::new("acme", "u-42") }).unwrap();
@@ -60,20 +63,29 @@ async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
     let good = gate.token();
     let cut = good.rsplit_once('.').unwrap().0.to_owned() + ".";
     for (what, bad) in [("expired", &expired), ("another key", &other), ("no signature", &cut), ("none", &"x".into())] {
-        let (challenge, reason) = refused(gate.get(SESSIONS, &http(bad)).await).await;
-        assert!(challenge.contains(r#"error="invalid_token""#), "{what}: {challenge}");
+        let (challenge, reason, message) = refused(gate.get(SESSIONS, &http(bad)).await).await;
+        assert_eq!(challenge, r#"Bearer realm="keyplane", error="invalid_token""#, "{what}");
+        assert!(message.starts_with("the token is not good: Jw"), "{what}: {message}");
         assert_eq!(reason, "UNAUTHENTICATED", "{what}");
         let status = grpc(&gate.channel(), LIST, Some(bad)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{what}");
         assert!(!status.message().starts_with('{'), "{what}: {}", status.message());
     }
-    // Where logs and histories would keep it.
-    refused(gate.get(&format!("{SESSIONS}?access_token={good}"), &client).await).await;
+    // Where logs and histories would keep it; and the answer does not tell the address again.
+    for bearer in [None, Some("x.y.z")] {
+        let client = bearer.map_or_else(Client::new, http);
+        let (challenge, ..) = refused(gate.get(&format!("{SESSIONS}?access_token={good}"), &client).await).await;
+        assert!(!challenge.contains("access_token") && !challenge.contains("http"), "{challenge}");
+    }
     assert!(gate.peer.take_checks().is_empty(), "auth-revocation was asked about a token that is none");
     assert!(!gate.passed());
 
-    gate.get(SESSIONS, &http(&good)).await;
-    assert!(gate.passed(), "{}", gate.envoy.log());
+    // The scheme's name, as programs write it.
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let request = client.get(format!("{}{SESSIONS}", gate.url)).header("authorization", format!("{scheme} {good}"));
+        request.send().await.unwrap();
+        assert!(gate.passed(), "{scheme}: {}", gate.envoy.log());
+    }
 }
 
 #[tokio::test]
@@ -171,13 +183,16 @@ async fn a_revoked_token_is_401_and_whatever_is_no_answer_is_503() {
     let gate = Gate::start("authz/answers");
     let (client, token) = (http(&gate.token()), gate.token());
 
-    for (answer, expected) in [(Answer::Revoked, "TOKEN_REVOKED"), (Answer::Unacceptable, "UNAUTHENTICATED")] {
+    for (answer, expected, words) in [
+        (Answer::Revoked, "TOKEN_REVOKED", "the token was revoked; log in again"),
+        (Answer::Unacceptable, "UNAUTHENTICATED", "the token lacks the claim tenant"),
+    ] {
         gate.peer.answer(answer);
-        let (challenge, why) = refused(gate.get(SESSIONS, &client).await).await;
+        let (challenge, reason, message) = refused(gate.get(SESSIONS, &client).await).await;
         assert!(challenge.starts_with(r#"Bearer error="invalid_token""#), "{challenge}");
-        assert_eq!(why, expected);
+        assert_eq!((reason.as_str(), message.as_str()), (expected, words));
         let status = grpc(&gate.channel(), LIST, Some(&token)).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+        assert_eq!((status.code(), status.message()), (Code::Unauthenticated, words), "{status:?}");
     }
 
     for answer in [Answer::Unavailable, Answer::Broken, Answer::Silent] {

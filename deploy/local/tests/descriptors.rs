@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use keyplane_engine::{Envoy, Toolbox};
-use keyplane_local::{Gateway, Grant, Mesh, Options};
+use keyplane_engine::Envoy;
+use keyplane_gateway::Here;
+use keyplane_local::{Grant, Mesh};
 use keyplane_testkit::eventually;
 use reqwest::Response;
 use serde_json::Value;
@@ -46,35 +46,15 @@ async fn read(url: &str, tenant: &str) -> Response {
 }
 
 /// Another gateway in front of the mesh, with more of the virtual host's `rate_limits`.
-fn gateway_with(name: &str, more: &str) -> (Envoy, String) {
-    let mesh = mesh();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let address = |name| (name, mesh.endpoints().service(name).grpc.parse().unwrap());
-    let gateway = Gateway {
-        listen: any,
-        admin: any,
-        services: ["session", "auth-revocation", "rate-limiting"].map(address).into(),
-        folder,
-        otlp_endpoint: None,
-        cors_origins: Options::LOCAL_ORIGINS.to_owned(),
-        keys: mesh.issuer().keys().to_owned(),
-        // Reads alone are made here.
-        guard: "@nobody".into(),
-    };
+fn gateway_with(name: &str, more: &str) -> ((Envoy, Here), String) {
     let last =
         "                                metadata_key: {key: envoy.filters.http.ext_authz, path: [{key: subject}]}\n";
-    let config = gateway.prepare().unwrap();
-    assert_eq!(
-        config.matches(last).count(),
-        1,
-        "gateway.yaml has changed: the test looks for the last of its rate_limits"
-    );
     let more: String = more.lines().map(|line| format!("{}{line}\n", " ".repeat(24))).collect();
-    let envoy = Envoy::start(&Toolbox::find(), &config.replace(last, &format!("{last}{more}"))).unwrap();
-    let url = format!("http://{}", envoy.listener("gateway").unwrap());
-    (envoy, url)
+    support::gate::before(mesh(), name, |config| {
+        let found = config.matches(last).count();
+        assert_eq!(found, 1, "gateway.yaml has changed: the test looks for the last of its rate_limits");
+        config.replace(last, &format!("{last}{more}"))
+    })
 }
 
 /// The example of docs/operations.md.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use keyplane_engine::{Envoy, Toolbox};
 use keyplane_gateway::Here;
-use keyplane_local::{Gateway, Issuer, Options};
+use keyplane_local::{Gateway, Issuer, Mesh, Options};
 use reqwest::{Client, Response};
 use tonic::transport::{Channel, Endpoint};
 
@@ -73,6 +73,28 @@ impl Gate {
     pub fn passed(&self) -> bool {
         !self.peer.take_others().is_empty()
     }
+}
+
+/// Another gateway in front of the services of `mesh`, and its address.
+pub fn before(mesh: &Mesh, name: &str, change: impl FnOnce(String) -> String) -> ((Envoy, Here), String) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let guard = Here::start().unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let address = |name| (name, mesh.endpoints().service(name).grpc.parse().unwrap());
+    let gateway = Gateway {
+        listen: any,
+        admin: any,
+        services: ["session", "auth-revocation", "rate-limiting"].map(address).into(),
+        folder,
+        otlp_endpoint: None,
+        cors_origins: Options::LOCAL_ORIGINS.to_owned(),
+        keys: mesh.issuer().keys().to_owned(),
+        guard: guard.socket(),
+    };
+    let envoy = Envoy::start(&Toolbox::find(), &change(gateway.prepare().unwrap())).unwrap();
+    let url = format!("http://{}", envoy.listener("gateway").unwrap());
+    ((envoy, guard), url)
 }
 
 /// So many lines of the configuration's comments, from the first that reads `start`, as a reader would take them over.

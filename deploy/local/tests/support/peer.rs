@@ -153,8 +153,8 @@ impl Authorization for Peer {
         };
         let (code, response) = match answer {
             Answer::Pass => (Code::Ok, HttpResponse::OkResponse(OkHttpResponse::default())),
-            Answer::Revoked => (Code::Unauthenticated, denied(401, r#", error_description="the token was revoked""#)),
-            Answer::Unacceptable => (Code::Unauthenticated, denied(401, "")),
+            Answer::Revoked => (Code::Unauthenticated, denied(401, "the token was revoked; log in again")),
+            Answer::Unacceptable => (Code::Unauthenticated, denied(401, "the token lacks the claim tenant")),
             Answer::Unavailable => (Code::Unavailable, denied(503, "")),
             Answer::Broken => return Err(Status::internal("broken")),
             Answer::CannotTell => return Err(Status::unavailable("it can't be told")),
@@ -209,13 +209,13 @@ fn texts(fields: [(&str, &str); 2]) -> Struct {
 fn denied(code: i32, why: &str) -> HttpResponse {
     let header = HeaderValue {
         key: "www-authenticate".to_owned(),
-        value: format!(r#"Bearer error="invalid_token"{why}"#),
+        value: format!(r#"Bearer error="invalid_token", error_description="{why}""#),
         ..HeaderValue::default()
     };
     let headers = vec![HeaderValueOption { header: Some(header), ..HeaderValueOption::default() }];
     HttpResponse::DeniedResponse(DeniedHttpResponse {
         status: Some(HttpStatus { code }),
         headers: if code == 401 { headers } else { Vec::new() },
-        body: String::new(),
+        body: why.to_owned(),
     })
 }

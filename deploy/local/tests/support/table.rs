@@ -29,9 +29,10 @@ pub fn path(binding: &Binding) -> String {
 
 // === the routes as Envoy has read them ===
 
-/// Names of the routes that match, in order, the last resort left out.
+/// The routes that match, in order, those that lead nowhere left out.
 pub fn matching<'a>(routes: &'a [Value], path: &str, headers: &[(&str, &str)]) -> Vec<&'a Value> {
-    routes.iter().filter(|route| route["name"] != "none" && matches(&route["match"], path, headers)).collect()
+    let leads = |route: &&Value| !route["direct_response"].is_object() && matches(&route["match"], path, headers);
+    routes.iter().filter(leads).collect()
 }
 
 fn matches(rule: &Value, path: &str, headers: &[(&str, &str)]) -> bool {

@@ -1,0 +1,63 @@
+//! Pages of other origins.
+
+use std::collections::BTreeSet;
+
+use keyplane_contracts::http::bindings;
+
+use crate::gate;
+
+#[tokio::test]
+async fn preflights_are_answered_here() {
+    let url = &gate().url;
+    let http = reqwest::Client::new();
+    for (origin, allowed) in [("http://localhost:4200", true), ("http://localhost:4200.evil.example", false)] {
+        let response = http
+            .request(reqwest::Method::OPTIONS, format!("{url}/v1/tenants/acme/users/u/sessions"))
+            .header("origin", origin)
+            .header("access-control-request-method", "PATCH")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{origin}");
+        let answer = response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+        assert_eq!(answer, allowed.then_some(origin));
+        if allowed {
+            let methods = response.headers()["access-control-allow-methods"].to_str().unwrap();
+            let methods: BTreeSet<_> = methods.split(", ").collect();
+            assert_eq!(methods, bindings().iter().map(|binding| binding.verb).collect(), "what there is, no more");
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_can_be_read_by_pages_of_allowed_origins() {
+    let url = &gate().url;
+    let request = reqwest::Client::new().get(format!("{url}/v1/tenants/acme/users/u/sessions"));
+    let response = request.header("origin", "http://localhost:4200").send().await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
+    assert_eq!(response.headers()["access-control-allow-credentials"], "true");
+    let exposed = response.headers()["access-control-expose-headers"].to_str().unwrap();
+    let exposed: Vec<_> = exposed.split(',').map(str::trim).collect();
+    let limits = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy"];
+    for header in ["www-authenticate", "retry-after", "x-request-id", "grpc-status"].iter().chain(&limits) {
+        assert!(exposed.contains(header), "{header} is not among {exposed:?}");
+    }
+    assert!(response.headers().contains_key("x-request-id"));
+    // A cache must not hand it to a page of another origin, nor what it holds without an origin to this one.
+    assert_eq!(response.headers()["vary"], "origin");
+    assert_eq!(reqwest::get(format!("{url}/v1/policies")).await.unwrap().headers()["vary"], "origin");
+}
+
+/// A header that nothing reads only hides from a page's author that it has no effect.
+#[tokio::test]
+async fn pages_may_send_what_has_an_effect_and_nothing_else() {
+    let response = reqwest::Client::new()
+        .request(reqwest::Method::OPTIONS, format!("{}/v1/tenants/acme/users/u/sessions", gate().url))
+        .header("origin", "http://localhost:4200")
+        .header("access-control-request-method", "POST")
+        .send()
+        .await
+        .unwrap();
+    let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
+    assert_eq!(allowed, "authorization, content-type, if-match, last-event-id, grpc-timeout, traceparent, tracestate");
+}
