@@ -25,7 +25,7 @@ async fn call(method: Method, path: &str, body: Value) -> (u16, Value) {
 
 /// Creates a session whose path has so many bytes.
 async fn create(encoding: Option<CompressionEncoding>, bytes: usize) -> Result<pb::Session, Status> {
-    let session = pb::Session { last_path: format!("/{}", "a".repeat(bytes)), ..pb::Session::default() };
+    let session = pb::Session { last_path: Some(format!("/{}", "a".repeat(bytes))), ..pb::Session::default() };
     let parent = "tenants/demo/users/zip".to_owned();
     let request = pb::CreateSessionRequest { parent, session: Some(session), ..pb::CreateSessionRequest::default() };
     let mut request = Request::new(request);
@@ -44,7 +44,7 @@ fn why(status: &Status) -> String {
 #[tokio::test]
 async fn compressed_calls_are_read_and_bounded_by_what_they_hold() {
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
-        assert_eq!(create(Some(encoding), 100).await.unwrap().last_path.len(), 101, "{encoding}");
+        assert_eq!(create(Some(encoding), 100).await.unwrap().last_path().len(), 101, "{encoding}");
         // Few bytes on the wire.
         let status = create(Some(encoding), 8 << 20).await.unwrap_err();
         assert_eq!(
@@ -116,8 +116,8 @@ async fn a_violation_says_what_to_write_instead() {
             Method::PATCH,
             path.as_str(),
             json!({}),
-            "update_mask: its path number 2 (8 bytes) is unknown; it may name company_id, last_path, attributes, device, \
-             tokens",
+            "updateMask: its path number 2 (8 bytes) is unknown; it may name `companyId`, `lastPath`, `attributes`, \
+             `device`, `tokens`",
         ),
         (
             Method::POST,
