@@ -113,6 +113,7 @@ impl Answer {
             Verdict::Active => Answer::Active(source),
             Verdict::Revoked => Answer::Revoked(source),
             Verdict::Unknown => Answer::Unavailable,
+            Verdict::KeyUnknown => Answer::Failed("the claims lack a kid".to_owned()),
             Verdict::Unspecified => Answer::Failed("a verdict is missing".to_owned()),
         }
     }

@@ -136,7 +136,7 @@ fn reply(result: Result<tonic::Response<pb::CheckResponse>, tonic::Status>) -> R
 fn active(reply: pb::CheckResponse) -> Result<u64, String> {
     match reply.verdict() {
         Verdict::Active => Ok(reply.encoded_len() as u64),
-        verdict @ (Verdict::Revoked | Verdict::Unknown | Verdict::Unspecified) => {
+        verdict @ (Verdict::Revoked | Verdict::Unknown | Verdict::KeyUnknown | Verdict::Unspecified) => {
             Err(format!("a good token is {}", verdict.as_str_name()))
         }
     }

@@ -8,16 +8,19 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use keyplane_contracts::http::{Binding, bindings};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_engine::{Process, Spec, free_port};
 use keyplane_local::{Grant, Issuer, Mesh};
 use keyplane_testkit::eventually;
+use p256::SecretKey;
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use support::bearer::{RevokeBy, User, assert_oauth_error};
-use support::{grpc, reason};
+use support::{grpc, http, reason};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
@@ -162,6 +165,73 @@ async fn a_login_right_after_logging_out_everywhere_is_good() {
         assert_revoked(before.read().await).await;
         assert_eq!(after.status().await, 200, "within the same second");
     }
+}
+
+/// A token of `user` with any header, signed by the mesh's own key as whoever has stolen it would.
+fn signed(mesh: &Mesh, tenant: &str, user: &str, header: &Header) -> String {
+    let pem = std::fs::read_to_string(mesh.issuer().keys().with_file_name("issuer-key.pem")).unwrap();
+    let der = SecretKey::from_pkcs8_pem(&pem).unwrap().to_pkcs8_der().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({
+        "iss": Issuer::NAME, "aud": Issuer::AUDIENCE, "sub": user, "tenant": tenant, "scope": "*", "jti": format!("j-{user}"),
+        "sid": format!("s-{user}"), "iat": now - 10, "auth_time": now - 10, "exp": now + 600,
+    });
+    jsonwebtoken::encode(header, &claims, &EncodingKey::from_ec_der(der.as_bytes())).unwrap()
+}
+
+/// The gateway tries every key on a token without `kid`, so that a revocation of one key would never meet it.
+#[tokio::test]
+async fn whoever_leaves_out_the_kid_does_not_get_past_a_revoked_key() {
+    let mesh = mesh();
+    let admin = User::of(mesh, "admin");
+    let path = "/v1/tenants/by-kid/users/u/sessions";
+    let named = Header { kid: Some(mesh.issuer().kid().to_owned()), ..Header::new(Algorithm::ES256) };
+    let (named, bare) =
+        (signed(mesh, "by-kid", "u", &named), signed(mesh, "by-kid", "u", &Header::new(Algorithm::ES256)));
+    let read = async |token: &str| {
+        eventually("the gateway can tell", PATIENCE, async || {
+            let response = http(token).get(admin.url(path)).send().await.unwrap();
+            if response.status() == 503 { Err(response) } else { Ok(response) }
+        })
+        .await
+    };
+    let assert_refused = async |token: &str, says: &str| {
+        let response = read(token).await;
+        assert_eq!(response.status(), 401);
+        let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+        assert!(challenge.contains(r#"error="invalid_token""#) && challenge.contains(says), "{challenge}");
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(reason(&error), (16, "UNAUTHENTICATED"), "{error}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+        let list = "/keyplane.session.v1.SessionService/ListSessions";
+        let channel = Endpoint::from_shared(admin.url("")).unwrap().connect_lazy();
+        assert_eq!(grpc(&channel, list, Some(token)).await.unwrap_err().code(), Code::Unauthenticated);
+    };
+    assert_eq!(read(&named).await.status(), 200);
+    assert_refused(&bare, "kid").await;
+
+    let check = async |kid: Option<&str>| {
+        let expire = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(600)).to_string();
+        let mut claims = json!({"issuer": Issuer::NAME, "jti": "j-u", "subject": "u", "expireTime": expire});
+        if let Some(kid) = kid {
+            claims["kid"] = json!(kid);
+        }
+        let one = admin.post("/v1/tenants/by-kid:check", &json!({ "claims": claims })).await;
+        let many = admin.post("/v1/tenants/by-kid:batchCheck", &json!({ "claims": [claims] })).await;
+        assert_eq!((&one["verdict"], &one["rule"]), (&many["results"][0]["verdict"], &many["results"][0]["rule"]));
+        format!("{} {}", one["verdict"].as_str().unwrap(), one["rule"].as_str().unwrap_or_default())
+    };
+    assert!(check(None).await.starts_with("VERDICT_ACTIVE"));
+    let body = json!({"issuer": Issuer::NAME, "kid": mesh.issuer().kid()});
+    let revocation = admin.post("/v1/tenants/by-kid:revokeKey", &body).await;
+    assert_revoked(read(&named).await).await;
+    assert_refused(&bare, "kid").await;
+    assert_eq!(check(None).await, "VERDICT_KEY_UNKNOWN RULE_KEY_UNKNOWN");
+    assert_eq!(check(Some(mesh.issuer().kid())).await, "VERDICT_REVOKED RULE_KEY");
+    assert!(check(Some("another")).await.starts_with("VERDICT_ACTIVE"));
+    admin.post(&format!("/v1/{}:undo", revocation["name"].as_str().unwrap()), &json!({})).await;
+    assert!(check(None).await.starts_with("VERDICT_ACTIVE"));
+    assert_refused(&bare, "kid").await;
 }
 
 // === RFC 7009 ===

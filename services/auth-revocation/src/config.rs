@@ -25,6 +25,8 @@ pub struct Config {
     pub jwks: Option<PathBuf>,
     /// RFC 7009: the issuers whose tokens are revoked; empty: any whose signature holds.
     pub issuers: Vec<String>,
+    /// The issuers whose tokens and keys have no `kid`.
+    pub without_kid: Vec<String>,
     /// Watches that one instance serves at the same time.
     pub max_watches: usize,
 }
@@ -46,6 +48,7 @@ const AFTER_LOSS: &str = "KEYPLANE_REVOCATION_AFTER_LOSS";
 const TENANT_CLAIM: &str = "KEYPLANE_REVOCATION_TENANT_CLAIM";
 const JWKS: &str = "KEYPLANE_REVOCATION_JWKS";
 const ISSUERS: &str = "KEYPLANE_REVOCATION_ISSUERS";
+const ISSUERS_WITHOUT_KID: &str = "KEYPLANE_REVOCATION_ISSUERS_WITHOUT_KID";
 const MAX_WATCHES: &str = "KEYPLANE_REVOCATION_MAX_WATCHES";
 
 /// How much of the tokens' `exp` one filter spans.
@@ -78,9 +81,14 @@ impl Config {
             "",
             "issuers (`iss`) whose tokens `oauth2/revoke` takes; unset: any that a key of the set signed",
         );
+        let without_kid = env.list(
+            ISSUERS_WITHOUT_KID,
+            "",
+            "issuers (`iss`) that set no `kid`: their tokens and keys pass without one, and `RevokeKey` is refused for them; unset: none",
+        );
         let max_watches = env.number(MAX_WATCHES, 1000, "watches that one instance serves at a time");
         env.require(MAX_WATCHES, max_watches > 0, "must be positive");
-        Config { server, store, replica, tenant_claim, jwks, issuers, max_watches }
+        Config { server, store, replica, tenant_claim, jwks, issuers, without_kid, max_watches }
     }
 }
 

@@ -31,6 +31,12 @@ pub enum Error {
         "tokens cannot be verified here: set KEYPLANE_REVOCATION_JWKS to the issuer's key set, in a file that can be read"
     )]
     JwksNotConfigured,
+    /// Tokens of the issuer need not say which key signed them, so that none of its keys can be revoked.
+    #[error(
+        "keys of this issuer cannot be revoked, since its tokens need no kid: take the key out of the issuer's key set, and revoke \
+         the tenant's tokens"
+    )]
+    IssuerWithoutKid,
     /// Neither memory nor the store can tell whether the token is good, and the outage policy is closed.
     #[error("it can't be told whether the token is revoked: what is known is too old, and the store did not answer")]
     FreshnessUnknown,
@@ -84,6 +90,7 @@ impl Error {
             | Error::VersionMismatch { .. }
             | Error::UnsupportedTokenType
             | Error::JwksNotConfigured
+            | Error::IssuerWithoutKid
             | Error::RoutePolicy(_)
             | Error::Corrupt(_)
             | Error::NoRandomness
@@ -96,7 +103,7 @@ impl ServiceError for Error {
     fn code(&self) -> Code {
         match self {
             Error::Invalid(_) | Error::UnsupportedTokenType => Code::InvalidArgument,
-            Error::JwksNotConfigured => Code::FailedPrecondition,
+            Error::JwksNotConfigured | Error::IssuerWithoutKid => Code::FailedPrecondition,
             Error::NotFound => Code::NotFound,
             Error::VersionMismatch { .. } | Error::FeedRestarted => Code::Aborted,
             Error::TooManyWatches { .. } => Code::ResourceExhausted,
@@ -113,6 +120,7 @@ impl ServiceError for Error {
             Error::VersionMismatch { .. } => "VERSION_MISMATCH",
             Error::UnsupportedTokenType => "UNSUPPORTED_TOKEN_TYPE",
             Error::JwksNotConfigured => "JWKS_NOT_CONFIGURED",
+            Error::IssuerWithoutKid => "ISSUER_WITHOUT_KID",
             Error::FreshnessUnknown => "FRESHNESS_UNKNOWN",
             Error::FeedRestarted => "FEED_RESTARTED",
             Error::TooManyWatches { .. } => "TOO_MANY_WATCHES",
@@ -142,6 +150,7 @@ impl ServiceError for Error {
             | Error::VersionMismatch { .. }
             | Error::UnsupportedTokenType
             | Error::JwksNotConfigured
+            | Error::IssuerWithoutKid
             | Error::RoutePolicy(_)
             | Error::Corrupt(_)
             | Error::NoRandomness
@@ -162,6 +171,7 @@ impl ServiceError for Error {
             | Error::NotFound
             | Error::UnsupportedTokenType
             | Error::JwksNotConfigured
+            | Error::IssuerWithoutKid
             | Error::FreshnessUnknown
             | Error::FeedRestarted
             | Error::Starting
@@ -181,6 +191,7 @@ impl ServiceError for Error {
             | Error::VersionMismatch { .. }
             | Error::UnsupportedTokenType
             | Error::JwksNotConfigured
+            | Error::IssuerWithoutKid
             | Error::FreshnessUnknown
             | Error::FeedRestarted
             | Error::Starting

@@ -1,6 +1,7 @@
 //! What the kit needs to know of this service, and its start.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::grpc::{Authz, OAuth, Service, Watches};
+use crate::grpc::{Authz, Jwks, OAuth, Service, Watches};
 use crate::replica::{Checker, Mirror};
 use crate::store::Store;
 
@@ -41,10 +42,14 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 ///
-/// An address that can't be bound, or settings of the store that make no sense. A store that is away is no
-/// error: the service waits for it, not ready.
+/// An address that can't be bound, settings of the store that make no sense, or a key set whose keys lack or share a `kid`.
+/// A store that is away is no error: the service waits for it, not ready.
 pub async fn start(mut config: Config) -> Result<Running, Error> {
     config.server.descriptors.push(Cow::Borrowed(ENVOY_DESCRIPTOR_SET));
+    let jwks = match config.jwks {
+        Some(path) => Some(open_jwks(path, !config.without_kid.is_empty()).await?),
+        None => None,
+    };
     let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
     let rules = config.store.rules;
     let store = Store::new(valkey.clone(), config.store).map_err(|error| Error::Service(Box::new(error)))?;
@@ -68,8 +73,9 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         });
         let tenant_claim: Arc<str> = config.tenant_claim.into();
         let watches = Watches::new(config.max_watches, mirror.clone(), rules, context.drain.clone());
-        let oauth = OAuth::new(config.jwks, config.issuers, tenant_claim.clone(), rules);
-        let authz = Authz::new(checker.clone(), tenant_claim);
+        let without_kid: Arc<[String]> = config.without_kid.into();
+        let oauth = OAuth::new(jwks, config.issuers, without_kid.clone(), tenant_claim.clone(), rules);
+        let authz = Authz::new(checker.clone(), tenant_claim, without_kid);
         let service = Service::new(store, mirror, checker, rules, oauth, watches, context.drain.clone());
         let server = RevocationServiceServer::new(service)
             .max_decoding_message_size(context.max_message)
@@ -78,4 +84,11 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         Routes::new(server).add_service(AuthorizationServer::new(authz).max_decoding_message_size(context.max_message))
     })
     .await
+}
+
+async fn open_jwks(path: PathBuf, without_kid: bool) -> Result<Arc<Jwks>, Error> {
+    let shown = path.display().to_string();
+    Jwks::open(path, without_kid).await.map_err(|refused| {
+        Error::Service(format!("KEYPLANE_REVOCATION_JWKS: the key set in {shown} is refused: {refused}").into())
+    })
 }

@@ -41,7 +41,12 @@ fn structure(json: &serde_json::Value) -> Struct {
 
 /// A request whose token the gateway verified, on a route with `extensions`.
 fn request(payload: &serde_json::Value, extensions: &[(&str, &str)]) -> CheckRequest {
-    let verified = structure(&json!({"payload": payload, "header": {"kid": "k-1", "alg": "ES256"}}));
+    request_with(&json!({"payload": payload, "header": {"kid": "k-1", "alg": "ES256"}}), extensions)
+}
+
+/// A request of whose token the gateway says what `verified` says.
+fn request_with(verified: &serde_json::Value, extensions: &[(&str, &str)]) -> CheckRequest {
+    let verified = structure(verified);
     let metadata = Metadata {
         filter_metadata: [("envoy.filters.http.jwt_authn".to_owned(), verified)].into(),
         ..Metadata::default()
@@ -156,6 +161,46 @@ async fn without_a_verified_token_of_a_tenant_nothing_passes() {
     }
     let good = json!({"org": "acme", "exp": seconds_from_now(60).seconds});
     assert_eq!(outcome(&ask(&service, request(&good, &[])).await.expect("it can be told")).0, 200);
+}
+
+/// The gateway holds it against every key, and nobody knows which one signed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_does_not_name_its_key_is_refused_unless_its_issuer_may() {
+    let service = shared(&[("KEYPLANE_REVOCATION_ISSUERS_WITHOUT_KID", "https://old.example")]).await;
+    let of = |issuer: &str, header: &serde_json::Value| {
+        let mut payload = payload("j-1");
+        payload.as_object_mut().expect("an object").insert("iss".to_owned(), json!(issuer));
+        request_with(&json!({"payload": payload, "header": header}), &[])
+    };
+    let told = async |request| outcome(&ask(&service, request).await.expect("it can be told"));
+    let description = "error_description=\"the token does not say in its header, as kid, which key signed it\"";
+    let refused = (401, format!("Bearer error=\"invalid_token\", {description}"));
+    for header in [json!({}), json!({"kid": ""})] {
+        assert_eq!(told(of(ISSUER, &header)).await, refused, "{header}");
+        assert_eq!(told(of("https://old.example", &header)).await.0, 200, "{header}");
+    }
+    assert_eq!(told(of(ISSUER, &json!({"kid": "k-1"}))).await.0, 200);
+    // As long as no header is told of, it may be any.
+    assert_eq!(told(request_with(&json!({"payload": payload("j-1")}), &[])).await, refused);
+
+    // What nobody has to name can't be revoked, alone or among others.
+    let key = |issuer: &str| pb::RevokeKeyRequest {
+        parent: PARENT.into(),
+        issuer: issuer.into(),
+        kid: "stolen".into(),
+        ..pb::RevokeKeyRequest::default()
+    };
+    let mut client = service.client.clone();
+    let status = client.revoke_key(key("https://old.example")).await.expect_err("it would do nothing");
+    details(&status, Code::FailedPrecondition, "ISSUER_WITHOUT_KID");
+    let one = |issuer: &str| pb::RevokeRequest { target: Some(pb::revoke_request::Target::Key(key(issuer))) };
+    let requests = vec![one("https://old.example"), one(ISSUER), one("https://old.example")];
+    let batch = pb::BatchRevokeRequest { parent: PARENT.into(), requests };
+    let results = client.batch_revoke(batch).await.expect("each has a result").into_inner().results;
+    let reasons: Vec<_> = results.iter().map(|result| result.reason.as_str()).collect();
+    assert_eq!(reasons, ["ISSUER_WITHOUT_KID", "", "ISSUER_WITHOUT_KID"]);
+    assert_eq!(results[1].revocation.as_ref().map(|made| made.issuer.as_str()), Some(ISSUER));
+    assert_eq!(told(of("https://old.example", &json!({}))).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

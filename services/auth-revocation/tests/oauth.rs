@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use keyplane_auth_revocation::Config;
 use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_revocation::Millis;
+use keyplane_server::config::Env;
 use serde_json::{Value, json};
 use support::{ISSUER, PARENT, Service, claims, details, seconds_from_now, shared, violated};
 use tonic::{Code, Status};
@@ -169,6 +171,59 @@ async fn without_keys_the_call_is_refused() {
     let service = shared(&[("KEYPLANE_REVOCATION_JWKS", &path)]).await;
     let status = revoke(&service, "a.b.c").await.unwrap_err();
     details(&status, Code::FailedPrecondition, "JWKS_NOT_CONFIGURED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_lack_or_share_a_kid_are_refused_at_the_start() {
+    let (one, other, nameless) = (Pair::new("k-1"), Pair::new("k-1"), Pair::new(""));
+    let valkey = keyplane_testkit::valkey();
+    for (pairs, says) in [
+        (vec![&one, &other], "keys[0] and keys[1] have the same `kid`"),
+        (vec![&one, &nameless], "keys[1] has no `kid`"),
+    ] {
+        let set = KeySet::of(&pairs);
+        let (app, url) = (keyplane_testkit::app(), valkey.url());
+        let settings = [
+            ("KEYPLANE_APP", app.as_str()),
+            ("KEYPLANE_KV_URL", url.as_str()),
+            ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
+            ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
+            ("KEYPLANE_REVOCATION_JWKS", &set.path()),
+        ];
+        let mut env = Env::from_map(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let config = Config::read(&mut env);
+        env.finish().expect("the settings of the test");
+        let refused = keyplane_auth_revocation::start(config).await.map(drop).expect_err("it does not start");
+        let told = format!("{refused}");
+        assert!(told.contains(says) && told.contains("KEYPLANE_REVOCATION_JWKS"), "{told}");
+    }
+    // Nobody can name its key, and the operator says that it is so.
+    let set = KeySet::of(&[]);
+    let mut bare = json!(one.public());
+    bare.as_object_mut().unwrap().remove("kid");
+    std::fs::write(set.0.path(), json!({ "keys": [bare] }).to_string()).expect("it is written");
+    let settings = [("KEYPLANE_REVOCATION_JWKS", &*set.path()), ("KEYPLANE_REVOCATION_ISSUERS_WITHOUT_KID", ISSUER)];
+    let service = shared(&settings).await;
+    revoke(&service, &one.sign(&json!({}))).await.expect("200");
+    assert!(is_revoked(&service).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_whose_keys_share_a_kid_does_not_take_the_place_of_a_good_one() {
+    let (good, stranger, new) = (Pair::new("k-1"), Pair::new("k-1"), Pair::new("k-2"));
+    let set = KeySet::of(&[&good]);
+    let service = serve(&set).await;
+    set.put(&[&good, &new, &stranger]);
+    // It is looked for in the file at once.
+    revoke(&service, &new.sign(&json!({}))).await.expect("200");
+    assert!(!is_revoked(&service).await, "the set is refused as a whole");
+    revoke(&service, &stranger.sign(&json!({}))).await.expect("200");
+    assert!(!is_revoked(&service).await);
+    revoke(&service, &good.sign(&json!({}))).await.expect("200");
+    assert!(is_revoked(&service).await, "the keys are those of before");
+    set.put(&[&good, &new]);
+    revoke(&service, &new.sign(&json!({"jti": "j-2"}))).await.expect("200");
+    assert_eq!(service.rule(claims("j-2")).await, pb::Rule::Token, "once it is mended");
 }
 
 #[tokio::test(flavor = "multi_thread")]

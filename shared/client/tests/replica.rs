@@ -107,6 +107,7 @@ async fn refused(replica: &RevocationReplica, token: &Token, acknowledged: Insta
         let began = acknowledged.elapsed();
         match replica.is_revoked(&token.claims()).await {
             Ok(Verdict::Revoked { .. }) => return acknowledged.elapsed(),
+            Ok(Verdict::KeyUnknown) => panic!("no key is revoked"),
             Ok(Verdict::Active) => {
                 assert!(began < BOUND, "{}: active, {began:?} after the acknowledgement", token.name);
             }

@@ -107,6 +107,34 @@ async fn what_is_known_is_answered_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hides_its_key_must_be_refused_while_one_of_its_issuer_is_revoked() {
+    let fake = Fake::start().await;
+    let replica = ready(&fake).await;
+    let (bare, mut changes) = (claims("j", "s"), replica.changes());
+    assert_eq!(remembered(&replica, &bare).await, Verdict::Active);
+    changes.borrow_and_update();
+    fake.revoke(revocation(Scope::Key { issuer: ISSUER.into(), kid: "stolen".into() }, 1));
+    timeout(PATIENCE, changes.changed()).await.expect("it is told").expect("the replica lives");
+    assert_eq!(remembered(&replica, &bare).await, Verdict::KeyUnknown);
+    assert!(Verdict::KeyUnknown.is_revoked(), "it must be refused");
+    assert_eq!(remembered(&replica, &Claims { kid: "good", ..bare }).await, Verdict::Active);
+    let cut = timeout(PATIENCE, replica.revoked(&bare)).await.expect("a live stream is cut");
+    assert_eq!(cut, Verdict::KeyUnknown);
+    // What memory can't tell, and what it knows while nobody can be asked.
+    fake.revoke(of_token("j-1", 2));
+    fake.change(|script| script.check = Ok(answer(pb::Verdict::KeyUnknown, pb::Source::Store)));
+    let told = eventually("the filter holds it", PATIENCE, async || {
+        let told = replica.is_revoked(&claims("j-1", "s")).await.map_err(|status| status.to_string())?;
+        if fake.checks() > 0 { Ok(told) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    assert_eq!(told, Verdict::KeyUnknown);
+    fake.change(|script| (script.check, script.age) = (Err(Code::Unavailable), None));
+    until_stale(&replica).await;
+    assert_eq!(replica.is_revoked(&bare).await.expect("memory holds it"), Verdict::KeyUnknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_looks_revoked_is_looked_up() {
     let fake = Fake::start().await;
     fake.revoke(of_token("j-1", 1));

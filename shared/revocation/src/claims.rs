@@ -18,7 +18,8 @@ pub struct Claims<'a> {
     pub subject: &'a str,
     /// `client_id`, or `azp`.
     pub client: &'a str,
-    /// `kid` of the header.
+    /// `kid` of the header. Without it, any key of the issuer may have signed the token: see
+    /// [`Answer::KeyUnknown`](crate::Answer::KeyUnknown).
     pub kid: &'a str,
     /// `iat`, with its fraction if it has one; see [`Millis::from_seconds`].
     pub issued_at: Option<Millis>,
@@ -57,15 +58,26 @@ impl Claims<'_> {
         named.then(|| TokenHash::of(self.tenant, self.issuer, self.jti))
     }
 
+    /// Whether it names its issuer, and not the key that signed it: any key of that issuer may be the one.
+    pub fn hides_key(&self) -> bool {
+        !self.issuer.is_empty() && self.kid.is_empty()
+    }
+
     pub(crate) fn names_key(&self) -> bool {
         !self.issuer.is_empty() && !self.kid.is_empty()
+    }
+
+    /// Whether `target` is a key that may have signed the token, which does not say.
+    pub(crate) fn may_be_signed_by(&self, target: &Target) -> bool {
+        let of_issuer = matches!(&target.scope, Scope::Key { issuer, .. } if **issuer == *self.issuer);
+        self.hides_key() && of_issuer && *target.tenant == *self.tenant
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Claims;
-    use crate::{Scope, TokenHash};
+    use crate::{Scope, Target, TokenHash};
 
     #[test]
     fn all_that_can_be_held_against_a_token() {
@@ -83,6 +95,21 @@ mod tests {
         assert_eq!(letters, "nkciast");
         assert!(full.targets().iter().all(|target| &*target.tenant == "acme"));
         assert_eq!(full.targets()[6].scope, Scope::Token(TokenHash::of("acme", "i", "j")));
+    }
+
+    #[test]
+    fn a_token_without_kid_may_be_signed_by_any_key_of_its_issuer() {
+        let key = |tenant: &str, issuer: &str| Target {
+            tenant: tenant.into(),
+            scope: Scope::Key { issuer: issuer.into(), kid: "k".into() },
+        };
+        let bare = Claims { tenant: "acme", issuer: "i", ..Claims::default() };
+        assert!(bare.hides_key() && bare.may_be_signed_by(&key("acme", "i")));
+        assert!(!bare.may_be_signed_by(&key("acme", "other")) && !bare.may_be_signed_by(&key("other", "i")));
+        assert!(!bare.may_be_signed_by(&Target { tenant: "acme".into(), scope: Scope::Tenant }));
+        for named in [Claims { kid: "k", ..bare }, Claims { issuer: "", ..bare }] {
+            assert!(!named.hides_key() && !named.may_be_signed_by(&key("acme", named.issuer)), "{named:?}");
+        }
     }
 
     #[test]

@@ -107,6 +107,13 @@ impl Cutoffs {
         None
     }
 
+    /// Whether a key of the token's issuer is revoked, and the token does not say which one signed it. Linear in the keys of
+    /// the issuer that were revoked.
+    pub(crate) fn may_hide_key(&self, claims: &Claims<'_>, now: Millis) -> bool {
+        let revoked = |kids: &ByName<Held>| kids.values().any(|held| held.holds(now));
+        claims.hides_key() && get(&self.keys, claims.issuer).is_some_and(revoked)
+    }
+
     fn key(&self, claims: &Claims<'_>) -> Option<&Held> {
         get(get(&self.keys, claims.issuer)?, claims.kid)
     }

@@ -6,6 +6,7 @@
 //!   [`Version`]: of two entries of one target the one with the higher version holds, in whichever order they come.
 //! - [`judge`] tells from exact states whether a token with these [`Claims`] is good; [`Replica`] tells it from memory
 //!   and follows the same [`Rules`], but of a single token it may only be able to say that it is [`Answer::Suspect`].
+//! - A token that does not say which key signed it is [`Answer::KeyUnknown`] while a key of its issuer is revoked.
 //! - [`Sequence`] says how far a feed was followed; [`StoreClock`] tells the store's time between its replies.
 //! - [`filter`] has the buckets of the Bloom filters, in the store and in memory; [`wire`] has the messages.
 

@@ -118,6 +118,12 @@ impl Replica {
         claims.into_iter().for_each(|claims| sink(known.check(claims, &self.rules, now)));
     }
 
+    /// Answer about a token that was [`Answer::Suspect`], and is not revoked by itself: active, unless its key is not known.
+    pub fn cleared(&self, claims: &Claims<'_>, now: Millis) -> Answer {
+        let known = self.known.read();
+        cleared(known.tenants.get(claims.tenant), claims, now.max(known.floor))
+    }
+
     /// Remembers that the store holds the token's revocation, in this version: until it ends at `expires`, the token is no
     /// longer suspect, but revoked, unless an entry of it with a higher version is applied, or was already. At least the last
     /// 32,768 are remembered, at most 65,536.
@@ -237,16 +243,22 @@ impl Known {
         // Hashing is what costs most.
         let hash = if self.tokens.is_empty() { None } else { claims.token() };
         let (Some(hash), Some(expires)) = (hash, claims.expires) else {
-            return Answer::Active;
+            return cleared(cutoffs, claims, now);
         };
         if !self.tokens.holds(hash, expires) {
-            Answer::Active
+            cleared(cutoffs, claims, now)
         } else if self.tokens.is_confirmed(hash, now) {
             Answer::revoked(Rule::Token, RevocationId::from(hash))
         } else {
             Answer::Suspect(hash)
         }
     }
+}
+
+/// Answer about a token against which nothing else is known.
+fn cleared(cutoffs: Option<&Cutoffs>, claims: &Claims<'_>, now: Millis) -> Answer {
+    let hidden = cutoffs.is_some_and(|cutoffs| cutoffs.may_hide_key(claims, now));
+    if hidden { Answer::KeyUnknown } else { Answer::Active }
 }
 
 #[cfg(test)]

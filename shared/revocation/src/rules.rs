@@ -60,10 +60,13 @@ pub enum Answer {
     },
     /// A filter holds the token, or one that looks like it: only the store can tell. Everything else speaks for it.
     Suspect(TokenHash),
+    /// A key of its issuer was revoked, and the token does not say which key signed it: it must be refused. Nothing else
+    /// speaks against it.
+    KeyUnknown,
 }
 
-/// Judges a token by all that is known: of each of [`Claims::targets`] the state, in any order, those without one left
-/// out. Exact: the answer is never [`Answer::Suspect`].
+/// Judges a token by all that is known: of each of [`Claims::targets`] the state, and where it [hides its key](Claims::hides_key)
+/// those of all keys of its issuer; in any order, those without one left out. Exact: the answer is never [`Answer::Suspect`].
 pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, State)]) -> Answer {
     if let Some(rule) = rules.broken_by(claims, now) {
         return Answer::Revoked { rule, revocation: None };
@@ -77,7 +80,8 @@ pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, 
             return Answer::revoked(target.scope.rule(), target.id());
         }
     }
-    Answer::Active
+    let hidden = known.iter().any(|(of, state)| claims.may_be_signed_by(of) && state.holds(now));
+    if hidden { Answer::KeyUnknown } else { Answer::Active }
 }
 
 // === impl Rules ===

@@ -111,10 +111,10 @@ pub fn rule(rule: Rule) -> pb::Rule {
     }
 }
 
-/// The rule of a message. `None` if it is unspecified, so that nothing is broken.
+/// The rule of a message. `None` if it is unspecified, or goes with a verdict of its own, so that nothing is revoked.
 pub fn rule_of(message: pb::Rule) -> Option<Rule> {
     match message {
-        pb::Rule::Unspecified => None,
+        pb::Rule::Unspecified | pb::Rule::KeyUnknown => None,
         pb::Rule::NoExpiry => Some(Rule::NoExpiry),
         pb::Rule::Expired => Some(Rule::Expired),
         pb::Rule::LifetimeTooLong => Some(Rule::LifetimeTooLong),

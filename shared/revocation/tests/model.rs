@@ -74,7 +74,7 @@ impl Follower {
             }
             return Answer::Revoked { rule: Rule::Token, revocation: Some(id) };
         }
-        Answer::Active
+        self.replica.cleared(&token.claims(), Millis(now))
     }
 
     /// An answer of the store that was long on its way.
@@ -97,22 +97,29 @@ fn compare(what: &str, token: &Token, expected: &Verdict, found: Answer) -> Resu
     let found = match found {
         Answer::Active => Verdict::Active,
         Answer::Revoked { rule, revocation } => Verdict::Revoked(rule, revocation.map(|id| id.to_string())),
+        Answer::KeyUnknown => Verdict::KeyUnknown,
         Answer::Suspect(_) => return Err(TestCaseError::fail(format!("{what} leaves {token:?} suspect"))),
     };
     let wrong = match (expected, &found) {
-        (Verdict::Revoked(..), Verdict::Active) => "a false active",
-        (Verdict::Active, Verdict::Revoked(..)) => "a false revoked",
-        (Verdict::Active, Verdict::Active) | (Verdict::Revoked(..), Verdict::Revoked(..)) => "the wrong reason",
+        (Verdict::Revoked(..) | Verdict::KeyUnknown, Verdict::Active) => "a false active",
+        (Verdict::Active, Verdict::Revoked(..) | Verdict::KeyUnknown) => "a false revoked",
+        _ => "the wrong reason",
     };
     prop_assert_eq!(&found, expected, "{}: {} for {:?}", what, wrong, token);
     Ok(())
 }
 
-/// Plays the steps; returns how often a token was active, and how often it was revoked by a revocation.
-fn play(rules: Rules, false_positives: f64, tokens: &[Token], steps: Vec<Step>) -> Result<(u32, u32), TestCaseError> {
+/// Plays the steps; returns how often a token was active, how often it was revoked by a revocation, and how often its key was
+/// not known.
+fn play(
+    rules: Rules,
+    false_positives: f64,
+    tokens: &[Token],
+    steps: Vec<Step>,
+) -> Result<(u32, u32, u32), TestCaseError> {
     let (mut service, mut history) = (Service::new(rules), History::new(rules));
     let mut follower = Follower::new(rules, false_positives);
-    let (mut active, mut revoked) = (0, 0);
+    let (mut active, mut revoked, mut unknown) = (0, 0, 0);
     for step in steps {
         match step {
             Step::Advance(millis) => service.now += millis,
@@ -137,6 +144,7 @@ fn play(rules: Rules, false_positives: f64, tokens: &[Token], steps: Vec<Step>) 
                     match &expected {
                         Verdict::Active => active += 1,
                         Verdict::Revoked(_, by) => revoked += u32::from(by.is_some()),
+                        Verdict::KeyUnknown => unknown += 1,
                     }
                     let exact = judge(&token.claims(), &rules, Millis(now), &service.known());
                     compare("the judge", token, &expected, exact)?;
@@ -154,7 +162,7 @@ fn play(rules: Rules, false_positives: f64, tokens: &[Token], steps: Vec<Step>) 
             }
         }
     }
-    Ok((active, revoked))
+    Ok((active, revoked, unknown))
 }
 
 /// At least 1000 games. Those that failed once are played first.
@@ -191,13 +199,15 @@ fn the_games_have_both_good_tokens_and_revoked_ones() {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let rules =
         Rules { max_lifetime: Duration::from_secs(3600), leeway: Duration::from_secs(60), issuer_skew: Duration::ZERO };
-    let (mut active, mut revoked) = (0, 0);
+    let (mut active, mut revoked, mut unknown) = (0, 0, 0);
     for _ in 0..200 {
         let tokens = tokens().new_tree(&mut runner).unwrap().current();
         let steps = steps().new_tree(&mut runner).unwrap().current();
         let found = play(rules, 0.5, &tokens, steps).unwrap();
         active += found.0;
         revoked += found.1;
+        unknown += found.2;
     }
-    assert!(active > 1000 && revoked > 1000, "{active} checks were active, {revoked} were revoked: choose other steps");
+    let found = format!("{active} checks were active, {revoked} were revoked, of {unknown} the key was not known");
+    assert!(active > 1000 && revoked > 1000 && unknown > 20, "{found}: choose other steps");
 }

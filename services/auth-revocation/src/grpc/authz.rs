@@ -29,6 +29,7 @@ const POLICY: &str = "keyplane.policy";
 pub(crate) struct Authz {
     checker: Checker,
     tenant_claim: Arc<str>,
+    without_kid: Arc<[String]>,
     refusals: Sparse,
     mistakes: Sparse,
 }
@@ -36,9 +37,10 @@ pub(crate) struct Authz {
 // === impl Authz ===
 
 impl Authz {
-    /// Answers by `checker`; a token's tenant stands in the claim `tenant_claim`.
-    pub(crate) fn new(checker: Checker, tenant_claim: Arc<str>) -> Authz {
-        Authz { checker, tenant_claim, refusals: Sparse::default(), mistakes: Sparse::default() }
+    /// Answers by `checker`; a token's tenant stands in the claim `tenant_claim`. Tokens must have a `kid`, but those of the
+    /// issuers in `without_kid`.
+    pub(crate) fn new(checker: Checker, tenant_claim: Arc<str>, without_kid: Arc<[String]>) -> Authz {
+        Authz { checker, tenant_claim, without_kid, refusals: Sparse::default(), mistakes: Sparse::default() }
     }
 
     async fn authorize(&self, request: &CheckRequest) -> Result<CheckResponse, Error> {
@@ -54,6 +56,13 @@ impl Authz {
                 return Ok(reply::unacceptable(&refusal.words()));
             }
         };
+        // The gateway holds such a token against every key of the set, and does not tell which one signed it.
+        if claims.kid.is_empty() && !self.without_kid.iter().any(|issuer| issuer == claims.issuer) {
+            if let Some(left_out) = self.refusals.admit() {
+                tracing::warn!(left_out, "a token is refused: its header lacks kid");
+            }
+            return Ok(reply::unacceptable("the token does not say in its header, as kid, which key signed it"));
+        }
         let demands = Demands { policy, ..Demands::default() };
         let found = match self.checker.check_now(&claims, &demands) {
             Some(found) => found,
@@ -62,6 +71,9 @@ impl Authz {
         Ok(match found.answer {
             Answer::Active => reply::allowed(&claims),
             Answer::Revoked { rule, .. } => reply::refused(rule),
+            Answer::KeyUnknown => {
+                reply::unacceptable("a key of the issuer was revoked, and the token does not say which one signed it")
+            }
             // The checker confirms what is suspect; if it ever did not, nothing must pass.
             Answer::Suspect(_) => return Err(Error::FreshnessUnknown),
         })

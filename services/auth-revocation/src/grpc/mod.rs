@@ -21,7 +21,7 @@ use keyplane_server::{Drain, status};
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::authz::Authz;
-pub(crate) use self::oauth::OAuth;
+pub(crate) use self::oauth::{Jwks, OAuth};
 pub(crate) use self::watch::Watches;
 use self::writer::Writer;
 use crate::domain::Revoke;

@@ -8,7 +8,6 @@ mod jwks;
 mod keys;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyplane_contracts::revocation::v1 as pb;
@@ -16,7 +15,7 @@ use keyplane_contracts::{Violation, Violations};
 use keyplane_revocation::{Millis, Rules, Scope, Target, TokenHash};
 use serde_json::Value;
 
-use self::jwks::Jwks;
+pub(crate) use self::jwks::Jwks;
 use super::convert;
 use crate::domain::{Cause, Cutoff, Reason, Revoke};
 use crate::error::Error;
@@ -24,8 +23,9 @@ use crate::error::Error;
 /// What is needed to judge a token.
 #[derive(Debug)]
 pub(crate) struct OAuth {
-    jwks: Option<Jwks>,
+    jwks: Option<Arc<Jwks>>,
     issuers: Vec<String>,
+    without_kid: Arc<[String]>,
     tenant_claim: Arc<str>,
     rules: Rules,
 }
@@ -33,9 +33,16 @@ pub(crate) struct OAuth {
 // === impl OAuth ===
 
 impl OAuth {
-    /// Takes tokens that a key of the set in the file `jwks` signed, and whose `iss` is among `issuers`, if any are given.
-    pub(crate) fn new(jwks: Option<PathBuf>, issuers: Vec<String>, tenant_claim: Arc<str>, rules: Rules) -> OAuth {
-        OAuth { jwks: jwks.map(Jwks::at), issuers, tenant_claim, rules }
+    /// Takes tokens that a key of the set `jwks` signed, and whose `iss` is among `issuers`, if any are given. Those of
+    /// the issuers in `without_kid` need no `kid`.
+    pub(crate) fn new(
+        jwks: Option<Arc<Jwks>>,
+        issuers: Vec<String>,
+        without_kid: Arc<[String]>,
+        tenant_claim: Arc<str>,
+        rules: Rules,
+    ) -> OAuth {
+        OAuth { jwks, issuers, without_kid, tenant_claim, rules }
     }
 
     /// Revocation that the request asks for at `now`, the store's time. `None`: nothing is revoked, and the caller is not told so.
@@ -76,6 +83,11 @@ impl OAuth {
         let Some(jwks) = self.jwks.as_ref().filter(|_| !token.is_empty()) else { return false };
         let claims = jwks.verify(token).await.ok().flatten();
         claims.is_some_and(|claims| self.knows(claims.get("iss").and_then(Value::as_str).unwrap_or_default()))
+    }
+
+    /// Whether tokens of `issuer` need not say which key signed them.
+    pub(super) fn needs_no_kid(&self, issuer: &str) -> bool {
+        self.without_kid.iter().any(|without| without == issuer)
     }
 
     fn knows(&self, issuer: &str) -> bool {
@@ -131,7 +143,8 @@ mod tests {
             leeway: Duration::from_mins(1),
             issuer_skew: Duration::ZERO,
         };
-        OAuth::new(None, issuers.iter().map(|issuer| (*issuer).to_owned()).collect(), "tenant".into(), rules)
+        let issuers = issuers.iter().map(|issuer| (*issuer).to_owned()).collect();
+        OAuth::new(None, issuers, Arc::new([]), "tenant".into(), rules)
     }
 
     fn claims(changed: &Value) -> HashMap<String, Value> {

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revoke_request::Target;
-use keyplane_revocation::{RevocationId, Rules, Version};
+use keyplane_revocation::{RevocationId, Rules, Scope, Version};
 
 use super::convert::Bounds;
 use super::oauth::OAuth;
@@ -55,12 +55,31 @@ impl Writer {
 
     /// Makes each of the revocations; one result for each, in their order.
     pub(super) async fn revoke(&self, revokes: Vec<Revoke>) -> Vec<Result<Written, Error>> {
-        if revokes.is_empty() {
-            return Vec::new();
-        }
-        let results = self.store.revoke(revokes).await;
+        let mut possible = Vec::with_capacity(revokes.len());
+        let asked: Vec<_> =
+            revokes.into_iter().map(|revoke| self.is_possible(&revoke).map(|()| possible.push(revoke))).collect();
+        let mut made = self.store.revoke(possible).await.into_iter();
+        let result = |asked: Result<(), Error>| match asked {
+            // The store answers each that it was given.
+            Ok(()) => made.next().unwrap_or(Err(Error::Corrupt("a revocation without a result"))),
+            Err(error) => Err(error),
+        };
+        let results: Vec<_> = asked.into_iter().map(result).collect();
         results.iter().flatten().for_each(|written| self.take_in(written));
         results
+    }
+
+    /// A key is revoked by its `kid`, which whoever has stolen it would leave out of tokens where none is needed.
+    fn is_possible(&self, revoke: &Revoke) -> Result<(), Error> {
+        match &revoke.target.scope {
+            Scope::Key { issuer, .. } if self.oauth.needs_no_kid(issuer) => Err(Error::IssuerWithoutKid),
+            Scope::Key { .. }
+            | Scope::Token(_)
+            | Scope::Session(_)
+            | Scope::Subject { .. }
+            | Scope::Client(_)
+            | Scope::Tenant => Ok(()),
+        }
     }
 
     /// Makes one.

@@ -33,6 +33,8 @@ const HEAD_START: Duration = Duration::from_millis(100);
 /// | suspect | any | nothing, or is not believed | [`Error::FreshnessUnknown`] |
 /// | active | no | nothing, or is not believed | active, `Policy`, or [`Error::FreshnessUnknown`]: by the policy |
 ///
+/// [`Answer::KeyUnknown`] stands wherever "revoked" does: it refuses, by what is known of the issuer's keys.
+///
 /// A store is not believed while it may have lost what it had acknowledged: until its feed was seen to go on from what
 /// memory holds.
 #[derive(Clone, Debug)]
@@ -59,7 +61,7 @@ pub struct Demands {
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Active or revoked; never [`Answer::Suspect`].
+    /// Never [`Answer::Suspect`].
     pub answer: Answer,
     /// How fresh it is.
     pub freshness: Freshness,
@@ -177,8 +179,8 @@ impl Checker {
         let (knowledge, now) = (self.knowledge(demands), shared.store.now());
         let mut answers = Vec::with_capacity(claims.len());
         shared.replica.check_many(claims, now, |answer| answers.push(answer));
-        for answer in &mut answers {
-            *answer = shared.recall_token(*answer, now);
+        for (answer, claims) in answers.iter_mut().zip(claims) {
+            *answer = shared.recall_token(claims, *answer, now);
         }
         let patience = self.shared().patience();
         if self.fresh(&knowledge, demands).is_some() {
@@ -189,7 +191,7 @@ impl Checker {
         let is_told = |answer: &Answer| match answer {
             Answer::Suspect(_) => false,
             _ if is_own_fault(answer) => shared.store.knows_time(),
-            Answer::Active | Answer::Revoked { .. } => age.is_some(),
+            Answer::Active | Answer::Revoked { .. } | Answer::KeyUnknown => age.is_some(),
         };
         let open = answers.iter().copied().zip(claims).enumerate().filter(|(_, (answer, _))| !is_told(answer));
         let asked = open.map(|(index, (answer, claims))| {
@@ -215,7 +217,7 @@ impl Checker {
     async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer], patience: Patience) {
         let suspects = answers.iter().zip(claims).enumerate().filter_map(|(index, (answer, claims))| match answer {
             Answer::Suspect(token) => Some((index, claims, *token)),
-            Answer::Active | Answer::Revoked { .. } => None,
+            Answer::Active | Answer::Revoked { .. } | Answer::KeyUnknown => None,
         });
         let asked =
             suspects.map(|(index, claims, token)| async move { (index, self.confirm(claims, token, patience).await) });
@@ -232,7 +234,7 @@ impl Checker {
         let shared = self.shared();
         // Boxed: see `ask_store`.
         let answer = Box::pin(shared.persist(patience, || shared.judge_token(claims, token))).await?;
-        if answer == Answer::Active {
+        if matches!(answer, Answer::Active | Answer::KeyUnknown) {
             shared.metrics.false_positive();
         }
         Some(answer)
@@ -285,7 +287,7 @@ impl Checker {
             // By this machine's clock alone, a token that is good may seem to have expired.
             _ if is_own_fault(&memory.answer) => self.shared().store.knows_time(),
             // It may have been undone since. To refuse is the safe error.
-            Answer::Revoked { .. } => true,
+            Answer::Revoked { .. } | Answer::KeyUnknown => true,
             // To refuse would lock out the user of a token that only looks like a revoked one.
             Answer::Suspect(_) => false,
             Answer::Active => {
@@ -312,7 +314,7 @@ impl Checker {
         let knowledge = self.knowledge(demands);
         let (shared, now) = (self.shared(), self.shared().store.now());
         let answer = shared.replica.check(claims, now);
-        Memory { answer: shared.recall_token(answer, now), knowledge }
+        Memory { answer: shared.recall_token(claims, answer, now), knowledge }
     }
 
     /// What memory is now: to be taken before it is asked.
@@ -329,7 +331,7 @@ impl Checker {
         let age = match answer {
             Answer::Suspect(_) => None,
             _ if is_own_fault(answer) && self.shared().store.knows_time() => Some(self.age_at_most(knowledge)),
-            Answer::Active | Answer::Revoked { .. } => self.fresh(knowledge, demands),
+            Answer::Active | Answer::Revoked { .. } | Answer::KeyUnknown => self.fresh(knowledge, demands),
         };
         match age {
             Some(age) => Ok(Checked { answer: memory.answer, freshness: local(memory.knowledge, age) }),

@@ -225,11 +225,11 @@ impl Shared {
     }
 
     /// Makes a suspect certain, if it was revoked or taken back lately, and that holds `now`.
-    pub(super) fn recall_token(&self, answer: Answer, now: Millis) -> Answer {
+    pub(super) fn recall_token(&self, claims: &Claims<'_>, answer: Answer, now: Millis) -> Answer {
         let Answer::Suspect(token) = answer else { return answer };
         let id = RevocationId::from(token);
         match self.spot(id.partition(self.store.partitions())).lock().tail.get(&id) {
-            Some(entry) if entry.state.undone => Answer::Active,
+            Some(entry) if entry.state.undone => self.replica.cleared(claims, now),
             Some(entry) if entry.state.holds(now) => Answer::Revoked { rule: Rule::Token, revocation: Some(id) },
             Some(_) | None => answer,
         }

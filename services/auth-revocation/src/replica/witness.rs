@@ -39,7 +39,11 @@ impl Shared {
         }
         let partition = token.partition(self.store.partitions());
         let goes_on = self.compare(partition).await? && !self.moments.distrusts_store();
-        Ok(goes_on.then(|| self.unless_lost(claims)))
+        Ok(goes_on.then(|| {
+            let answer = self.unless_lost(claims);
+            // What else speaks against it was looked up in memory.
+            if answer == Answer::Active { self.replica.cleared(claims, self.store.now()) } else { answer }
+        }))
     }
 
     /// Whether the store, when asked from now on, goes on from what memory holds. Callers at the same time share the

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 use keyplane_revocation::{Answer, Claims, Millis, RevocationId, Scope, State, Target, TokenHash, judge};
-use keyplane_valkey::{Arg, Key};
+use keyplane_valkey::{Arg, Key, Value};
 
 use super::{Spans, Store, codec, scripts};
 use crate::domain::Record;
@@ -17,11 +17,21 @@ struct Share {
     token: Option<(Target, RevocationId, TokenHash)>,
 }
 
+/// Record that was read, if it is there.
+fn found(read: Result<Record, Error>) -> Result<Option<Record>, Error> {
+    match read {
+        Ok(record) => Ok(Some(record)),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 // === impl Store ===
 
 impl Store {
-    /// Judges a token by all that the store has: a script for each partition that has a share in it, all at the same time.
-    /// Exact: never [`Answer::Suspect`]. Time is the store's; of several nodes', the latest.
+    /// Judges a token by all that the store has: a script for each partition that has a share in it, all at the same time;
+    /// where the token does not say which key signed it, also the revoked keys of its issuer. Exact: never [`Answer::Suspect`].
+    /// Time is the store's; of several nodes', the latest.
     ///
     /// # Errors
     ///
@@ -45,12 +55,36 @@ impl Store {
             }
         }
         let asked = shares.iter().map(|(partition, share)| self.ask(spans, *partition, share, claims.expires));
-        let (mut now, mut known) = (Millis(i64::MIN), Vec::new());
-        for (heard, states) in try_join_all(asked).await? {
+        // Boxed: what few tokens need must not make the others' checks large.
+        let (answers, mut known) = try_join(try_join_all(asked), Box::pin(self.keys_of(claims))).await?;
+        let mut now = Millis(i64::MIN);
+        for (heard, states) in answers {
             now = now.max(heard);
             known.extend(states);
         }
         Ok(judge(claims, &self.inner.settings.rules, now, &known))
+    }
+
+    /// The revocations of all keys that may have signed a token that does not say which: see [`Claims::hides_key`]. Of any
+    /// other token there are none to ask for.
+    async fn keys_of(&self, claims: &Claims<'_>) -> Result<Vec<(Target, State)>, Error> {
+        if !claims.hides_key() {
+            return Ok(Vec::new());
+        }
+        let lists = (0..self.partitions()).map(|partition| self.listed(partition, claims));
+        let listed = try_join_all(lists).await?.concat();
+        let records = listed.iter().map(|id| async move { found(self.get(claims.tenant, id).await) });
+        let records = try_join_all(records).await?;
+        Ok(records.into_iter().flatten().map(|record| (record.target, record.state)).collect())
+    }
+
+    async fn listed(&self, partition: u32, claims: &Claims<'_>) -> Result<Vec<RevocationId>, Error> {
+        let list = self.keys().keys_of(claims.tenant, claims.issuer, partition);
+        let reply = self.inner.valkey.run(&scripts::KEYS, &[&list], &[]).await?.array()?;
+        let id = |value: &Value| -> Result<RevocationId, Error> {
+            RevocationId::parse(value.text()?).ok_or(Error::Corrupt("an id in a list is malformed"))
+        };
+        reply.iter().map(id).collect()
     }
 
     /// A token's revocation, if it is revoked. One plain GET: exact, and no filter is asked.
@@ -59,11 +93,8 @@ impl Store {
     ///
     /// The store's.
     pub async fn token_revocation(&self, tenant: &str, token: TokenHash) -> Result<Option<Record>, Error> {
-        match self.get(tenant, &token.into()).await {
-            Ok(record) => Ok(Some(record).filter(|record| !record.state.undone)),
-            Err(Error::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let record = found(self.get(tenant, &token.into()).await)?;
+        Ok(record.filter(|record| !record.state.undone))
     }
 
     async fn ask(

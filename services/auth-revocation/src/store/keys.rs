@@ -10,6 +10,7 @@ const ALL: &str = "_";
 /// | key | holds |
 /// |---|---|
 /// | `<app>:revocation:<tenant>:<id>:{p<n>}` | the state of a revocation (string) |
+/// | `<app>:revocation:<tenant>:keys:<issuer>:{p<n>}` | ids of the revoked keys of an issuer, by when they end (zset) |
 /// | `<app>:revocation:<tenant>:audit:{p<n>}` | who revoked what, and why (stream) |
 /// | `<app>:revocation:_:head:{p<n>}` | how far the partition is, and which filters can be trusted (hash) |
 /// | `<app>:revocation:_:feed:{p<n>}` | the states, in the order in which they were written (stream) |
@@ -28,6 +29,10 @@ impl Keys<'_> {
 
     pub(super) fn audit(&self, tenant: &str, partition: u32) -> Key {
         self.key(tenant, &["audit"], partition)
+    }
+
+    pub(super) fn keys_of(&self, tenant: &str, issuer: &str, partition: u32) -> Key {
+        self.key(tenant, &["keys", issuer], partition)
     }
 
     pub(super) fn head(&self, partition: u32) -> Key {

@@ -11,13 +11,17 @@ use crate::error::Error;
 /// What an item's arguments are made of.
 struct Item {
     record: Key,
-    filter: Option<Key>,
+    /// `token`, `key`, or neither.
+    kind: &'static str,
+    /// Of a token: its filter. Of a key: the list of its issuer's.
+    held_in: Option<Key>,
     nonce: String,
     target: String,
     state: String,
     bucket: String,
     until: i64,
-    token: String,
+    /// Its name there: a token's hash, or a key's id.
+    item: String,
     version: u64,
     expires: i64,
 }
@@ -68,17 +72,17 @@ impl Store {
             let mut args = spans.common(items.len(), generation).to_vec();
             args.push((&age).into());
             for item in &items {
-                keys.extend([&item.record, item.filter.as_ref().unwrap_or(&head)]);
+                keys.extend([&item.record, item.held_in.as_ref().unwrap_or(&head)]);
                 args.extend([
                     Arg::from(&item.nonce),
                     (&item.target).into(),
-                    if item.filter.is_some() { "token" } else { "" }.into(),
+                    item.kind.into(),
                     item.version.into(),
                     (&item.state).into(),
                     item.expires.into(),
                     (&item.bucket).into(),
                     item.until.into(),
-                    (&item.token).into(),
+                    (&item.item).into(),
                 ]);
             }
             let sent = Instant::now();
@@ -93,21 +97,29 @@ impl Store {
     fn copies(&self, partition: u32, entries: &[&Entry], spans: &Spans, now: Millis) -> Result<Vec<Item>, Error> {
         let keys = self.keys();
         let item = |(entry, nonce): (&&Entry, String)| {
-            let (token, bucket) = match &entry.target.scope {
-                Scope::Token(hash) => (hash.to_string(), Some(spans.buckets.bucket_of(entry.state.token_expires, now))),
-                Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => {
-                    (String::new(), None)
+            let (tenant, id) = (&entry.target.tenant, entry.target.id());
+            let (kind, item, bucket, held_in) = match &entry.target.scope {
+                Scope::Token(hash) => {
+                    let bucket = spans.buckets.bucket_of(entry.state.token_expires, now);
+                    ("token", hash.to_string(), Some(bucket), Some(keys.filter(bucket, partition)))
+                }
+                Scope::Key { issuer, .. } => {
+                    ("key", id.to_string(), None, Some(keys.keys_of(tenant, issuer, partition)))
+                }
+                Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Tenant => {
+                    ("", String::new(), None, None)
                 }
             };
             Item {
-                record: keys.record(&entry.target.tenant, &entry.target.id(), partition),
-                filter: bucket.map(|bucket| keys.filter(bucket, partition)),
+                record: keys.record(tenant, &id, partition),
+                kind,
+                held_in,
                 nonce,
                 target: entry.target.encode(),
                 state: entry.state.encode(),
                 bucket: bucket.map(|bucket| bucket.to_string()).unwrap_or_default(),
                 until: bucket.map_or(0, |bucket| spans.buckets.until(bucket).0),
-                token,
+                item,
                 version: entry.version.0,
                 expires: entry.state.expires.0,
             }

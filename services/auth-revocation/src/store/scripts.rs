@@ -13,5 +13,6 @@ script!(MERGE, "merge", "common.lua", "merge.lua");
 script!(LOST_PART, "lost_part", "lost_part.lua");
 script!(LOST, "lost", "lost.lua");
 script!(CHECK, "check", "check.lua");
+script!(KEYS, "keys", "keys.lua");
 script!(REPORT, "report", "report.lua");
 script!(REPLICAS, "replicas", "replicas.lua");

@@ -16,10 +16,12 @@ use crate::error::Error;
 const PASSED: Duration = Duration::from_millis(1);
 
 /// What an item's keys and arguments are made of, besides the [`Revoke`].
-struct Item {
+struct Item<'a> {
     record: Key,
     audit: Key,
     filters: Option<Filters>,
+    /// Of a key: the list of its issuer's, and its id.
+    list: Option<(Key, &'a str)>,
     nonce: String,
     target: String,
     cutoff: String,
@@ -165,19 +167,19 @@ impl Store {
         Err(super::jumped())
     }
 
-    fn items(
+    fn items<'a>(
         &self,
         partition: u32,
-        revokes: &[(&Revoke, &RevocationId)],
+        revokes: &[(&Revoke, &'a RevocationId)],
         spans: &Spans,
         now: Millis,
-    ) -> Result<Vec<Item>, Error> {
+    ) -> Result<Vec<Item<'a>>, Error> {
         let keys = self.keys();
         let filter = |exp: Option<Millis>| {
             let bucket = spans.buckets.bucket_of(exp, now);
             (keys.filter(bucket, partition), bucket.to_string(), spans.buckets.until(bucket).0)
         };
-        let item = |((revoke, id), nonce): (&(&Revoke, &RevocationId), String)| {
+        let item = |((revoke, id), nonce): (&(&Revoke, &'a RevocationId), String)| {
             let Target { tenant, scope } = &revoke.target;
             let filters = match scope {
                 Scope::Token(hash) => Some(Filters {
@@ -189,11 +191,16 @@ impl Store {
                     None
                 }
             };
+            let list = match scope {
+                Scope::Key { issuer, .. } => Some((keys.keys_of(tenant, issuer, partition), id.as_str())),
+                Scope::Token(_) | Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Tenant => None,
+            };
             let keep: Vec<String> = revoke.keep.iter().map(|sid| text::encode(sid)).collect();
             Item {
                 record: keys.record(tenant, id, partition),
                 audit: keys.audit(tenant, partition),
                 filters,
+                list,
                 nonce,
                 target: revoke.target.encode(),
                 cutoff: match revoke.cutoff {
@@ -252,7 +259,7 @@ impl Store {
 
 // === impl Item ===
 
-impl Item {
+impl Item<'_> {
     fn push<'a>(
         &'a self,
         any: &'a Key,
@@ -265,7 +272,7 @@ impl Item {
             Scope::Token(_) if revoke.exp_is_proven => ("token", spans.token),
             Scope::Token(_) => ("stated", spans.token),
             Scope::Session(_) => ("until", spans.cutoff),
-            Scope::Key { .. } => ("until", spans.key),
+            Scope::Key { .. } => ("key", spans.key),
             // A login may be refreshed for long: its tokens keep the `auth_time`, and get a new `exp` each time.
             Scope::Subject { by: CutoffBy::AuthTime, .. } => ("cutoff", spans.key),
             Scope::Subject { by: CutoffBy::IssuedAt, .. } | Scope::Client(_) | Scope::Tenant => {
@@ -276,7 +283,11 @@ impl Item {
         let known = filters.and_then(|filters| filters.known.as_ref());
         let generation = filters.map(|filters| &filters.generation);
         let key = |filter: Option<&'a (Key, String, i64)>| filter.map_or(any, |(key, _, _)| key);
-        keys.extend([&self.record, &self.audit, key(known), key(generation)]);
+        let (held_in, named) = match &self.list {
+            Some((list, id)) => (list, *id),
+            None => (key(known), filters.map_or("", |filters| filters.token.as_str())),
+        };
+        keys.extend([&self.record, &self.audit, held_in, key(generation)]);
         args.extend([
             Arg::from(&self.nonce),
             (&self.target).into(),
@@ -291,7 +302,7 @@ impl Item {
             args.push(filter.map_or("", |(_, bucket, _)| bucket.as_str()).into());
             args.push(filter.map_or(0, |(_, _, until)| *until).into());
         }
-        args.push(filters.map_or("", |filters| filters.token.as_str()).into());
+        args.push(named.into());
         args.extend(cause_args(&revoke.cause));
     }
 }

@@ -221,3 +221,48 @@ async fn what_lasts_longer_than_the_feed_is_appended_again() {
     })
     .await;
 }
+
+/// Whoever has stolen a key would leave out the `kid`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_revoked() {
+    let instance = rig::start(&keyplane_testkit::app(), &url(), rig::unchanged).await;
+    let (bare, revoked) = (token("bare"), token("revoked"));
+    let named = keyplane_revocation::Claims { kid: "good", ..bare };
+    let ask_store = Demands { max_staleness: Some(Duration::ZERO), ..Demands::default() };
+    // By memory and by the store; alone and among others.
+    let answers = async |claims: &keyplane_revocation::Claims<'_>| {
+        let mut answers = Vec::new();
+        for demands in [&Demands::default(), &ask_store] {
+            answers.push(instance.checker.check(claims, demands).await.expect("it can be told").answer);
+            let all = instance.checker.check_many(&[*claims], demands).await.expect("it can be told").answers;
+            answers.extend(all.into_iter().flatten());
+        }
+        answers
+    };
+    assert_eq!(answers(&bare).await, [Answer::Active; 4]);
+    let key = |kid: &str| Scope::Key { issuer: bare.issuer.into(), kid: kid.into() };
+    let (written, _) = instance.revoke(key("stolen")).await;
+    instance.revoke(key("another")).await;
+    assert_eq!(answers(&bare).await, [Answer::KeyUnknown; 4]);
+    assert_eq!(answers(&named).await, [Answer::Active; 4], "it was signed by another");
+    let other = keyplane_revocation::Claims { issuer: "https://other.example", ..bare };
+    assert_eq!(answers(&other).await, [Answer::Active; 4]);
+
+    // What is certain is said first; and a token that was taken back is as any other.
+    let (token_written, _) = instance.revoke(scope_of("revoked")).await;
+    assert!(answers(&revoked).await.iter().all(|answer| rule(answer) == Some(Rule::Token)));
+    let undo = async |written: &keyplane_auth_revocation::domain::Written| {
+        let id = written.record.target.id();
+        let written = instance.store.undo(TENANT, &id, None, Cause::default()).await.expect("undone");
+        instance.mirror.apply(&written.record);
+    };
+    undo(&token_written).await;
+    assert_eq!(answers(&revoked).await, [Answer::KeyUnknown; 4]);
+
+    undo(&written).await;
+    assert_eq!(answers(&bare).await, [Answer::KeyUnknown; 4], "there is still the other");
+    let id = Target { tenant: TENANT.into(), scope: key("another") }.id();
+    let written = instance.store.undo(TENANT, &id, None, Cause::default()).await.expect("undone");
+    instance.mirror.apply(&written.record);
+    assert_eq!(answers(&bare).await, [Answer::Active; 4]);
+}

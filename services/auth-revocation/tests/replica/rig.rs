@@ -125,7 +125,7 @@ pub(crate) fn is_revoked(answer: &Answer) -> bool {
 pub(crate) fn rule(answer: &Answer) -> Option<Rule> {
     match answer {
         Answer::Revoked { rule, .. } => Some(*rule),
-        Answer::Active | Answer::Suspect(_) => None,
+        Answer::Active | Answer::Suspect(_) | Answer::KeyUnknown => None,
     }
 }
 

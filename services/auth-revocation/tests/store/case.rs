@@ -66,7 +66,7 @@ impl Case {
         match self.store.judge(claims).await.expect("the store judges") {
             Answer::Active => None,
             Answer::Revoked { rule, .. } => Some(rule),
-            Answer::Suspect(_) => panic!("the store knows; it never suspects"),
+            Answer::Suspect(_) | Answer::KeyUnknown => panic!("no revoked key is hidden, and the store never suspects"),
         }
     }
 
@@ -76,6 +76,7 @@ impl Case {
             tenant: TENANT,
             issuer: ISSUER,
             jti,
+            kid: "good",
             issued_at: Some(Millis(now.0 - 1000)),
             expires: Some(Millis(now.0 + HOUR)),
             ..Claims::default()

@@ -86,6 +86,8 @@ enum Lost {
 #[derive(Clone, Debug)]
 struct Presented {
     names: [usize; 5],
+    /// Whether it says which key signed it.
+    has_kid: bool,
     issued: Option<(u8, i64)>,
     logged_in: Option<(u8, i64)>,
 }
@@ -244,7 +246,7 @@ impl Run {
             sid: NAMES[sid],
             subject: NAMES[user],
             client: NAMES[app],
-            kid: NAMES[kid],
+            kid: if presented.has_kid { NAMES[kid] } else { "" },
             issued_at: issued.map(Millis),
             auth_time: logged_in.map(Millis),
             expires: Some(self.exp(jti)),
@@ -255,7 +257,7 @@ impl Run {
         // In the order of the contract.
         let expected = [
             (Rule::Tenant, cut(tenant(at), issued)),
-            (Rule::Key, cut(key(NAMES[kid], None), issued)),
+            (Rule::Key, presented.has_kid && cut(key(NAMES[kid], None), issued)),
             (Rule::Client, cut(client(NAMES[app], at), issued)),
             (
                 Rule::Subject,
@@ -267,8 +269,19 @@ impl Run {
         ];
         let expected = expected.iter().find(|(_, revoked)| *revoked).map(|(rule, _)| *rule);
         let answer = self.case.store.judge(&claims).await.expect("the store judges");
+        let hidden = !presented.has_kid && NAMES.iter().any(|kid| cut(key(kid, None), issued));
         let rule = match answer {
-            Answer::Active => None,
+            Answer::Active => {
+                assert!(
+                    !hidden || expected.is_some(),
+                    "a key of its issuer is revoked, and may have signed {claims:?}"
+                );
+                None
+            }
+            Answer::KeyUnknown => {
+                assert!(hidden, "no key is revoked that {claims:?} may hide");
+                None
+            }
             Answer::Revoked { rule, revocation } => {
                 assert!(revocation.is_some(), "{rule:?} names no revocation");
                 Some(rule)
@@ -299,10 +312,12 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     let beside = || (moment(), -1i64..=1);
     let presented = (
         [name(), name(), name(), name(), name()],
+        proptest::bool::weighted(0.7),
         proptest::option::weighted(0.9, beside()),
         proptest::option::weighted(0.8, beside()),
     );
-    let presented = presented.prop_map(|(names, issued, logged_in)| Presented { names, issued, logged_in });
+    let presented =
+        presented.prop_map(|(names, has_kid, issued, logged_in)| Presented { names, has_kid, issued, logged_in });
     let call = prop_oneof![
         3 => (name(), exp).prop_map(|(name, exp)| Call::Token { name, exp }),
         1 => name().prop_map(|name| Call::Session { name }),

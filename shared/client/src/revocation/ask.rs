@@ -37,6 +37,7 @@ pub(super) async fn check(
             let revocation = response.revocation.rsplit('/').next().and_then(RevocationId::parse);
             Ok(Verdict::Revoked { rule: wire::rule_of(response.rule()), revocation })
         }
+        pb::Verdict::KeyUnknown => Ok(Verdict::KeyUnknown),
         pb::Verdict::Unspecified | pb::Verdict::Unknown => {
             Err(Status::unavailable("the service answered what this release does not know"))
         }

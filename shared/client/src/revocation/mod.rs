@@ -49,6 +49,9 @@ pub enum Verdict {
         /// By what, if by a revocation.
         revocation: Option<RevocationId>,
     },
+    /// It must be refused: a key of its issuer was revoked, and [`Claims::kid`] does not say which one signed the token.
+    /// Nothing else speaks against it.
+    KeyUnknown,
 }
 
 /// All revocations, in this process's memory, kept up to date by the revocation service. Cheap to clone; the last clone
@@ -109,6 +112,7 @@ impl RevocationReplica {
             Ok(verdict) => Ok(verdict),
             Err(status) => match self.follower.recall(|memory| memory.check(claims, self.follower.now())) {
                 Some(Answer::Revoked { rule, revocation }) => Ok(Verdict::Revoked { rule: Some(rule), revocation }),
+                Some(Answer::KeyUnknown) => Ok(Verdict::KeyUnknown),
                 Some(Answer::Suspect(_)) => Err(ask::unknown(status, true)),
                 Some(Answer::Active) | None => Err(ask::unknown(status, false)),
             },
@@ -122,6 +126,7 @@ impl RevocationReplica {
         match self.follower.recall(|memory| memory.answer(claims, self.follower.now(), bound, Instant::now))?? {
             Answer::Active => Some(Verdict::Active),
             Answer::Revoked { rule, revocation } => Some(Verdict::Revoked { rule: Some(rule), revocation }),
+            Answer::KeyUnknown => Some(Verdict::KeyUnknown),
             Answer::Suspect(_) => None,
         }
     }
@@ -137,7 +142,9 @@ impl RevocationReplica {
         let mut changes = self.changes();
         loop {
             changes.borrow_and_update();
-            if let Ok(verdict @ Verdict::Revoked { .. }) = self.is_revoked(claims).await {
+            if let Ok(verdict) = self.is_revoked(claims).await
+                && verdict.is_revoked()
+            {
                 return verdict;
             }
             // The sender lives as long as this does, so that only the time can run out.
@@ -177,7 +184,7 @@ impl Verdict {
     /// Whether the token must be refused.
     #[must_use]
     pub fn is_revoked(self) -> bool {
-        matches!(self, Verdict::Revoked { .. })
+        self != Verdict::Active
     }
 }
 

@@ -291,3 +291,23 @@ fn it_says_what_it_takes() {
     assert_eq!(stats.cutoffs, 1000);
     assert!((80_000..300_000).contains(&stats.cutoff_bytes), "{stats:?}");
 }
+
+#[test]
+fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_revoked() {
+    let replica = replica(1e-4);
+    let bare = Claims { kid: "", ..claims("j-1") };
+    let (now, later) = (Millis(NOW), Millis(NOW + HOUR));
+    let key = |issuer: &str, version| entry(Scope::Key { issuer: issuer.into(), kid: "stolen".into() }, version);
+    replica.apply(&key("other", 1));
+    assert_eq!(replica.check(&bare, now), Answer::Active);
+    replica.apply(&key("i", 2));
+    assert_eq!(replica.check(&bare, now), Answer::KeyUnknown);
+    assert_eq!(replica.check(&claims("j-1"), now), Answer::Active, "it was signed by another");
+    // Also where a filter holds it: what the store knows goes first.
+    replica.apply(&entry(token("j-1"), 3));
+    assert!(matches!(replica.check(&bare, now), Answer::Suspect(_)));
+    assert_eq!(replica.cleared(&bare, now), Answer::KeyUnknown);
+    assert_eq!(replica.cleared(&bare, later), Answer::Active, "it has ended");
+    replica.apply(&undone(key("i", 4)));
+    assert_eq!(replica.cleared(&bare, now), Answer::Active);
+}

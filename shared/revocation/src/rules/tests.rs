@@ -48,6 +48,7 @@ fn rule(claims: &Claims<'_>, rules: &Rules, known: &[(Target, State)]) -> Option
         Answer::Active => None,
         Answer::Revoked { rule, .. } => Some(rule),
         Answer::Suspect(_) => panic!("what is exact is never suspect"),
+        Answer::KeyUnknown => panic!("its tokens have a kid"),
     }
 }
 
@@ -259,4 +260,22 @@ proptest! {
         prop_assert!(!cuts(safe.0 + later * 1000), "a token of that second, or a later one, is good");
         prop_assert!(cuts(safe.0 - 1000), "one of the second before is not");
     }
+}
+
+#[test]
+fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_revoked() {
+    let key = |issuer: &str| known(Scope::Key { issuer: issuer.into(), kid: "stolen".into() }, None);
+    let judged = |claims: &Claims<'_>, known: &[(Target, State)]| judge(claims, &RULES, Millis(NOW), known);
+    let bare = Claims { kid: "", ..claims() };
+    assert_eq!(judged(&bare, &[key("https://idp")]), Answer::KeyUnknown);
+    assert_eq!(judged(&claims(), &[key("https://idp")]), Answer::Active, "it was signed by another");
+    assert_eq!(judged(&bare, &[key("https://other")]), Answer::Active);
+    let (target, state) = key("https://idp");
+    for over in [State { undone: true, ..state.clone() }, State { expires: Millis(NOW), ..state }] {
+        assert_eq!(judged(&bare, &[(target.clone(), over)]), Answer::Active);
+    }
+    // What is certain is said first.
+    let both = [key("https://idp"), known(Scope::Token(TokenHash::of("acme", "https://idp", "j-1")), None)];
+    assert!(matches!(judged(&bare, &both), Answer::Revoked { rule: Rule::Token, .. }));
+    assert!(matches!(judged(&Claims { expires: None, ..bare }, &both), Answer::Revoked { rule: Rule::NoExpiry, .. }));
 }

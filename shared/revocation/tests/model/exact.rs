@@ -26,6 +26,7 @@ pub(crate) struct Token {
 pub(crate) enum Verdict {
     Active,
     Revoked(Rule, Option<String>),
+    KeyUnknown,
 }
 
 /// What happened to each target, in order.
@@ -124,7 +125,12 @@ impl History {
                 return Verdict::Revoked(rule, Some(id.to_string()));
             }
         }
-        Verdict::Active
+        let hidden = token.kid.is_empty()
+            && self.happened.iter().any(|((tenant, kind), events)| {
+                matches!(kind, Kind::Key(issuer, _) if *tenant == token.tenant && *issuer == token.issuer)
+                    && revoked(events, token, None, skew, now)
+            });
+        if hidden { Verdict::KeyUnknown } else { Verdict::Active }
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         let back = prop_oneof![3 => Just(0), 2 => 0..2_000i64, 2 => 0..30 * MINUTE];
         let kept = proptest::sample::subsequence(SIDS[1..].to_vec(), 0..3);
         let back = (back, proptest::option::of(-1..=1i64));
-        (any::<usize>(), 0..10u8, back, 1..90 * MINUTE, any::<bool>(), kept).prop_map(
+        (any::<usize>(), 0..12u8, back, 1..90 * MINUTE, any::<bool>(), kept).prop_map(
             |(token, kind, (back, after), holds_for, knows_exp, kept)| Revoke {
                 token,
                 kind,
@@ -153,7 +153,8 @@ impl Revoke {
     pub(crate) fn target(&self, tokens: &[Token]) -> (&'static str, Kind) {
         let token = self.token(tokens);
         let kind = match self.kind {
-            1 if !token.kid.is_empty() => Kind::Key(token.issuer, token.kid),
+            // Also of a token that hides its key: one of its issuer.
+            1 | 10.. => Kind::Key(token.issuer, if token.kid.is_empty() { "k-1" } else { token.kid }),
             2 if !token.client.is_empty() => Kind::Client(token.client),
             3 if !token.subject.is_empty() => Kind::Subject(token.subject),
             4 if !token.subject.is_empty() => Kind::Login(token.subject),

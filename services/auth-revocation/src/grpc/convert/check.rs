@@ -156,6 +156,7 @@ fn told(answer: Answer) -> (pb::Verdict, pb::Rule, Option<RevocationId>) {
     match answer {
         Answer::Active => (pb::Verdict::Active, pb::Rule::Unspecified, None),
         Answer::Revoked { rule, revocation } => (pb::Verdict::Revoked, wire::rule(rule), revocation),
+        Answer::KeyUnknown => (pb::Verdict::KeyUnknown, pb::Rule::KeyUnknown, None),
         // The checker confirms what is suspect; if it ever did not, nothing must pass.
         Answer::Suspect(hash) => (pb::Verdict::Revoked, pb::Rule::Token, Some(hash.into())),
     }

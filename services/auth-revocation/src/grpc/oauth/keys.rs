@@ -7,6 +7,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header, Validation, 
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::grpc::convert;
+
 /// Bytes of the shortest RSA modulus that is taken: 2048 bits.
 const RSA_MODULUS: usize = 256;
 
@@ -34,6 +36,23 @@ pub(super) enum Verdict {
     UnknownKey,
 }
 
+/// Why a set is refused. Keys are named by their place in it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It can't be read.
+    #[error("it is no JSON Web Key Set: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Nobody could revoke the key.
+    #[error(
+        "keys[{0}] has no `kid` of 1 to 256 bytes without control characters, by which it could be revoked: give each key \
+         one, or name its issuer in KEYPLANE_REVOCATION_ISSUERS_WITHOUT_KID"
+    )]
+    WithoutKid(usize),
+    /// To revoke the one would revoke the other.
+    #[error("keys[{0}] and keys[{1}] have the same `kid`: give each key one of its own")]
+    SharedKid(usize, usize),
+}
+
 #[derive(Deserialize)]
 struct Set {
     keys: Vec<Value>,
@@ -42,13 +61,15 @@ struct Set {
 // === impl Keys ===
 
 impl Keys {
-    /// The usable keys of the set in `json`, and how many of it are of no use: other kinds, weak, for encryption.
+    /// The usable keys of the set in `json`, and how many of it are of no use: other kinds, weak, for encryption. Each has a
+    /// `kid` of its own; with `without_kid`, one may lack it.
     ///
     /// # Errors
     ///
     /// What is wrong with the document.
-    pub(super) fn parse(json: &[u8]) -> Result<(Keys, usize), serde_json::Error> {
+    pub(super) fn parse(json: &[u8], without_kid: bool) -> Result<(Keys, usize), Refused> {
         let set: Set = serde_json::from_slice(json)?;
+        name(&set.keys, without_kid)?;
         let given = set.keys.len();
         let keys: Vec<_> = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
         let keys: Vec<_> = keys.iter().filter_map(Key::of).collect();
@@ -72,6 +93,26 @@ impl Keys {
         }
         if known || header.kid.is_none() { Verdict::Unsigned } else { Verdict::UnknownKey }
     }
+}
+
+/// Holds the ids of all keys against the rule, also of those that are of no use here: the gateway may take them. A key for
+/// encryption signs nothing.
+fn name(keys: &[Value], without_kid: bool) -> Result<(), Refused> {
+    let mut places = HashMap::new();
+    let signs = |key: &Value| key.get("use").and_then(Value::as_str) != Some("enc");
+    for (place, key) in keys.iter().enumerate().filter(|(_, key)| signs(key)) {
+        let kid = key.get("kid");
+        match kid.and_then(Value::as_str).filter(|kid| !kid.is_empty() && convert::nameable(kid)) {
+            Some(kid) => {
+                if let Some(other) = places.insert(kid, place) {
+                    return Err(Refused::SharedKid(other, place));
+                }
+            }
+            None if without_kid && kid.is_none() => {}
+            None => return Err(Refused::WithoutKid(place)),
+        }
+    }
+    Ok(())
 }
 
 // === impl Key ===
@@ -150,7 +191,7 @@ mod tests {
     }
 
     fn set(keys: &[Value]) -> (Keys, usize) {
-        Keys::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+        Keys::parse(json!({ "keys": keys }).to_string().as_bytes(), true).unwrap()
     }
 
     fn token(seed: u8, kid: Option<&str>) -> String {
@@ -179,12 +220,13 @@ mod tests {
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some("one".to_owned());
         let forged = encode(&header, &json!({"jti": "j"}), &secret).unwrap();
-        let symmetric = json!({"kty": "oct", "k": "c2VjcmV0", "kid": "one"});
+        let symmetric = json!({"kty": "oct", "k": "c2VjcmV0", "kid": "two"});
         let (keys, useless) = set(&[public, symmetric]);
         assert_eq!(useless, 1, "a symmetric key is never taken");
         assert_eq!(keys.verify(&forged), Verdict::Unsigned);
         let secret = EncodingKey::from_secret(b"secret");
-        assert_eq!(keys.verify(&encode(&header, &json!({"jti": "j"}), &secret).unwrap()), Verdict::Unsigned);
+        header.kid = Some("two".to_owned());
+        assert_eq!(keys.verify(&encode(&header, &json!({"jti": "j"}), &secret).unwrap()), Verdict::UnknownKey);
         // {"alg":"none"}.{"jti":"j"}.
         assert_eq!(keys.verify("eyJhbGciOiJub25lIn0.eyJqdGkiOiJqIn0."), Verdict::Unsigned);
     }
@@ -211,6 +253,34 @@ mod tests {
         ]);
         assert_eq!((keys.0.len(), useless), (0, 6));
         assert_eq!(set(&[jwk(1, &json!({"use": "sig", "key_ops": ["verify"]}))]).1, 0);
-        assert!(Keys::parse(b"{}").is_err());
+        assert!(matches!(Keys::parse(b"{}", true), Err(Refused::Malformed(_))));
+    }
+
+    #[test]
+    fn a_key_that_could_not_be_revoked_by_itself_is_refused() {
+        let kid = |kid: &str| jwk(1, &json!({ "kid": kid }));
+        let bare = jwk(2, &json!({}));
+        let refused = |keys: &[&Value], without_kid| {
+            let read = Keys::parse(json!({ "keys": keys }).to_string().as_bytes(), without_kid);
+            read.map(drop).map_err(|refused| refused.to_string().split(':').next().unwrap().to_owned())
+        };
+        let lacks = |place| {
+            format!(
+                "keys[{place}] has no `kid` of 1 to 256 bytes without control characters, by which it could be revoked"
+            )
+        };
+        assert_eq!(refused(&[&kid("a"), &kid("b")], false), Ok(()));
+        assert_eq!(refused(&[&kid("a"), &bare], false), Err(lacks(1)));
+        assert_eq!(refused(&[&kid("a"), &bare, &bare], true), Ok(()), "the operator allows it");
+        for named in [json!({"kid": ""}), json!({"kid": 7}), json!({"kid": "a\nb"}), json!({"kid": "x".repeat(257)})] {
+            assert_eq!(refused(&[&jwk(1, &named)], true), Err(lacks(0)), "{named}");
+        }
+        let shared = Err("keys[0] and keys[2] have the same `kid`".to_owned());
+        for without_kid in [false, true] {
+            assert_eq!(refused(&[&kid("a"), &kid("b"), &kid("a")], without_kid), shared);
+        }
+        // The gateway takes keys that are of no use here.
+        assert_eq!(refused(&[&json!({"kty": "oct", "k": "c2VjcmV0"})], false), Err(lacks(0)));
+        assert_eq!(refused(&[&kid("a"), &jwk(2, &json!({"use": "enc"}))], false), Ok(()), "it signs nothing");
     }
 }

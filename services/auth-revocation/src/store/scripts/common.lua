@@ -107,6 +107,14 @@ local function save(key, known, version, appended, state, target, expires)
   return text
 end
 
+-- Lists a revoked key with those of its issuer, where it is found by whoever does not know its kid. One that was undone stays
+-- in the list: its record says so.
+local function list(keys, id, expires)
+  redis.call('ZREMRANGEBYSCORE', keys, '-inf', int(now_ms))
+  redis.call('ZADD', keys, 'GT', int(expires), id)
+  extend(keys, int(expires))
+end
+
 local flags = {}
 
 local function flag(bucket, sign, expires)

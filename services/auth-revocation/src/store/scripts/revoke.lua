@@ -1,16 +1,16 @@
 -- revocation.revoke: revokes up to 64 targets of one partition.
 --
--- KEYS[3..] of each item: record, audit of its tenant, filter of the token's bucket, filter of the generation. Where an
---         item has no filter, any key of the slot.
+-- KEYS[3..] of each item: record, audit of its tenant, filter of the token's bucket (of a key: the list of its issuer's keys),
+--         filter of the generation. Where an item has none, any key of the slot.
 -- ARGV[9] leeway, ms   ARGV[10] furthest exp of a token from now, ms   ARGV[11] furthest end of another from now, ms
 -- ARGV[12..] of each item:
---    1 nonce of the feed entry   2 target   3 token | stated | until | cutoff: a token; one whose exp is not proven; a
---    session or a key; what has a cutoff
+--    1 nonce of the feed entry   2 target   3 token | stated | until | key | cutoff: a token; one whose exp is not proven; a
+--    session; a key; what has a cutoff
 --    4 cutoff, ms, '' for now    5 exp of the token, or end of the other, ms, '' if not known
 --    6 how long it must hold where that is not known, ms   7 how much longer it is made to hold, so that a retry has
 --    nothing to change, ms       8 sids to keep, with ',' between
 --    9 bucket of the token's exp, '' if not known or not proven   10 until when its filter is needed, ms
---    11 bucket of the generation   12 until when its filter is needed, ms   13 item for filters
+--    11 bucket of the generation   12 until when its filter is needed, ms   13 item for filters, or id for the list
 --    14 reason   15 initiator   16 description
 -- Reply: {'AGAIN', now in ms} if the generation is another and nothing was written, else
 --        {'OK', now in ms, number of the last entry, and for each item: what became of it, number of its entry, record}
@@ -83,11 +83,12 @@ for index = 0, ITEMS - 1 do
   local new, refused
   if is_token then
     new, refused = token(known, tonumber(ARGV[a + 4]), kind == 'token', life, slack, old)
-  elseif kind == 'until' then
+  elseif kind == 'until' or kind == 'key' then
     new, refused = till(known, tonumber(ARGV[a + 4]), life, slack)
   else
     new, refused = cutoff(known, tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), life, slack, ARGV[a + 7])
   end
+  if kind == 'key' and (new or known) then list(KEYS[k + 2], ARGV[a + 12], new and new[1] or known.expires) end
   if new then
     local expires = new[1]
     local state = table.concat({ 'R', int(expires), new[2], new[3], new[4] }, ';')
