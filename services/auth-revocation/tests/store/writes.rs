@@ -317,6 +317,8 @@ async fn a_cluster_has_all_keys_of_a_call_in_one_slot() {
     let cluster = Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster of three primaries");
     let case = Case::on(&cluster.url(), Settings { partitions: 16, ..Settings::default() }).await;
     let exp = Some(Millis(case.store.now().0 + HOUR));
+    // Issued before the client is revoked, however long the checks before its own take.
+    let keyed = Claims { kid: "k", client: "c", sid: "s", ..case.claims("good") };
     let mut revokes: Vec<Revoke> = (0..200).map(|n| token(&format!("j-{n}"), exp.filter(|_| n % 2 == 0))).collect();
     revokes.extend([session("s", None), key("k", None), client("c", Cutoff::Now)]);
     for result in case.store.revoke(revokes).await {
@@ -326,7 +328,6 @@ async fn a_cluster_has_all_keys_of_a_call_in_one_slot() {
         assert_eq!(case.rule(&case.claims(&format!("j-{n}"))).await, Some(Rule::Token), "j-{n}");
         assert_eq!(case.rule(&case.claims(&format!("good-{n}"))).await, None, "good-{n}");
     }
-    let keyed = Claims { kid: "k", client: "c", sid: "s", ..case.claims("good") };
     assert_eq!(case.rule(&keyed).await, Some(Rule::Key));
     let target = Target { tenant: TENANT.into(), scope: key("k", None).target.scope };
     case.store.undo(TENANT, &target.id(), None, Cause::default()).await.expect("undone");
