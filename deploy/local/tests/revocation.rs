@@ -274,7 +274,7 @@ async fn what_can_not_be_verified_is_200_and_has_no_effect() {
         (RevokeBy::Json(refresh), 400, "unsupported_token_type", "identity provider"),
         (RevokeBy::Form("token=a&token=b"), 400, "invalid_request", "body.token"),
         (RevokeBy::Json(json!({"token": ""})), 400, "invalid_request", "must be set"),
-        (RevokeBy::Form(&large), 413, "invalid_request", "Too Large"),
+        (RevokeBy::Form(&large), 413, "invalid_request", "16 KiB"),
     ] {
         let (status, answer) = user.revoke_by("acme", body).await;
         assert_oauth_error(status, &answer, expected, error, words);
