@@ -152,6 +152,18 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
+/// The status of a request that can't be decoded: what is wrong with which field; empty if that is not known.
+pub(crate) fn malformed(field: &str, rule: &str) -> Status {
+    let mut details = info("MALFORMED_MESSAGE", HashMap::new());
+    let violations = [Violation::new(field, rule)];
+    let (_, violations) = names::spelled(String::new(), &violations);
+    let place = if field.is_empty() { String::new() } else { format!("{}: ", violations[0].field) };
+    for (field, description) in caps::violations(&violations) {
+        details.add_bad_request_violation(field, description);
+    }
+    finish(Code::InvalidArgument, caps::message(&format!("the request can't be read: {place}{rule}"), 0, 0), details)
+}
+
 fn info(reason: &'static str, metadata: HashMap<String, String>) -> ErrorDetails {
     ErrorDetails::with_error_info(reason, DOMAIN, metadata)
 }

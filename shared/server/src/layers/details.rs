@@ -71,6 +71,20 @@ where
     }
 }
 
+/// The status of a request that can't be decoded, for which tonic says INTERNAL: it is the caller's mistake. Names the field if
+/// the decoder does, innermost first: `failed to decode Protobuf message: Limit.period: Policy.limit: buffer underflow`.
+fn malformed(message: &str) -> Status {
+    let mut rule = message.strip_prefix("failed to decode Protobuf message: ").unwrap_or(message);
+    let mut path = Vec::new();
+    while let Some((place, rest)) = rule.split_once(": ")
+        && let Some((_, field)) = place.split_once('.').filter(|(name, _)| name.starts_with(char::is_uppercase))
+    {
+        path.insert(0, field);
+        rule = rest;
+    }
+    errors::malformed(&path.join("."), rule)
+}
+
 fn complete(headers: &mut HeaderMap) {
     if !headers.contains_key("grpc-status") || headers.contains_key("grpc-status-details-bin") {
         return;
@@ -83,7 +97,7 @@ fn complete(headers: &mut HeaderMap) {
         Code::Unimplemented if headers.contains_key(ACCEPTED) => (UNCOMPRESSED, "COMPRESSION_UNSUPPORTED"),
         Code::Unimplemented => ("this server has no such method", "METHOD_UNKNOWN"),
         Code::ResourceExhausted | Code::OutOfRange => (status.message(), "MESSAGE_TOO_LARGE"),
-        Code::Internal => (status.message(), "MALFORMED_MESSAGE"),
+        Code::Internal => return replace(headers, &malformed(status.message())),
         Code::Cancelled => (status.message(), "CANCELLED"),
         Code::Unknown
         | Code::InvalidArgument
@@ -98,7 +112,45 @@ fn complete(headers: &mut HeaderMap) {
         | Code::Unauthenticated => (status.message(), "UNSPECIFIED"),
     };
     let message = if message.is_empty() { code.description() } else { message };
-    let full = errors::plain(code, message, reason, None);
+    replace(headers, &errors::plain(code, message, reason, None));
+}
+
+/// Puts `status` in place of the one in `headers`.
+fn replace(headers: &mut HeaderMap, status: &Status) {
+    headers.remove("grpc-status");
     headers.remove("grpc-message");
-    let _ = full.add_header(headers);
+    let _ = status.add_header(headers);
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn completed(status: &Status) -> Status {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        complete(&mut headers);
+        assert_eq!(headers.get_all("grpc-status").iter().count(), 1);
+        Status::from_header_map(&headers).unwrap()
+    }
+
+    #[test]
+    fn request_that_does_not_decode_is_the_callers_mistake() {
+        for (message, field, rule) in [
+            ("ResetRequest.descriptors: buffer underflow", "descriptors", "buffer underflow"),
+            ("Limit.period: Policy.limit: buffer underflow", "limit.period", "buffer underflow"),
+            ("GetRequest.name: invalid string value: not UTF-8", "name", "invalid string value: not UTF-8"),
+            ("invalid varint", "", "invalid varint"),
+        ] {
+            let status = completed(&Status::internal(format!("failed to decode Protobuf message: {message}")));
+            assert_eq!(status.code(), Code::InvalidArgument);
+            let details = status.get_error_details();
+            assert_eq!(details.error_info().unwrap().reason, "MALFORMED_MESSAGE");
+            let violations = details.bad_request().unwrap();
+            let violation = &violations.field_violations[0];
+            assert_eq!((violation.field.as_str(), violation.description.as_str()), (field, rule));
+        }
+    }
 }
