@@ -51,13 +51,16 @@ pub struct SessionName {
     pub session: SessionId,
 }
 
-const TENANT_RULE: &str = "must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
-const ID_RULE: &str = "must match [A-Za-z0-9._~@|:+-]{1,128}";
 const SESSION_RULE: &str = "must be 32 lower-case hexadecimal digits";
 
 // === impl TenantId ===
 
 impl TenantId {
+    /// Regular expression of the whole id.
+    pub const PATTERN: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+    /// Regular expression of the whole resource name, `tenants/{tenant}`.
+    pub const NAME_PATTERN: &str = "tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+
     /// Parses a tenant id; `field` is where it was sent.
     ///
     /// # Errors
@@ -67,7 +70,11 @@ impl TenantId {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let holds =
             (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
-        if holds { Ok(TenantId(text.into())) } else { Err(broken(field, "the tenant", TENANT_RULE, text)) }
+        if holds {
+            Ok(TenantId(text.into()))
+        } else {
+            Err(broken(field, "the tenant", &matching(TenantId::PATTERN), text))
+        }
     }
 
     /// Parses a tenant's resource name, `tenants/{tenant}`; `field` is where it was sent.
@@ -90,6 +97,9 @@ impl TenantId {
 // === impl Id ===
 
 impl Id {
+    /// Regular expression of the whole id.
+    pub const PATTERN: &str = "[A-Za-z0-9._~@|:+-]{1,128}";
+
     /// Parses an id that a caller chose; `field` is where it was sent.
     ///
     /// # Errors
@@ -108,7 +118,7 @@ impl Id {
     fn parse_as(what: &str, text: &str, field: &str) -> Result<Id, Violation> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@|:+-".contains(&byte);
         let holds = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        if holds { Ok(Id(text.into())) } else { Err(broken(field, what, ID_RULE, text)) }
+        if holds { Ok(Id(text.into())) } else { Err(broken(field, what, &matching(Id::PATTERN), text)) }
     }
 }
 
@@ -169,6 +179,11 @@ impl UserName {
 // === impl SessionName ===
 
 impl SessionName {
+    /// Regular expression of the session's id alone.
+    pub const ID_PATTERN: &str = "[0-9a-f]{32}";
+    /// Regular expression of the whole resource name.
+    pub const NAME_PATTERN: &str =
+        "tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/users/[A-Za-z0-9._~@|:+-]{1,128}/sessions/[0-9a-f]{32}";
     const PATTERN: &str = "tenants/{tenant}/users/{user}/sessions/{session}";
 
     /// Parses a session's resource name; `field` is where it was sent.
@@ -233,6 +248,10 @@ fn segments<'a, const N: usize>(text: &'a str, field: &str, pattern: &str) -> Re
         }
     }
     if given.next().is_some() { Err(mismatch()) } else { Ok(found) }
+}
+
+fn matching(pattern: &str) -> String {
+    format!("must match {pattern}")
 }
 
 fn broken(field: &str, what: &str, rule: &str, sent: &str) -> Violation {

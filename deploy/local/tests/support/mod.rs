@@ -2,9 +2,11 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod bearer;
+pub mod calls;
 pub mod gate;
 pub mod peer;
 pub mod table;
+pub mod variants;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

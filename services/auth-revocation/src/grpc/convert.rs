@@ -9,6 +9,7 @@ mod revoke;
 use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::rules::revocation as stated;
 use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_revocation::{RevocationId, Sequence, Version};
 
@@ -24,7 +25,7 @@ pub(super) use revoke::{
 };
 
 /// How long WaitForPropagation waits where nothing is said, and at most.
-const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(stated::WAIT));
 
 /// The tenant and the id in a revocation's name.
 pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str, RevocationId), Error> {

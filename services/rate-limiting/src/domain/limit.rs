@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use keyplane_contracts::Violations;
+use keyplane_contracts::rules::ratelimit as stated;
 
 use super::Meter;
 
@@ -35,11 +36,11 @@ pub enum Mode {
 
 impl Limit {
     /// The largest amount, burst and cost.
-    pub const MOST: u64 = 1_000_000_000_000;
+    pub const MOST: u64 = stated::MOST.cast_unsigned();
     /// The shortest period.
     pub const SHORTEST: Duration = Duration::from_secs(1);
     /// The longest period.
-    pub const LONGEST: Duration = Duration::from_hours(31 * 24);
+    pub const LONGEST: Duration = Duration::from_secs(stated::LONGEST_PERIOD);
     /// The longest time that a full burst may take to leak away.
     pub const DRAIN: Duration = Duration::from_hours(366 * 24);
 

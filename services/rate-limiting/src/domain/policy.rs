@@ -3,6 +3,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use keyplane_contracts::names::{Id, TenantId};
+use keyplane_contracts::rules::ratelimit as stated;
 use keyplane_contracts::{Violation, Violations};
 
 use super::Limit;
@@ -119,15 +120,15 @@ impl fmt::Display for PolicyId {
 
 impl Policy {
     /// The most entries.
-    pub const ENTRIES: usize = 8;
+    pub const ENTRIES: usize = stated::ENTRIES;
     /// The most limits by plan.
-    pub const PLANS: usize = 64;
+    pub const PLANS: usize = stated::PLANS;
     /// The most limits by tenant.
-    pub const TENANTS: usize = 10_000;
+    pub const TENANTS: usize = stated::TENANTS;
     /// Bytes of a domain.
-    pub const DOMAIN: usize = 128;
+    pub const DOMAIN: usize = stated::DOMAIN;
     /// Bytes of a value.
-    pub const VALUE: usize = 256;
+    pub const VALUE: usize = stated::VALUE;
 
     /// Notes each rule that it breaks; `field` is where it was given, such as `policy`.
     pub fn check(&self, field: &str, violations: &mut Violations) {

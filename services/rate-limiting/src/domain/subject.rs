@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 use keyplane_contracts::names::{Id, TenantId};
+use keyplane_contracts::rules::ratelimit as stated;
 use keyplane_contracts::{Violation, Violations};
 
 use super::policy::is_text;
@@ -24,7 +25,7 @@ pub struct Descriptor {
 
 impl<'a> Subject<'a> {
     /// The most further descriptors.
-    pub const DESCRIPTORS: usize = 8;
+    pub const DESCRIPTORS: usize = stated::DESCRIPTORS;
 
     /// What a call names; an empty text is none.
     pub fn new(

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::rules::ratelimit as stated;
 use keyplane_contracts::{Violation, Violations};
 
 use super::policies;
@@ -12,9 +13,9 @@ use crate::error::Error;
 use crate::limiter::{Admission, Call, Explained, Explanation, Outcome, Settled, Source, State, Verdict};
 
 /// The most calls of a batch.
-const BATCH: usize = 500;
+const BATCH: usize = stated::BATCH;
 /// The longest that a charge is remembered.
-const REMEMBER: Duration = Duration::from_hours(1);
+const REMEMBER: Duration = Duration::from_secs(stated::REMEMBER);
 
 /// What most requests have in common.
 pub(super) struct Target<'a> {

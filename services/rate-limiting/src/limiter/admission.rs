@@ -16,7 +16,7 @@ use crate::policies::{Action, Cause, Policies};
 use crate::store::Stored;
 
 /// The most limits of one call.
-const LIMITS: usize = 16;
+const LIMITS: usize = keyplane_contracts::rules::ratelimit::LIMITS;
 
 /// Finds the limits that callers mean among the policies in force, for the limiter to decide on. Cheap to clone.
 #[derive(Clone)]

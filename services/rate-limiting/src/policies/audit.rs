@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::Violations;
 use keyplane_contracts::names::TenantId;
+use keyplane_contracts::rules::ratelimit as stated;
 use keyplane_valkey::{Arg, Feature, Key, Script, StreamEntry, Ttl, TtlError, Valkey};
 
 use crate::error::Error;
@@ -147,7 +148,9 @@ impl Action {
 impl Cause {
     /// What a request says of it, each text by its rule.
     pub fn new(initiator: String, description: String, violations: &mut Violations) -> Cause {
-        for (field, text, most) in [("initiator", &initiator, 256), ("description", &description, 1024)] {
+        for (field, text, most) in
+            [("initiator", &initiator, stated::INITIATOR), ("description", &description, stated::DESCRIPTION)]
+        {
             if text.len() > most || text.chars().any(char::is_control) {
                 let sent = text.len();
                 violations

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use keyplane_contracts::Violations;
+use keyplane_contracts::rules::session as stated;
 
 use super::{BoundToken, Device, Fields, Patch, Policy};
 
@@ -12,21 +13,21 @@ pub struct Limits;
 
 impl Limits {
     /// Bytes over all names and values of content.
-    pub const BYTES: usize = 8 * 1024;
+    pub const BYTES: usize = stated::BYTES;
     /// Attributes.
-    pub const ATTRIBUTES: usize = 64;
+    pub const ATTRIBUTES: usize = stated::ATTRIBUTES;
     /// Tokens that have not expired.
-    pub const TOKENS: usize = 16;
+    pub const TOKENS: usize = stated::TOKENS;
     /// Bytes of a path.
-    const PATH: usize = 2 * 1024;
+    const PATH: usize = stated::PATH;
     /// Bytes of a company id, and of a device's label.
-    const LABEL: usize = 128;
+    const LABEL: usize = stated::LABEL;
     /// Bytes of a user agent.
-    const USER_AGENT: usize = 512;
+    const USER_AGENT: usize = stated::USER_AGENT;
     /// Bytes of an attribute's key.
     const ATTRIBUTE_KEY: usize = 64;
     /// Bytes of a jti, and of an issuer.
-    const CLAIM: usize = 256;
+    const CLAIM: usize = stated::CLAIM;
 }
 
 /// Holds `fields` of `session` against the bounds that need no store. Whether a token has expired, its script tells: by the
@@ -96,8 +97,8 @@ fn check_attributes(fields: &Fields, violations: &mut Violations) {
 
 fn check_attribute_key(field: &str, key: &str, violations: &mut Violations) {
     if !is_attribute_key(key) {
-        let (rule, sent) = ("keys must match [A-Za-z0-9._-]{1,64}", key.len());
-        violations.add(field, format!("{rule}; one of {sent} bytes was sent"));
+        let (pattern, sent) = (stated::ATTRIBUTE_KEY, key.len());
+        violations.add(field, format!("keys must match {pattern}; one of {sent} bytes was sent"));
     }
 }
 

@@ -1,43 +1,113 @@
-//! The one error shape of the gateway. Its details are one flat schema, since importers take only the first of many.
+//! The one error shape of the gateway, and the one of OAuth. Details are one flat schema, since importers take only the first of
+//! many.
 
 use serde_json::{Map, Value, json};
 
-/// What callers can meet on every route.
-pub(super) const STATUSES: &[(&str, &str)] = &[
-    ("400", "The request breaks a rule: fix it. `details` names every violated field."),
-    ("401", "No token (`UNAUTHENTICATED`), or one that is not good any more (`TOKEN_REVOKED`): log in."),
-    ("404", "There is no such resource, or no such route."),
-    ("409", "The resource has changed meanwhile (`VERSION_MISMATCH`): read it and try again."),
-    ("429", "A limit is reached: wait for `retryDelay`, if given."),
-    ("503", "Not now: wait for `retryDelay` and try again."),
-    ("504", "The deadline passed. A write may have happened."),
-    ("default", "Any other error."),
+/// The schema of every error but those of OAuth. Not `Error`, which JavaScript, Swift and others have themselves.
+pub(super) const NAME: &str = "ApiError";
+/// The schema of an error of OAuth.
+pub(super) const OAUTH: &str = "OAuthError";
+/// The schema of the last event of a stream that ends for an error.
+pub(super) const EVENT: &str = "StreamError";
+
+/// An HTTP status with what it means, and of an example the code, the reason and the message.
+type Status = (&'static str, &'static str, (u8, &'static str), &'static str, &'static str);
+
+/// Statuses that callers can meet on every route.
+pub(super) const STATUSES: &[Status] = &[
+    (
+        "400",
+        "The request breaks a rule: fix it. `details` names every violated field.",
+        (3, "INVALID_ARGUMENT"),
+        "INVALID_REQUEST",
+        "the request is invalid: parent: the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 4 bytes were sent",
+    ),
+    (
+        "401",
+        "No token (`UNAUTHENTICATED`), or one that is not good any more (`TOKEN_REVOKED`): log in.",
+        (16, "UNAUTHENTICATED"),
+        "TOKEN_REVOKED",
+        "the token was revoked; log in again",
+    ),
+    (
+        "404",
+        "There is no such resource, or no such route.",
+        (5, "NOT_FOUND"),
+        "SESSION_NOT_FOUND",
+        "there is no such session",
+    ),
+    (
+        "409",
+        "The resource has changed meanwhile (`VERSION_MISMATCH`): read it and try again.",
+        (10, "ABORTED"),
+        "VERSION_MISMATCH",
+        "the session has version 3",
+    ),
+    (
+        "429",
+        "A limit is reached: wait for `retryDelay`, if given.",
+        (8, "RESOURCE_EXHAUSTED"),
+        "RATE_LIMITED",
+        "too many requests: the limit user-api has room in 1 s; wait until then",
+    ),
+    (
+        "503",
+        "Not now: wait for `retryDelay` and try again.",
+        (14, "UNAVAILABLE"),
+        "STORE_UNAVAILABLE",
+        "the store can't be reached; try again",
+    ),
+    (
+        "504",
+        "The deadline passed. A write may have happened.",
+        (4, "DEADLINE_EXCEEDED"),
+        "DEADLINE_EXCEEDED",
+        "the deadline passed; a write may have happened",
+    ),
 ];
+
+/// An error of [`STATUSES`], as it is printed.
+pub(super) fn example(status: &str, (code, name): (u8, &str), reason: &str, message: &str) -> Value {
+    let kind = |name: &str| format!("type.googleapis.com/google.rpc.{name}");
+    let mut details =
+        vec![json!({"@type": kind("ErrorInfo"), "reason": reason, "domain": "keyplane.dev", "metadata": {}})];
+    match status {
+        "400" => details.push(json!({"@type": kind("BadRequest"), "fieldViolations": [{
+            "field": "parent",
+            "description": "the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 4 bytes were sent",
+        }]})),
+        "429" | "503" => details.push(json!({"@type": kind("RetryInfo"), "retryDelay": "1s"})),
+        _ => {}
+    }
+    json!({"code": code, "status": name, "message": message, "details": details})
+}
 
 /// Adds the schemas of an error to `schemas`.
 pub(super) fn schemas(schemas: &mut Map<String, Value>) {
     schemas.insert(
-        "Error".to_owned(),
+        NAME.to_owned(),
         json!({
             "type": "object",
-            "description": "Every error has this shape.",
+            "description": "Every error has this shape, but for those of `oauth2/revoke`.",
+            "required": ["code", "status", "message", "details"],
             "properties": {
                 "code": {"type": "integer", "format": "int32", "description": "The gRPC status code, e.g. 5 for NOT_FOUND."},
                 "status": {"type": "string", "description": "The name of that code, e.g. `NOT_FOUND`."},
                 "message": {"type": "string", "description": "For developers. Not stable; programs read `reason`."},
                 "details": {
                     "type": "array",
-                    "items": {"$ref": "#/components/schemas/ErrorDetail"},
+                    "items": {"$ref": "#/components/schemas/ApiErrorDetail"},
                     "description": "What programs can act on, one item of each kind at most.",
                 },
             },
         }),
     );
     schemas.insert(
-        "ErrorDetail".to_owned(),
+        "ApiErrorDetail".to_owned(),
         json!({
             "type": "object",
             "description": "One detail. `@type` tells which of the other fields are set.",
+            "required": ["@type"],
             "properties": {
                 "@type": {"type": "string", "description":
                     "`type.googleapis.com/google.rpc.` and ErrorInfo (reason, domain, metadata), BadRequest \
@@ -51,23 +121,24 @@ pub(super) fn schemas(schemas: &mut Map<String, Value>) {
                 },
                 "fieldViolations": {
                     "type": "array",
-                    "items": {"$ref": "#/components/schemas/ErrorViolation"},
+                    "items": {"$ref": "#/components/schemas/ApiErrorViolation"},
                     "description": "BadRequest: every field that breaks a rule.",
                 },
                 "retryDelay": {"type": "string", "description": "RetryInfo: the least wait, in seconds, e.g. `0.250s`."},
                 "violations": {
                     "type": "array",
-                    "items": {"$ref": "#/components/schemas/ErrorViolation"},
+                    "items": {"$ref": "#/components/schemas/ApiErrorViolation"},
                     "description": "QuotaFailure: every limit that was reached.",
                 },
             },
         }),
     );
     schemas.insert(
-        "ErrorViolation".to_owned(),
+        "ApiErrorViolation".to_owned(),
         json!({
             "type": "object",
             "description": "A field that breaks a rule, or a limit that was reached.",
+            "required": ["description"],
             "properties": {
                 "field": {"type": "string", "description": "BadRequest: the path of the field, e.g. `session.lastPath`."},
                 "subject": {"type": "string", "description": "QuotaFailure: whose limit it is."},
@@ -75,4 +146,32 @@ pub(super) fn schemas(schemas: &mut Map<String, Value>) {
             },
         }),
     );
+}
+
+/// The schema of an error of OAuth.
+pub(super) fn oauth() -> Value {
+    json!({
+        "type": "object",
+        "description": "An error as OAuth has it (RFC 6749, section 5.2).",
+        "required": ["error", "error_description"],
+        "properties": {
+            "error": {"type": "string", "description": "`invalid_request`, `unsupported_token_type`, `temporarily_unavailable`, ..."},
+            "error_description": {"type": "string", "description": "For developers. Not stable."},
+        },
+    })
+}
+
+/// The schema of a stream's last event, where it ends for an error.
+pub(super) fn event() -> Value {
+    json!({
+        "type": "object",
+        "description": "`data` of the event `error`, the last of a stream that ends for an error. A browser connects again by itself.",
+        "required": ["code", "status", "message", "reason"],
+        "properties": {
+            "code": {"type": "integer", "format": "int32", "description": "The gRPC status code, e.g. 14 for UNAVAILABLE."},
+            "status": {"type": "string", "description": "The name of that code."},
+            "message": {"type": "string", "description": "For developers. Not stable; programs read `reason`."},
+            "reason": {"type": "string", "description": "The cause, e.g. `STOPPING`."},
+        },
+    })
 }

@@ -30,22 +30,27 @@ pub(super) fn security(binding: &Binding) -> Value {
     }
 }
 
-/// The schema of a body that a `google.api.HttpBody` takes as it is, by content type; none for one that is not known.
-pub(super) fn raw_body(binding: &Binding) -> Option<Value> {
+/// The content of a body that a `google.api.HttpBody` takes as it is: RFC 7009's, else any.
+pub(super) fn raw_body(binding: &Binding, example: &Value) -> Value {
     if binding.method.full_name() != REVOKE {
-        return None;
+        return json!({"*/*": {"schema": {"type": "string", "format": "binary"}}});
     }
     let schema = json!({
         "type": "object",
         "required": ["token"],
         "properties": {
-            "token": {"type": "string", "description": "The token, as it was issued: a JWT."},
+            "token": {"type": "string", "minLength": 1, "description": "The token, as it was issued: a JWT."},
             "token_type_hint": {"type": "string", "description":
                 "`access_token`, or nothing. `refresh_token` is refused: those are the identity provider's."},
         },
     });
-    Some(json!({
-        "application/json": {"schema": schema},
-        "application/x-www-form-urlencoded": {"schema": schema},
-    }))
+    json!({
+        "application/json": {"schema": schema, "example": example},
+        "application/x-www-form-urlencoded": {"schema": schema, "example": example},
+    })
+}
+
+/// An error of RFC 7009's route.
+pub(super) fn error_example() -> Value {
+    json!({"error": "invalid_request", "error_description": "the request is invalid: body.token: must be set"})
 }

@@ -1,35 +1,37 @@
 //! Schemas of messages and enums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
-use prost_reflect::{MethodDescriptor, ServiceDescriptor, Value as ProtoValue};
 use serde_json::{Map, Value, json};
 
-use super::error;
-use crate::http::pool;
+use super::behavior::{is_immutable, is_output_only, is_required};
+use super::comments::comment;
+use super::well_known::well_known;
+use super::{EVENT, error};
+use crate::http::{bindings, pool};
+use crate::rules::{self, Rule};
+
+/// Direction in which a message goes, which decides what its schema requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// In a response: every field that is always sent is required.
+    Response,
+    /// In an event: fields that are empty are left out.
+    Event,
+    /// In a request: the rules of the service hold, and fields that the service sets are left out.
+    Request,
+    /// In a request that changes a resource: nothing is required, and what never changes is left out.
+    Patch,
+}
 
 /// The named schemas that the document refers to; each is added when it is first referred to.
 pub(super) struct Schemas {
     found: Map<String, Value>,
-    /// How many messages and enums there are by short name, as a name that two packages use needs a prefix.
+    /// Number of messages and enums by short name, as a name that two packages use needs a prefix.
     short_names: BTreeMap<String, usize>,
-}
-
-/// What can carry a comment in a proto file.
-pub(super) trait Commented {
-    /// The leading comment, without the indent of its lines.
-    fn text(&self) -> Option<String>;
-}
-
-/// The leading comment of `item`; empty if there is none.
-pub(super) fn comment(item: &impl Commented) -> String {
-    item.text().unwrap_or_default()
-}
-
-/// Whether the field is marked REQUIRED.
-pub(super) fn is_required(field: &FieldDescriptor) -> bool {
-    has_behavior(field, "REQUIRED")
+    /// Full names of messages that responses hold.
+    answered: BTreeSet<String>,
 }
 
 // === impl Schemas ===
@@ -42,7 +44,9 @@ impl Schemas {
         for name in messages.chain(enums) {
             *short_names.entry(name).or_default() += 1;
         }
-        Schemas { found: Map::new(), short_names }
+        let mut answered = BTreeSet::new();
+        bindings().iter().for_each(|binding| reach(&binding.method.output(), &mut answered));
+        Schemas { found: Map::new(), short_names, answered }
     }
 
     pub(super) fn into_map(self) -> Map<String, Value> {
@@ -51,46 +55,67 @@ impl Schemas {
 
     /// A reference to the one error schema.
     pub(super) fn error(&mut self) -> Value {
-        if !self.found.contains_key("Error") {
+        if !self.found.contains_key(error::NAME) {
             error::schemas(&mut self.found);
         }
-        reference("Error")
+        reference(error::NAME)
+    }
+
+    /// A reference to the error schema of OAuth.
+    pub(super) fn oauth_error(&mut self) -> Value {
+        self.found.entry(error::OAUTH).or_insert_with(error::oauth);
+        reference(error::OAUTH)
+    }
+
+    /// Adds the schemas of what a stream of events holds.
+    pub(super) fn events(&mut self) {
+        if let Some(event) = pool().get_message_by_name(EVENT) {
+            self.message(&event, Usage::Event);
+        }
+        self.found.entry(error::EVENT).or_insert_with(error::event);
     }
 
     /// The schema of a field, with its comment wherever OpenAPI 3.0 allows one (beside `$ref` it does not).
-    pub(super) fn field(&mut self, field: &FieldDescriptor) -> Value {
+    pub(super) fn field(&mut self, field: &FieldDescriptor, usage: Usage) -> Value {
+        // What a message holds is sent as a whole, also where a part of the resource is changed.
+        let inner = if usage == Usage::Patch { Usage::Request } else { usage };
         let mut schema = if field.is_map() {
             let Kind::Message(entry) = field.kind() else { unreachable!("a map's kind is its entry") };
-            let value = self.kind(&entry.map_entry_value_field().kind());
+            let value = self.kind(&entry.map_entry_value_field().kind(), inner);
             json!({"type": "object", "additionalProperties": value})
         } else if field.cardinality() == Cardinality::Repeated {
-            let items = self.kind(&field.kind());
+            let items = self.kind(&field.kind(), inner);
             json!({"type": "array", "items": items})
         } else {
-            self.kind(&field.kind())
+            self.kind(&field.kind(), inner)
         };
-        if schema.get("$ref").is_none() {
-            schema["description"] = json!(comment(field));
-            if has_behavior(field, "OUTPUT_ONLY") {
-                schema["readOnly"] = json!(true);
-            }
-            if has_behavior(field, "INPUT_ONLY") {
-                schema["writeOnly"] = json!(true);
-            }
+        if schema.get("$ref").is_some() {
+            return schema;
+        }
+        schema["description"] = json!(comment(field));
+        if matches!(usage, Usage::Request | Usage::Patch)
+            && let Some(rule) = rules::rule(field.full_name())
+        {
+            state(&rule, &mut schema);
         }
         schema
     }
 
     /// A reference to the schema of `message`, or the schema itself where the message is printed as a plain value.
-    pub(super) fn message(&mut self, message: &MessageDescriptor) -> Value {
+    pub(super) fn message(&mut self, message: &MessageDescriptor, usage: Usage) -> Value {
         if let Some(schema) = well_known(message.full_name()) {
             return schema;
         }
-        let name = self.name(message.full_name(), message.package_name());
+        let plain = self.name(message.full_name(), message.package_name());
+        let name = match usage {
+            Usage::Request if self.answered.contains(message.full_name()) => format!("{plain}Input"),
+            Usage::Event if message.full_name() != EVENT => format!("Partial{plain}"),
+            Usage::Response | Usage::Event | Usage::Request | Usage::Patch => plain,
+        };
         if !self.found.contains_key(&name) {
             // Taken before it is filled, since a message may hold itself.
             self.found.insert(name.clone(), Value::Null);
-            let schema = self.object(message, |_| true);
+            let schema = self.object(message, usage, |_| true);
             self.found.insert(name.clone(), schema);
         }
         reference(&name)
@@ -101,25 +126,42 @@ impl Schemas {
         &mut self,
         name: &str,
         message: &MessageDescriptor,
+        usage: Usage,
         keep: impl Fn(&FieldDescriptor) -> bool,
     ) -> Option<Value> {
-        if !message.fields().any(|field| keep(&field)) {
-            return None;
-        }
-        let schema = self.object(message, keep);
+        let schema = self.object(message, usage, keep);
+        schema["properties"].as_object().filter(|properties| !properties.is_empty())?;
         self.found.insert(name.to_owned(), schema);
         Some(reference(name))
     }
 
-    fn object(&mut self, message: &MessageDescriptor, keep: impl Fn(&FieldDescriptor) -> bool) -> Value {
-        let fields: Vec<_> = message.fields().filter(|field| keep(field)).collect();
+    /// Whether the schema that `reference` names requires a property.
+    pub(super) fn requires(&self, reference: &Value) -> bool {
+        let name = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+        name.and_then(|name| self.found.get(name)).is_some_and(|schema| schema.get("required").is_some())
+    }
+
+    fn object(&mut self, message: &MessageDescriptor, usage: Usage, keep: impl Fn(&FieldDescriptor) -> bool) -> Value {
+        let sent = |field: &FieldDescriptor| match usage {
+            Usage::Response | Usage::Event => true,
+            Usage::Request => !is_output_only(field),
+            Usage::Patch => !is_output_only(field) && !is_immutable(field),
+        };
+        let fields: Vec<_> = message.fields().filter(|field| keep(field) && sent(field)).collect();
         let properties: Map<_, _> =
-            fields.iter().map(|field| (field.json_name().to_owned(), self.field(field))).collect();
+            fields.iter().map(|field| (field.json_name().to_owned(), self.field(field, usage))).collect();
         let mut schema = json!({"type": "object", "description": comment(message), "properties": properties});
         let required: Vec<_> =
-            fields.iter().filter(|field| is_required(field)).map(FieldDescriptor::json_name).collect();
+            fields.iter().filter(|field| requires(field, usage)).map(FieldDescriptor::json_name).collect();
         if !required.is_empty() {
             schema["required"] = json!(required);
+        }
+        if matches!(usage, Usage::Request | Usage::Patch) {
+            schema["additionalProperties"] = json!(false);
+        }
+        if rules::rule(message.full_name()) == Some(Rule::OneOf) {
+            schema["minProperties"] = json!(1);
+            schema["maxProperties"] = json!(1);
         }
         schema
     }
@@ -127,29 +169,26 @@ impl Schemas {
     fn enumeration(&mut self, item: &EnumDescriptor) -> Value {
         let name = self.name(item.full_name(), item.package_name());
         let values: Vec<_> = item.values().map(|value| value.name().to_owned()).collect();
-        let lines: Vec<_> = item
-            .values()
-            .map(|value| format!("- `{}`: {}", value.name(), comment_at(value.parent_enum(), value.path())))
-            .collect();
+        let line = |text: String| text.replace('\n', " ");
+        let lines: Vec<_> =
+            item.values().map(|value| format!("- `{}`: {}", value.name(), line(comment(&value)))).collect();
         let description = format!("{}\n\n{}", comment(item), lines.join("\n"));
         self.found.insert(name.clone(), json!({"type": "string", "enum": values, "description": description}));
         reference(&name)
     }
 
-    fn kind(&mut self, kind: &Kind) -> Value {
+    fn kind(&mut self, kind: &Kind, usage: Usage) -> Value {
         match kind {
             Kind::Double => json!({"type": "number", "format": "double"}),
             Kind::Float => json!({"type": "number", "format": "float"}),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
             // OpenAPI has no unsigned numbers; 32 unsigned bits fit into 64 signed ones.
             Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "format": "int64", "minimum": 0}),
-            // Printed as strings, as JavaScript's numbers hold 53 bits.
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => json!({"type": "string", "format": "int64"}),
-            Kind::Uint64 | Kind::Fixed64 => json!({"type": "string", "format": "uint64"}),
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => long(usage),
             Kind::Bool => json!({"type": "boolean"}),
             Kind::String => json!({"type": "string"}),
             Kind::Bytes => json!({"type": "string", "format": "byte"}),
-            Kind::Message(message) => self.message(message),
+            Kind::Message(message) => self.message(message, usage),
             Kind::Enum(item) => self.enumeration(item),
         }
     }
@@ -167,6 +206,52 @@ impl Schemas {
 
 // === helpers ===
 
+/// A number of 64 bits: printed as a string, since JavaScript's numbers hold 53 bits; taken as a number and as a string.
+/// Those that callers send are all below 2^53, so the document asks for the number.
+fn long(usage: Usage) -> Value {
+    match usage {
+        Usage::Response | Usage::Event => json!({"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}),
+        Usage::Request | Usage::Patch => json!({"type": "integer", "format": "int64"}),
+    }
+}
+
+/// Whether every message of this usage has the field.
+fn requires(field: &FieldDescriptor, usage: Usage) -> bool {
+    let printed = field.is_list() || field.is_map() || !field.supports_presence();
+    match usage {
+        Usage::Response => printed || rules::is_always_sent(field.full_name()),
+        Usage::Event => field.parent_message().full_name() == EVENT && ["id", "type", "time"].contains(&field.name()),
+        // An item of a batch takes the batch's; elsewhere it is in the path.
+        Usage::Request => is_required(field) && field.name() != "parent",
+        Usage::Patch => false,
+    }
+}
+
+/// Adds the keywords of `rule`, and of its items or values, to `schema`.
+fn state(rule: &Rule, schema: &mut Value) {
+    for (word, value) in rule.keywords() {
+        schema[word] = value;
+    }
+    if let Rule::Items { each: Some(each), .. } = rule {
+        state(each, &mut schema["items"]);
+    }
+    if let Rule::Pairs { value: Some(value), .. } = rule {
+        state(value, &mut schema["additionalProperties"]);
+    }
+}
+
+/// Notes `message` and all that it holds.
+fn reach(message: &MessageDescriptor, found: &mut BTreeSet<String>) {
+    if !found.insert(message.full_name().to_owned()) {
+        return;
+    }
+    for field in message.fields() {
+        if let Kind::Message(inner) = field.kind() {
+            reach(&inner, found);
+        }
+    }
+}
+
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
@@ -174,84 +259,4 @@ fn reference(name: &str) -> Value {
 /// `SessionEventType` of `keyplane.session.v1.SessionEvent.Type`.
 fn short_name(full_name: &str, package: &str) -> String {
     full_name.strip_prefix(package).unwrap_or(full_name).replace('.', "")
-}
-
-/// Messages that JSON prints as something else than an object of their fields.
-fn well_known(full_name: &str) -> Option<Value> {
-    let scalar = |kind: &str, format: &str| json!({"type": kind, "format": format, "nullable": true});
-    Some(match full_name {
-        "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
-        // Not the format `duration`, which is ISO 8601's.
-        "google.protobuf.Duration" => {
-            json!({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "example": "1800s"})
-        }
-        "google.protobuf.FieldMask" => json!({"type": "string", "example": "lastPath,attributes"}),
-        "google.protobuf.Empty" | "google.protobuf.Any" | "google.protobuf.Struct" => json!({"type": "object"}),
-        "google.protobuf.StringValue" => json!({"type": "string", "nullable": true}),
-        "google.protobuf.BoolValue" => json!({"type": "boolean", "nullable": true}),
-        "google.protobuf.BytesValue" => scalar("string", "byte"),
-        "google.protobuf.Int32Value" => scalar("integer", "int32"),
-        "google.protobuf.UInt32Value" => scalar("integer", "int64"),
-        "google.protobuf.Int64Value" => scalar("string", "int64"),
-        "google.protobuf.UInt64Value" => scalar("string", "uint64"),
-        "google.protobuf.FloatValue" => scalar("number", "float"),
-        "google.protobuf.DoubleValue" => scalar("number", "double"),
-        _ => return None,
-    })
-}
-
-fn has_behavior(field: &FieldDescriptor, name: &str) -> bool {
-    let Some(extension) = pool().get_extension_by_name("google.api.field_behavior") else { return false };
-    let options = field.options();
-    let ProtoValue::List(values) = options.get_extension(&extension).into_owned() else { return false };
-    let Kind::Enum(behaviors) = extension.kind() else { return false };
-    values
-        .iter()
-        .filter_map(ProtoValue::as_enum_number)
-        .filter_map(|number| behaviors.get_value(number))
-        .any(|value| value.name() == name)
-}
-
-// === Commented ===
-
-fn comment_at(parent: &EnumDescriptor, path: &[i32]) -> String {
-    text_at(&parent.parent_file(), path).unwrap_or_default().replace('\n', " ")
-}
-
-fn text_at(file: &prost_reflect::FileDescriptor, path: &[i32]) -> Option<String> {
-    let info = file.file_descriptor_proto().source_code_info.as_ref()?;
-    let location = info.location.iter().find(|location| location.path == path)?;
-    let lines: Vec<_> =
-        location.leading_comments().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-    Some(lines.join("\n").trim().to_owned())
-}
-
-impl Commented for MessageDescriptor {
-    fn text(&self) -> Option<String> {
-        text_at(&self.parent_file(), self.path())
-    }
-}
-
-impl Commented for FieldDescriptor {
-    fn text(&self) -> Option<String> {
-        text_at(&self.parent_file(), self.path())
-    }
-}
-
-impl Commented for EnumDescriptor {
-    fn text(&self) -> Option<String> {
-        text_at(&self.parent_file(), self.path())
-    }
-}
-
-impl Commented for ServiceDescriptor {
-    fn text(&self) -> Option<String> {
-        text_at(&self.parent_file(), self.path())
-    }
-}
-
-impl Commented for MethodDescriptor {
-    fn text(&self) -> Option<String> {
-        text_at(&self.parent_service().parent_file(), self.path())
-    }
 }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::document;
 
+mod rules;
+
 const SESSION: &str = "/v1/tenants/{tenant}/users/{user}/sessions/{session}";
 const SESSIONS: &str = "/v1/tenants/{tenant}/users/{user}/sessions";
 
@@ -38,10 +40,12 @@ fn update_binds_path_query_and_body() {
     ];
     assert_eq!(parameters(update), expected);
     assert_eq!(update["parameters"][3]["schema"]["type"], "string");
-    assert_eq!(update["parameters"][4]["schema"], json!({"type": "integer", "format": "int32"}));
-    assert_eq!(update["parameters"][5]["schema"], json!({"type": "array", "items": {"type": "string"}}));
+    let version = json!({"type": "integer", "format": "int32", "minimum": 0, "maximum": i32::MAX});
+    assert_eq!(update["parameters"][4]["schema"], version);
+    let key = json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"});
+    assert_eq!(update["parameters"][5]["schema"], json!({"type": "array", "items": key, "maxItems": 64}));
     let schema = &update["requestBody"]["content"]["application/json"]["schema"];
-    assert_eq!(schema["$ref"], "#/components/schemas/Session");
+    assert_eq!(schema["$ref"], "#/components/schemas/SessionPatch");
 }
 
 #[test]
@@ -60,12 +64,39 @@ fn fields_are_described_and_typed() {
     let document = document(&[]);
     let session = &document["components"]["schemas"]["Session"]["properties"];
     assert_eq!(session["createTime"]["format"], "date-time");
-    assert_eq!(session["createTime"]["readOnly"], true);
     assert_eq!(session["attributes"]["additionalProperties"], json!({"type": "string"}));
     assert_eq!(session["idleTimeout"]["type"], "string");
     assert_eq!(session["tokens"]["items"]["$ref"], "#/components/schemas/BoundToken");
     assert!(session["lastPath"]["description"].as_str().unwrap().starts_with("Where the user was last."));
     assert_eq!(document["components"]["schemas"]["BoundToken"]["required"], json!(["jti", "issuer", "expireTime"]));
+}
+
+#[test]
+fn what_callers_send_and_what_they_get_have_schemas_of_their_own() {
+    let document = document(&[]);
+    let properties = |name: &str| &document["components"]["schemas"][name]["properties"];
+    assert!(properties("Session")["createTime"].is_object() && properties("SessionInput")["createTime"].is_null());
+    assert!(
+        properties("SessionInput")["idleTimeout"].is_object() && properties("SessionPatch")["idleTimeout"].is_null()
+    );
+    assert!(properties("PolicyPatch")["entries"].is_null() && properties("PolicyPatch")["limit"].is_object());
+    assert_eq!(properties("Limit")["amount"]["type"], "string");
+    assert_eq!(properties("LimitInput")["amount"]["type"], "integer");
+    let required = |name: &str| document["components"]["schemas"][name]["required"].clone();
+    assert_eq!(required("PolicyInput"), json!(["entries", "limit"]));
+    assert_eq!(required("PolicyPatch"), Value::Null);
+    assert!(required("Session").as_array().unwrap().contains(&json!("createTime")));
+    assert!(!required("Session").as_array().unwrap().contains(&json!("device")));
+}
+
+#[test]
+fn a_body_is_required_where_the_service_asks_for_one() {
+    let document = document(&[]);
+    let required = |path: &str, verb: &str| document["paths"][path][verb]["requestBody"]["required"].clone();
+    assert_eq!(required("/v1/policies", "post"), true);
+    assert_eq!(required(SESSIONS, "post"), false);
+    assert_eq!(required("/v1/tenants/{tenant}:check", "post"), true);
+    assert_eq!(required("/v1/tenants/{tenant}/oauth2/revoke", "post"), true);
 }
 
 #[test]
@@ -102,6 +133,10 @@ fn event_streams_are_text() {
     assert!(watch["responses"]["200"]["content"]["text/event-stream"].is_object());
     assert!(parameters(watch).contains(&("header", "Last-Event-ID")));
     assert!(parameters(watch).contains(&("query", "after")));
+    let event = &document["components"]["schemas"]["SessionEvent"];
+    assert_eq!(event["required"], json!(["id", "type", "time"]));
+    assert_eq!(event["properties"]["session"]["$ref"], "#/components/schemas/PartialSession");
+    assert!(document["components"]["schemas"]["StreamError"].is_object());
 }
 
 #[test]
@@ -119,13 +154,24 @@ fn every_operation_has_one_name_and_the_error_shape() {
         for (verb, operation) in item.as_object().unwrap() {
             assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{verb} {path}: not unique");
             assert!(!operation["description"].as_str().unwrap().is_empty(), "{verb} {path}: no description");
-            for status in ["400", "401", "404", "503", "default"] {
-                let schema = &operation["responses"][status]["content"]["application/json"]["schema"]["$ref"];
-                assert_eq!(schema, "#/components/schemas/Error", "{verb} {path} {status}");
+            let oauth = path.ends_with("/oauth2/revoke");
+            let error = if oauth { "#/components/schemas/OAuthError" } else { "#/components/schemas/ApiError" };
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                assert!(status == "200" || schema == error, "{verb} {path} {status}: {schema}");
             }
         }
     }
-    for id in ["CreateSession", "UpdateSession", "UpdateSession2", "StreamSessionEvents", "StreamSessionEvents2"] {
+    assert!(ids.iter().all(|id| !id.contains(|letter: char| letter.is_ascii_digit())), "{ids:?}");
+    for id in [
+        "CreateSession",
+        "UpdateSession",
+        "UpdateSessionByPost",
+        "StreamSessionEvents",
+        "StreamSessionEventsOfUser",
+        "ListRateLimitAuditEntries",
+        "ListRevocationAuditEntries",
+    ] {
         assert!(ids.contains(id), "{id} is not among {ids:?}");
     }
 }

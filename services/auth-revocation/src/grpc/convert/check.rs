@@ -2,6 +2,7 @@
 //! the message, and what a good one costs is looking at its bytes.
 
 use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::rules::revocation as stated;
 use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_revocation::{Answer, Claims, Millis, RevocationId, wire};
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::replica::{Checked, Demands};
 
 /// Claims of one batch.
-const BATCH: usize = 1000;
+const BATCH: usize = stated::BATCH;
 
 /// The claims, and how fresh the answer must be. `partitions` are the store's.
 pub(in crate::grpc) fn check(request: &pb::CheckRequest, partitions: u32) -> Result<(Claims<'_>, Demands), Error> {

@@ -2,13 +2,14 @@
 
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::rules::revocation as stated;
 use keyplane_contracts::{Violation, Violations};
 use keyplane_revocation::{Millis, RevocationId, Sequence};
 
 use crate::domain::{Cause, Reason};
 
 /// Bytes of an issuer, a jti, a sid, a client, a kid.
-const LONGEST: usize = 256;
+const LONGEST: usize = stated::CLAIM;
 /// The last second of the year 9999.
 const LATEST: i64 = 253_402_300_799;
 
@@ -94,8 +95,8 @@ pub(super) fn cause(cause: Option<pb::Cause>, at: &str, violations: &mut Violati
             violations.add([at, "cause.", name].concat(), rule);
         }
     };
-    short(&cause.initiator, "initiator", 128);
-    short(&cause.description, "description", 256);
+    short(&cause.initiator, "initiator", stated::INITIATOR);
+    short(&cause.description, "description", stated::DESCRIPTION);
     let reason = pb::Reason::try_from(cause.reason).unwrap_or_else(|_| {
         violations.add([at, "cause.reason"].concat(), format!("must be a Reason; {} is none", cause.reason));
         pb::Reason::Unspecified

@@ -6,7 +6,7 @@ use keyplane_revocation::Millis;
 use serde_json::{Map, Value};
 
 /// Longest token, in bytes.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = keyplane_contracts::rules::revocation::TOKEN;
 
 /// The claims by which a token is revoked.
 #[derive(Debug, PartialEq, Eq)]

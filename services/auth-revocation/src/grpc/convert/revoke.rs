@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revoke_request::Target as Of;
+use keyplane_contracts::rules::revocation as stated;
 use keyplane_contracts::{Violation, Violations};
 use keyplane_revocation::{CutoffBy, Millis, Rules, Scope, Target, TokenHash};
 
@@ -13,9 +14,9 @@ use crate::domain::{Cutoff, Revoke};
 use crate::error::Error;
 
 /// Revocations of one batch.
-const BATCH: usize = 1000;
+const BATCH: usize = stated::BATCH;
 /// Sessions that a cutoff may leave alone.
-const KEPT: usize = 16;
+const KEPT: usize = stated::KEPT;
 /// The longest that a session or a key can be refused.
 const LONGEST: Duration = Duration::from_hours(400 * 24);
 
