@@ -53,6 +53,10 @@ openapi: _tools
     cargo run --quiet --package keyplane-local --bin keyplane-up -- openapi >"$document"
     PYTHONPATH=.toolbox/lint/python python3 -m openapi_spec_validator "$document"
 
+# Generates clients for TypeScript, Angular and Python from the OpenAPI document, and compiles programs that use them. Needs Node.js 20.
+clients: _tools
+    deploy/local/clients/run
+
 # Checks licences and sources of the dependencies, and that none comes in two versions unnoticed.
 deny: _tools
     cargo deny check bans licenses sources
