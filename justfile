@@ -53,6 +53,12 @@ openapi: _tools
     cargo run --quiet --package keyplane-local --bin keyplane-up -- openapi >"$document"
     PYTHONPATH=.toolbox/lint/python python3 -m openapi_spec_validator "$document"
 
+# Fuzzes every JSON route of a whole mesh with schemathesis, about three minutes: what it may find is listed, with the reason, in
+# deploy/local/fuzz/known.py. `--seed 7` for other calls, `--examples 100` for more of them.
+fuzz-api *options: _tools
+    cargo build --quiet --package keyplane-local --bin keyplane-up
+    python3 deploy/local/fuzz/run.py {{ options }}
+
 # Generates clients for TypeScript, Angular and Python from the OpenAPI document, and compiles programs that use them. Needs Node.js 20.
 clients: _tools
     deploy/local/clients/run
