@@ -8,18 +8,16 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, Header};
 use keyplane_contracts::http::{Binding, bindings};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_engine::{Process, Spec, free_port};
 use keyplane_local::{Grant, Issuer, Mesh};
 use keyplane_testkit::eventually;
-use p256::SecretKey;
-use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use support::bearer::{RevokeBy, User, assert_oauth_error};
+use support::bearer::{RevokeBy, User, assert_oauth_error, signed};
 use support::{grpc, http, reason};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -165,18 +163,6 @@ async fn a_login_right_after_logging_out_everywhere_is_good() {
         assert_revoked(before.read().await).await;
         assert_eq!(after.status().await, 200, "within the same second");
     }
-}
-
-/// A token of `user` with any header, signed by the mesh's own key as whoever has stolen it would.
-fn signed(mesh: &Mesh, tenant: &str, user: &str, header: &Header) -> String {
-    let pem = std::fs::read_to_string(mesh.issuer().keys().with_file_name("issuer-key.pem")).unwrap();
-    let der = SecretKey::from_pkcs8_pem(&pem).unwrap().to_pkcs8_der().unwrap();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({
-        "iss": Issuer::NAME, "aud": Issuer::AUDIENCE, "sub": user, "tenant": tenant, "scope": "*", "jti": format!("j-{user}"),
-        "sid": format!("s-{user}"), "iat": now - 10, "auth_time": now - 10, "exp": now + 600,
-    });
-    jsonwebtoken::encode(header, &claims, &EncodingKey::from_ec_der(der.as_bytes())).unwrap()
 }
 
 /// The gateway tries every key on a token without `kid`, so that a revocation of one key would never meet it.

@@ -1,9 +1,12 @@
 //! Someone who has a token, and loses it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use keyplane_local::{Grant, Mesh};
+use jsonwebtoken::{EncodingKey, Header};
+use keyplane_local::{Grant, Issuer, Mesh};
 use keyplane_testkit::eventually;
+use p256::SecretKey;
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
@@ -101,4 +104,16 @@ pub fn assert_oauth_error(status: u16, answer: &Value, expected: u16, error: &st
     assert!(description.contains(words), "{description:?} does not tell what is wrong: {words}");
     let allowed = |c: char| (' '..='~').contains(&c) && !['"', '\\'].contains(&c);
     assert!(description.chars().all(allowed) && answer.as_object().unwrap().len() == 2, "{answer}");
+}
+
+/// A token of `user` with any header, signed by the mesh's own key as whoever has stolen it would.
+pub fn signed(mesh: &Mesh, tenant: &str, user: &str, header: &Header) -> String {
+    let pem = std::fs::read_to_string(mesh.issuer().keys().with_file_name("issuer-key.pem")).unwrap();
+    let der = SecretKey::from_pkcs8_pem(&pem).unwrap().to_pkcs8_der().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({
+        "iss": Issuer::NAME, "aud": Issuer::AUDIENCE, "sub": user, "tenant": tenant, "scope": "*", "jti": format!("j-{user}"),
+        "sid": format!("s-{user}"), "iat": now - 10, "auth_time": now - 10, "exp": now + 600,
+    });
+    jsonwebtoken::encode(header, &claims, &EncodingKey::from_ec_der(der.as_bytes())).unwrap()
 }
