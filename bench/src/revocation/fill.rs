@@ -33,6 +33,9 @@ pub(super) struct Filled {
 /// Revocations in one call, and calls at a time.
 const BATCH: usize = 1_000;
 const AT_A_TIME: usize = 4;
+/// Attempts of a call some of whose revocations the store did not answer in time.
+const ATTEMPTS: u32 = 10;
+const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
 /// How long the instance may need until it has read what it wrote.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -84,10 +87,17 @@ async fn revoke(channels: &[Channel], requests: impl Iterator<Item = pb::RevokeR
         let mut client = client.max_decoding_message_size(16 << 20);
         async move {
             let request = pb::BatchRevokeRequest { parent: PARENT.to_owned(), requests };
-            let results = client.batch_revoke(request).await?.into_inner().results;
-            match results.iter().find(|result| result.revocation.is_none()) {
-                None => Ok::<_, Error>(()),
-                Some(failed) => Err(format!("a revocation failed: {} {}", failed.reason, failed.message).into()),
+            let mut attempt = 1;
+            loop {
+                let results = client.batch_revoke(request.clone()).await?.into_inner().results;
+                match results.iter().find(|result| result.revocation.is_none()) {
+                    None => return Ok::<_, Error>(()),
+                    // A machine that is busy with other things as well: a revocation may be made again.
+                    Some(failed) if failed.reason == STORE_UNAVAILABLE && attempt < ATTEMPTS => attempt += 1,
+                    Some(failed) => {
+                        return Err(format!("a revocation failed: {} {}", failed.reason, failed.message).into());
+                    }
+                }
             }
         }
     });
