@@ -68,7 +68,8 @@ deny: _tools
     cargo deny check bans licenses sources
 
 # Measures on this machine: `just bench mesh` (the calls against what bounds them), `just bench sessions` (10,000 of them),
-# `just bench revocation` (checks, and a million revocations), or `just bench ratelimit` (limits, beside envoyproxy/ratelimit).
+# `just bench revocation` (checks, and a million revocations), `just bench ratelimit` (limits, beside envoyproxy/ratelimit), or
+# `just bench gateway` (JSON through Envoy, with the guard and without).
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
-use crate::{Error, mesh, propagation, ratelimit, revocation, serve, sessions, soak};
+use crate::{Error, gateway, mesh, propagation, ratelimit, revocation, serve, sessions, soak};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
 #[derive(Debug, Parser)]
@@ -60,6 +60,19 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Compares the gateway as it is shipped with one that has no guard.
+    Gateway {
+        #[command(flatten)]
+        options: gateway::Options,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Runs the gateway's guard; `gateway` starts it itself.
+    #[command(hide = true)]
+    Guard {
+        /// Where it listens.
+        socket: PathBuf,
+    },
     /// Runs a service; the other commands start it themselves.
     #[command(hide = true)]
     Serve {
@@ -84,10 +97,12 @@ struct Output {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { service, echo } => serve::run(service, echo).map(|()| Vec::new()),
+        Command::Guard { socket } => return keyplane_gateway::guard_main(&socket),
         Command::Mesh { options, output } => mesh::run(&options).and_then(|report| output.write(&report)),
         Command::Sessions { options, output } => sessions::run(&options).and_then(|report| output.write(&report)),
         Command::Revocation { options, output } => revocation::run(&options).and_then(|report| output.write(&report)),
         Command::Ratelimit { options, output } => ratelimit::run(&options).and_then(|report| output.write(&report)),
+        Command::Gateway { options, output } => gateway::run(&options).and_then(|report| output.write(&report)),
         Command::Soak { options, output } => soak::run(&options).and_then(|report| output.write(&report)),
         Command::Propagation { options, output } => propagation::run(&options).and_then(|report| output.write(&report)),
     };

@@ -5,6 +5,7 @@ use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use prost::Message as _;
 use prost_types::FieldMask;
+use serde_json::json;
 use tonic::transport::Channel;
 
 use crate::Error;
@@ -39,16 +40,23 @@ impl Made {
 
 /// Makes one session for each of `count` users.
 pub(crate) async fn make_sessions(channels: &[Channel], count: usize) -> Result<Vec<Made>, Error> {
-    let make = |number: usize| {
+    make_sessions_of(channels, (0..count).map(|number| format!("u-{number}"))).await
+}
+
+/// Makes a session for each of these users.
+pub(crate) async fn make_sessions_of(
+    channels: &[Channel],
+    users: impl Iterator<Item = String>,
+) -> Result<Vec<Made>, Error> {
+    let make = |(number, user): (usize, String)| {
         let mut client = SessionServiceClient::new(channels[number % channels.len()].clone());
         async move {
-            let user = format!("u-{number}");
             let session = client.create_session(creation(&user)).await?.into_inner();
             let id = session.name.rsplit('/').next().unwrap_or_default().to_owned();
             Ok::<_, Error>(Made { name: session.name, user, session: id })
         }
     };
-    iter(0..count).map(make).buffered(AT_A_TIME).try_collect().await
+    iter(users.enumerate()).map(make).buffered(AT_A_TIME).try_collect().await
 }
 
 /// A login, as an identity provider would tell of it.
@@ -70,6 +78,14 @@ pub(crate) fn sample_bytes() -> usize {
 
 fn parent(user: &str) -> String {
     format!("tenants/{TENANT}/users/{user}")
+}
+
+/// The sample as JSON.
+pub(crate) fn sample_json() -> String {
+    let pb::Session { company_id, last_path, attributes, device, .. } = sample();
+    let pb::Device { user_agent, ip, label } = device.unwrap_or_default();
+    let device = json!({"userAgent": user_agent, "ip": ip, "label": label});
+    json!({"companyId": company_id, "lastPath": last_path, "attributes": attributes, "device": device}).to_string()
 }
 
 fn sample() -> pb::Session {

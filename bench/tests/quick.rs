@@ -82,6 +82,26 @@ fn soak() {
     }
 }
 
+/// The guard is asked about each body, and about nothing else: otherwise the run fails.
+#[test]
+fn gateway() {
+    let report = run("gateway", &[]);
+    let rows = report["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        for side in [&row["shipped"], &row["plain"]] {
+            assert_eq!(side["failed"], 0, "{row}");
+            assert!(side["latency_us"]["p99"].as_f64().is_some_and(|p99| p99 > 0.0), "{row}");
+            assert!(side["envoy_cpu_us"].as_f64().is_some_and(|cpu| cpu > 0.0), "{row}");
+        }
+        assert_eq!(row["plain"]["guard_cpu_us"], 0.0, "{row}");
+    }
+    let asked = |row: usize| rows[row]["shipped"]["asked"].as_u64();
+    assert!(asked(0) > Some(0) && asked(7) > Some(0), "{report}");
+    let checked = report["checked"].as_array().expect("checks");
+    assert!(checked[1]["bytes"].as_u64() > Some(1_000_000) && checked[1]["micros"].as_f64() > Some(0.0), "{report}");
+}
+
 /// With envoyproxy/ratelimit where it is installed.
 #[test]
 fn ratelimit() {

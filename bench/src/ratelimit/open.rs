@@ -17,6 +17,7 @@ use super::zipf::Zipf;
 use crate::Error;
 use crate::dice::Dice;
 use crate::numbers::{Latencies, Percentiles};
+use crate::pace::wait_until;
 
 /// Which user calls when, after the start; in the order of time.
 pub(super) struct Schedule(Vec<(Duration, u32)>);
@@ -107,15 +108,6 @@ impl Schedule {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(board.outcome(due, start.elapsed()))
-    }
-}
-
-/// Sleeps until a moment; not at all if it has passed.
-fn wait_until(at: Instant) {
-    let mut now = Instant::now();
-    while now < at {
-        std::thread::park_timeout(at - now);
-        now = Instant::now();
     }
 }
 

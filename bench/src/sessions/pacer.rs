@@ -14,6 +14,7 @@ use super::until;
 use crate::Error;
 use crate::load::{self, Made};
 use crate::numbers::Latencies;
+use crate::pace::wait_until;
 
 /// Which update is due when: one session after the other, evenly spread.
 #[derive(Clone, Debug)]
@@ -152,11 +153,7 @@ fn pace(plan: &Plan, board: &Shared, send: impl Fn(u64, Instant)) -> u64 {
     plan.start.get_or_init(Instant::now);
     for number in 0..plan.total {
         let Some(due) = plan.due(number) else { return number };
-        let mut now = Instant::now();
-        while now < due {
-            std::thread::park_timeout(due - now);
-            now = Instant::now();
-        }
+        wait_until(due);
         if number.saturating_sub(board.answered()) > OUTSTANDING {
             board.note(0, Err(format!("given up after {number} updates: {OUTSTANDING} wait for an answer")));
             return number;
