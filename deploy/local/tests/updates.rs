@@ -333,7 +333,7 @@ async fn every_error_names_its_code() {
         (bare(&path), 16, "UNAUTHENTICATED"),
         (request(Method::GET, "/v1/nothing"), 5, "NOT_FOUND"),
         (request(Method::POST, "/v1/tenants/acme/users/u/sessions").json(&json!([])), 3, "INVALID_ARGUMENT"),
-        (request(Method::PATCH, &path).json(&huge), 11, "OUT_OF_RANGE"),
+        (request(Method::PATCH, &path).json(&huge), 8, "RESOURCE_EXHAUSTED"),
     ] {
         let text = format!("{request:?}");
         let (_, error) = sent(request).await;
