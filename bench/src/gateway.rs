@@ -93,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let machine = Machine::here(rig::info(&valkey, "server", "valkey_version")?);
-        let rig = Rig::start(&valkey).await?;
+        let rig = Rig::start(&valkey, options.quick).await?;
         let (lines, others_cpu) = rig.measure(options, &valkey).await?;
         Ok(Report { machine, options, others_cpu, checked, lines })
     })
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
 // === impl Rig ===
 
 impl Rig {
-    async fn start(valkey: &Valkey) -> Result<Rig, Error> {
+    async fn start(valkey: &Valkey, patient: bool) -> Result<Rig, Error> {
         let folder = tempfile::tempdir()?;
         let services = start_services(valkey, &folder).await?;
         let issuer = Issuer::create(folder.path())?;
@@ -123,6 +123,7 @@ impl Rig {
             sessions: load::make_sessions(&channels, SESSIONS).await?.into(),
             doomed: Arc::default(),
             paths: Arc::new(AtomicU64::default()),
+            patient,
         };
         Ok(Rig { services, fronts, caller, channels, _folder: folder })
     }
@@ -179,12 +180,10 @@ async fn start_services(valkey: &Valkey, folder: &TempDir) -> Result<[Services; 
     std::fs::write(&policies, POLICIES)?;
     let policies = policies.display().to_string();
     let url = valkey.url();
-    let revocation = Services::start(Service::Revocation, &url, false, &[]).await?;
-    let limits = [
-        ("KEYPLANE_RATELIMIT_POLICIES", policies.as_str()),
-        // As with `cargo up`: a machine that pauses must not make a refusal.
-        ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms"),
-    ];
+    // As in the gateway's tests, and below as with `cargo up`: a machine that pauses must not make a refusal.
+    let staleness = [("KEYPLANE_REVOCATION_MAX_STALENESS", "1m")];
+    let revocation = Services::start(Service::Revocation, &url, false, &staleness).await?;
+    let limits = [("KEYPLANE_RATELIMIT_POLICIES", policies.as_str()), ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms")];
     let limits = Services::start(Service::RateLimit, &url, false, &limits).await?;
     let address: SocketAddr = revocation.addresses.service;
     let settings = [("KEYPLANE_SESSION_REVOCATION_URL", &*format!("http://{address}"))];

@@ -6,6 +6,7 @@ use keyplane_contracts::session::v1::session_service_client::SessionServiceClien
 use prost::Message as _;
 use prost_types::FieldMask;
 use serde_json::json;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::Error;
@@ -16,6 +17,8 @@ pub(crate) const TENANT: &str = "bench";
 
 /// Sessions that are made at the same time.
 const AT_A_TIME: usize = 32;
+/// Attempts at one of them, while the store does not answer in time.
+const ATTEMPTS: u32 = 10;
 
 /// A session by its full name and by its parts.
 #[derive(Clone, Debug)]
@@ -51,7 +54,15 @@ pub(crate) async fn make_sessions_of(
     let make = |(number, user): (usize, String)| {
         let mut client = SessionServiceClient::new(channels[number % channels.len()].clone());
         async move {
-            let session = client.create_session(creation(&user)).await?.into_inner();
+            let mut attempt = 1;
+            let session = loop {
+                match client.create_session(creation(&user)).await {
+                    Ok(made) => break made.into_inner(),
+                    // A machine that is busy with other things as well. If it was made all the same, the user has another one.
+                    Err(status) if status.code() == Code::Unavailable && attempt < ATTEMPTS => attempt += 1,
+                    Err(status) => return Err(status.into()),
+                }
+            };
             let id = session.name.rsplit('/').next().unwrap_or_default().to_owned();
             Ok::<_, Error>(Made { name: session.name, user, session: id })
         }

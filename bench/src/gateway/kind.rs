@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use tokio::time::sleep;
 
 use crate::closed;
 use crate::load::{self, Made, TENANT};
@@ -36,6 +38,8 @@ pub(super) struct Caller {
     pub(super) doomed: Arc<[Made]>,
     /// Makes each path new: a patch that changes nothing has less to do.
     pub(super) paths: Arc<AtomicU64>,
+    /// Repeats what is refused for now, as it is on a machine that is busy with other things as well.
+    pub(super) patient: bool,
 }
 
 /// A life: three of eight requests have a body.
@@ -43,6 +47,9 @@ const LIFE: [Kind; 8] =
     [Kind::Create, Kind::Get, Kind::Patch, Kind::List, Kind::Touch, Kind::Patch, Kind::Get, Kind::Delete];
 /// Users who log in: so few that each has ten sessions already but for the first turns, and each login evicts one.
 const LOGINS: usize = 100;
+/// Longest time for attempts, and the pause between two.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(100);
 
 // === impl Kind ===
 
@@ -135,10 +142,22 @@ impl closed::Caller for Caller {
 
     async fn call(&mut self, kind: Kind, _worker: usize, number: usize) -> Result<u64, String> {
         let (kind, of_kind) = kind.pick(number);
-        let request = self.request(kind, of_kind)?.bearer_auth(&self.tokens[number % self.tokens.len()]);
-        let reply = request.send().await.map_err(|error| format!("{kind:?}: {error}"))?;
-        let status = reply.status();
-        let text = reply.text().await.map_err(|error| format!("{kind:?}: {error}"))?;
-        if status.is_success() { Ok(text.len() as u64) } else { Err(format!("{kind:?}: {status}: {text}")) }
+        let (start, mut repeated) = (Instant::now(), false);
+        loop {
+            let request = self.request(kind, of_kind)?.bearer_auth(&self.tokens[number % self.tokens.len()]);
+            let reply = request.send().await.map_err(|error| format!("{kind:?}: {error}"))?;
+            let status = reply.status();
+            let text = reply.text().await.map_err(|error| format!("{kind:?}: {error}"))?;
+            // A session that is gone was deleted by the first attempt.
+            if status.is_success() || repeated && status == StatusCode::NOT_FOUND {
+                return Ok(text.len() as u64);
+            }
+            let for_now = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
+            if !self.patient || !for_now || start.elapsed() > PATIENCE {
+                return Err(format!("{kind:?}: {status}: {text}"));
+            }
+            repeated = true;
+            sleep(PAUSE).await;
+        }
     }
 }
