@@ -130,6 +130,24 @@ impl Policy {
     /// Bytes of a value.
     pub const VALUE: usize = stated::VALUE;
 
+    /// An unlimited policy of the API, with nothing else said of it yet.
+    pub fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
+        Policy {
+            id,
+            domain: String::new(),
+            entries,
+            limit: Limit::UNLIMITED,
+            plans: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            outage: None,
+            post_charge: false,
+            lease: 0,
+            version: 0,
+            origin: Origin::Api,
+            updated: None,
+        }
+    }
+
     /// Notes each rule that it breaks; `field` is where it was given, such as `policy`.
     pub fn check(&self, field: &str, violations: &mut Violations) {
         let at = |part: &str| format!("{field}.{part}");

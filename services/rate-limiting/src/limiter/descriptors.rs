@@ -1,6 +1,5 @@
 //! Descriptors of a gateway's request: the limits that they meet, and the decision about all of them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use compact_str::CompactString;
 use super::admission::Admission;
 use super::call::{Call, Memory, Outcome, Slot, Source, State};
 use super::settle::{Charge, ChargeKind};
-use crate::domain::{Catalog, Compiled, Descriptor, Entry, Limit, Origin, Policy, PolicyId, Rule};
+use crate::domain::{Catalog, Compiled, Descriptor, Entry, Limit, Policy, PolicyId, Rule};
 use crate::error::Error;
 
 /// A descriptor, and what it counts.
@@ -142,20 +141,8 @@ fn add(all: &mut Vec<Slot>, slots: Vec<Slot>) -> Vec<usize> {
 
 fn of_request(domain: &str, descriptor: &Descriptor) -> Compiled {
     let entry = |(key, _): &(CompactString, CompactString)| Entry { key: key.to_string(), value: None };
-    Compiled::alone(Policy {
-        id: PolicyId::of_requests(domain),
-        domain: domain.to_owned(),
-        entries: descriptor.entries.iter().map(entry).collect(),
-        limit: Limit::UNLIMITED,
-        plans: BTreeMap::new(),
-        tenants: BTreeMap::new(),
-        outage: None,
-        post_charge: false,
-        lease: 0,
-        version: 0,
-        origin: Origin::Api,
-        updated: None,
-    })
+    let entries = descriptor.entries.iter().map(entry).collect();
+    Compiled::alone(Policy { domain: domain.to_owned(), ..Policy::blank(PolicyId::of_requests(domain), entries) })
 }
 
 /// Envoy asks once for what is charged now and once for what is charged when the stream is done, under one id: so what it asks

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use keyplane_contracts::Violations;
 
-use crate::domain::{Entry, Limit, Origin, Outage, Policy, PolicyId};
+use crate::domain::{Entry, Limit, Outage, Policy, PolicyId};
 
-/// What of a policy is to be changed.
+/// Change of a policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
     /// The domain.
@@ -80,20 +80,7 @@ impl Patch {
         let tenant = Entry { key: "tenant".to_owned(), value: None };
         let entries = self.entries.clone().filter(|entries| !entries.is_empty()).unwrap_or_else(|| vec![tenant]);
         let Ok(id) = PolicyId::parse("any", "") else { return };
-        let any = Policy {
-            id,
-            domain: String::new(),
-            entries,
-            limit: Limit::per(Limit::MOST, Limit::SHORTEST),
-            plans: BTreeMap::new(),
-            tenants: BTreeMap::new(),
-            outage: None,
-            post_charge: false,
-            lease: 0,
-            version: 0,
-            origin: Origin::Api,
-            updated: None,
-        };
+        let any = Policy { limit: Limit::per(Limit::MOST, Limit::SHORTEST), ..Policy::blank(id, entries) };
         self.apply(any, violations);
     }
 

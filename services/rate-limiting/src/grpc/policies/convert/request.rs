@@ -10,7 +10,7 @@ use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_server::IF_MATCH;
 
-use crate::domain::{Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
+use crate::domain::{Entry, Limit, Mode, Outage, Policy, PolicyId, check_plan};
 use crate::error::Error;
 use crate::policies::{AuditToken, Cause, Limits, Patch};
 
@@ -33,7 +33,7 @@ pub(in crate::grpc::policies) fn create(request: pb::CreatePolicyRequest) -> Res
     let patch = Patch { entries: None, ..everything(&sent, &mut violations) };
     // The id is not checked any more: one that broke its rule is noted already.
     let unnamed = || PolicyId::parse("none", "").ok();
-    let policy = id.clone().or_else(unnamed).map(|id| blank(id, entries(sent.entries)));
+    let policy = id.clone().or_else(unnamed).map(|id| Policy::blank(id, entries(sent.entries)));
     let policy = policy.map(|policy| patch.apply(policy, &mut violations));
     checked(id.and(policy), violations)
 }
@@ -168,24 +168,6 @@ fn masked(sent: &pb::Policy, paths: &[String], violations: &mut Violations) -> P
         }
     }
     patch
-}
-
-/// A policy of which nothing is said yet.
-fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
-    Policy {
-        id,
-        domain: String::new(),
-        entries,
-        limit: Limit::UNLIMITED,
-        plans: BTreeMap::new(),
-        tenants: BTreeMap::new(),
-        outage: None,
-        post_charge: false,
-        lease: 0,
-        version: 0,
-        origin: Origin::Api,
-        updated: None,
-    }
 }
 
 fn entries(sent: Vec<pb::PolicyEntry>) -> Vec<Entry> {
