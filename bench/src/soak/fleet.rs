@@ -183,7 +183,7 @@ impl Instance {
         self.process.lock().as_ref().map(Services::pid)
     }
 
-    /// What it wrote.
+    /// Text that it wrote.
     pub(super) fn log(&self) -> String {
         self.process.lock().as_ref().map(Services::log).unwrap_or_default()
     }

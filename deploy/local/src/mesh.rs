@@ -16,7 +16,7 @@ use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, 
 
 /// How long a process may take to stop in good order. More than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long requests through the gateway may take to end. Nobody routes around it here, and a watch never ends by itself.
+/// Time for requests through the gateway to end. Nobody routes around it here, and a watch never ends by itself.
 const GATEWAY_GRACE: Duration = Duration::from_secs(1);
 /// How long the printed token lives.
 const WORKING_DAY: Duration = Duration::from_secs(12 * 60 * 60);

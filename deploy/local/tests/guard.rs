@@ -82,7 +82,7 @@ fn violations(error: &Value) -> Vec<String> {
 
 // === JSON ===
 
-/// How each of them reads is tested in `deploy/gateway/tests/strict.rs`.
+/// Loose JSON; its wordings are tested in `deploy/gateway/tests/strict.rs`.
 #[tokio::test]
 async fn what_is_not_strict_json_is_refused_and_nothing_is_done() {
     let caller = Caller::of(mesh());

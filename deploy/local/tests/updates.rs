@@ -171,7 +171,7 @@ async fn patched_fields_are_honoured_or_rejected() {
 
 // === names ===
 
-/// The same request, as JSON and as gRPC.
+/// One request, as JSON and as gRPC.
 #[tokio::test]
 async fn violations_name_fields_in_the_callers_spelling() {
     let path = "/v1/tenants/acme/users/named/sessions?requestId=a%20b";

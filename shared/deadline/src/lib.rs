@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much of what remains a wait may take.
+/// Share of the remaining time that a wait may take.
 const SHARE: f64 = 0.9;
 
 tokio::task_local! {

@@ -40,7 +40,7 @@ async fn a_method_that_a_path_has_not_is_405_with_those_that_it_has() {
     }
 }
 
-/// What Envoy finds while it reads a request never gets as far as a filter.
+/// Faults that Envoy finds while it reads a request, before any filter.
 #[test]
 fn whatever_is_no_good_http_is_answered_in_the_error_shape() {
     let line = format!("GET {SESSIONS} HTTP/1.1\r\nhost: x\r\n");

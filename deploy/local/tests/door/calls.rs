@@ -1,4 +1,4 @@
-//! What services say to callers that err.
+//! Answers of the services to callers that err.
 
 use keyplane_contracts::http::bindings;
 use keyplane_contracts::session::v1 as pb;

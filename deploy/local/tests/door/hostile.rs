@@ -13,7 +13,7 @@ use tonic::{Code, Request, Status};
 use crate::support::bearer;
 use crate::{PATIENCE, mesh, url};
 
-/// How a request is filled.
+/// Way to fill a request.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     /// Elements of a list, and entries of a map.

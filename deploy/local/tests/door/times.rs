@@ -1,4 +1,4 @@
-//! What trickles, stands still or is silent is cut off, each within its bound; streams are not.
+//! Bounds in time: a request that trickles, stands still or is silent is cut off; a stream is not.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -210,7 +210,7 @@ async fn no_exchange_takes_longer_than_the_whole() {
     assert_eq!((status, &error["error"]), (408, &json!("invalid_request")), "{error}");
 }
 
-/// What is written down is what is set.
+/// Table of limits in the documentation, held against the settings.
 #[test]
 fn the_table_of_limits_is_what_the_gateway_has() {
     let document = include_str!("../../../../docs/operations.md");

@@ -90,7 +90,7 @@ fn bodies(api: &OpenApi<'_>, schema: &Value, body: &Value, varied: &mut BTreeSet
     found
 }
 
-/// The same of a part of a body.
+/// Variants of a part of a body.
 fn inner_bodies(
     api: &OpenApi<'_>,
     schema: &Value,

@@ -1,4 +1,4 @@
-//! How long a check waits for the store.
+//! Patience of a check with the store.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 /// First pause before the store is asked again that failed at once.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a check waits for the store, beyond [`Settings::ask`](super::Settings::ask).
+/// Time that a check waits for the store, beyond [`Settings::ask`](super::Settings::ask).
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     last: Instant,

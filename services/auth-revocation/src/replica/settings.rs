@@ -28,7 +28,7 @@ pub struct Settings {
     /// For how long an instance counts as live after it last told where it is; default 3 s. It tells each time that it
     /// went on, at most every 20 ms, and at least every second.
     pub lease: Duration,
-    /// How long a partition is left to the other instances to give back and hand over what they hold, after the store had lost
+    /// Time for which a partition is left to the other instances to give back and hand over what they hold, after the store had lost
     /// entries; default 2 s. Meanwhile neither memory nor the store is believed. Longer than it takes the others to connect
     /// again (a second for one attempt, and 0.6 s until the next), to see the loss, and to hand over: an instance that was cut
     /// off before the loss does not know what they know.

@@ -13,7 +13,7 @@ struct Item {
     record: Key,
     /// `token`, `key`, or neither.
     kind: &'static str,
-    /// Of a token: its filter. Of a key: the list of its issuer's.
+    /// Filter of a token, or list of the keys of an issuer.
     held_in: Option<Key>,
     nonce: String,
     target: String,

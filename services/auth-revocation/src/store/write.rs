@@ -20,7 +20,7 @@ struct Item<'a> {
     record: Key,
     audit: Key,
     filters: Option<Filters>,
-    /// Of a key: the list of its issuer's, and its id.
+    /// List of its issuer's keys, and its id; for a key alone.
     list: Option<(Key, &'a str)>,
     nonce: String,
     target: String,

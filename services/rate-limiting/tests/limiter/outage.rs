@@ -199,7 +199,7 @@ async fn a_store_that_forgets_its_scripts_or_all_is_no_outage_for_long() {
     assert_eq!(one.remaining("u", "closed").await, 4);
 }
 
-/// What the store writes before it answers is there after a kill, and ends when it was to end.
+/// A charge that the store wrote before it answered is there after a kill, and ends when it was to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_outlives_its_store_but_not_its_time() {
     let toolbox = toolbox();

@@ -155,7 +155,7 @@ pub(super) fn session_name(text: &str, field: &str) -> Result<SessionName, Error
     SessionName::parse(text, field).map_err(|violation| Error::Invalid(vec![violation]))
 }
 
-/// What is present, for a request without a mask.
+/// Fields that are present, for a request without a mask.
 fn present(session: pb::Session, violations: &mut Violations) -> Fields {
     Fields {
         company_id: session.company_id,
@@ -166,7 +166,7 @@ fn present(session: pb::Session, violations: &mut Violations) -> Fields {
     }
 }
 
-/// What the mask names, present or not.
+/// Fields that the mask names, present or not.
 fn masked(session: pb::Session, paths: &[String], violations: &mut Violations) -> Fields {
     for (index, path) in paths.iter().enumerate() {
         if !MASKABLE.contains(&path.as_str()) {

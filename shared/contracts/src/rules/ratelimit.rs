@@ -33,7 +33,7 @@ pub const INITIATOR: usize = 256;
 pub const DESCRIPTION: usize = 1024;
 /// Longest period of a limit, in seconds: 31 days.
 pub const LONGEST_PERIOD: u64 = 31 * 24 * 3600;
-/// What `update_mask` of a policy may name.
+/// Paths that `update_mask` of a policy may name.
 pub const MASKABLE: [&str; 7] = ["domain", "limit", "plan_limits", "tenant_limits", "outage", "post_charge", "lease"];
 
 const USER: Rule = Rule::Pattern(Id::PATTERN);

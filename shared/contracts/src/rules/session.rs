@@ -19,7 +19,7 @@ pub const USER_AGENT: usize = 512;
 pub const CLAIM: usize = 256;
 /// Pattern of an attribute's key.
 pub const ATTRIBUTE_KEY: &str = "[A-Za-z0-9._-]{1,64}";
-/// What `update_mask` may name.
+/// Paths that `update_mask` may name.
 pub const MASKABLE: [&str; 5] = ["company_id", "last_path", "attributes", "device", "tokens"];
 /// Pattern of an event's id.
 const EVENT_ID: &str = "[0-9]{1,20}-[0-9]{1,20}";
