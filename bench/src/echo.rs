@@ -1,11 +1,8 @@
 //! The yardsticks: an empty echo, and RPCs whose handlers run one raw command.
 
-use std::borrow::Cow;
-
 use keyplane_server::config::ServerConfig;
 use keyplane_server::{Readiness, Running, ServiceInfo, status};
 use keyplane_valkey::Valkey;
-use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -15,10 +12,13 @@ use crate::pb::echo_service_server::{EchoService, EchoServiceServer, SERVICE_NAM
 use crate::pb::{EchoDecideRequest, EchoGetRequest, EchoPatchRequest, EchoRequest, EchoResponse};
 use crate::raw::{Place, Raw};
 
-static INFO: ServiceInfo =
-    ServiceInfo { name: "echo", version: env!("CARGO_PKG_VERSION"), grpc_services: &[SERVICE_NAME], default_port: 0 };
-
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bench.binpb"));
+static INFO: ServiceInfo = ServiceInfo {
+    name: "echo",
+    version: env!("CARGO_PKG_VERSION"),
+    grpc_services: &[SERVICE_NAME],
+    descriptors: &[include_bytes!(concat!(env!("OUT_DIR"), "/bench.binpb"))],
+    default_port: 0,
+};
 
 struct Echo {
     raw: Raw,
@@ -26,15 +26,18 @@ struct Echo {
 }
 
 /// Starts the echo service with the settings of the service beside it, on a port of its own.
-pub(crate) async fn start(mut config: ServerConfig) -> Result<Running, Error> {
-    config.descriptors = vec![Cow::Borrowed(DESCRIPTORS)];
+pub(crate) async fn start(config: ServerConfig) -> Result<Running, Error> {
     let valkey = Valkey::connect(&config.store, config.app.clone())?;
     let (raw, decide) = (Raw::new(valkey.clone()), Decide::new(valkey.clone()));
-    let (_, ready) = watch::channel(true);
+    let checked = valkey.clone();
+    let readiness = Readiness::follows_store(move || {
+        let valkey = checked.clone();
+        async move { valkey.ping().await }
+    });
     let build = |context: &keyplane_server::Context| {
         Routes::new(EchoServiceServer::new(Echo { raw, decide }).max_decoding_message_size(context.max_message))
     };
-    Ok(keyplane_server::start(&INFO, config, valkey, Readiness::Own(ready), build).await?)
+    Ok(keyplane_server::start(&INFO, config, valkey, readiness, build).await?)
 }
 
 #[tonic::async_trait]

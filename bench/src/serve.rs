@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
-use keyplane_server::Running;
-use keyplane_server::config::{Env, ServerConfig};
+use keyplane_server::config::{self, Env, ServerConfig};
+use keyplane_server::{Running, ServiceInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, echo};
@@ -28,41 +28,39 @@ pub(crate) struct Addresses {
 pub(crate) fn run(service: Service, with_echo: bool) -> Result<(), Error> {
     match service {
         Service::Session => {
-            use keyplane_session::Config;
-            host(with_echo, Config::read, |config| &mut config.server, keyplane_session::start)
+            use keyplane_session::{Config, SERVICE, start};
+            host(with_echo, &SERVICE, Config::read, start)
         }
         Service::Revocation => {
-            use keyplane_auth_revocation::Config;
-            host(with_echo, Config::read, |config| &mut config.server, keyplane_auth_revocation::start)
+            use keyplane_auth_revocation::{Config, SERVICE, start};
+            host(with_echo, &SERVICE, Config::read, start)
         }
         Service::RateLimit => {
-            use keyplane_rate_limiting::Config;
-            host(with_echo, Config::read, |config| &mut config.server, keyplane_rate_limiting::start)
+            use keyplane_rate_limiting::{Config, SERVICE, start};
+            host(with_echo, &SERVICE, Config::read, start)
         }
     }
 }
 
 fn host<C, F>(
     with_echo: bool,
+    info: &ServiceInfo,
     read: impl FnOnce(&mut Env) -> C,
-    server: impl Fn(&mut C) -> &mut ServerConfig,
-    start: impl FnOnce(C) -> F,
+    start: impl FnOnce(ServerConfig, C) -> F,
 ) -> Result<(), Error>
 where
     F: Future<Output = Result<Running, keyplane_server::Error>>,
 {
-    let mut env = Env::process();
-    let mut config = read(&mut env);
-    server(&mut config).settings = env.finish()?;
+    let (mut server, config) = config::read(Env::process(), info, read)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(async {
-        let telemetry = keyplane_telemetry::init(&server(&mut config).telemetry)?;
-        server(&mut config).registry = telemetry.registry();
+        let telemetry = keyplane_telemetry::init(&server.telemetry)?;
+        server.registry = telemetry.registry();
         let echo = match with_echo {
-            true => Some(echo::start(server(&mut config).clone()).await?),
+            true => Some(echo::start(server.clone()).await?),
             false => None,
         };
-        let service = start(config).await?;
+        let service = start(server, config).await?;
         let addresses = Addresses { service: service.grpc_addr(), echo: echo.as_ref().map(Running::grpc_addr) };
         println!("{}", serde_json::to_string(&addresses)?);
         Ok(service.wait().await?)

@@ -163,7 +163,7 @@ impl Sessions {
         let known = user.session(which);
         let outcome = match result {
             Ok(session) => known.written(&path, session.version, session.last_path()),
-            Err(failure) if failure.is("VERSION_MISMATCH") => known.mismatch(),
+            Err(failure) if failure.is("STALE_WRITE") => known.mismatch(),
             Err(failure) if failure.is("SESSION_NOT_FOUND") => {
                 user.forget(&name);
                 return self.lost(&name, &failure);

@@ -23,7 +23,7 @@ class Known(NamedTuple):
 
 KNOWN = [
     # Rules that OpenAPI 3.0 has no words for.
-    Known(REJECTED, r"must be (the sequence of a revocation|the (reservation|charge) that|the .?next_?page_?token|a JWT)|of the charge .* left", "only the service can make one"),
+    Known(REJECTED, r"must be (the sequence of a revocation|the (reservation|charge) that|the .?next_?page_?token|a JWT)|of this charge can still be refunded", "only the service can make one"),
     Known(REJECTED, r"REQUEST_ID_REUSED", "a request id stands for one request; the fuzzer uses one twice"),
     Known(REJECTED, r'"code": ?9\b', "FAILED_PRECONDITION: the request is well, and the resource is not in that state"),
     Known(REJECTED, r"asks for `|is for other values than are given", "the named policy asks for another field"),

@@ -265,7 +265,7 @@ async fn another_version_is_409() {
     let (status, error) = patch(&format!("{path}?version=7"), json!({"lastPath": "/a"})).await;
     assert_eq!((status, &error["code"]), (409, &json!(10)), "{error}");
     let info = detail(&error, "ErrorInfo");
-    assert_eq!((&info["reason"], &info["metadata"]["current_version"]), (&json!("VERSION_MISMATCH"), &json!("1")));
+    assert_eq!((&info["reason"], &info["metadata"]["current"]), (&json!("STALE_WRITE"), &json!("1")));
 }
 
 #[tokio::test]

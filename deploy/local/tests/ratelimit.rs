@@ -267,7 +267,7 @@ async fn plans_and_policies_are_kept_over_json() {
         assert_eq!((status, &changed["limit"]["amount"]), (200, &json!(amount.to_string())), "{path}: {changed}");
     }
     let (status, error) = admin.call(Method::PATCH, path, json!({"limit": limit(8), "etag": read["etag"]})).await;
-    assert_eq!((status, reason(&error)), (409, (10, "ETAG_MISMATCH")), "{error}");
+    assert_eq!((status, reason(&error)), (409, (10, "STALE_WRITE")), "{error}");
     let (status, list) = admin.call(Method::GET, "/v1/policies?pageSize=100", Value::Null).await;
     let names: Vec<_> = list["policies"].as_array().unwrap().iter().map(|policy| policy["name"].as_str()).collect();
     assert!(status == 200 && names.contains(&Some("policies/urn:chat")), "{list}");

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use keyplane_contracts::reasons::code_name;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use keyplane_local::Mesh;
-use keyplane_server::errors::code_name;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tonic::transport::Endpoint;
@@ -124,7 +124,7 @@ async fn policy_fields_absent_from_a_patch_stay() {
         assert_eq!(changed, expected, "{query} {body}");
     }
     let stale = sent(request(Method::PATCH, path).header("if-match", "\"1\"").json(&json!({"lease": "1"}))).await;
-    assert_eq!((stale.0, support::reason(&stale.1)), (409, (10, "ETAG_MISMATCH")), "{stale:?}");
+    assert_eq!((stale.0, support::reason(&stale.1)), (409, (10, "STALE_WRITE")), "{stale:?}");
     let tag = format!("\"{}\"", expected["etag"].as_str().unwrap());
     let current = sent(request(Method::PATCH, path).header("if-match", tag).json(&json!({"lease": "1"}))).await;
     assert_eq!((current.0, &current.1["lease"]), (200, &json!("1")), "{current:?}");
@@ -158,9 +158,9 @@ async fn patched_fields_are_honoured_or_rejected() {
     whole["lastPath"] = json!("/x");
     assert_eq!(patched(&path, whole.clone()).await["version"], 3);
     let (status, error) = patch(&path, whole).await;
-    assert_eq!((status, support::reason(&error)), (409, (10, "VERSION_MISMATCH")), "{error}");
+    assert_eq!((status, support::reason(&error)), (409, (10, "STALE_WRITE")), "{error}");
     let (status, error) = sent(request(Method::PATCH, &path).header("if-match", "\"2\"").json(&json!({}))).await;
-    assert_eq!((status, support::reason(&error)), (409, (10, "VERSION_MISMATCH")), "{error}");
+    assert_eq!((status, support::reason(&error)), (409, (10, "STALE_WRITE")), "{error}");
     let (status, _) = sent(request(Method::PATCH, &path).header("if-match", "\"3\"").json(&json!({}))).await;
     assert_eq!(status, 200);
 

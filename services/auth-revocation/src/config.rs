@@ -4,17 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyplane_revocation::{Filters, Rules};
-use keyplane_server::config::{Env, ServerConfig, parse_duration};
+use keyplane_server::config::{Env, parse_duration};
 
 use crate::domain::{AfterLoss, OutagePolicy};
 use crate::store::Replication;
-use crate::{SERVICE, replica, store};
+use crate::{replica, store};
 
 /// The settings of the revocation service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Those that every service has.
-    pub server: ServerConfig,
     /// How the revocations are kept.
     pub store: store::Settings,
     /// How the replica follows them, and when it may answer.
@@ -59,7 +57,6 @@ const BUCKET: Duration = Duration::from_hours(1);
 impl Config {
     /// Reads the settings; what is wrong with them is told by [`Env::finish`].
     pub fn read(env: &mut Env) -> Config {
-        let server = ServerConfig::read(env, &SERVICE);
         let rules = read_rules(env);
         let false_positives = env.number(
             FALSE_POSITIVES,
@@ -88,7 +85,7 @@ impl Config {
         );
         let max_watches = env.number(MAX_WATCHES, 1000, "watches that one instance serves at a time");
         env.require(MAX_WATCHES, max_watches > 0, "must be positive");
-        Config { server, store, replica, tenant_claim, jwks, issuers, without_kid, max_watches }
+        Config { store, replica, tenant_claim, jwks, issuers, without_kid, max_watches }
     }
 }
 

@@ -1,6 +1,5 @@
-//! What the kit needs to know of this service, and its start.
+//! Wiring: connects the store, builds the parts, starts the service.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
     AuthorizationServer, SERVICE_NAME as AUTHORIZATION,
 };
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationServiceServer, SERVICE_NAME};
+use keyplane_server::config::ServerConfig;
 use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
@@ -22,18 +22,19 @@ use crate::store::Store;
 /// Envoy's external authorization, as far as this service speaks it, as an encoded `FileDescriptorSet`.
 pub const ENVOY_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb"));
 
-/// What the kit needs to know of this service.
+/// Description of this service for the kit.
 pub static SERVICE: ServiceInfo = ServiceInfo {
     name: "auth-revocation",
     version: env!("CARGO_PKG_VERSION"),
     grpc_services: &[SERVICE_NAME, AUTHORIZATION],
+    descriptors: &[ENVOY_DESCRIPTOR_SET],
     default_port: 50052,
 };
 
 /// The whole program: settings, telemetry, service, drain.
 #[must_use]
 pub fn main() -> ExitCode {
-    keyplane_server::main(&SERVICE, Config::read, |config| &mut config.server, start)
+    keyplane_server::main(&SERVICE, Config::read, start)
 }
 
 /// Starts the service. Calls are let in once the store has shown that it can do what the scripts need and holds this
@@ -44,27 +45,26 @@ pub fn main() -> ExitCode {
 ///
 /// An address that can't be bound, settings of the store that make no sense, or a key set whose keys lack or share a `kid`.
 /// A store that is away is no error: the service waits for it, not ready.
-pub async fn start(mut config: Config) -> Result<Running, Error> {
-    config.server.descriptors.push(Cow::Borrowed(ENVOY_DESCRIPTOR_SET));
+pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
     let jwks = match config.jwks {
         Some(path) => Some(open_jwks(path, !config.without_kid.is_empty()).await?),
         None => None,
     };
-    let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
+    let valkey = Valkey::connect(&server.store, server.app.clone())?;
     let rules = config.store.rules;
     let store = Store::new(valkey.clone(), config.store).map_err(|error| Error::Service(Box::new(error)))?;
     let mirror = Mirror::start(valkey.clone(), store.clone(), config.replica);
     let checker = Checker::new(mirror.clone());
     let checked = store.clone();
-    let check = Box::new(move || {
+    let check = move || {
         let store = checked.clone();
-        Box::pin(async move { store.check().await }) as _
-    });
+        async move { store.check().await }
+    };
     let fresh = checker.clone();
     let own =
         Own::new(mirror.ready(), "catching up with the feed of revocations").answers_while(move || fresh.is_fresh());
-    let readiness = Readiness::OwnAfter(check, own);
-    keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+    let readiness = Readiness::own(check, own);
+    keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let (leaving, drain) = (mirror.clone(), context.drain.clone());
         // Else others would wait for this instance until its lease ends.
         tokio::spawn(async move {

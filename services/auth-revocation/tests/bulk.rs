@@ -118,7 +118,7 @@ async fn a_drain_ends_a_bulk_after_the_results_of_what_was_read() {
     exchange(&items, &mut results, 2).await;
     let stopped = tokio::spawn(running.drain_and_stop());
     let status = results.message().await.expect_err("it ends with a retryable status");
-    assert!(details(&status, Code::Unavailable, "STOPPING").retry_info().is_some());
+    assert!(details(&status, Code::Unavailable, "SHUTTING_DOWN").retry_info().is_some());
     drop(items);
     tokio::time::timeout(PATIENCE, stopped).await.expect("the drain ends").expect("and does not panic");
 }

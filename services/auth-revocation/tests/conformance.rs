@@ -218,8 +218,8 @@ async fn a_revocation_is_read_taken_back_and_made_again() {
 
     let undo = pb::UndoRevocationRequest { name: made.name.clone(), etag: "1".into(), cause: Some(cause()) };
     let status = client.undo_revocation(undo.clone()).await.unwrap_err();
-    let found = details(&status, Code::Aborted, "VERSION_MISMATCH");
-    assert_eq!(found.error_info().unwrap().metadata["current_etag"], made.etag);
+    let found = details(&status, Code::Aborted, "STALE_WRITE");
+    assert_eq!(found.error_info().unwrap().metadata["current"], made.etag);
     let undo = pb::UndoRevocationRequest { etag: made.etag.clone(), ..undo };
     let undone = client.undo_revocation(undo.clone()).await.expect("its own etag").into_inner();
     assert_eq!(undone.state(), pb::revocation::State::Undone);

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use keyplane_auth_revocation::Config;
+use keyplane_auth_revocation::{Config, SERVICE};
 use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_revocation::Millis;
-use keyplane_server::config::Env;
+use keyplane_server::config::{self, Env};
 use serde_json::{Value, json};
 use support::{ISSUER, PARENT, Service, claims, details, seconds_from_now, shared, violated};
 use tonic::{Code, Status};
@@ -190,10 +190,9 @@ async fn keys_that_lack_or_share_a_kid_are_refused_at_the_start() {
             ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
             ("KEYPLANE_REVOCATION_JWKS", &set.path()),
         ];
-        let mut env = Env::from_map(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let config = Config::read(&mut env);
-        env.finish().expect("the settings of the test");
-        let refused = keyplane_auth_revocation::start(config).await.map(drop).expect_err("it does not start");
+        let (server, config) =
+            config::read(Env::from_map(settings), &SERVICE, Config::read).expect("the settings of the test");
+        let refused = keyplane_auth_revocation::start(server, config).await.map(drop).expect_err("it does not start");
         let told = format!("{refused}");
         assert!(told.contains(says) && told.contains("KEYPLANE_REVOCATION_JWKS"), "{told}");
     }

@@ -2,9 +2,9 @@
 
 mod support;
 
-use keyplane_auth_revocation::Config;
+use keyplane_auth_revocation::{Config, SERVICE};
 use keyplane_contracts::revocation::v1 as pb;
-use keyplane_server::config::Env;
+use keyplane_server::config::{self, Env};
 use support::{PARENT, claims, shared};
 
 const BEGIN: &str = "<!-- settings auth-revocation:begin -->";
@@ -12,9 +12,8 @@ const END: &str = "<!-- settings auth-revocation:end -->";
 
 #[test]
 fn the_table_in_the_docs_is_the_programs() {
-    let mut env = Env::from_map([] as [(String, String); 0]);
-    let _ = Config::read(&mut env);
-    let table = env.finish().expect("the defaults are right").markdown();
+    let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
+    let table = server.settings.markdown();
     // What every service has stands in the table of session.
     let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
@@ -47,9 +46,8 @@ fn wrong_settings_are_told_at_once() {
         ("KEYPLANE_REVOCATION_AUDIT_AGE", "1000d"),
         ("KEYPLANE_REVOCATION_MAX_WATCHES", "0"),
     ];
-    let mut env = Env::from_map(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let _ = Config::read(&mut env);
-    let errors = env.finish().expect_err("all of them are wrong").to_string();
+    let read = config::read(Env::from_map(given), &SERVICE, Config::read);
+    let errors = read.map(drop).expect_err("all of them are wrong").to_string();
     for (name, _) in given {
         assert!(errors.contains(name), "{name} is not in:\n{errors}");
     }

@@ -261,6 +261,6 @@ async fn a_drain_ends_watches_with_a_retryable_status() {
     watch.live().await;
     let stopped = tokio::spawn(service.running.drain_and_stop());
     let status = watch.error().await;
-    assert!(details(&status, Code::Unavailable, "STOPPING").retry_info().is_some());
+    assert!(details(&status, Code::Unavailable, "SHUTTING_DOWN").retry_info().is_some());
     timeout(PATIENCE, stopped).await.expect("the drain ends").expect("and does not panic");
 }

@@ -4,18 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use keyplane_server::config::{Env, ServerConfig};
+use keyplane_server::config::Env;
 
 use crate::domain::Outage;
 use crate::grpc::EnvoySettings;
+use crate::policies;
 use crate::store::BatchSettings;
-use crate::{SERVICE, policies};
 
 /// The settings of the rate-limiting service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Those that every service has.
-    pub server: ServerConfig,
     /// Where the policies come from.
     pub policies: policies::Settings,
     /// Who answers while the store is away, where a policy does not say.
@@ -40,7 +38,6 @@ const QUEUE: &str = "KEYPLANE_RATELIMIT_QUEUE";
 impl Config {
     /// Reads the settings; what is wrong with them is told by [`Env::finish`].
     pub fn read(env: &mut Env) -> Config {
-        let server = ServerConfig::read(env, &SERVICE);
         let file = env.optional(
             "KEYPLANE_RATELIMIT_POLICIES",
             "file with policies (YAML), read anew when it changes; unset: only those that were made by CreatePolicy",
@@ -62,7 +59,7 @@ impl Config {
         let envoy = read_envoy(env, remember);
         let batches = read_batches(env);
         let policies = policies::Settings { file, audit_age };
-        Config { server, policies, outage: outage.unwrap_or_default(), batches, envoy, remember }
+        Config { policies, outage: outage.unwrap_or_default(), batches, envoy, remember }
     }
 }
 

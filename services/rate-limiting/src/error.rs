@@ -1,243 +1,160 @@
-//! What can go wrong in the rate-limiting service, and what a caller is told.
+//! Errors of the rate-limiting service, and their description for callers.
 
 use std::time::Duration;
 
 use keyplane_contracts::Violation;
-use keyplane_server::ServiceError;
-use tonic::Code;
+use keyplane_contracts::reasons::{kit, ratelimit, store};
+use keyplane_server::{Description, ServiceError};
 
-/// Everything that a call can fail with. `Display` is the message that callers read.
+/// Error of a call. `Display` is the message for callers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Fields of the request break their rules.
     #[error("the request is invalid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
-    /// There is no such policy.
-    #[error("there is no policy {id}; ListPolicies tells which there are")]
+    /// No such policy exists.
+    #[error("policy {id} does not exist; ListPolicies lists the existing ones")]
     PolicyNotFound {
-        /// What was asked for: an id that keeps to the rule, or nothing.
+        /// Id from the request: a valid one, or empty.
         id: String,
     },
-    /// There is such a policy.
-    #[error("there is a policy {id} that was made here; update it, or choose another id")]
+    /// A policy with this id exists in the store.
+    #[error("policy {id} exists already; update it, or choose another id")]
     PolicyExists {
         /// Its id.
         id: String,
     },
-    /// The policy is the operator's.
+    /// The policy comes from the policies file.
     #[error(
-        "the policy {id} comes from the operator's file, and only that changes it; create one of the same id to hide it"
+        "policy {id} comes from the policies file; edit the file, or create a policy with the same id to override it"
     )]
     PolicyFromFile {
         /// Its id.
         id: String,
     },
-    /// There are as many policies as there may be.
-    #[error("there are {limit} policies, the most that are taken; delete one first")]
+    /// The number of policies is at its maximum.
+    #[error("{limit} policies exist, the most that are allowed; delete one first")]
     TooManyPolicies {
-        /// The most.
+        /// Maximum of policies.
         limit: usize,
     },
-    /// The policy has changed.
+    /// The policy has another etag than the one that the change is based on.
     #[error("the policy has changed: its etag is {current} now; read it and try again")]
-    EtagMismatch {
-        /// Its etag.
+    StaleWrite {
+        /// Etag of the policy.
         current: String,
     },
-    /// The request id was used for something else.
+    /// The request id belongs to another request.
     #[error("the request id was used for another request a moment ago; choose a new one")]
     RequestIdReused,
-    /// The charge or reservation is not there, or not any more.
-    #[error(
-        "the charge is not known, or not any more: it can be settled and refunded for as long as it was to be remembered"
-    )]
+    /// No such charge or reservation exists, or no longer.
+    #[error("the charge is unknown, or forgotten: it can be settled and refunded while it is remembered")]
     ChargeNotFound,
-    /// The reservation was settled, and not in this way.
-    #[error("the reservation was settled at a cost of {cost}; it can't be settled once more")]
+    /// The reservation was settled at another cost.
+    #[error("the reservation was settled at a cost of {cost}; it can't be settled again")]
     AlreadySettled {
-        /// At what.
+        /// Cost of the settlement.
         cost: u64,
     },
-    /// More than was charged.
-    #[error("of the charge {left} are left; no more can be refunded")]
+    /// The refund is larger than the rest of the charge.
+    #[error("only {left} of this charge can still be refunded")]
     RefundExceedsCharge {
-        /// What is left.
+        /// Rest of the charge.
         left: u64,
     },
-    /// Hits may be taken back by trusted peers only.
+    /// The peer is not trusted to take hits back.
     #[error(
-        "this peer may not take hits back (is_negative_hits): the operator names those who may in \
+        "this peer may not take hits back (is_negative_hits): the operator names trusted peers in \
          KEYPLANE_RATELIMIT_REFUND_PEERS"
     )]
     RefundNotAllowed,
-    /// A limit can't be held, and its policy is to let nobody pass then. `unknown`: something may have been charged.
-    #[error("the policy {policy} could not be held in time, and it admits nobody then: try again")]
+    /// A limit could not be evaluated, and its outage mode is closed.
+    #[error("policy {policy} could not be evaluated in time; its outage mode is closed; retry")]
     Closed {
-        /// Which.
+        /// Id of the policy.
         policy: String,
-        /// Whether something may have been charged.
+        /// Something may have been charged.
         unknown: bool,
     },
-    /// No answer came before the caller's deadline. `unknown`: something may have been charged.
-    #[error("the store did not answer in time: try again")]
+    /// No answer came before the caller's deadline.
+    #[error("the store did not answer in time; retry")]
     NoAnswer {
-        /// Whether something may have been charged.
+        /// Something may have been charged.
         unknown: bool,
     },
-    /// More waits for the store than there is room for.
-    #[error("too many calls wait for the store: try again")]
+    /// The queue for the store is full.
+    #[error("too many calls wait for the store; retry")]
     Overloaded,
-    /// What the store holds is not what this service writes.
+    /// The store holds a value that this service never writes.
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
-    /// The system has no random numbers to give.
-    #[error("the system gave no random numbers")]
+    /// The operating system's random source failed.
+    #[error("the operating system's random source failed")]
     NoRandomness,
-    /// A lifetime is not one that keys may have.
+    /// A lifetime is outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
-    /// The store's.
+    /// Error of the store.
     #[error(transparent)]
     Store(#[from] keyplane_valkey::Error),
 }
 
-/// When a repeat of what was too slow or too much makes sense.
+/// Wait before a call that was too slow makes sense again.
 const SOON: Duration = Duration::from_millis(100);
 
 // === impl Error ===
 
 impl Error {
-    /// One field that breaks a rule.
+    /// Makes the error of one field that breaks a rule.
     #[must_use]
     pub fn invalid(violation: Violation) -> Error {
         Error::Invalid(vec![violation])
     }
 
-    /// Whether the store could not be asked, or did not answer: what an outage policy is for.
+    /// Reports whether the store could not be asked, or did not answer: the case for an outage policy.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
             Error::Store(error) => error.retryable(),
-            Error::Overloaded | Error::NoAnswer { .. } | Error::Closed { .. } => true,
-            Error::Invalid(_)
-            | Error::PolicyNotFound { .. }
-            | Error::PolicyExists { .. }
-            | Error::PolicyFromFile { .. }
-            | Error::TooManyPolicies { .. }
-            | Error::EtagMismatch { .. }
-            | Error::RequestIdReused
-            | Error::ChargeNotFound
-            | Error::AlreadySettled { .. }
-            | Error::RefundExceedsCharge { .. }
-            | Error::RefundNotAllowed
-            | Error::Corrupt(_)
-            | Error::NoRandomness
-            | Error::Ttl(_) => false,
+            error => matches!(error, Error::Overloaded | Error::NoAnswer { .. } | Error::Closed { .. }),
         }
     }
 
-    /// Whether it failed although something may have been written.
+    /// Reports whether the call failed although something may have been written.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        if let Error::Store(error) = self {
-            return error.outcome_unknown();
+        match self {
+            Error::Store(error) => error.outcome_unknown(),
+            error => matches!(error, Error::Closed { unknown: true, .. } | Error::NoAnswer { unknown: true }),
         }
-        matches!(self, Error::Closed { unknown: true, .. } | Error::NoAnswer { unknown: true })
     }
 }
 
 impl ServiceError for Error {
-    fn code(&self) -> Code {
+    fn describe(&self) -> Description<'_> {
+        let unavailable = || Description::new(&store::STORE_UNAVAILABLE).retry_after(SOON);
         match self {
-            Error::Invalid(_) | Error::RequestIdReused | Error::RefundExceedsCharge { .. } => Code::InvalidArgument,
-            Error::PolicyNotFound { .. } | Error::ChargeNotFound => Code::NotFound,
-            Error::PolicyExists { .. } => Code::AlreadyExists,
-            Error::PolicyFromFile { .. } | Error::AlreadySettled { .. } => Code::FailedPrecondition,
-            Error::EtagMismatch { .. } => Code::Aborted,
-            Error::TooManyPolicies { .. } => Code::ResourceExhausted,
-            Error::RefundNotAllowed => Code::PermissionDenied,
-            Error::Closed { .. } | Error::NoAnswer { .. } | Error::Overloaded => Code::Unavailable,
-            Error::Corrupt(_) | Error::NoRandomness | Error::Ttl(_) => Code::Internal,
-            Error::Store(error) => ServiceError::code(error),
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Error::Invalid(_) => "INVALID_REQUEST",
-            Error::RequestIdReused => "REQUEST_ID_REUSED",
-            Error::RefundExceedsCharge { .. } => "REFUND_EXCEEDS_CHARGE",
-            Error::PolicyNotFound { .. } => "POLICY_NOT_FOUND",
-            Error::ChargeNotFound => "CHARGE_NOT_FOUND",
-            Error::PolicyExists { .. } => "POLICY_EXISTS",
-            Error::PolicyFromFile { .. } => "POLICY_FROM_FILE",
-            Error::AlreadySettled { .. } => "ALREADY_SETTLED",
-            Error::EtagMismatch { .. } => "ETAG_MISMATCH",
-            Error::TooManyPolicies { .. } => "TOO_MANY_POLICIES",
-            Error::RefundNotAllowed => "REFUND_NOT_ALLOWED",
-            Error::Closed { .. } | Error::NoAnswer { .. } => "STORE_UNAVAILABLE",
-            Error::Overloaded => "OVERLOADED",
-            Error::Corrupt(_) => "STORED_DATA_DAMAGED",
-            Error::NoRandomness | Error::Ttl(_) => "INTERNAL",
-            Error::Store(error) => error.reason(),
-        }
-    }
-
-    fn message(&self) -> String {
-        // The store's own words are for the log; the kit has words for callers.
-        if let Error::Store(error) = self { error.message() } else { self.to_string() }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Error::Closed { .. } | Error::NoAnswer { .. } | Error::Overloaded => Some(SOON),
-            Error::Store(error) => ServiceError::retry_after(error),
-            Error::Invalid(_)
-            | Error::PolicyNotFound { .. }
-            | Error::PolicyExists { .. }
-            | Error::PolicyFromFile { .. }
-            | Error::TooManyPolicies { .. }
-            | Error::EtagMismatch { .. }
-            | Error::RequestIdReused
-            | Error::ChargeNotFound
-            | Error::AlreadySettled { .. }
-            | Error::RefundExceedsCharge { .. }
-            | Error::RefundNotAllowed
-            | Error::Corrupt(_)
-            | Error::NoRandomness
-            | Error::Ttl(_) => None,
-        }
-    }
-
-    fn violations(&self) -> &[Violation] {
-        if let Error::Invalid(violations) = self { violations } else { &[] }
-    }
-
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Error::PolicyNotFound { id } | Error::PolicyExists { id } | Error::PolicyFromFile { id } => {
-                vec![("policy", id.clone())]
+            Error::Invalid(violations) => Description::new(&kit::INVALID_REQUEST).violations(violations),
+            Error::RequestIdReused => Description::new(&kit::REQUEST_ID_REUSED),
+            Error::StaleWrite { current } => Description::new(&kit::STALE_WRITE).with("current", current),
+            Error::PolicyNotFound { id } => Description::new(&ratelimit::POLICY_NOT_FOUND).with("policy", id),
+            Error::PolicyExists { id } => Description::new(&ratelimit::POLICY_EXISTS).with("policy", id),
+            Error::PolicyFromFile { id } => Description::new(&ratelimit::POLICY_FROM_FILE).with("policy", id),
+            Error::TooManyPolicies { limit } => {
+                Description::new(&ratelimit::TOO_MANY_POLICIES).with("max_policies", limit)
             }
-            Error::TooManyPolicies { limit } => vec![("max_policies", limit.to_string())],
-            Error::EtagMismatch { current } => vec![("current_etag", current.clone())],
-            Error::AlreadySettled { cost } => vec![("cost", cost.to_string())],
-            Error::RefundExceedsCharge { left } => vec![("left", left.to_string())],
-            Error::Closed { policy, unknown } => {
-                let mut metadata = vec![("policy", policy.clone())];
-                metadata.extend(unknown.then(|| ("outcome", "unknown".to_owned())));
-                metadata
+            Error::ChargeNotFound => Description::new(&ratelimit::CHARGE_NOT_FOUND),
+            Error::AlreadySettled { cost } => Description::new(&ratelimit::ALREADY_SETTLED).with("cost", cost),
+            Error::RefundExceedsCharge { left } => {
+                Description::new(&ratelimit::REFUND_EXCEEDS_CHARGE).with("left", left)
             }
-            Error::NoAnswer { unknown: true } => vec![("outcome", "unknown".to_owned())],
-            Error::Store(error) => error.metadata(),
-            Error::Invalid(_)
-            | Error::RequestIdReused
-            | Error::ChargeNotFound
-            | Error::RefundNotAllowed
-            | Error::NoAnswer { unknown: false }
-            | Error::Overloaded
-            | Error::Corrupt(_)
-            | Error::NoRandomness
-            | Error::Ttl(_) => Vec::new(),
+            Error::RefundNotAllowed => Description::new(&ratelimit::REFUND_NOT_ALLOWED),
+            Error::Closed { policy, unknown } => unavailable().with("policy", policy).outcome_unknown(*unknown),
+            Error::NoAnswer { unknown } => unavailable().outcome_unknown(*unknown),
+            Error::Overloaded => Description::new(&kit::OVERLOADED),
+            Error::Corrupt(_) => Description::new(&store::STORED_DATA_DAMAGED),
+            Error::NoRandomness | Error::Ttl(_) => Description::new(&kit::INTERNAL),
+            Error::Store(error) => error.describe(),
         }
     }
 }

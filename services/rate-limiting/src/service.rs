@@ -1,12 +1,12 @@
-//! What the kit needs to know of this service, and its start.
+//! Wiring: connects the store, builds the parts, starts the service.
 
-use std::borrow::Cow;
 use std::process::ExitCode;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitServiceServer as EnvoyServer, SERVICE_NAME as ENVOY,
 };
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
+use keyplane_server::config::ServerConfig;
 use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
@@ -23,18 +23,19 @@ use crate::store::Store;
 /// Envoy's global rate limit, as far as this service speaks it, as an encoded `FileDescriptorSet`.
 pub const ENVOY_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb"));
 
-/// What the kit needs to know of this service.
+/// Description of this service for the kit.
 pub static SERVICE: ServiceInfo = ServiceInfo {
     name: "rate-limiting",
     version: env!("CARGO_PKG_VERSION"),
     grpc_services: &[SERVICE_NAME, ENVOY],
+    descriptors: &[ENVOY_DESCRIPTOR_SET],
     default_port: 50053,
 };
 
 /// The whole program: settings, telemetry, service, drain.
 #[must_use]
 pub fn main() -> ExitCode {
-    keyplane_server::main(&SERVICE, Config::read, |config| &mut config.server, start)
+    keyplane_server::main(&SERVICE, Config::read, start)
 }
 
 /// Starts the service. Calls are let in once the store has shown that it can do what the script needs and holds this
@@ -45,23 +46,22 @@ pub fn main() -> ExitCode {
 ///
 /// An address that can't be bound, settings of the store that make no sense, or a file of policies that is not valid. A
 /// store that is away is no error: the service waits for it, not ready.
-pub async fn start(mut config: Config) -> Result<Running, Error> {
-    config.server.descriptors.push(Cow::Borrowed(ENVOY_DESCRIPTOR_SET));
-    let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
+pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
+    let valkey = Valkey::connect(&server.store, server.app.clone())?;
     let policies = Policies::start(valkey.clone(), config.policies).await?;
     let store = Store::new(valkey.clone(), config.batches);
     let limiter = Limiter::new(store.clone(), config.outage);
     metrics::publish(&policies, &limiter);
     let (checked, checked_policies) = (store, policies.clone());
-    let check = Box::new(move || {
+    let check = move || {
         let (store, policies) = (checked.clone(), checked_policies.clone());
-        Box::pin(async move {
+        async move {
             store.check().await?;
             policies.check().await
-        }) as _
-    });
-    let readiness = Readiness::OwnAfter(check, Own::new(policies.ready(), "reading the stored policies"));
-    keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+        }
+    };
+    let readiness = Readiness::own(check, Own::new(policies.ready(), "reading the stored policies"));
+    keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let admission = Admission::new(limiter, policies.clone());
         let limits = Limits::new(admission.clone(), config.remember);
         let envoy = Envoy::new(admission, config.envoy);

@@ -1,16 +1,15 @@
 //! The documented settings are those that the program reads.
 
-use keyplane_rate_limiting::Config;
-use keyplane_server::config::Env;
+use keyplane_rate_limiting::{Config, SERVICE};
+use keyplane_server::config::{self, Env};
 
 const BEGIN: &str = "<!-- settings rate-limiting:begin -->";
 const END: &str = "<!-- settings rate-limiting:end -->";
 
 #[test]
 fn the_table_in_the_docs_is_the_programs() {
-    let mut env = Env::from_map([] as [(String, String); 0]);
-    let _ = Config::read(&mut env);
-    let table = env.finish().expect("the defaults are right").markdown();
+    let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
+    let table = server.settings.markdown();
     // What every service has stands in the table of session.
     let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
@@ -39,9 +38,8 @@ fn wrong_settings_are_told_at_once() {
         ("KEYPLANE_RATELIMIT_BATCHES", "257"),
         ("KEYPLANE_RATELIMIT_QUEUE", "0"),
     ];
-    let mut env = Env::from_map(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let _ = Config::read(&mut env);
-    let errors = env.finish().expect_err("all of them are wrong").to_string();
+    let read = config::read(Env::from_map(given), &SERVICE, Config::read);
+    let errors = read.map(drop).expect_err("all of them are wrong").to_string();
     for (name, _) in given {
         assert!(errors.contains(name), "{name} is not in:\n{errors}");
     }

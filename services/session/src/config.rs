@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use keyplane_server::config::{Env, ServerConfig, parse_duration};
+use keyplane_server::config::{Env, parse_duration};
 use tonic::transport::Endpoint;
 
-use crate::SERVICE;
 use crate::domain::{Overflow, Policies, Policy};
 use crate::store::Retention;
 
 /// The settings of the session service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Those that every service has.
-    pub server: ServerConfig,
     /// How long sessions live, and how many a user may have.
     pub policies: Policies,
     /// How much is kept besides the sessions.
@@ -42,7 +39,6 @@ const REVOCATION_URL: &str = "KEYPLANE_SESSION_REVOCATION_URL";
 impl Config {
     /// Reads the settings; what is wrong with them is told by [`Env::finish`].
     pub fn read(env: &mut Env) -> Config {
-        let server = ServerConfig::read(env, &SERVICE);
         let policies = read_policies(env);
         let retention = Retention {
             events: env.number(EVENTS, 128, "events kept for each user, for watchers that were away"),
@@ -62,7 +58,7 @@ impl Config {
         env.require(HEARTBEAT, bounds.contains(&heartbeat), "must be 100ms to 5m");
         let doc = "the revocation service, e.g. `http://auth-revocation:50052`; without it, `revoke_tokens` is refused";
         let revocation = env.optional(REVOCATION_URL, doc, revocation_endpoint);
-        Config { server, policies, retention, max_watches, heartbeat, revocation }
+        Config { policies, retention, max_watches, heartbeat, revocation }
     }
 }
 

@@ -1,6 +1,9 @@
+//! Wiring: connects the store, builds the parts, starts the service.
+
 use std::process::ExitCode;
 
 use keyplane_contracts::session::v1::session_service_server::{SERVICE_NAME, SessionServiceServer};
+use keyplane_server::config::ServerConfig;
 use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
@@ -11,18 +14,19 @@ use crate::grpc::{Service, Watches};
 use crate::logout::{Logout, Revoker};
 use crate::store::Store;
 
-/// What the kit needs to know of this service.
+/// Description of this service for the kit.
 pub static SERVICE: ServiceInfo = ServiceInfo {
     name: "session",
     version: env!("CARGO_PKG_VERSION"),
     grpc_services: &[SERVICE_NAME],
+    descriptors: &[],
     default_port: 50051,
 };
 
 /// The whole program: settings, telemetry, service, drain.
 #[must_use]
 pub fn main() -> ExitCode {
-    keyplane_server::main(&SERVICE, Config::read, |config| &mut config.server, start)
+    keyplane_server::main(&SERVICE, Config::read, start)
 }
 
 /// Starts the service. It is ready once the store answers, can do what the scripts need, and holds this program's layout.
@@ -31,15 +35,15 @@ pub fn main() -> ExitCode {
 ///
 /// An address that can't be bound, or settings of the store that make no sense. A store that is away is no
 /// error: the service waits for it, not ready.
-pub async fn start(config: Config) -> Result<Running, Error> {
-    let valkey = Valkey::connect(&config.server.store, config.server.app.clone())?;
+pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
+    let valkey = Valkey::connect(&server.store, server.app.clone())?;
     let store = Store::new(valkey.clone(), config.retention);
     let checked = store.clone();
-    let readiness = Readiness::FollowsStoreAfter(Box::new(move || {
+    let readiness = Readiness::follows_store(move || {
         let store = checked.clone();
-        Box::pin(async move { store.check().await })
-    }));
-    keyplane_server::start(&SERVICE, config.server, valkey, readiness, move |context: &Context| {
+        async move { store.check().await }
+    });
+    keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let watches = Watches::new(config.max_watches, config.heartbeat, context.drain.clone());
         let logout = Logout::new(store.clone(), config.revocation.map(Revoker::new));
         let service = Service::new(store, logout, config.policies, watches);

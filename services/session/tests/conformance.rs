@@ -78,8 +78,8 @@ async fn an_update_merges_what_is_present_or_masked() {
     assert_eq!(masked.attributes, [("lang".to_owned(), "de".to_owned())].into());
 
     let status = service.client.update_session(request).await.unwrap_err();
-    let found = details(&status, Code::Aborted, "VERSION_MISMATCH");
-    assert_eq!(found.error_info().unwrap().metadata["current_version"], "3");
+    let found = details(&status, Code::Aborted, "STALE_WRITE");
+    assert_eq!(found.error_info().unwrap().metadata["current"], "3");
 
     // Nothing changes: the session is prolonged, and keeps its version.
     let same = service

@@ -280,7 +280,7 @@ async fn a_revocation_that_fails_ends_nothing() {
     details(&status, Code::Unavailable, "REVOCATION_UNAVAILABLE");
     revocations.answer(|one| (name(one) == "jti:b").then_some((Code::FailedPrecondition, "ENGINE_FEATURE_MISSING")));
     let status = service.client.revoke_all_sessions(all()).await.expect_err("one of three failed");
-    let found = details(&status, Code::FailedPrecondition, "REVOCATION_REFUSED");
+    let found = details(&status, Code::FailedPrecondition, "REVOCATION_REJECTED");
     assert_eq!(found.error_info().unwrap().metadata["revocation_reason"], "ENGINE_FEATURE_MISSING");
     assert_eq!(service.get(&made.name).await.expect("the session stays"), made);
 }

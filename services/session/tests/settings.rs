@@ -1,13 +1,12 @@
 //! The documented settings are those that the program reads.
 
-use keyplane_server::config::Env;
-use keyplane_session::Config;
+use keyplane_server::config::{self, Env};
+use keyplane_session::{Config, SERVICE};
 
 #[test]
 fn the_table_in_the_docs_is_the_programs() {
-    let mut env = Env::from_map([] as [(String, String); 0]);
-    let _ = Config::read(&mut env);
-    let table = env.finish().expect("the defaults are right").markdown();
+    let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
+    let table = server.settings.markdown();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
     let text = std::fs::read_to_string(docs).expect("docs/operations.md");
     let found =
@@ -27,9 +26,8 @@ fn wrong_settings_are_told_at_once() {
         ("KEYPLANE_KV_URL", "http://store"),
         ("KEYPLANE_SESSION_REVOCATION_URL", "auth-revocation:50052"),
     ];
-    let mut env = Env::from_map(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let _ = Config::read(&mut env);
-    let errors = env.finish().expect_err("all of them are wrong").to_string();
+    let read = config::read(Env::from_map(given), &SERVICE, Config::read);
+    let errors = read.map(drop).expect_err("all of them are wrong").to_string();
     for (name, _) in given {
         assert!(errors.contains(name), "{name} is not in:\n{errors}");
     }

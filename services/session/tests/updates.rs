@@ -58,8 +58,8 @@ async fn a_session_may_be_sent_back_as_it_was_read() {
     let updated = update(&service, to(changed.clone()), &[]).await.unwrap();
     assert_eq!((updated.last_path(), updated.version), ("/x", 2));
     let late = update(&service, to(changed), &[]).await.unwrap_err();
-    let found = details(&late, Code::Aborted, "VERSION_MISMATCH");
-    assert_eq!(found.error_info().unwrap().metadata["current_version"], "2");
+    let found = details(&late, Code::Aborted, "STALE_WRITE");
+    assert_eq!(found.error_info().unwrap().metadata["current"], "2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn body_query_and_header_agree_on_a_version() {
     for (field, within, header) in [(7, 0, None), (0, 7, None), (0, 0, Some("\"7\"")), (7, 7, Some("7"))] {
         let headers: Vec<_> = header.iter().map(|tag| ("if-match", *tag)).collect();
         let status = update(&service, request(field, within), &headers).await.unwrap_err();
-        details(&status, Code::Aborted, "VERSION_MISMATCH");
+        details(&status, Code::Aborted, "STALE_WRITE");
     }
     for (field, within, header) in [(1, 1, "\"1\""), (0, 0, "*")] {
         update(&service, request(field, within), &[("if-match", header)]).await.expect("it is the current one");
@@ -132,7 +132,7 @@ async fn if_match_guards_a_deletion() {
         request.metadata_mut().insert("if-match", tag.parse().unwrap());
         service.client.clone().delete_session(request).await
     };
-    details(&delete(false, "\"2\"").await.unwrap_err(), Code::Aborted, "VERSION_MISMATCH");
+    details(&delete(false, "\"2\"").await.unwrap_err(), Code::Aborted, "STALE_WRITE");
     let refused = delete(true, "\"1\"").await.unwrap_err();
     assert!(violations(&refused)[0].starts_with("if-match: can't be combined with `revoke_tokens`"), "{refused:?}");
     delete(false, "\"1\"").await.expect("it is the current one");

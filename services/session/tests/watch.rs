@@ -259,7 +259,7 @@ async fn a_drain_ends_watches_with_a_retryable_status() {
     watch.next(Type::Snapshot).await;
     let stopped = tokio::spawn(service.running.drain_and_stop());
     let status = watch.item().await.unwrap_err();
-    let found = details(&status, Code::Unavailable, "STOPPING");
+    let found = details(&status, Code::Unavailable, "SHUTTING_DOWN");
     assert!(found.retry_info().is_some());
     timeout(PATIENCE, stopped).await.expect("the drain ends").expect("and does not panic");
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::error::Error;
 
-use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use keyplane_contracts::reasons::{DOMAIN, Retry, client, kit};
+use tonic::{ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What became of a call that got no answer.
@@ -19,21 +20,20 @@ enum Fate {
 
 /// The status of a call that failed with `error`, a failure of tonic's transport.
 pub(crate) fn status(error: &(dyn Error + 'static)) -> Status {
-    let (code, reason, message, outcome) = match fate(error) {
-        Fate::NotSent => (Code::Unavailable, "NOT_SENT", "no connection: the call was not sent; repeat it", None),
+    let (reason, message) = match fate(error) {
+        Fate::NotSent => (&client::NOT_SENT, "no connection: the call was not sent; repeat it"),
         Fate::Late => {
             let message = "the call got no answer before its deadline: a write may or may not have happened";
-            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message, Some("unknown"))
+            (&kit::DEADLINE_EXCEEDED, message)
         }
         Fate::Lost => {
             let message = "the connection broke during the call: a write may or may not have happened";
-            (Code::Unavailable, "CONNECTION_LOST", message, Some("unknown"))
+            (&client::CONNECTION_LOST, message)
         }
     };
-    let metadata: HashMap<String, String> =
-        outcome.into_iter().map(|outcome: &str| ("outcome".to_owned(), outcome.to_owned())).collect();
-    let details = ErrorDetails::with_error_info(reason, "keyplane.dev", metadata);
-    Status::with_error_details(code, message, details)
+    let unknown = (reason.retry == Retry::Idempotent).then(|| ("outcome".to_owned(), "unknown".to_owned()));
+    let details = ErrorDetails::with_error_info(reason.name, DOMAIN, HashMap::from_iter(unknown));
+    Status::with_error_details(reason.code, message, details)
 }
 
 fn fate(error: &(dyn Error + 'static)) -> Fate {
@@ -59,6 +59,7 @@ mod tests {
     use bytes::Bytes;
     use http_body_util::Empty;
     use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tonic::Code;
 
     use super::*;
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use keyplane_auth_revocation::Config;
+use keyplane_auth_revocation::{Config, SERVICE};
 use keyplane_client::{Claims, Millis, ReplicaSettings, RevocationReplica, Verdict};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_server::Running;
-use keyplane_server::config::Env;
+use keyplane_server::config::{self, Env};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 use tokio::time::timeout;
 use tonic::Code;
@@ -26,16 +26,15 @@ struct Service {
 
 async fn start() -> Service {
     let (app, url) = (keyplane_testkit::app(), keyplane_testkit::valkey().url());
-    let mut env = Env::from_map([
+    let env = Env::from_map([
         ("KEYPLANE_APP", app.as_str()),
         ("KEYPLANE_KV_URL", &url),
         ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
         ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
         ("KEYPLANE_DRAIN_DELAY", "0s"),
     ]);
-    let config = Config::read(&mut env);
-    env.finish().expect("the settings of the test");
-    let running = keyplane_auth_revocation::start(config).await.expect("the service starts");
+    let (server, config) = config::read(env, &SERVICE, Config::read).expect("the settings of the test");
+    let running = keyplane_auth_revocation::start(server, config).await.expect("the service starts");
     let endpoint = endpoint(&running.grpc_addr().to_string());
     Service { client: RevocationServiceClient::new(endpoint.connect_lazy()), running }
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod json;
 pub mod names;
 pub mod openapi;
+pub mod reasons;
 pub mod rules;
 mod violation;
 

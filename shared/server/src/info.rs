@@ -1,6 +1,6 @@
-//! What the kit must know about a service before it reads a setting.
+//! Description of a service, known before it reads a setting.
 
-/// What the kit must know about a service before it reads a setting.
+/// Description of a service, known before it reads a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceInfo {
     /// Short name: `session`.
@@ -9,6 +9,17 @@ pub struct ServiceInfo {
     pub version: &'static str,
     /// Full names of the gRPC services that this process serves: health reports each, reflection lists them.
     pub grpc_services: &'static [&'static str],
-    /// Port of gRPC unless set; the admin port is 1000 above.
+    /// Encoded `FileDescriptorSet`s that declare gRPC services from outside the platform's contracts.
+    pub descriptors: &'static [&'static [u8]],
+    /// Default port of gRPC; the admin port is 1000 above.
     pub default_port: u16,
+}
+
+// === impl ServiceInfo ===
+
+impl ServiceInfo {
+    /// Every descriptor set of the service, the platform's contracts first.
+    pub(crate) fn descriptor_sets(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
+        [keyplane_contracts::FILE_DESCRIPTOR_SET].into_iter().chain(self.descriptors.iter().copied())
+    }
 }

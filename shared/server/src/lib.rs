@@ -14,7 +14,7 @@ mod layers;
 mod program;
 mod run;
 
-pub use errors::{IF_MATCH, ItemError, ServiceError, if_match, item_error, status};
+pub use errors::{Description, IF_MATCH, ItemError, ServiceError, if_match, item_error, status};
 pub use info::ServiceInfo;
 pub use program::main;
-pub use run::{Context, Drain, Error, Own, Readiness, Running, StartCheck, start};
+pub use run::{Context, Drain, Error, Own, Readiness, Running, start};

@@ -14,21 +14,20 @@ const USAGE: u8 = 64;
 /// Runs a service from its settings to its exit code: 0 after a drain, 64 for wrong settings or arguments, 1 for
 /// anything else.
 ///
-/// `read` reads all settings, `server` points at those of the kit within them, and `start` connects what the service
-/// needs and calls [`start`](crate::start).
+/// `read` reads the service's own settings, after those that every service has. `start` connects what the service needs
+/// and calls [`start`](crate::start).
 ///
-/// `--print-config` prints every setting in effect (secrets masked) and ends; `--help` says what each one means.
+/// `--print-config` prints every setting in effect (secrets masked) and ends; `--help` explains each setting.
 pub fn main<C, F>(
     info: &'static ServiceInfo,
     read: fn(&mut Env) -> C,
-    server: fn(&mut C) -> &mut ServerConfig,
-    start: impl FnOnce(C) -> F,
+    start: impl FnOnce(ServerConfig, C) -> F,
 ) -> ExitCode
 where
     F: Future<Output = Result<Running, Error>>,
 {
     let mut env = Env::process();
-    let mut config = read(&mut env);
+    let (mut server, config) = (ServerConfig::read(&mut env, info), read(&mut env));
     let asked: Vec<String> = std::env::args().skip(1).collect();
     match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] | ["--print-config"] => {}
@@ -38,10 +37,10 @@ where
     }
     match env.finish() {
         Ok(table) if !asked.is_empty() => return say(&table.print()),
-        Ok(table) => server(&mut config).settings = table,
+        Ok(table) => server.settings = table,
         Err(errors) => return refuse(&errors.to_string()),
     }
-    match run(config, server, start) {
+    match run(server.telemetry.clone(), |registry| start(ServerConfig { registry, ..server }, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("keyplane-{}: {error}\n", info.name));
@@ -50,7 +49,7 @@ where
     }
 }
 
-fn run<C, F>(mut config: C, server: fn(&mut C) -> &mut ServerConfig, start: impl FnOnce(C) -> F) -> Result<(), Error>
+fn run<F>(telemetry: keyplane_telemetry::Settings, start: impl FnOnce(prometheus::Registry) -> F) -> Result<(), Error>
 where
     F: Future<Output = Result<Running, Error>>,
 {
@@ -63,11 +62,9 @@ where
     let result = runtime.block_on(async {
         // First of all: a signal that comes during the start must drain, not kill.
         let signals = Signals::listen()?;
-        let telemetry = keyplane_telemetry::init(&server(&mut config).telemetry)
-            .map_err(|error| Error::Service(Box::new(error)))?;
-        server(&mut config).registry = telemetry.registry();
+        let telemetry = keyplane_telemetry::init(&telemetry).map_err(|error| Error::Service(Box::new(error)))?;
         std::panic::set_hook(Box::new(log_panic));
-        let result = match start(config).await {
+        let result = match start(telemetry.registry()).await {
             Ok(running) => {
                 let (grpc, admin): (SocketAddr, SocketAddr) = (running.grpc_addr(), running.admin_addr());
                 tracing::info!(%grpc, %admin, health = ?running.health_addr(), "serving");

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use keyplane_contracts::google::api::HttpBody;
+use keyplane_contracts::reasons::code_name;
 use tonic::Status;
 use tonic_types::StatusExt as _;
-
-use crate::errors::code_name;
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/event-stream";

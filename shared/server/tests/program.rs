@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use keyplane_server::config::{Env, ServerConfig};
+use keyplane_server::config::ServerConfig;
 use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,11 +13,12 @@ use tonic::service::Routes;
 
 const CHILD: &str = "KEYPLANE_TEST_CHILD";
 
-static INFO: ServiceInfo = ServiceInfo { name: "sample", version: "1.2.3", grpc_services: &[], default_port: 50099 };
+static INFO: ServiceInfo =
+    ServiceInfo { name: "sample", version: "1.2.3", grpc_services: &[], descriptors: &[], default_port: 50099 };
 
 fn main() -> ExitCode {
     if std::env::var_os(CHILD).is_some() {
-        return keyplane_server::main(&INFO, read, |config| config, start);
+        return keyplane_server::main(&INFO, |_| (), start);
     }
     for (name, test) in [
         ("arguments", arguments as fn()),
@@ -32,13 +33,10 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn read(env: &mut Env) -> ServerConfig {
-    ServerConfig::read(env, &INFO)
-}
-
-async fn start(config: ServerConfig) -> Result<Running, Error> {
+async fn start(config: ServerConfig, (): ()) -> Result<Running, Error> {
     let store = Valkey::connect(&config.store, config.app.clone())?;
-    keyplane_server::start(&INFO, config, store, Readiness::FollowsStore, |_: &Context| Routes::default()).await
+    let readiness = Readiness::follows_store(async || Ok(()));
+    keyplane_server::start(&INFO, config, store, readiness, |_: &Context| Routes::default()).await
 }
 
 fn arguments() {

@@ -60,7 +60,7 @@ impl Known {
     pub(in crate::soak) fn mismatch(&self) -> Result<(), String> {
         let (name, version) = (&self.name, self.version);
         match self.in_doubt.is_empty() {
-            true => Err(format!("{name} is at version {version}, but a write based on it was a VERSION_MISMATCH")),
+            true => Err(format!("{name} is at version {version}, but a write based on it was a STALE_WRITE")),
             false => Ok(()),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use keyplane_contracts::reasons::kit::INVALID_REQUEST;
+use keyplane_contracts::reasons::{DOMAIN, code_name};
 use serde::Serialize;
 
 /// Violations that are listed; further ones are counted.
@@ -22,7 +24,7 @@ pub(crate) struct Report {
 
 #[derive(Serialize)]
 struct Status<'r> {
-    code: u8,
+    code: i32,
     status: &'static str,
     message: String,
     details: (Info, BadRequest<'r>),
@@ -78,15 +80,20 @@ impl Report {
         let details = (
             Info {
                 kind: "type.googleapis.com/google.rpc.ErrorInfo",
-                reason: "INVALID_REQUEST",
-                domain: "keyplane.dev",
+                reason: INVALID_REQUEST.name,
+                domain: DOMAIN,
                 metadata: Empty {},
             },
             BadRequest { kind: "type.googleapis.com/google.rpc.BadRequest", violations },
         );
         // Texts alone: that can't fail.
-        serde_json::to_string(&Status { code: 3, status: "INVALID_ARGUMENT", message: self.message(), details })
-            .unwrap_or_default()
+        serde_json::to_string(&Status {
+            code: INVALID_REQUEST.code.into(),
+            status: code_name(INVALID_REQUEST.code),
+            message: self.message(),
+            details,
+        })
+        .unwrap_or_default()
     }
 
     /// All violations in one sentence, as the services have it.

@@ -49,7 +49,7 @@ async fn compressed_calls_are_read_and_bounded_by_what_they_hold() {
         let status = create(Some(encoding), 8 << 20).await.unwrap_err();
         assert_eq!(
             (status.code(), why(&status).as_str()),
-            (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+            (Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
             "{status:?}"
         );
     }
@@ -58,7 +58,7 @@ async fn compressed_calls_are_read_and_bounded_by_what_they_hold() {
 #[tokio::test]
 async fn a_message_that_is_too_large_is_resource_exhausted() {
     let status = create(None, 5 << 20).await.unwrap_err();
-    assert_eq!((status.code(), why(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{status:?}");
+    assert_eq!((status.code(), why(&status).as_str()), (Code::ResourceExhausted, "REQUEST_TOO_LARGE"), "{status:?}");
 }
 
 /// Every service that the gateway leads to reads the same compressions, and says so where it gets another one.

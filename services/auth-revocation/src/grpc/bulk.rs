@@ -52,7 +52,7 @@ where
         let (mut items, drain) = state?;
         let item = tokio::select! {
             biased;
-            () = drain.started() => Some(Err(status(Error::Stopping))),
+            () = drain.started() => Some(Err(status(Error::ShuttingDown))),
             item = items.next() => item,
         };
         match item? {

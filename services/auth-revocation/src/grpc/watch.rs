@@ -60,7 +60,7 @@ impl Watches {
         };
         let mut ready = self.mirror.ready();
         let caught_up = timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
-        caught_up.map_err(|_| Error::Starting)?.map_err(|_| Error::Stopping)?;
+        caught_up.map_err(|_| Error::Starting)?.map_err(|_| Error::ShuttingDown)?;
         // The epoch first, then memory, then its doubts, then the feed: whatever changes later, one of them tells.
         let listening = Listening::to(self.mirror.clone());
         let begun = self.undoubted().await?;
@@ -90,7 +90,7 @@ impl Watches {
                 return Err(Error::Starting);
             }
             tokio::select! {
-                () = self.drain.started() => return Err(Error::Stopping),
+                () = self.drain.started() => return Err(Error::ShuttingDown),
                 () = sleep_until(Instant::now() + LOOK) => {}
             }
         }

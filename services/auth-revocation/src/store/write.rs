@@ -88,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::VersionMismatch`], or the store's.
+    /// [`Error::NotFound`], [`Error::StaleWrite`], or the store's.
     pub async fn undo(
         &self,
         tenant: &str,
@@ -117,7 +117,7 @@ impl Store {
             "MISSING" => return Err(Error::NotFound),
             "VERSION" => {
                 let current = reply.get(1).ok_or(Error::Corrupt("a reply of another length"))?;
-                return Err(Error::VersionMismatch { current: codec::count(current)? });
+                return Err(Error::StaleWrite { current: codec::count(current)? });
             }
             "SAME" => Outcome::Unchanged,
             _ => Outcome::Changed,

@@ -180,7 +180,7 @@ async fn undo_takes_back_what_its_etag_names_and_only_once() {
     let id = made.record.target.id();
     let undo = async |version| case.store.undo(TENANT, &id, version, Cause::default()).await;
     let stale = undo(Some(Version(made.record.version.0 - 1))).await.expect_err("another version");
-    assert!(matches!(stale, Error::VersionMismatch { current } if current == made.record.version.0), "{stale}");
+    assert!(matches!(stale, Error::StaleWrite { current } if current == made.record.version.0), "{stale}");
     let undone = undo(Some(made.record.version)).await.expect("it is undone");
     assert!(undone.record.state.undone && undone.record.version > made.record.version);
     assert_eq!(undone.record.state.expires, made.record.state.expires, "the tombstone stays as long");

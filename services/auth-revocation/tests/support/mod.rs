@@ -3,11 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use keyplane_auth_revocation::Config;
+use keyplane_auth_revocation::{Config, SERVICE};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_server::Running;
-use keyplane_server::config::Env;
+use keyplane_server::config::{self, Env};
 use prost_types::Timestamp;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -41,11 +41,10 @@ pub async fn start(app: &str, url: &str, settings: &[(&str, &str)], change: impl
     ];
     given.retain(|(name, _)| !settings.iter().any(|(given, _)| given == name));
     given.extend(settings);
-    let mut env = Env::from_map(given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let mut config = Config::read(&mut env);
-    env.finish().expect("the settings of the test");
+    let (server, mut config) =
+        config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings of the test");
     change(&mut config);
-    let running = keyplane_auth_revocation::start(config).await.expect("the service starts");
+    let running = keyplane_auth_revocation::start(server, config).await.expect("the service starts");
     let client = RevocationServiceClient::new(channel(&running));
     let service = Service { running, client };
     service.wait_ready().await;

@@ -235,7 +235,7 @@ fn changed(id: &PolicyId, status: &str, rest: &[Value]) -> Result<Change, Error>
         "MISSING" => Err(Error::PolicyNotFound { id: id.to_string() }),
         "VERSION" => {
             let current = rest.first().ok_or(Error::Corrupt("a reply that is too short"))?.int()?;
-            Err(Error::EtagMismatch { current: current.to_string() })
+            Err(Error::StaleWrite { current: current.to_string() })
         }
         _ => Change::decode(rest),
     }

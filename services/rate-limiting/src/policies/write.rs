@@ -36,7 +36,7 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`], [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::EtagMismatch`],
+    /// [`Error::Invalid`], [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::StaleWrite`],
     /// [`Error::Corrupt`] if what is stored is damaged, or the store's.
     pub async fn update(&self, id: &PolicyId, patch: &Patch, etag: &str, validate_only: bool) -> Result<Policy, Error> {
         let mut attempts = ATTEMPTS;
@@ -44,7 +44,7 @@ impl Policies {
             let Some(policy) = self.current.stored.get(id).await? else { return Err(self.missing(id).await) };
             let current = super::etag(&policy);
             if !etag.is_empty() && etag != current {
-                return Err(Error::EtagMismatch { current });
+                return Err(Error::StaleWrite { current });
             }
             let mut violations = Violations::new();
             let policy = patch.apply(policy, &mut violations);
@@ -55,7 +55,7 @@ impl Policies {
                     self.catch_up(change.version, validate_only).await;
                     return Ok(change.applied(policy));
                 }
-                Err(Error::EtagMismatch { .. }) if etag.is_empty() && attempts > 0 => {}
+                Err(Error::StaleWrite { .. }) if etag.is_empty() && attempts > 0 => {}
                 Err(Error::PolicyNotFound { .. }) => return Err(self.missing(id).await),
                 Err(error) => return Err(error),
             }
@@ -69,7 +69,7 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::EtagMismatch`], or the store's.
+    /// [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::StaleWrite`], or the store's.
     pub async fn delete(&self, id: &PolicyId, etag: &str, allow_missing: bool) -> Result<(), Error> {
         // A text that is the etag of no stored policy is no policy's version either.
         let version = etag.parse().ok().filter(|version: &u64| version.to_string() == etag).unwrap_or(u64::MAX);

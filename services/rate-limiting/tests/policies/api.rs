@@ -26,13 +26,13 @@ async fn a_policy_is_made_read_changed_and_deleted() {
     let changed = policies.update(&id("p"), &amount(20), "1", false).await.expect("it is changed");
     assert_eq!((changed.version, changed.limit.amount, &changed.entries), (2, 20, &made.entries));
     let stale = policies.update(&id("p"), &amount(30), "1", false).await.expect_err("a stale etag");
-    assert!(matches!(&stale, Error::EtagMismatch { current } if current == "2"), "{stale}");
+    assert!(matches!(&stale, Error::StaleWrite { current } if current == "2"), "{stale}");
     let changed = policies.update(&id("p"), &amount(30), "", false).await.expect("without an etag");
     assert_eq!((changed.version, seen(&policies, "p")), (3, Some((30, Origin::Api))));
 
     for stale in ["2", "x", "03", "-1"] {
         let refused = policies.delete(&id("p"), stale, true).await.expect_err("a stale etag");
-        assert!(matches!(&refused, Error::EtagMismatch { current } if current == "3"), "{stale}: {refused}");
+        assert!(matches!(&refused, Error::StaleWrite { current } if current == "3"), "{stale}: {refused}");
     }
     policies.delete(&id("p"), "3", false).await.expect("it is deleted");
     assert_eq!(seen(&policies, "p"), None);
@@ -60,7 +60,7 @@ async fn what_is_only_validated_changes_nothing() {
     let would = policies.update(&id("p"), &amount(20), "", true).await.expect("it would be changed");
     assert_eq!((would.version, would.limit.amount, seen(&policies, "p")), (2, 20, Some((10, Origin::Api))));
     let stale = policies.update(&id("p"), &amount(20), "9", true).await.expect_err("it would not");
-    assert!(matches!(stale, Error::EtagMismatch { .. }), "{stale}");
+    assert!(matches!(stale, Error::StaleWrite { .. }), "{stale}");
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient as EnvoyClient;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
-use keyplane_rate_limiting::Config;
+use keyplane_rate_limiting::{Config, SERVICE};
 use keyplane_server::Running;
-use keyplane_server::config::Env;
+use keyplane_server::config::{self, Env};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -60,10 +60,9 @@ pub async fn start(app: &str, url: &str, settings: &[(&str, &str)]) -> Service {
     ];
     given.retain(|(name, _)| !settings.iter().any(|(given, _)| given == name));
     given.extend(settings);
-    let mut env = Env::from_map(given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let config = Config::read(&mut env);
-    env.finish().expect("the settings of the test");
-    let running = keyplane_rate_limiting::start(config).await.expect("the service starts");
+    let (server, config) =
+        config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings of the test");
+    let running = keyplane_rate_limiting::start(server, config).await.expect("the service starts");
     let channel = channel(&running);
     let (client, envoy) = (RateLimitServiceClient::new(channel.clone()), EnvoyClient::new(channel));
     let service = Service { running, client, envoy, _folder: folder };

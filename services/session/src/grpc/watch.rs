@@ -59,7 +59,7 @@ impl Events {
     pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
         tokio::select! {
             biased;
-            () = self.drain.started() => Some(Err(Error::Stopping)),
+            () = self.drain.started() => Some(Err(Error::ShuttingDown)),
             event = self.watcher.next() => event,
         }
     }

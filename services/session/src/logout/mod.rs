@@ -71,7 +71,7 @@ impl Logout {
             };
             progress.revoke(issued(&session)).await?;
             match self.store.delete(name, Some(session.version)).await {
-                Err(Error::VersionMismatch { .. }) => {}
+                Err(Error::StaleWrite { .. }) => {}
                 result => return result,
             }
         }

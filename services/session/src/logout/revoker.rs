@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use keyplane_client::Channel;
 use keyplane_contracts::names::TenantId;
+use keyplane_contracts::reasons::kit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use tonic::transport::Endpoint;
@@ -39,7 +40,7 @@ impl Revoker {
     ///
     /// # Errors
     ///
-    /// [`Error::RevocationUnavailable`], [`Error::RevocationRefused`].
+    /// [`Error::RevocationUnavailable`], [`Error::RevocationRejected`].
     pub(super) async fn revoke(&self, tenant: &TenantId, issued: &[Issued]) -> Result<(), Error> {
         for batch in issued.chunks(BATCH) {
             let requests = batch.iter().map(request).collect();
@@ -74,7 +75,7 @@ impl Revoker {
         request.set_timeout(wait);
         let response = self.client.clone().batch_revoke(request).await;
         let results = response.map_err(|status| refusal(&status))?.into_inner().results;
-        if results.len() == count { Ok(results) } else { Err(failure(Code::DataLoss, "RESULTS_MISSING".to_owned())) }
+        if results.len() == count { Ok(results) } else { Err(failure(Code::DataLoss, kit::INTERNAL.name.to_owned())) }
     }
 }
 
@@ -128,6 +129,6 @@ fn failure(code: Code, reason: String) -> Error {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::DataLoss
-        | Code::Unauthenticated => Error::RevocationRefused { code, reason },
+        | Code::Unauthenticated => Error::RevocationRejected { code, reason },
     }
 }

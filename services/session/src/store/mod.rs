@@ -159,7 +159,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::VersionMismatch`], [`Error::Invalid`] if the merged session would break a bound, or has
+    /// [`Error::NotFound`], [`Error::StaleWrite`], [`Error::Invalid`] if the merged session would break a bound, or has
     /// other timeouts (nothing is written then), or the store's.
     pub async fn patch(&self, name: &SessionName, patch: &Patch) -> Result<Session, Error> {
         let keys = self.keys(&name.user);
@@ -183,7 +183,7 @@ impl Store {
         let key = keys.session(&name.session);
         let reply = self.run(&scripts::PATCH, &keys, &[&key], &args).await?;
         match reply.status.as_str() {
-            "VERSION" => Err(Error::VersionMismatch { current: reply.only()?.int()? }),
+            "VERSION" => Err(Error::StaleWrite { current: reply.only()?.int()? }),
             "IDLE" => Err(fixed("session.idle_timeout", reply.only()?.int()?)),
             "ABSOLUTE" => Err(fixed("session.absolute_timeout", reply.only()?.int()?)),
             "BYTES" => Err(over("session", "bytes", Limits::BYTES, reply.only()?.int()?)),
@@ -239,14 +239,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::VersionMismatch`], or the store's.
+    /// [`Error::NotFound`], [`Error::StaleWrite`], or the store's.
     pub async fn delete(&self, name: &SessionName, version: Option<i32>) -> Result<(), Error> {
         let keys = self.keys(&name.user);
         let args = self.args(&keys, [name.session.as_str().into(), i64::from(version.unwrap_or(0)).into()]);
         let key = keys.session(&name.session);
         let reply = self.run(&scripts::DELETE, &keys, &[&key], &args).await?;
         match reply.status.as_str() {
-            "VERSION" => Err(Error::VersionMismatch { current: reply.only()?.int()? }),
+            "VERSION" => Err(Error::StaleWrite { current: reply.only()?.int()? }),
             _ => Ok(()),
         }
     }

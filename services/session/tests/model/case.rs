@@ -218,8 +218,7 @@ impl Case {
             return;
         };
         if matches!(version, Version::Stale) {
-            let found =
-                matches!(patched, Err(Error::VersionMismatch { current: found }) if found == i64::from(current));
+            let found = matches!(patched, Err(Error::StaleWrite { current: found }) if found == i64::from(current));
             assert!(found, "{patched:?}");
             return;
         }
@@ -238,8 +237,7 @@ impl Case {
         match current {
             None => assert!(matches!(deleted, Err(Error::NotFound)), "{deleted:?}"),
             Some(current) if matches!(version, Version::Stale) => {
-                let told =
-                    matches!(deleted, Err(Error::VersionMismatch { current: found }) if found == i64::from(current));
+                let told = matches!(deleted, Err(Error::StaleWrite { current: found }) if found == i64::from(current));
                 assert!(told, "{deleted:?}");
             }
             Some(_) => {
@@ -324,7 +322,7 @@ impl Case {
                     let done = perform(&store, &policy, &made, call).await;
                     let expected = matches!(
                         done,
-                        Ok(()) | Err(Error::NotFound | Error::VersionMismatch { .. } | Error::SessionsChanging)
+                        Ok(()) | Err(Error::NotFound | Error::StaleWrite { .. } | Error::SessionsChanging)
                     );
                     assert!(expected, "{done:?}");
                 }

@@ -102,7 +102,7 @@ fn optimistic_writers_never_lose_an_update() {
                     let patch = Patch { fields, version: Some(seen.version), ..Patch::default() };
                     match store.patch(&name, &patch).await {
                         Ok(_) => done += 1,
-                        Err(Error::VersionMismatch { .. }) => {}
+                        Err(Error::StaleWrite { .. }) => {}
                         Err(error) => panic!("{error}"),
                     }
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_client::SessionServiceClient;
 use keyplane_server::Running;
-use keyplane_server::config::Env;
-use keyplane_session::Config;
+use keyplane_server::config::{self, Env};
+use keyplane_session::{Config, SERVICE};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -37,10 +37,9 @@ pub async fn start_as(app: &str, url: &str, settings: &[(&str, &str)]) -> Servic
         ("KEYPLANE_DRAIN_DELAY", "0s"),
     ];
     given.extend(settings);
-    let mut env = Env::from_map(given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let config = Config::read(&mut env);
-    env.finish().expect("the settings of the test");
-    let running = keyplane_session::start(config).await.expect("the service starts");
+    let (server, config) =
+        config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings of the test");
+    let running = keyplane_session::start(server, config).await.expect("the service starts");
     let client = SessionServiceClient::new(channel(&running));
     Service { running, client }
 }

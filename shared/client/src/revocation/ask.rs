@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use keyplane_contracts::reasons::DOMAIN;
+use keyplane_contracts::reasons::revocation::FRESHNESS_UNKNOWN;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_revocation::{Claims, RevocationId, wire};
@@ -58,9 +60,9 @@ pub(super) fn unknown(status: Status, suspect: bool) -> Status {
         | Code::DataLoss => {
             let metadata = suspect.then(|| ("suspect".to_owned(), "true".to_owned()));
             let metadata: HashMap<String, String> = metadata.into_iter().collect();
-            let details = ErrorDetails::with_error_info("FRESHNESS_UNKNOWN", "keyplane.dev", metadata);
+            let details = ErrorDetails::with_error_info(FRESHNESS_UNKNOWN.name, DOMAIN, metadata);
             let message = format!("the replica is too old, and the revocation service failed: {}", status.message());
-            Status::with_error_details(Code::Unavailable, message, details)
+            Status::with_error_details(FRESHNESS_UNKNOWN.code, message, details)
         }
         // The call itself was wrong: a repeat does not help, and a policy for outages must not speak.
         Code::InvalidArgument

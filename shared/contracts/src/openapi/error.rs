@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::reasons::{DOMAIN, Reason, code_name, gateway, kit, session, store};
+
 /// The schema of every error but those of OAuth. Not `Error`, which JavaScript, Swift and others have themselves.
 pub(super) const NAME: &str = "ApiError";
 /// The schema of an error of OAuth.
@@ -10,67 +12,55 @@ pub(super) const OAUTH: &str = "OAuthError";
 /// The schema of the last event of a stream that ends for an error.
 pub(super) const EVENT: &str = "StreamError";
 
-/// An HTTP status with what it means, and of an example the code, the reason and the message.
-type Status = (&'static str, &'static str, (u8, &'static str), &'static str, &'static str);
+/// HTTP status and its meaning; reason and message of an example.
+type Status = (&'static str, &'static str, &'static Reason, &'static str);
 
 /// Statuses that callers can meet on every route.
-pub(super) const STATUSES: &[Status] = &[
+pub(super) static STATUSES: &[Status] = &[
     (
         "400",
         "The request breaks a rule: fix it. `details` names every violated field.",
-        (3, "INVALID_ARGUMENT"),
-        "INVALID_REQUEST",
+        &kit::INVALID_REQUEST,
         "the request is invalid: parent: the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 4 bytes were sent",
     ),
     (
         "401",
         "No token (`UNAUTHENTICATED`), or one that is not good any more (`TOKEN_REVOKED`): log in.",
-        (16, "UNAUTHENTICATED"),
-        "TOKEN_REVOKED",
+        &gateway::TOKEN_REVOKED,
         "the token was revoked; log in again",
     ),
-    (
-        "404",
-        "There is no such resource, or no such route.",
-        (5, "NOT_FOUND"),
-        "SESSION_NOT_FOUND",
-        "there is no such session",
-    ),
+    ("404", "There is no such resource, or no such route.", &session::SESSION_NOT_FOUND, "there is no such session"),
     (
         "409",
-        "The resource has changed meanwhile (`VERSION_MISMATCH`): read it and try again.",
-        (10, "ABORTED"),
-        "VERSION_MISMATCH",
+        "The resource has changed meanwhile (`STALE_WRITE`): read it and try again.",
+        &kit::STALE_WRITE,
         "the session has version 3",
     ),
     (
         "429",
         "A limit is reached: wait for `retryDelay`, if given.",
-        (8, "RESOURCE_EXHAUSTED"),
-        "RATE_LIMITED",
+        &gateway::RATE_LIMITED,
         "too many requests: the limit user-api has room in 1 s; wait until then",
     ),
     (
         "503",
         "Not now: wait for `retryDelay` and try again.",
-        (14, "UNAVAILABLE"),
-        "STORE_UNAVAILABLE",
+        &store::STORE_UNAVAILABLE,
         "the store can't be reached; try again",
     ),
     (
         "504",
         "The deadline passed. A write may have happened.",
-        (4, "DEADLINE_EXCEEDED"),
-        "DEADLINE_EXCEEDED",
+        &kit::DEADLINE_EXCEEDED,
         "the deadline passed; a write may have happened",
     ),
 ];
 
 /// An error of [`STATUSES`], as it is printed.
-pub(super) fn example(status: &str, (code, name): (u8, &str), reason: &str, message: &str) -> Value {
+pub(super) fn example(status: &str, reason: &Reason, message: &str) -> Value {
     let kind = |name: &str| format!("type.googleapis.com/google.rpc.{name}");
     let mut details =
-        vec![json!({"@type": kind("ErrorInfo"), "reason": reason, "domain": "keyplane.dev", "metadata": {}})];
+        vec![json!({"@type": kind("ErrorInfo"), "reason": reason.name, "domain": DOMAIN, "metadata": {}})];
     match status {
         "400" => details.push(json!({"@type": kind("BadRequest"), "fieldViolations": [{
             "field": "parent",
@@ -79,6 +69,7 @@ pub(super) fn example(status: &str, (code, name): (u8, &str), reason: &str, mess
         "429" | "503" => details.push(json!({"@type": kind("RetryInfo"), "retryDelay": "1s"})),
         _ => {}
     }
+    let (code, name) = (i32::from(reason.code), code_name(reason.code));
     json!({"code": code, "status": name, "message": message, "details": details})
 }
 
@@ -171,7 +162,7 @@ pub(super) fn event() -> Value {
             "code": {"type": "integer", "format": "int32", "description": "The gRPC status code, e.g. 14 for UNAVAILABLE."},
             "status": {"type": "string", "description": "The name of that code."},
             "message": {"type": "string", "description": "For developers. Not stable; programs read `reason`."},
-            "reason": {"type": "string", "description": "The cause, e.g. `STOPPING`."},
+            "reason": {"type": "string", "description": "The cause, e.g. `SHUTTING_DOWN`."},
         },
     })
 }

@@ -112,8 +112,8 @@ fn responses(binding: &Binding, example: &Example, schemas: &mut Schemas) -> Val
         responses["default"] = json!({"description": "Any other error.", "content": content});
         return responses;
     }
-    for (status, description, code, reason, message) in error::STATUSES {
-        let example = error::example(status, *code, reason, message);
+    for (status, description, reason, message) in error::STATUSES {
+        let example = error::example(status, reason, message);
         let content = json!({"application/json": {"schema": schemas.error(), "example": example}});
         responses[status] = json!({"description": description, "content": content});
     }

@@ -14,5 +14,5 @@ mod table;
 pub use env::Env;
 pub use parse::duration as parse_duration;
 pub use problem::{ConfigErrors, Problem};
-pub use server::{Deadlines, DrainTimes, Limits, ServerConfig};
+pub use server::{Deadlines, DrainTimes, Limits, ServerConfig, read};
 pub use table::{Row, Table};

@@ -1,6 +1,5 @@
 //! The settings that every service has.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use keyplane_valkey::key::App;
 
 use super::env::Env;
 use super::parse;
+use super::problem::ConfigErrors;
 use super::table::Table;
 use crate::ServiceInfo;
 
@@ -37,9 +37,6 @@ pub struct ServerConfig {
     pub settings: Table,
     /// What `/metrics` shows. `main` fills it in with the registry that telemetry records to.
     pub registry: prometheus::Registry,
-    /// Encoded `FileDescriptorSet`s that declare the services: what reflection serves, and where the kit learns which
-    /// methods stream. The platform's contracts unless a service adds others.
-    pub descriptors: Vec<Cow<'static, [u8]>>,
 }
 
 /// Times of the drain.
@@ -71,6 +68,22 @@ pub struct Deadlines {
     pub default: Duration,
     /// The longest that a caller can ask for.
     pub max: Duration,
+}
+
+/// Reads a service's settings from `env`: those of every service, then its own.
+///
+/// # Errors
+///
+/// Every wrong setting and every `KEYPLANE_` variable that nothing read, all at once.
+pub fn read<C>(
+    mut env: Env,
+    info: &ServiceInfo,
+    own: impl FnOnce(&mut Env) -> C,
+) -> Result<(ServerConfig, C), ConfigErrors> {
+    let mut server = ServerConfig::read(&mut env, info);
+    let config = own(&mut env);
+    server.settings = env.finish()?;
+    Ok((server, config))
 }
 
 // === impl ServerConfig ===
@@ -113,7 +126,6 @@ impl ServerConfig {
             telemetry: read_telemetry(env, service),
             settings: Table::default(),
             registry: prometheus::Registry::new(),
-            descriptors: vec![Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)],
         }
     }
 }

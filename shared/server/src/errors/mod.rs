@@ -1,171 +1,108 @@
-//! From an error of a service to what the caller gets: AIP-193 details on every status.
+//! From an error of a service to the status of the call: AIP-193 details on every status.
 
 mod caps;
+mod description;
 mod if_match;
 mod names;
 mod store;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 pub use caps::TRAILERS;
+pub use description::Description;
 pub use if_match::{IF_MATCH, if_match};
 use keyplane_contracts::Violation;
 use keyplane_contracts::google::rpc;
+use keyplane_contracts::reasons::{DOMAIN, Reason, code_name, kit};
 pub(crate) use names::json_caller;
 use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// The `domain` of every `google.rpc.ErrorInfo`.
-pub const DOMAIN: &str = "keyplane.dev";
-
-/// The reason where a call's deadline passed.
-pub(crate) const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-
-/// How an error of a service looks to its callers. Implementations match without a `_` arm.
+/// Error of a service, described for its callers.
 pub trait ServiceError: std::error::Error {
-    /// The gRPC status code.
-    fn code(&self) -> Code;
-
-    /// `ErrorInfo.reason`: `UPPER_SNAKE`, at most 63 characters, part of the contract.
-    fn reason(&self) -> &'static str;
-
-    /// The message that goes out. It defaults to `Display`; override it where that tells of internals.
-    fn message(&self) -> String {
-        self.to_string()
-    }
-
-    /// `RetryInfo`: when a repeat makes sense.
-    fn retry_after(&self) -> Option<Duration> {
-        None
-    }
-
-    /// `BadRequest`: each field that breaks a rule.
-    fn violations(&self) -> &[Violation] {
-        &[]
-    }
-
-    /// `ErrorInfo.metadata`: what in the message is dynamic, for programs.
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-
-    /// `QuotaFailure`: whose limit it is, and what the limit says.
-    fn quota(&self) -> Option<(String, String)> {
-        None
-    }
+    /// Reason, message and details. Implementations match exhaustively, without a `_` arm.
+    fn describe(&self) -> Description<'_>;
 }
 
-/// The one way from an error to a status: code, message, `ErrorInfo`, and the details that the error has. Violations name fields
-/// in the spelling of the current call's caller.
-///
-/// All of it is capped, so that the trailers stay under [`TRAILERS`]: of many violations the first 20 are listed, and the
-/// message says how many more there are.
-///
-/// What lies behind an internal error is logged (at most six times a minute, with a count of those left out) and never
-/// sent.
-pub fn status<E: ServiceError>(error: E) -> Status {
-    let code = error.code();
-    if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
-        log_internal(&error);
-    }
-    let mut details = info(error.reason(), caps::metadata(error.metadata()));
-    let (message, violations) = names::spelled(error.message(), error.violations());
-    let violations = caps::violations(&violations);
-    let message = caps::message(&message, violations.len(), error.violations().len());
-    for (field, description) in violations {
-        details.add_bad_request_violation(field, description);
-    }
-    if let Some(after) = error.retry_after() {
-        details.set_retry_info(Some(after));
-    }
-    if let Some((subject, description)) = error.quota() {
-        details.add_quota_failure_violation(caps::description(&subject), caps::description(&description));
-    }
-    finish(code, message, details)
-}
-
-/// An error of one item of a batch, whose call succeeds.
+/// Error of one item of a batch, whose call succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemError {
     /// The gRPC status code.
     pub code: Code,
     /// Name of the code.
     pub status: &'static str,
-    /// See [`ServiceError::reason`].
+    /// Name of the [`Reason`].
     pub reason: &'static str,
     /// The message, capped and spelled as that of [`status`].
     pub message: String,
 }
 
-/// The error of an item, as [`status`] makes it of the error of a call.
-pub fn item_error<E: ServiceError>(error: &E) -> ItemError {
-    let code = error.code();
-    let (message, violations) = names::spelled(error.message(), error.violations());
-    let listed = caps::violations(&violations).len();
-    let message = caps::message(&message, listed, violations.len());
-    ItemError { code, status: code_name(code), reason: error.reason(), message }
+/// Makes the status of an error: code, message, `ErrorInfo`, and the details that the error has. Violations name fields in
+/// the spelling of the current call's caller.
+///
+/// Caps keep the trailers under [`TRAILERS`]: the first 20 violations are listed, and the message counts the rest.
+///
+/// The cause of an internal error is logged (at most six times a minute, with a count of those left out) and never sent.
+pub fn status<E: ServiceError>(error: E) -> Status {
+    let mut description = error.describe();
+    if matches!(description.code, Code::Internal | Code::Unknown | Code::DataLoss) {
+        log_internal(&error);
+    }
+    let message = description.message.take().unwrap_or_else(|| error.to_string());
+    described(description, message)
 }
 
-/// A status of the kit itself: with `ErrorInfo`, and with `RetryInfo` when `retry_after` is given.
-pub(crate) fn plain(code: Code, message: &str, reason: &'static str, retry_after: Option<Duration>) -> Status {
-    let mut details = info(reason, HashMap::new());
-    if let Some(after) = retry_after {
-        details.set_retry_info(Some(after));
-    }
-    finish(code, caps::message(message, 0, 0), details)
+/// Makes the error of an item, as [`status`] makes the status of a call.
+pub fn item_error<E: ServiceError>(error: &E) -> ItemError {
+    let Description { reason, code, message, violations, .. } = error.describe();
+    let (message, violations) = names::spelled(message.unwrap_or_else(|| error.to_string()), violations);
+    let listed = caps::violations(&violations).len();
+    let message = caps::message(&message, listed, violations.len());
+    ItemError { code, status: code_name(code), reason: reason.name, message }
+}
+
+/// Status of the kit itself, with the code and the advice of `reason`.
+pub(crate) fn plain(reason: &'static Reason, message: &str) -> Status {
+    described(Description::new(reason), message.to_owned())
+}
+
+/// Status of a call that the gRPC library failed by itself, for no reason of ours.
+pub(crate) fn unspecified(code: Code, message: &str) -> Status {
+    described(Description::new(&kit::UNSPECIFIED).code(code), message.to_owned())
+}
+
+/// Status of a request that cannot be decoded; `field` is empty if the decoder names none.
+pub(crate) fn malformed(field: &str, rule: &str) -> Status {
+    let violations = [Violation::new(field, rule)];
+    let listed = if field.is_empty() { rule.to_owned() } else { violations[0].to_string() };
+    let message = format!("the request can't be read: {listed}");
+    described(Description::new(&kit::INVALID_REQUEST).violations(&violations), message)
 }
 
 /// Status with the name of its code, which the gateway prints beside the number.
-fn finish(code: Code, message: String, details: ErrorDetails) -> Status {
+fn described(description: Description<'_>, message: String) -> Status {
+    let Description { reason, code, retry_after, violations, metadata, quota, .. } = description;
+    let (message, violations) = names::spelled(message, violations);
+    let listed = caps::violations(&violations);
+    let message = caps::message(&message, listed.len(), violations.len());
+    let mut details = ErrorDetails::with_error_info(reason.name, DOMAIN, caps::metadata(metadata));
+    for (field, rule) in listed {
+        details.add_bad_request_violation(field, rule);
+    }
+    if let Some(after) = retry_after {
+        details.set_retry_info(Some(after));
+    }
+    if let Some((subject, limit)) = quota {
+        details.add_quota_failure_violation(caps::description(&subject), caps::description(&limit));
+    }
     let named = rpc::Status { status: code_name(code).to_owned(), ..rpc::Status::default() };
     let mut bytes = BytesMut::from(named.encode_to_vec().as_slice());
     // Concatenated encodings decode as one message.
     bytes.extend_from_slice(Status::with_error_details(code, message.clone(), details).details());
     Status::with_details(code, message, bytes.freeze())
-}
-
-/// The name of a code, e.g. `INVALID_ARGUMENT`.
-#[must_use]
-pub fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// The status of a request that can't be decoded: what is wrong with which field; empty if that is not known.
-pub(crate) fn malformed(field: &str, rule: &str) -> Status {
-    let mut details = info("MALFORMED_MESSAGE", HashMap::new());
-    let violations = [Violation::new(field, rule)];
-    let (_, violations) = names::spelled(String::new(), &violations);
-    let place = if field.is_empty() { String::new() } else { format!("{}: ", violations[0].field) };
-    for (field, description) in caps::violations(&violations) {
-        details.add_bad_request_violation(field, description);
-    }
-    finish(Code::InvalidArgument, caps::message(&format!("the request can't be read: {place}{rule}"), 0, 0), details)
-}
-
-fn info(reason: &'static str, metadata: HashMap<String, String>) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
 }
 
 fn log_internal(error: &dyn std::error::Error) {

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use keyplane_contracts::reasons::gateway;
 use tonic_types::StatusExt as _;
 
 use super::*;
@@ -11,37 +14,14 @@ enum Sample {
 }
 
 impl ServiceError for Sample {
-    fn code(&self) -> Code {
-        match self {
-            Sample::Invalid(_) => Code::InvalidArgument,
-            Sample::Limited => Code::ResourceExhausted,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Sample::Invalid(_) => "INVALID_FIELDS",
-            Sample::Limited => "RATE_LIMITED",
-        }
-    }
-
-    fn violations(&self) -> &[Violation] {
-        match self {
-            Sample::Invalid(violations) => violations,
-            Sample::Limited => &[],
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Sample::Limited).then_some(Duration::from_millis(100))
-    }
-
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        vec![("limit", "10".to_owned())]
-    }
-
-    fn quota(&self) -> Option<(String, String)> {
-        matches!(self, Sample::Limited).then(|| ("tenant:acme".to_owned(), "10 calls a second".to_owned()))
+    fn describe(&self) -> Description<'_> {
+        let description = match self {
+            Sample::Invalid(violations) => Description::new(&kit::INVALID_REQUEST).violations(violations),
+            Sample::Limited => Description::new(&gateway::RATE_LIMITED)
+                .retry_after(Duration::from_millis(100))
+                .quota("tenant:acme", "10 calls a second"),
+        };
+        description.with("limit", 10)
     }
 }
 
@@ -55,28 +35,14 @@ struct Hostile {
 }
 
 impl ServiceError for Hostile {
-    fn code(&self) -> Code {
-        Code::InvalidArgument
-    }
-
-    fn reason(&self) -> &'static str {
-        "INVALID_FIELDS"
-    }
-
-    fn violations(&self) -> &[Violation] {
-        &self.violations
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        Some(Duration::from_secs(1))
-    }
-
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        ["a", "b", "c", "d", "e", "f"].map(|key| (key, self.text.clone())).into()
-    }
-
-    fn quota(&self) -> Option<(String, String)> {
-        Some((self.text.clone(), self.text.clone()))
+    fn describe(&self) -> Description<'_> {
+        let description = Description::new(&kit::INVALID_REQUEST)
+            .violations(&self.violations)
+            .retry_after(Duration::from_secs(1))
+            .quota(&self.text, &self.text);
+        ["a", "b", "c", "d", "e", "f"]
+            .into_iter()
+            .fold(description, |description, key| description.with(key, &self.text))
     }
 }
 
@@ -88,7 +54,7 @@ fn every_violation_arrives() {
         details.bad_request().unwrap().field_violations.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["session.ttl", "parent"]);
     let info = details.error_info().unwrap();
-    assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELDS", DOMAIN));
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_REQUEST", DOMAIN));
     assert!(details.retry_info().is_none());
 }
 
@@ -116,7 +82,7 @@ fn hostile_sizes_stay_under_the_limit_of_trailers() {
             let size = trailers(&status(Hostile { message: text.clone(), text: text.clone(), violations }));
             assert!(size < TRAILERS, "{count} violations of {} bytes make trailers of {size} bytes", text.len());
         }
-        assert!(trailers(&plain(Code::Internal, &text, "MALFORMED_MESSAGE", None)) < TRAILERS);
+        assert!(trailers(&plain(&kit::INTERNAL, &text)) < TRAILERS);
     }
     // Lengths that fill the room to the last byte.
     for length in 1..=300 {

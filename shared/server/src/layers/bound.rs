@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 
 use futures::future::Either;
 use http::{HeaderMap, Request, Response};
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::Violations;
+use keyplane_contracts::reasons::kit;
 use percent_encoding::percent_decode;
-use tonic::Code;
 use tonic::body::Body;
 use tower::Service;
 
 use super::methods::{Method, Methods};
-use crate::errors::{self, ServiceError};
+use crate::errors::{self, Description, ServiceError};
 
 /// Path of a JSON request, with its query, as the caller sent it. The gateway's transcoder sets it; gRPC requests have none.
 pub(super) const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -66,16 +66,8 @@ where
 // === impl Overridden ===
 
 impl ServiceError for Overridden {
-    fn code(&self) -> Code {
-        Code::InvalidArgument
-    }
-
-    fn reason(&self) -> &'static str {
-        "INVALID_REQUEST"
-    }
-
-    fn violations(&self) -> &[Violation] {
-        self.0.as_slice()
+    fn describe(&self) -> Description<'_> {
+        Description::new(&kit::INVALID_REQUEST).violations(self.0.as_slice())
     }
 }
 
@@ -106,8 +98,7 @@ mod tests {
     use super::*;
 
     fn refused(path: &'static [u8]) -> bool {
-        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
-        let methods = Methods::read(&["keyplane.ratelimit.v1.RateLimitService"], &descriptors).unwrap();
+        let methods = Methods::declared(&["keyplane.ratelimit.v1.RateLimitService"]);
         let method = methods.find("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan");
         let headers =
             HeaderMap::from_iter([(ORIGINAL_PATH.parse().unwrap(), http::HeaderValue::from_bytes(path).unwrap())]);

@@ -12,10 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
+use keyplane_contracts::reasons::kit;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::Service;
 
 use super::methods::{Method, Methods};
@@ -139,12 +140,12 @@ impl http_body::Body for TimedBody {
 
 fn too_short() -> Status {
     let message = "the call's deadline is too short for an answer: nothing was done; give it some milliseconds";
-    errors::plain(Code::DeadlineExceeded, message, errors::DEADLINE_EXCEEDED, None)
+    errors::plain(&kit::DEADLINE_EXCEEDED, message)
 }
 
 fn exceeded() -> Status {
     let message = "the call did not finish before its deadline: a write may or may not have happened";
-    errors::plain(Code::DeadlineExceeded, message, errors::DEADLINE_EXCEEDED, None)
+    errors::plain(&kit::DEADLINE_EXCEEDED, message)
 }
 
 /// `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as it does for tonic.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::{HeaderMap, Request, Response};
+use keyplane_contracts::reasons::kit;
 use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower::Service;
@@ -90,15 +91,18 @@ fn complete(headers: &mut HeaderMap) {
         return;
     }
     let Some(status) = Status::from_header_map(headers) else { return };
-    // tonic's word for a message that is too large; gRPC's own libraries say RESOURCE_EXHAUSTED.
-    let code = if status.code() == Code::OutOfRange { Code::ResourceExhausted } else { status.code() };
-    let (message, reason) = match code {
+    let code = status.code();
+    let message = if status.message().is_empty() { code.description() } else { status.message() };
+    let completed = match code {
         Code::Ok => return,
-        Code::Unimplemented if headers.contains_key(ACCEPTED) => (UNCOMPRESSED, "COMPRESSION_UNSUPPORTED"),
-        Code::Unimplemented => ("this server has no such method", "METHOD_UNKNOWN"),
-        Code::ResourceExhausted | Code::OutOfRange => (status.message(), "MESSAGE_TOO_LARGE"),
-        Code::Internal => return replace(headers, &malformed(status.message())),
-        Code::Cancelled => (status.message(), "CANCELLED"),
+        Code::Unimplemented if headers.contains_key(ACCEPTED) => {
+            errors::plain(&kit::COMPRESSION_UNSUPPORTED, UNCOMPRESSED)
+        }
+        Code::Unimplemented => errors::plain(&kit::METHOD_UNKNOWN, "this server has no such method"),
+        // tonic's word for a message that is too large is OUT_OF_RANGE.
+        Code::ResourceExhausted | Code::OutOfRange => errors::plain(&kit::REQUEST_TOO_LARGE, message),
+        Code::Internal => malformed(status.message()),
+        Code::Cancelled => errors::plain(&kit::CANCELLED, message),
         Code::Unknown
         | Code::InvalidArgument
         | Code::DeadlineExceeded
@@ -109,10 +113,9 @@ fn complete(headers: &mut HeaderMap) {
         | Code::Aborted
         | Code::Unavailable
         | Code::DataLoss
-        | Code::Unauthenticated => (status.message(), "UNSPECIFIED"),
+        | Code::Unauthenticated => errors::unspecified(code, message),
     };
-    let message = if message.is_empty() { code.description() } else { message };
-    replace(headers, &errors::plain(code, message, reason, None));
+    replace(headers, &completed);
 }
 
 /// Puts `status` in place of the one in `headers`.
@@ -147,7 +150,7 @@ mod tests {
             let status = completed(&Status::internal(format!("failed to decode Protobuf message: {message}")));
             assert_eq!(status.code(), Code::InvalidArgument);
             let details = status.get_error_details();
-            assert_eq!(details.error_info().unwrap().reason, "MALFORMED_MESSAGE");
+            assert_eq!(details.error_info().unwrap().reason, "INVALID_REQUEST");
             let violations = details.bad_request().unwrap();
             let violation = &violations.field_violations[0];
             assert_eq!((violation.field.as_str(), violation.description.as_str()), (field, rule));

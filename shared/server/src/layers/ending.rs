@@ -7,10 +7,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use keyplane_contracts::reasons::kit;
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::Service;
 
 use super::methods::Methods;
@@ -108,7 +109,7 @@ impl http_body::Body for EndingBody {
         }
         if this.drain.poll(cx).is_ready() {
             *this.over = true;
-            let status = errors::plain(Code::Unavailable, "the server shuts down: connect anew", "DRAINING", None);
+            let status = errors::plain(&kit::SHUTTING_DOWN, "the server shuts down: connect again");
             return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))));
         }
         Poll::Pending

@@ -6,20 +6,17 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::future::Either;
 use http::{Request, Response};
+use keyplane_contracts::reasons::kit;
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::Service;
 
 use super::methods::Methods;
 use crate::errors;
-
-/// The check runs at once when the process starts.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Shut until the start check has passed, then open for good. Cheap to clone.
 #[derive(Clone)]
@@ -45,7 +42,7 @@ impl Gate {
     /// A gate that is shut: nothing is known of the store yet.
     pub(crate) fn shut() -> Gate {
         let message = "the service has just started and does not know its store yet: repeat the call";
-        let starting = errors::plain(Code::Unavailable, message, "STARTING", Some(RETRY_AFTER));
+        let starting = errors::plain(&kit::STARTING, message);
         Gate(Arc::new(State { open: AtomicBool::new(false), refusal: watch::Sender::new(starting) }))
     }
 

@@ -1,6 +1,5 @@
 //! Which methods this process serves, and which of them stream. Bounds every label and span name.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,6 +8,8 @@ use keyplane_telemetry::semconv::RPC_METHOD_OTHER;
 use prost::Message as _;
 use prost_reflect::MessageDescriptor;
 use prost_types::FileDescriptorSet;
+
+use crate::ServiceInfo;
 
 /// Services that come with the kit: exempt from load shedding and deadlines, and not traced.
 const BUILT_IN: [&str; 3] =
@@ -48,20 +49,20 @@ pub(crate) struct Methods {
 // === impl Methods ===
 
 impl Methods {
-    /// The methods of `services` (and of the kit) as `descriptors` declare them.
-    pub(crate) fn read(services: &[&str], descriptors: &[Cow<'static, [u8]>]) -> Result<Self, prost::DecodeError> {
+    /// Methods of the service and of the kit, as their descriptor sets declare them.
+    pub(crate) fn read(info: &ServiceInfo) -> Result<Self, prost::DecodeError> {
         let kit = [
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let mut by_path = HashMap::new();
-        for encoded in descriptors.iter().map(AsRef::as_ref).chain(kit) {
+        for encoded in info.descriptor_sets().chain(kit) {
             for file in FileDescriptorSet::decode(encoded)?.file {
                 for service in &file.service {
                     let full = format!("{}.{}", file.package(), service.name());
                     let built_in = BUILT_IN.contains(&full.as_str());
-                    if !built_in && !services.contains(&full.as_str()) {
+                    if !built_in && !info.grpc_services.contains(&full.as_str()) {
                         continue;
                     }
                     for method in &service.method {
@@ -85,6 +86,13 @@ impl Methods {
         }
         let (name, bound) = (RPC_METHOD_OTHER.into(), Vec::new());
         Ok(Self { by_path, other: Method { name, streams: false, streams_text: false, built_in: false, bound } })
+    }
+
+    /// Methods of some services of the platform's contracts.
+    #[cfg(test)]
+    pub(super) fn declared(grpc_services: &'static [&'static str]) -> Self {
+        let info = ServiceInfo { name: "test", version: "0", grpc_services, descriptors: &[], default_port: 0 };
+        Self::read(&info).unwrap()
     }
 
     /// The method behind an HTTP path.
@@ -122,9 +130,8 @@ mod tests {
 
     #[test]
     fn bound_fields_come_from_the_http_rules() {
-        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
-        let services = ["keyplane.ratelimit.v1.RateLimitService", "keyplane.session.v1.SessionService"];
-        let methods = Methods::read(&services, &descriptors).unwrap();
+        let methods =
+            Methods::declared(&["keyplane.ratelimit.v1.RateLimitService", "keyplane.session.v1.SessionService"]);
         let plan = &methods.find("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan").bound;
         assert_eq!(plan.len(), 1, "{plan:?}");
         assert_eq!(plan[0].json, "tenantPlan.name");
@@ -139,8 +146,7 @@ mod tests {
 
     #[test]
     fn only_what_is_served_has_a_name() {
-        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
-        let methods = Methods::read(&["keyplane.session.v1.SessionService"], &descriptors).unwrap();
+        let methods = Methods::declared(&["keyplane.session.v1.SessionService"]);
         let get = methods.find("/keyplane.session.v1.SessionService/GetSession");
         assert_eq!(&*get.name, "keyplane.session.v1.SessionService/GetSession");
         assert!(!get.streams && !get.built_in);
@@ -149,7 +155,7 @@ mod tests {
         assert!(methods.find("/grpc.health.v1.Health/Check").built_in);
         assert_eq!(&*methods.find("/made.up/Name").name, "_OTHER");
 
-        let none = Methods::read(&[], &descriptors).unwrap();
+        let none = Methods::declared(&[]);
         assert_eq!(&*none.find("/keyplane.session.v1.SessionService/GetSession").name, "_OTHER");
     }
 }

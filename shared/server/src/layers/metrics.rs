@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{Request, Response};
+use keyplane_contracts::reasons::code_name;
 use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, UpDownCounter};
@@ -15,7 +16,6 @@ use tower::Service;
 use super::is_server_error;
 use super::methods::Methods;
 use super::observe::{Observed, ObservedBody, Record};
-use crate::errors::code_name;
 
 /// Measures every call; a shed one too, since this layer sits outside the shedding.
 #[derive(Clone)]

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use keyplane_contracts::reasons::kit;
 use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::metrics::Counter;
 use pin_project_lite::pin_project;
-use tonic::{Code, Status};
+use tonic::Status;
 use tower::Service;
 
 use super::methods::Methods;
@@ -153,7 +154,7 @@ impl Report {
 }
 
 fn panicked() -> Status {
-    errors::plain(Code::Internal, "internal error", "INTERNAL", None)
+    errors::plain(&kit::INTERNAL, "internal error")
 }
 
 fn refusal<B>(report: &Report) -> Response<GuardedBody<B>> {

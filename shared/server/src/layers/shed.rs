@@ -3,22 +3,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::{Request, Response};
+use keyplane_contracts::reasons::kit;
 use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::metrics::Counter;
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::Service;
 
 use super::methods::Methods;
 use crate::errors;
-
-/// When a caller may try again: by then most calls in flight are done.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Bounds the handlers that run at a time over all connections. Health and reflection always pass.
 ///
@@ -97,5 +94,5 @@ where
 
 fn overloaded() -> Status {
     let message = "the server handles as many calls as it can: repeat the call later or elsewhere";
-    errors::plain(Code::Unavailable, message, "OVERLOADED", Some(RETRY_AFTER))
+    errors::plain(&kit::OVERLOADED, message)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use keyplane_contracts::reasons::code_name;
 use keyplane_telemetry::{propagation, semconv};
 use tonic::Code;
 use tower::Service;
@@ -17,7 +18,6 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::is_server_error;
 use super::methods::{Method, Methods};
 use super::observe::{Observed, ObservedBody, Record};
-use crate::errors::code_name;
 
 /// Wraps every call, but health and reflection, in a span by the current RPC conventions.
 #[derive(Clone)]
@@ -101,13 +101,10 @@ impl Record for SpanRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     fn makes_a_span(path: &str, collected: bool, traced: bool) -> bool {
-        let descriptors = [Cow::Borrowed(keyplane_contracts::FILE_DESCRIPTOR_SET)];
-        let methods = Methods::read(&["keyplane.session.v1.SessionService"], &descriptors).unwrap();
+        let methods = Methods::declared(&["keyplane.session.v1.SessionService"]);
         let trace = Trace::new((), methods.into(), ([127, 0, 0, 1], 1).into(), collected);
         let mut request = Request::new(());
         if traced {

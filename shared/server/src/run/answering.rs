@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use keyplane_valkey::Valkey;
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::health::Health;
@@ -23,33 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// Failures in a row that count; a single one may be a pause of this process.
 const FAILURES: u32 = 2;
 
-/// Whether the service answers in full now, should the store not.
+/// Tells whether the service answers in full at this moment without the store.
 pub(crate) type Alone = Box<dyn Fn() -> bool + Send + Sync>;
-
-/// Readiness of a service that says itself when it is ready, and what it can do without the store.
-pub struct Own {
-    pub(crate) ready: watch::Receiver<bool>,
-    pub(crate) waits_for: &'static str,
-    pub(crate) alone: Alone,
-}
-
-// === impl Own ===
-
-impl Own {
-    /// Ready while `ready` is true. `waits_for` tells people what is missing until then, such as `catching up with the feed`.
-    #[must_use]
-    pub fn new(ready: watch::Receiver<bool>, waits_for: &'static str) -> Self {
-        Self { ready, waits_for, alone: Box::new(|| false) }
-    }
-
-    /// `alone` says whether the service answers in full at this moment without the store; if never called, it does not. Asked
-    /// a few times a second, so it must not block.
-    #[must_use]
-    pub fn answers_while(mut self, alone: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.alone = Box::new(alone);
-        self
-    }
-}
 
 /// Keeps `answering` true until it is aborted.
 pub(crate) async fn follow(health: Health, store: Valkey, alone: Alone) {

@@ -4,6 +4,7 @@ mod admin;
 mod answering;
 mod health;
 mod incoming;
+mod readiness;
 mod running;
 
 use std::net::SocketAddr;
@@ -16,10 +17,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_reflection::server::Builder;
 use tower::layer::layer_fn;
 
-pub use answering::Own;
-pub use health::{Readiness, StartCheck};
+pub use readiness::{Own, Readiness};
 pub use running::Running;
 pub(crate) use running::Signals;
 
@@ -84,7 +85,7 @@ pub enum Error {
     /// The store can't be used with these settings.
     #[error("the store's settings cannot be used: {0}")]
     Store(#[from] keyplane_valkey::SettingsError),
-    /// A descriptor set in [`ServerConfig::descriptors`] doesn't decode.
+    /// A descriptor set in [`ServiceInfo::descriptors`] doesn't decode.
     #[error("a descriptor set does not decode: {0}")]
     Descriptors(String),
     /// The store holds data of another version of this service.
@@ -116,8 +117,7 @@ pub async fn start(
     readiness: Readiness,
     build: impl FnOnce(&Context) -> Routes,
 ) -> Result<Running, Error> {
-    let methods = Methods::read(info.grpc_services, &config.descriptors)
-        .map_err(|error| Error::Descriptors(error.to_string()))?;
+    let methods = Methods::read(info).map_err(|error| Error::Descriptors(error.to_string()))?;
     let (grpc, grpc_addr) = bind("gRPC", "KEYPLANE_GRPC_ADDR", config.grpc_addr).await?;
     let (admin, admin_addr) = bind("the admin port", "KEYPLANE_ADMIN_ADDR", config.admin_addr).await?;
     let plain_health = match config.health_addr {
@@ -129,7 +129,7 @@ pub async fn start(
     let force = CancellationToken::new();
     let (health, health_service) = Health::new(info.grpc_services).await;
     let context = Context { drain: drain.clone(), max_message: config.limits.max_message };
-    let routes = reflect(build(&context).add_service(health_service.clone()), info, &config)?;
+    let routes = reflect(build(&context).add_service(health_service.clone()), info)?;
 
     let (gate, (fatal_tx, fatal)) = (Gate::shut(), watch::channel(None));
     let settings = config.settings.print();
@@ -143,7 +143,7 @@ pub async fn start(
         admin_addr,
         health_addr,
         grpc: tokio::spawn(serve(&config, methods, (grpc, grpc_addr), &drain, &force, gate.clone(), routes)),
-        readiness: tokio::spawn(health::follow(health.clone(), store.clone(), readiness, gate, fatal_tx)),
+        readiness: tokio::spawn(readiness::follow(health.clone(), store.clone(), readiness, gate, fatal_tx)),
         aside,
         fatal,
         health,
@@ -211,13 +211,12 @@ fn connection_window(streams: u32) -> u32 {
 }
 
 /// Adds reflection, in v1 and in the v1alpha that older grpcurls speak, of the services of this process alone.
-fn reflect(routes: Routes, info: &ServiceInfo, config: &ServerConfig) -> Result<Routes, Error> {
+fn reflect(routes: Routes, info: &ServiceInfo) -> Result<Routes, Error> {
     let builder = || {
-        let builder = tonic_reflection::server::Builder::configure()
+        let builder = Builder::configure()
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .with_service_name("grpc.health.v1.Health");
-        let builder =
-            config.descriptors.iter().fold(builder, |builder, set| builder.register_encoded_file_descriptor_set(set));
+        let builder = info.descriptor_sets().fold(builder, Builder::register_encoded_file_descriptor_set);
         info.grpc_services.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };
     let refused = |error: tonic_reflection::server::Error| Error::Descriptors(error.to_string());

@@ -1,8 +1,8 @@
 //! The gRPC service `test.Echo`, made by hand: `Say` is unary, `Watch` streams. What it does, the text says.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,8 +25,13 @@ use tracing::Instrument as _;
 
 use crate::setup::Server;
 
-pub(crate) static INFO: ServiceInfo =
-    ServiceInfo { name: "echo", version: "1.2.3", grpc_services: &["test.Echo"], default_port: 50099 };
+pub(crate) static INFO: LazyLock<ServiceInfo> = LazyLock::new(|| ServiceInfo {
+    name: "echo",
+    version: "1.2.3",
+    grpc_services: &["test.Echo"],
+    descriptors: vec![descriptor().leak() as &[u8]].leak(),
+    default_port: 50099,
+});
 
 #[derive(Clone)]
 pub(crate) struct Echo {
@@ -159,7 +164,7 @@ pub(crate) async fn watch(channel: &Channel, request: Request<String>) -> Result
     client.server_streaming(request, path, codec).await.map(Response::into_inner)
 }
 
-pub(crate) fn descriptor() -> Cow<'static, [u8]> {
+fn descriptor() -> Vec<u8> {
     let method = |name: &str, streams| MethodDescriptorProto {
         name: Some(name.to_owned()),
         input_type: Some(".google.protobuf.StringValue".to_owned()),
@@ -178,5 +183,5 @@ pub(crate) fn descriptor() -> Cow<'static, [u8]> {
         service: vec![service],
         ..Default::default()
     };
-    Cow::Owned(FileDescriptorSet { file: vec![file] }.encode_to_vec())
+    FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }

@@ -23,7 +23,7 @@ async fn a_message_that_is_too_large_has_details() {
     let server = server(&[("KEYPLANE_GRPC_MAX_MESSAGE", "64KiB")]).await;
     let status = say(&server.channel, &"x".repeat(65 * 1024)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "REQUEST_TOO_LARGE");
     assert!(say(&server.channel, &"x".repeat(63 * 1024)).await.is_ok());
 }
 

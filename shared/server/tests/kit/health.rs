@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use keyplane_server::{Error, Own, Readiness, StartCheck};
+use keyplane_server::{Error, Own, Readiness};
 use keyplane_testkit::{Fault, FaultProxy, app, valkey};
 use keyplane_valkey::{App, Feature, Need, Settings, Valkey};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use crate::echo::say;
-use crate::setup::{Server, nowhere, server, server_with, until};
+use crate::setup::{Server, nowhere, server, server_following, server_with, until};
 
 async fn status(channel: &Channel, service: &str) -> ServingStatus {
     let request = HealthCheckRequest { service: service.to_owned() };
@@ -32,7 +32,7 @@ async fn plain(server: &Server) -> Channel {
 async fn readiness_follows_the_store_and_liveness_does_not() {
     let proxy = FaultProxy::to_port(valkey().port());
     let settings = [("KEYPLANE_KV_COMMAND_TIMEOUT", "300ms"), ("KEYPLANE_KV_CONNECT_TIMEOUT", "300ms")];
-    let server = server_with(&proxy.url(&valkey().url()), &settings, Readiness::FollowsStore).await;
+    let server = server_following(&proxy.url(&valkey().url()), &settings).await;
     let plain = plain(&server).await;
     until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
     for service in ["", "readiness", "liveness", "test.Echo"] {
@@ -56,7 +56,7 @@ async fn readiness_follows_the_store_and_liveness_does_not() {
 
 #[tokio::test]
 async fn a_process_whose_store_is_away_is_up_but_not_ready() {
-    let server = server_with(&nowhere(), &[], Readiness::FollowsStore).await;
+    let server = server_following(&nowhere(), &[]).await;
     assert_eq!(status(&server.channel, "").await, ServingStatus::NotServing);
     assert_eq!(status(&server.channel, "liveness").await, ServingStatus::Serving);
     assert_eq!(server.page("/readyz").await.0, 503);
@@ -67,7 +67,7 @@ async fn a_process_whose_store_is_away_is_up_but_not_ready() {
 
 #[tokio::test]
 async fn the_reason_for_not_being_ready_is_told_in_one_way_while_it_is_the_same() {
-    let server = server_with(&nowhere(), &[], Readiness::FollowsStore).await;
+    let server = server_following(&nowhere(), &[]).await;
     until("the process is not ready", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     // Long enough for the breaker to open, and to let a probe pass more than once.
     let mut told = BTreeSet::new();
@@ -83,9 +83,9 @@ async fn the_reason_for_not_being_ready_is_told_in_one_way_while_it_is_the_same(
 fn own() -> (Readiness, watch::Sender<bool>) {
     let (alone, full) = watch::channel(false);
     let (_, ready) = watch::channel(true);
-    let check: StartCheck = Box::new(|| Box::pin(async { Ok(()) }));
+    let check = async || Ok(());
     let own = Own::new(ready, "reading a book").answers_while(move || *full.borrow());
-    (Readiness::OwnAfter(check, own), alone)
+    (Readiness::own(check, own), alone)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,9 +139,9 @@ async fn an_instance_whose_store_answers_late_does_not_answer_in_full_until_it_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_not_ready_or_drains_does_not_answer() {
     let (ready, says) = watch::channel(false);
-    let check: StartCheck = Box::new(|| Box::pin(async { Ok(()) }));
+    let check = async || Ok(());
     let own = Own::new(says, "reading a book");
-    let server = server_with(&valkey().url(), &[("KEYPLANE_DRAIN_DELAY", "1s")], Readiness::OwnAfter(check, own)).await;
+    let server = server_with(&valkey().url(), &[("KEYPLANE_DRAIN_DELAY", "1s")], Readiness::own(check, own)).await;
     until("it says what it waits for", async || server.page("/readyz").await.1 == "starting: reading a book\n").await;
     let answers = async || status(&server.channel, "answering").await == ServingStatus::Serving;
     assert!(!answers().await);
@@ -163,7 +163,7 @@ async fn a_process_that_is_not_ready_or_drains_does_not_answer() {
 #[tokio::test]
 async fn a_service_may_say_itself_when_it_is_ready() {
     let (ready, says) = watch::channel(false);
-    let server = server_with(&nowhere(), &[], Readiness::Own(says)).await;
+    let server = server_with(&nowhere(), &[], Readiness::own(async || Ok(()), Own::new(says, "reading a book"))).await;
     assert_eq!(server.page("/readyz").await.0, 503);
     ready.send(true).unwrap();
     until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
@@ -224,14 +224,14 @@ async fn a_service_may_say_itself_when_it_is_ready_once_a_check_has_passed() {
     let (ready, says) = watch::channel(true);
     let checks = Arc::new(AtomicUsize::new(0));
     let counted = checks.clone();
-    let check: StartCheck = Box::new(move || {
+    let check = move || {
         let allowed = *allowed.borrow();
         counted.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move { if allowed { Ok(()) } else { Err(nobody().await) } })
-    });
+        async move { if allowed { Ok(()) } else { Err(nobody().await) } }
+    };
     // The store stays away all the time.
     let own = Own::new(says, "reading a book");
-    let server = server_with(&nowhere(), &[], Readiness::OwnAfter(check, own)).await;
+    let server = server_with(&nowhere(), &[], Readiness::own(check, own)).await;
     until("the check was refused", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     let refusal = say(&server.channel, "hello").await.expect_err("the check has not passed");
     let reason = refusal.get_details_error_info().expect("an ErrorInfo").reason;
@@ -255,15 +255,15 @@ async fn a_foreign_layout_also_ends_a_process_that_says_itself_when_it_is_ready(
     let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app).unwrap()).unwrap();
     store.wait_ready(Duration::from_secs(10)).await.unwrap();
     store.check_layout_with(Feature::REVOCATION, 1, 4).await.unwrap();
-    let check: StartCheck = Box::new(move || {
+    let check = move || {
         let store = store.clone();
-        Box::pin(async move { store.check_layout_with(Feature::REVOCATION, 1, 8).await })
-    });
+        async move { store.check_layout_with(Feature::REVOCATION, 1, 8).await }
+    };
     let (_, says) = watch::channel(true);
     let server = server_with(
         &valkey().url(),
         &[("KEYPLANE_APP", &app)],
-        Readiness::OwnAfter(check, Own::new(says, "reading a book")),
+        Readiness::own(check, Own::new(says, "reading a book")),
     )
     .await;
     let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();

@@ -3,15 +3,15 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use keyplane_server::config::{Env, ServerConfig};
-use keyplane_server::{Readiness, Running, start};
+use keyplane_server::config::{self, Env};
+use keyplane_server::{Own, Readiness, Running, start};
 use keyplane_valkey::Valkey;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::echo::{self, Echo, INFO};
+use crate::echo::{Echo, INFO};
 
 /// An address where nothing listens: a bound port that is given back.
 pub(crate) fn nowhere() -> String {
@@ -50,13 +50,31 @@ pub(crate) struct Server {
     pub(crate) channel: Channel,
 }
 
-/// Starts `test.Echo` with `settings` on top of the test's own, ready from the start, with a store that is away.
+/// Starts `test.Echo` with `settings` on top of the test's own; waits until it is ready, without a store.
 pub(crate) async fn server(settings: &[(&str, &str)]) -> Server {
     let (_, ready) = watch::channel(true);
-    server_with(&nowhere(), settings, Readiness::Own(ready)).await
+    let server = server_with(&nowhere(), settings, Readiness::own(async || Ok(()), Own::new(ready, "nothing"))).await;
+    until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
+    server
+}
+
+/// A server that is ready while its store answers a ping.
+pub(crate) async fn server_following(store: &str, settings: &[(&str, &str)]) -> Server {
+    let ping = |store: &Valkey| {
+        let store = store.clone();
+        Readiness::follows_store(move || {
+            let store = store.clone();
+            async move { store.ping().await }
+        })
+    };
+    start_server(store, settings, ping).await
 }
 
 pub(crate) async fn server_with(store: &str, settings: &[(&str, &str)], readiness: Readiness) -> Server {
+    start_server(store, settings, |_| readiness).await
+}
+
+async fn start_server(store: &str, settings: &[(&str, &str)], readiness: impl FnOnce(&Valkey) -> Readiness) -> Server {
     let telemetry = telemetry();
     let base = [
         ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
@@ -67,13 +85,12 @@ pub(crate) async fn server_with(store: &str, settings: &[(&str, &str)], readines
         ("KEYPLANE_KV_CONNECTIONS", "1"),
         ("KEYPLANE_KV_URL", store),
     ];
-    let mut env = Env::from_map(base.into_iter().chain(settings.iter().copied()));
-    let mut config = ServerConfig::read(&mut env, &INFO);
-    config.settings = env.finish().unwrap();
+    let env = Env::from_map(base.into_iter().chain(settings.iter().copied()));
+    let (mut config, ()) = config::read(env, &INFO, |_| ()).unwrap();
     config.registry = telemetry.registry.clone();
-    config.descriptors.push(echo::descriptor());
 
     let store = Valkey::connect(&config.store, config.app.clone()).unwrap();
+    let readiness = readiness(&store);
     let running = start(&INFO, config, store.clone(), readiness, |context| {
         Routes::new(Echo { drain: context.drain.clone(), store, max_message: context.max_message })
     })

@@ -120,7 +120,7 @@ impl Feed {
     async fn next(&mut self) -> Result<pb::WatchResponse, Error> {
         loop {
             if self.drain.is_started() {
-                return Err(Error::Stopping);
+                return Err(Error::ShuttingDown);
             }
             // What was read of a feed that has broken since may lack what came before.
             if self.listening.epochs.has_changed().unwrap_or(true) {
@@ -178,7 +178,7 @@ impl Feed {
     async fn listen(&mut self) -> Result<(), Error> {
         tokio::select! {
             biased;
-            () = self.drain.started() => return Err(Error::Stopping),
+            () = self.drain.started() => return Err(Error::ShuttingDown),
             _ = self.listening.epochs.changed() => return Err(Error::FeedRestarted),
             () = sleep_until(self.due) => {}
             applied = self.listening.changes.recv() => match applied {

@@ -1,7 +1,4 @@
-use std::time::Duration;
-
-use keyplane_contracts::Violation;
-use keyplane_server::ServiceError;
+use keyplane_server::{Description, ServiceError};
 use tonic::Code;
 
 use crate::error::Error;
@@ -15,36 +12,14 @@ pub(super) struct Refusal(#[from] Error);
 // === impl Refusal ===
 
 impl ServiceError for Refusal {
-    fn code(&self) -> Code {
-        let code = self.0.code();
-        if self.0.outcome_unknown() {
-            return Code::DeadlineExceeded;
-        }
-        // The store was never asked.
-        if code == Code::DeadlineExceeded { Code::Unavailable } else { code }
-    }
-
-    fn reason(&self) -> &'static str {
-        self.0.reason()
-    }
-
-    fn message(&self) -> String {
-        self.0.message()
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after()
-    }
-
-    fn violations(&self) -> &[Violation] {
-        self.0.violations()
-    }
-
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        self.0.metadata()
-    }
-
-    fn quota(&self) -> Option<(String, String)> {
-        self.0.quota()
+    fn describe(&self) -> Description<'_> {
+        let description = self.0.describe();
+        let code = match description.code {
+            _ if self.0.outcome_unknown() => Code::DeadlineExceeded,
+            // The store was never asked.
+            Code::DeadlineExceeded => Code::Unavailable,
+            code => code,
+        };
+        description.code(code)
     }
 }

@@ -11,6 +11,8 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Duration as Span, Struct, Value};
 
 use super::read::DESCRIPTORS;
+use keyplane_contracts::reasons::gateway::TOO_MANY_DESCRIPTORS;
+
 use crate::domain::Limit;
 use crate::limiter::{Call, Decided, Hits, Outcome, Slot, State, Verdict};
 
@@ -40,7 +42,7 @@ pub(super) fn reply(decided: &Decided) -> RateLimitResponse {
 /// for the gateway, the body for its clients.
 pub(super) fn too_many(sent: usize) -> RateLimitResponse {
     let status = DescriptorStatus { code: Code::OverLimit.into(), ..DescriptorStatus::default() };
-    let reason = Value { kind: Some(Kind::StringValue("TOO_MANY_DESCRIPTORS".to_owned())) };
+    let reason = Value { kind: Some(Kind::StringValue(TOO_MANY_DESCRIPTORS.name.to_owned())) };
     let body = format!(
         "rate limiting takes at most {DESCRIPTORS} descriptors for a request; the gateway's rate_limits made {sent} for this one"
     );

@@ -1,0 +1,180 @@
+//! Readiness: the start check that opens the gate, then the store or the service itself.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use keyplane_valkey::{ErrorKind, Valkey};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::answering::{self, Alone};
+use super::health::{Health, State};
+use crate::errors;
+use crate::layers::gate::Gate;
+
+/// Time between two looks at the store.
+const PERIOD: Duration = Duration::from_millis(500);
+/// Failures in a row that make a ready process unready; a single lost ping must not take it out.
+const FAILURES: u32 = 2;
+
+/// Rule by which a process calls itself ready.
+///
+/// Calls are let in once the start check has passed: the store has what the service needs, and data of its layout. The
+/// check is repeated until it passes. An error of kind [`ErrorKind::Layout`] ends the process instead, since waiting
+/// mends nothing.
+pub struct Readiness {
+    check: StartCheck,
+    own: Option<Own>,
+}
+
+/// Readiness that the service decides, and its answers without the store.
+pub struct Own {
+    ready: watch::Receiver<bool>,
+    waits_for: &'static str,
+    alone: Alone,
+}
+
+type StartCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), keyplane_valkey::Error>> + Send + Sync>;
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// Ready once `check` has passed, while the store answers; of a cluster, while one primary does.
+    pub fn follows_store<F>(check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), keyplane_valkey::Error>> + Send + 'static,
+    {
+        Self { check: Box::new(move || Box::pin(check())), own: None }
+    }
+
+    /// Ready once `check` has passed, while `own` says so: for a service that answers without the store.
+    pub fn own<F>(check: impl Fn() -> F + Send + Sync + 'static, own: Own) -> Self
+    where
+        F: Future<Output = Result<(), keyplane_valkey::Error>> + Send + 'static,
+    {
+        Self { own: Some(own), ..Self::follows_store(check) }
+    }
+}
+
+// === impl Own ===
+
+impl Own {
+    /// Ready while `ready` is true. `waits_for` names what is missing until then: `catching up with the feed`.
+    #[must_use]
+    pub fn new(ready: watch::Receiver<bool>, waits_for: &'static str) -> Self {
+        Self { ready, waits_for, alone: Box::new(|| false) }
+    }
+
+    /// Sets `alone`, which tells whether the service answers in full at this moment without the store; without it, never.
+    ///
+    /// It runs a few times a second and must not block.
+    #[must_use]
+    pub fn answers_while(mut self, alone: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.alone = Box::new(alone);
+        self
+    }
+}
+
+/// Keeps the state true until it is aborted, and opens `gate` once the start check has passed. A layout mismatch goes to
+/// `fatal`.
+pub(crate) async fn follow(
+    health: Health,
+    store: Valkey,
+    readiness: Readiness,
+    gate: Gate,
+    fatal: watch::Sender<Option<String>>,
+) {
+    let Readiness { check, own } = readiness;
+    let (own, alone): (_, Alone) = match own {
+        Some(Own { ready, waits_for, alone }) => (Some((ready, waits_for)), alone),
+        None => (None, Box::new(|| false)),
+    };
+    let answering = answering::follow(health.clone(), store.clone(), alone);
+    tokio::join!(follow_store(&health, &store, check, own, &gate, &fatal), answering);
+}
+
+/// Repeats the check until it has passed; then follows `own` where there is one, and the store otherwise.
+async fn follow_store(
+    health: &Health,
+    store: &Valkey,
+    check: StartCheck,
+    own: Option<Flag>,
+    gate: &Gate,
+    fatal: &watch::Sender<Option<String>>,
+) {
+    let mut check = Some(check);
+    let mut failures = 0;
+    let mut refused = false;
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looked = match &check {
+            Some(check) => check().await,
+            None => store.ping().await,
+        };
+        match looked {
+            Ok(()) => {
+                check = None;
+                gate.open();
+                if let Some(own) = own {
+                    return follow_service(health, own).await;
+                }
+                (failures, refused) = (0, false);
+                health.set(ready(store)).await;
+            }
+            Err(error) if error.kind() == ErrorKind::Layout => {
+                fatal.send_replace(Some(error.to_string()));
+                gate.tell(errors::status(error));
+                return;
+            }
+            Err(error) => {
+                failures += 1;
+                let silent = is_silence(&error);
+                let certain = failures >= FAILURES || (check.is_some() && !silent);
+                // A store that refuses the password is silent between two attempts.
+                if certain && !(silent && refused) {
+                    health.set(State::NotReady(reason(&error))).await;
+                }
+                refused |= error.kind() == ErrorKind::Denied;
+                gate.tell(errors::status(error));
+            }
+        }
+    }
+}
+
+/// Ready, as the store answers; in a cluster one node did, and the others may not.
+fn ready(store: &Valkey) -> State {
+    let reach = store.reach();
+    if reach.is_whole() || !store.is_cluster() { State::Ready } else { State::ReadyInPart(reach.to_string()) }
+}
+
+/// One reason for all the ways in which a store is away: what the connection says changes from one look to the next (no
+/// connection, a late answer, an open breaker).
+fn reason(error: &keyplane_valkey::Error) -> String {
+    if is_silence(error) { "the store does not answer".to_owned() } else { error.to_string() }
+}
+
+fn is_silence(error: &keyplane_valkey::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) && error.code().is_none()
+}
+
+/// A service's own readiness, and what it waits for.
+type Flag = (watch::Receiver<bool>, &'static str);
+
+async fn follow_service(health: &Health, (mut own, waits_for): Flag) {
+    let mut was_ready = false;
+    loop {
+        let ready = *own.borrow_and_update();
+        was_ready |= ready;
+        let state = match ready {
+            true => State::Ready,
+            false if was_ready => State::NotReady(waits_for.to_owned()),
+            false => State::Starting(waits_for),
+        };
+        health.set(state).await;
+        if own.changed().await.is_err() {
+            return;
+        }
+    }
+}
