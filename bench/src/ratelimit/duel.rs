@@ -3,25 +3,18 @@
 //! Twice: with all programs on all cores; and with the service on a core of its own and the rest on the others, since what
 //! generator and store cost, which is the same for both, else takes part of the difference.
 
-mod wire;
-
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::future::try_join_all;
 use keyplane_engine::Valkey;
-use prost::Message as _;
 use rustix::thread::CpuSet;
 use serde::Serialize;
-use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
-use self::wire::{Calls, Made};
+use super::generator::Generator;
 use super::peer::{Peer, Tried};
-use super::policies::{ADMITTING, REFUSING};
-use super::target::{DENIED, Tally, envoy};
+use super::target::Tally;
 use crate::Error;
 use crate::closed::{self, Lines, Row as _, Shape, Work};
 use crate::cores::{Confined, Split};
@@ -56,15 +49,6 @@ pub(super) struct Load {
     pub(super) tries: Duration,
 }
 
-/// Calls over bare connections, made by a thread of their own.
-#[derive(Clone)]
-pub(super) struct Generator {
-    admitting: Arc<[Vec<u8>]>,
-    refusing: Arc<[Vec<u8>]>,
-    connections: usize,
-    cores: Option<CpuSet>,
-}
-
 struct Target {
     ours: SocketAddr,
     /// As it is, and with its cache.
@@ -73,11 +57,7 @@ struct Target {
     tally: Tally,
 }
 
-const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 const ROWS: [Row; 4] = [Row::Ours, Row::Peer, Row::OursDenied, Row::PeerDenied];
-/// `RateLimitResponse.overall_code`, its first field.
-const OK: u8 = 1;
-const OVER_LIMIT: u8 = 2;
 
 // === impl Duel ===
 
@@ -119,7 +99,7 @@ impl Duel {
         services: &Services,
         cores: Option<CpuSet>,
     ) -> Result<Duel, Error> {
-        let generator = Generator::new(load, cores);
+        let generator = Generator::new(load.shape, load.users, cores);
         let (peers, tried) = Peer::best(program, valkey, &generator, load.shape.concurrency.into(), load.tries).await?;
         let target = Target { ours: services.addresses.service, peers, generator, tally: Tally::default() };
         let lines = closed::run(load.shape, &ROWS, &target, services, std::slice::from_ref(valkey)).await?;
@@ -137,67 +117,6 @@ impl Duel {
     }
 }
 
-// === impl Generator ===
-
-impl Generator {
-    fn new(load: Load, cores: Option<CpuSet>) -> Generator {
-        let messages = |domain: &str, kind: &str, users: usize| {
-            (0..users).map(|user| envoy(domain, format!("{kind}-{user}")).encode_to_vec()).collect()
-        };
-        Generator {
-            admitting: messages(ADMITTING, "e", load.users),
-            refusing: messages(REFUSING, "f", DENIED),
-            connections: load.shape.connections.into(),
-            cores,
-        }
-    }
-
-    /// Keeps calls that are admitted in flight until then.
-    async fn admitted(&self, address: SocketAddr, in_flight: usize, until: Instant) -> Result<Made, Error> {
-        self.drive(address, self.admitting.clone(), OK, in_flight, until).await
-    }
-
-    /// The same; calls a second.
-    pub(super) async fn rate(&self, address: SocketAddr, in_flight: usize, length: Duration) -> Result<f64, Error> {
-        let start = Instant::now();
-        let made = self.admitted(address, in_flight, start + length).await?;
-        Ok(made.work.latencies.count() as f64 / start.elapsed().as_secs_f64())
-    }
-
-    async fn drive(
-        &self,
-        address: SocketAddr,
-        messages: Arc<[Vec<u8>]>,
-        expected: u8,
-        in_flight: usize,
-        until: Instant,
-    ) -> Result<Made, Error> {
-        let connections = self.connections.min(in_flight);
-        let calls = move |first: usize| Calls {
-            address,
-            path: PATH,
-            messages: messages.clone(),
-            first,
-            step: connections,
-            in_flight: in_flight / connections + usize::from(first < in_flight % connections),
-            expected,
-        };
-        let (done, made) = oneshot::channel();
-        let cores = self.cores;
-        std::thread::spawn(move || {
-            let work = || -> Result<Made, Error> {
-                let _confined = cores.map(|cores| Confined::to(&cores)).transpose()?;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let all = try_join_all((0..connections).map(|first| wire::drive(calls(first), until)));
-                Ok(Made::together(runtime.block_on(all)?))
-            };
-            // Whoever asked may be gone.
-            let _ = done.send(work());
-        });
-        made.await?
-    }
-}
-
 // === impl Target ===
 
 impl closed::Target for Target {
@@ -212,10 +131,7 @@ impl closed::Target for Target {
         };
         let made = match row {
             Row::Ours | Row::Peer => self.generator.admitted(address, in_flight, until).await?,
-            Row::OursDenied | Row::PeerDenied => {
-                let messages = self.generator.refusing.clone();
-                self.generator.drive(address, messages, OVER_LIMIT, in_flight, until).await?
-            }
+            Row::OursDenied | Row::PeerDenied => self.generator.denied(address, in_flight, until).await?,
         };
         if row == Row::Ours {
             self.tally.admitted.fetch_add(made.expected, Ordering::Relaxed);

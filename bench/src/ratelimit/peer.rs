@@ -11,7 +11,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::duel::Generator;
+use super::generator::Generator;
 use super::policies::{self, ADMITTING};
 use super::target::envoy;
 use crate::{Error, rig};

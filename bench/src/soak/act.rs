@@ -16,7 +16,7 @@ use super::flat::Flat;
 use super::fleet::{EACH, Fleet, Instance, SERVICES};
 use super::gateway::{self, Front};
 use super::ledger::Invariant;
-use super::limits::Limits;
+use super::limits::{Limits, POLICIES};
 use super::load::Callers;
 use super::plan::{Deck, Ground, Pace};
 use super::progress::Progress;
@@ -73,7 +73,7 @@ impl Act<'_> {
         let count = EACH * SERVICES.len();
         let store = block_in_place(|| Store::start(self.ground, count))?;
         let version = block_in_place(|| store.version())?;
-        let fleet = Arc::new(Fleet::start(&store.urls(count), folder.path()).await?);
+        let fleet = Arc::new(Fleet::start(&store.urls(count), folder.path(), POLICIES).await?);
         let book = Arc::new(Book::new());
         let life = self.length + Duration::from_hours(1);
         let front = match self.options.no_gateway || self.ground == Ground::Cluster {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::call::Failure;
 use super::clock::{Clock, STALL};
 use super::ledger::{Invariant, Ledger};
+use super::outcome::Failure;
 use super::plan::label_of;
 use super::samples::Samples;
 

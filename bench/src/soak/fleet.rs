@@ -10,8 +10,7 @@ use keyplane_engine::free_port;
 use parking_lot::Mutex;
 use tonic::transport::Endpoint;
 
-use super::call::DEADLINE;
-use super::limits::POLICIES;
+use super::outcome::DEADLINE;
 use crate::Error;
 use crate::rig::Services;
 use crate::serve::Service;
@@ -56,10 +55,11 @@ const GRACE: Duration = Duration::from_secs(30);
 // === impl Fleet ===
 
 impl Fleet {
-    /// Starts all instances, and waits until each is ready. `urls` gives each its way to the store.
-    pub(super) async fn start(urls: &[String], folder: &Path) -> Result<Fleet, Error> {
+    /// Starts all instances, and waits until each is ready. `urls` has the store's URL for each instance, and `limits` the
+    /// text of the policies file.
+    pub(super) async fn start(urls: &[String], folder: &Path, limits: &str) -> Result<Fleet, Error> {
         let policies = folder.join("policies.yaml");
-        std::fs::write(&policies, POLICIES)?;
+        std::fs::write(&policies, limits)?;
         let mut instances = Vec::new();
         let mut urls = urls.iter();
         for service in SERVICES {

@@ -18,11 +18,11 @@ use tokio::time::sleep;
 use tonic::Code;
 
 use super::book::{Book, Span};
-use super::call::{Failure, Kind, NONE};
 use super::clock::Mark;
 use super::fleet::{Fleet, Instance};
 use super::ledger::Invariant;
 use super::model::token::{self, BOUND, Promise};
+use super::outcome::{Failure, Kind, NONE};
 use crate::Error;
 use crate::load::TENANT;
 use crate::serve::Service;

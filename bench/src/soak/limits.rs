@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::book::Book;
-use super::call::{Failure, Kind};
 use super::clock::Mark;
 use super::fleet::{Fleet, Instance};
 use super::ledger::Invariant;
 use super::model::meter::{Charge, Limit, Meter, WAIT};
+use super::outcome::{Failure, Kind};
 use crate::load::TENANT;
 use crate::ratelimit;
 use crate::serve::Service;

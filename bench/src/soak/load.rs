@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::book::Book;
-use super::call::Kind;
 use super::gateway::Front;
 use super::limits::Limits;
+use super::outcome::Kind;
 use super::sessions::{Sessions, Wish};
 use super::tokens::Tokens;
 use super::yardstick::Yardstick;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::book::Book;
-use super::call::Kind;
 use super::flat::Level;
 use super::ledger::{Account, Invariant};
+use super::outcome::Kind;
 use super::plan::{Ground, label_of};
 use super::samples::Figures;
 use crate::machine::Machine;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::call::Kind;
+use super::outcome::Kind;
 
 /// Latencies of the successful calls of all calm parts.
 #[derive(Debug, Default)]

@@ -11,11 +11,11 @@ use prost_types::FieldMask;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::book::Book;
-use super::call::{Failure, Kind, Made};
 use super::clock::Mark;
 use super::fleet::{Fleet, Instance};
 use super::ledger::Invariant;
-use super::model::session::Known;
+use super::model::session::{Known, parent};
+use super::outcome::{Failure, Kind, Made};
 use super::watches::Board;
 use crate::load;
 use crate::serve::Service;
@@ -258,11 +258,6 @@ fn update(name: &str, last_path: String, version: i32) -> pb::UpdateSessionReque
     let session = pb::Session { name: name.to_owned(), last_path: Some(last_path), ..pb::Session::default() };
     let update_mask = Some(FieldMask { paths: vec!["last_path".to_owned()] });
     pb::UpdateSessionRequest { session: Some(session), update_mask, version, ..pb::UpdateSessionRequest::default() }
-}
-
-/// The name of a user's parent resource.
-pub(super) fn parent(number: usize) -> String {
-    format!("tenants/{}/users/soak-{number}", load::TENANT)
 }
 
 // === impl User ===

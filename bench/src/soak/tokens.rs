@@ -13,11 +13,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::sleep;
 
 use super::book::Book;
-use super::call::{Kind, Made};
 use super::clock::Mark;
 use super::fleet::{Fleet, Instance};
 use super::ledger::Invariant;
 use super::model::token::{self, BOUND, LookAlikes, Promise};
+use super::outcome::{Kind, Made};
 use super::plan::Ground;
 use crate::serve::Service;
 use crate::tokens::{self, Mint};

@@ -12,12 +12,12 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::book::Book;
-use super::call::{Failure, Kind};
 use super::clock::{Mark, Phase};
 use super::fleet::Fleet;
 use super::ledger::Invariant;
 use super::model::events::{Change, View};
-use super::sessions::parent;
+use super::model::session::parent;
+use super::outcome::{Failure, Kind};
 use crate::dice::Dice;
 use crate::serve::Service;
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 
 use super::book::Book;
-use super::call::Kind;
+use super::outcome::Kind;
 use crate::Error;
 use crate::pb::EchoRequest;
 use crate::pb::echo_service_client::EchoServiceClient;

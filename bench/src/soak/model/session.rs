@@ -3,6 +3,8 @@
 //! Each write is based on a version, so that one whose outcome is unknown, and which may still be on its way, can happen once at
 //! most, and never after a later one.
 
+use crate::load;
+
 /// A session that was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::soak) struct Known {
@@ -11,6 +13,11 @@ pub(in crate::soak) struct Known {
     path: String,
     /// Paths of writes, based on `version`, whose outcome is unknown: one of them may be in force, or may come to be.
     in_doubt: Vec<String>,
+}
+
+/// Resource name of a user, by number.
+pub(in crate::soak) fn parent(number: usize) -> String {
+    format!("tenants/{}/users/soak-{number}", load::TENANT)
 }
 
 // === impl Known ===

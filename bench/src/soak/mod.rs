@@ -15,6 +15,7 @@ mod ledger;
 mod limits;
 mod load;
 mod model;
+mod outcome;
 mod plan;
 mod progress;
 mod report;

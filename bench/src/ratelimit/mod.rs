@@ -2,6 +2,7 @@
 
 mod duel;
 mod extra;
+mod generator;
 mod open;
 mod peer;
 mod policies;
@@ -9,6 +10,7 @@ mod report;
 mod row;
 mod target;
 mod window;
+mod wire;
 mod zipf;
 
 use std::path::{Path, PathBuf};
