@@ -9,10 +9,18 @@ use std::{env, fs};
 mod shapes;
 
 const ROOT: &str = "../../proto";
+/// Root of Envoy's declarations.
+const ENVOY_ROOT: &str = "proto";
+/// Envoy's services that Keyplane implements, each with the name of its descriptor set.
+const ENVOY: [(&str, &str); 2] = [
+    ("envoy/service/auth/v3/external_auth.proto", "ext_authz.binpb"),
+    ("envoy/service/ratelimit/v3/rls.proto", "rate_limit.binpb"),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build prints none itself; without it every build would compile everything anew.
     println!("cargo:rerun-if-changed={ROOT}");
+    println!("cargo:rerun-if-changed={ENVOY_ROOT}");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=build");
 
@@ -22,6 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Written by protox's own encoder: prost's types drop extension options, and google.api.http is one.
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("keyplane.binpb"), compiler.encode_file_descriptor_set())?;
+
+    for (file, set) in ENVOY {
+        let mut compiler = protox::Compiler::new([ENVOY_ROOT])?;
+        compiler.include_imports(true).include_source_info(true).open_file(file)?;
+        fs::write(out.join(set), compiler.encode_file_descriptor_set())?;
+    }
 
     fs::write(out.join("shapes.rs"), shapes::source(&compiler.descriptor_pool()))?;
 

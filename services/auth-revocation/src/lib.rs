@@ -13,4 +13,4 @@ mod service;
 pub mod store;
 
 pub use config::Config;
-pub use service::{ENVOY_DESCRIPTOR_SET, SERVICE, main, start};
+pub use service::{SERVICE, main, start};

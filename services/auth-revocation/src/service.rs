@@ -7,6 +7,7 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
     AuthorizationServer, SERVICE_NAME as AUTHORIZATION,
 };
+use keyplane_contracts::envoy::EXT_AUTHZ_DESCRIPTOR_SET;
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationServiceServer, SERVICE_NAME};
 use keyplane_server::config::ServerConfig;
 use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
@@ -19,15 +20,12 @@ use crate::grpc::{Authz, Jwks, OAuth, Service, Watches};
 use crate::replica::{Checker, Mirror};
 use crate::store::Store;
 
-/// Envoy's external authorization, as far as this service speaks it, as an encoded `FileDescriptorSet`.
-pub const ENVOY_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb"));
-
 /// Description of this service for the kit.
 pub static SERVICE: ServiceInfo = ServiceInfo {
     name: "auth-revocation",
     version: env!("CARGO_PKG_VERSION"),
     grpc_services: &[SERVICE_NAME, AUTHORIZATION],
-    descriptors: &[ENVOY_DESCRIPTOR_SET],
+    descriptors: &[EXT_AUTHZ_DESCRIPTOR_SET],
     default_port: 50052,
 };
 

@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
-use keyplane_auth_revocation::ENVOY_DESCRIPTOR_SET;
+use keyplane_contracts::envoy::EXT_AUTHZ_DESCRIPTOR_SET;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 use prost::Message as _;
@@ -65,7 +65,8 @@ fn payload(jti: &str) -> serde_json::Value {
 }
 
 async fn ask(service: &Service, request: CheckRequest) -> Result<CheckResponse, Status> {
-    let mut client: AuthorizationClient<Channel> = AuthorizationClient::new(support::channel(&service.running));
+    let mut client: AuthorizationClient<Channel> =
+        AuthorizationClient::new(keyplane_testkit::channel(service.running.grpc_addr()));
     client.check(request).await.map(tonic::Response::into_inner)
 }
 
@@ -252,7 +253,7 @@ async fn a_route_whose_policy_is_none_is_refused() {
 /// The declaration that reflection serves is of the same wire format as Envoy's, as far as it goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_declaration_is_wire_compatible() {
-    let pool = DescriptorPool::decode(ENVOY_DESCRIPTOR_SET).expect("it decodes");
+    let pool = DescriptorPool::decode(EXT_AUTHZ_DESCRIPTOR_SET).expect("it decodes");
     let decode = |name: &str, bytes: &[u8]| {
         let message = pool.get_message_by_name(name).expect(name);
         let message = DynamicMessage::decode(message, bytes).expect("it is of that type");
@@ -287,7 +288,7 @@ fn unknown(message: &DynamicMessage) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn reflection_knows_both_services() {
     let service = shared(&[]).await;
-    let mut client = ServerReflectionClient::new(support::channel(&service.running));
+    let mut client = ServerReflectionClient::new(keyplane_testkit::channel(service.running.grpc_addr()));
     for symbol in ["envoy.service.auth.v3.Authorization", "keyplane.revocation.v1.RevocationService"] {
         let request = ServerReflectionRequest {
             host: String::new(),

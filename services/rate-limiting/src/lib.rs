@@ -17,4 +17,4 @@ pub mod store;
 
 pub use config::Config;
 pub use grpc::EnvoySettings;
-pub use service::{ENVOY_DESCRIPTOR_SET, SERVICE, main, start};
+pub use service::{SERVICE, main, start};

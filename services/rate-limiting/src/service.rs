@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitServiceServer as EnvoyServer, SERVICE_NAME as ENVOY,
 };
+use keyplane_contracts::envoy::RATE_LIMIT_DESCRIPTOR_SET;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use keyplane_server::config::ServerConfig;
 use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
@@ -20,15 +21,12 @@ use crate::metrics;
 use crate::policies::Policies;
 use crate::store::Store;
 
-/// Envoy's global rate limit, as far as this service speaks it, as an encoded `FileDescriptorSet`.
-pub const ENVOY_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.binpb"));
-
 /// Description of this service for the kit.
 pub static SERVICE: ServiceInfo = ServiceInfo {
     name: "rate-limiting",
     version: env!("CARGO_PKG_VERSION"),
     grpc_services: &[SERVICE_NAME, ENVOY],
-    descriptors: &[ENVOY_DESCRIPTOR_SET],
+    descriptors: &[RATE_LIMIT_DESCRIPTOR_SET],
     default_port: 50053,
 };
 

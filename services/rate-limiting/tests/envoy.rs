@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code a
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::UInt64Value;
 use envoy_types::pb::google::protobuf::value::Kind;
-use keyplane_rate_limiting::ENVOY_DESCRIPTOR_SET;
+use keyplane_contracts::envoy::RATE_LIMIT_DESCRIPTOR_SET;
 use keyplane_testkit::{Fault, FaultProxy};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -367,7 +367,7 @@ async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
 
 #[test]
 fn reflection_tells_what_is_spoken() {
-    let pool = DescriptorPool::decode(ENVOY_DESCRIPTOR_SET).expect("it decodes");
+    let pool = DescriptorPool::decode(RATE_LIMIT_DESCRIPTOR_SET).expect("it decodes");
     let message = |name: &str| pool.get_message_by_name(name).expect("it is declared");
     let full = RateLimitDescriptor {
         limit: Some(RateLimitOverride { requests_per_unit: 5, unit: 6 }),

@@ -6,13 +6,16 @@
 pub mod codec;
 mod duration;
 mod entries;
+pub mod envoy;
 mod generated;
 pub mod http;
 pub mod json;
 pub mod names;
 pub mod openapi;
+pub mod page;
 pub mod reasons;
 pub mod rules;
+pub mod timestamp;
 mod violation;
 
 pub use duration::duration;

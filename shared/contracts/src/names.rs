@@ -15,6 +15,7 @@
 use std::fmt;
 
 use compact_str::CompactString;
+use data_encoding::HEXLOWER;
 
 use crate::Violation;
 
@@ -139,12 +140,7 @@ impl SessionId {
     /// The id of 128 bits, e.g. fresh from the random source.
     #[must_use]
     pub fn from_bits(bits: [u8; 16]) -> SessionId {
-        SessionId(bits.iter().fold(String::with_capacity(32), |mut text, byte| {
-            const DIGITS: &[u8; 16] = b"0123456789abcdef";
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-            text
-        }))
+        SessionId(HEXLOWER.encode(&bits))
     }
 
     /// The 32 digits.

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::text::{self, Malformed};
@@ -86,13 +87,10 @@ impl TokenHash {
     /// Reads 32 hex digits, small letters.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; Self::BYTES];
-        let pairs = text.as_bytes().chunks_exact(2);
         if text.len() != 2 * Self::BYTES {
             return None;
         }
-        for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
+        HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).ok()?;
         Some(Self(bytes))
     }
 }
@@ -105,7 +103,7 @@ impl From<[u8; Self::BYTES]> for TokenHash {
 
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        HEXLOWER.encode_display(&self.0).fmt(f)
     }
 }
 
@@ -152,14 +150,6 @@ fn length(part: &str) -> [u8; 4] {
     u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
-}
-
 // === impl RevocationId ===
 
 impl RevocationId {
@@ -185,8 +175,8 @@ impl RevocationId {
     /// Which of `count` partitions of the store it belongs to: the first 4 bytes of its hash, big-endian, modulo `count`.
     /// A token's is that of [`TokenHash::partition`].
     pub fn partition(&self, count: u32) -> u32 {
-        let first = self.0[1..9].iter().fold(0, |sum, digit| sum << 4 | u32::from(nibble(*digit).unwrap_or_default()));
-        first % count.max(1)
+        let first = self.as_str().get(1..9).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        first.unwrap_or_default() % count.max(1)
     }
 
     /// The id of what `parts` name: the tenant, and what else names it. Not for tokens.
@@ -197,12 +187,8 @@ impl RevocationId {
     }
 
     fn new(letter: u8, hash: [u8; 16]) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [letter; 33];
-        for (pair, byte) in text[1..].chunks_exact_mut(2).zip(hash) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
+        HEXLOWER.encode_mut(&hash, &mut text[1..]);
         Self(text)
     }
 }

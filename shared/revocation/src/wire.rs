@@ -19,12 +19,6 @@ pub struct Invalid {
     pub rule: &'static str,
 }
 
-/// The first second that a `Timestamp` may tell: 0001-01-01T00:00:00Z.
-const FIRST_SECOND: i64 = -62_135_596_800;
-/// The last one: 9999-12-31T23:59:59Z.
-const LAST_SECOND: i64 = 253_402_300_799;
-const NANOS_PER_MILLI: i32 = 1_000_000;
-
 // --- times ---
 
 /// A moment, cut to the millisecond, towards the past.
@@ -32,13 +26,8 @@ const NANOS_PER_MILLI: i32 = 1_000_000;
 /// # Errors
 /// [`Invalid`], with `field` as it is given, if it is not within the years 1 to 9999, or its nanoseconds are not 0 to 999,999,999.
 pub fn millis(field: &'static str, timestamp: &Timestamp) -> Result<Millis, Invalid> {
-    let valid =
-        (FIRST_SECOND..=LAST_SECOND).contains(&timestamp.seconds) && (0..1_000_000_000).contains(&timestamp.nanos);
-    // In range, so that nothing overflows.
-    let millis = || Millis(timestamp.seconds * 1000 + i64::from(timestamp.nanos / NANOS_PER_MILLI));
-    valid
-        .then(millis)
-        .ok_or(Invalid { field, rule: "must be a time within the years 1 to 9999, with 0 to 999999999 nanoseconds" })
+    let millis = keyplane_contracts::timestamp::millis(timestamp);
+    millis.map(Millis).ok_or(Invalid { field, rule: keyplane_contracts::timestamp::RULE })
 }
 
 /// A moment, if it is set; see [`millis`].
@@ -51,10 +40,7 @@ pub fn optional_millis(field: &'static str, timestamp: Option<&Timestamp>) -> Re
 
 /// A moment as a message; what is before the year 1 or after 9999 becomes the nearest that a message can tell.
 pub fn timestamp(millis: Millis) -> Timestamp {
-    let millis = millis.0.clamp(FIRST_SECOND * 1000, LAST_SECOND * 1000 + 999);
-    // Below 1000.
-    let nanos = millis.rem_euclid(1000) as i32 * NANOS_PER_MILLI;
-    Timestamp { seconds: millis.div_euclid(1000), nanos }
+    keyplane_contracts::timestamp::from_millis(millis.0)
 }
 
 // --- rules ---

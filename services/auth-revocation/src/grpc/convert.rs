@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::rules::revocation as stated;
-use keyplane_contracts::{Violation, Violations, duration};
+use keyplane_contracts::{Violation, Violations, duration, page};
 use keyplane_revocation::{RevocationId, Sequence, Version};
 
 use crate::domain::{AuditToken, Cause};
@@ -52,16 +52,7 @@ pub(super) fn undo(request: &pb::UndoRevocationRequest) -> Result<(&str, Revocat
 pub(super) fn list(request: &pb::ListAuditEntriesRequest) -> Result<(&str, u32, Option<AuditToken>), Error> {
     let mut violations = Violations::new();
     let tenant = violations.keep(fields::tenant(&request.parent, "parent"));
-    let size = match request.page_size {
-        0 => 50,
-        size => u32::try_from(size).map_or_else(
-            |_| {
-                violations.add("page_size", format!("must not be negative; {size} was sent"));
-                0
-            },
-            |size| size.min(1000),
-        ),
-    };
+    let size = page::size(request.page_size, 50, 1000, &mut violations);
     let token = request.page_token.as_str();
     let after = tenant.filter(|_| !token.is_empty()).and_then(|tenant| {
         let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");

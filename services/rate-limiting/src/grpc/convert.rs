@@ -1,11 +1,11 @@
 //! Messages to calls, and outcomes back. A request is checked here, once; every violated field is told at once.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::rules::ratelimit as stated;
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::{Violation, Violations, timestamp};
 
 use super::policies;
 use crate::domain::{Limit, PolicyId, Rule, Subject};
@@ -191,15 +191,10 @@ fn explanation(one: &Explanation) -> pb::LimitExplanation {
         limit: Some(policies::limit(&applied.rule.limit)),
         key: one.key().unwrap_or_default().to_owned(),
         state: Some(state(&applied.compiled.policy.id, Some(&*applied.rule), &one.state)),
-        charge_time: one.stored.map(|stored| timestamp(stored.last)),
+        charge_time: one.stored.map(|stored| timestamp::from_micros(signed(stored.last))),
         refused_for: one.refused_for.map(duration),
         leased: signed(one.leased),
     }
-}
-
-fn timestamp(micros: u64) -> prost_types::Timestamp {
-    let time: SystemTime = UNIX_EPOCH + Duration::from_micros(micros);
-    prost_types::Timestamp::from(time)
 }
 
 pub(super) fn source(source: Source) -> pb::Source {

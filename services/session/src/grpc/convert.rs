@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use keyplane_contracts::names::{Id, SessionId, SessionName, UserName};
 use keyplane_contracts::session::v1 as pb;
-use keyplane_contracts::{Violation, Violations, duration};
+use keyplane_contracts::{Violation, Violations, duration, page, timestamp};
 use keyplane_server::IF_MATCH;
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -94,18 +93,8 @@ pub(super) fn delete(
 pub(super) fn list(request: &pb::ListSessionsRequest) -> Result<(UserName, u32, Option<PageToken>), Error> {
     let mut violations = Violations::new();
     let user = violations.keep(UserName::parse(&request.parent, "parent"));
-    let size = match request.page_size {
-        0 => 50,
-        size => u32::try_from(size).map_or_else(
-            |_| {
-                violations.add("page_size", format!("must not be negative; {size} was sent"));
-                0
-            },
-            |size| size.min(100),
-        ),
-    };
-    let token = (!request.page_token.is_empty()).then(|| parse_token(&request.parent, &request.page_token));
-    let after = token.and_then(|token| violations.keep(token));
+    let size = page::size(request.page_size, 50, 100, &mut violations);
+    let after = violations.keep(page::decode(&request.page_token, &request.parent, position)).flatten();
     checked(user, violations).map(|user| (user, size, after))
 }
 
@@ -199,10 +188,7 @@ fn tokens_in(tokens: Vec<pb::BoundToken>, violations: &mut Violations) -> Vec<Bo
 }
 
 fn micros(time: prost_types::Timestamp, field: &str) -> Result<Micros, Violation> {
-    let broken = || Violation::new(field, "must be a time between the years 1 and 9999");
-    let nanos = (0..1_000_000_000).contains(&time.nanos).then_some(i64::from(time.nanos)).ok_or_else(broken)?;
-    let in_range = (-62_135_596_800..=253_402_300_799).contains(&time.seconds);
-    if in_range { Ok(Micros(time.seconds * 1_000_000 + nanos / 1000)) } else { Err(broken()) }
+    timestamp::micros(&time).map(Micros).ok_or_else(|| Violation::new(field, timestamp::RULE))
 }
 
 fn timeout(field: &str, sent: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
@@ -255,7 +241,7 @@ impl Request {
     fn of(method: &str, id: Option<Id>, request: &impl Fingerprint) -> Option<Request> {
         id.map(|id| {
             let digest = Sha256::new_with_prefix(method).chain_update(request.canonical()).finalize();
-            Request { id, fingerprint: URL_SAFE_NO_PAD.encode(&digest[..16]) }
+            Request { id, fingerprint: BASE64URL_NOPAD.encode(&digest[..16]) }
         })
     }
 }
@@ -312,7 +298,9 @@ pub(super) fn session(session: Session) -> pb::Session {
 
 /// A page, whose token is bound to the user.
 pub(super) fn page(user: &UserName, page: Page) -> pb::ListSessionsResponse {
-    let next_page_token = page.next.map_or_else(String::new, |token| token_text(&user.to_string(), &token));
+    let token =
+        |PageToken { created, session }| page::encode(&user.to_string(), format_args!("{} {session}", created.0));
+    let next_page_token = page.next.map_or_else(String::new, token);
     pb::ListSessionsResponse { sessions: page.sessions.into_iter().map(session).collect(), next_page_token }
 }
 
@@ -329,9 +317,8 @@ fn token(token: BoundToken) -> pb::BoundToken {
     pb::BoundToken { jti: token.jti, issuer: token.issuer, expire_time: Some(timestamp(token.expires)) }
 }
 
-fn timestamp(Micros(micros): Micros) -> prost_types::Timestamp {
-    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000).unwrap_or_default();
-    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+fn timestamp(time: Micros) -> prost_types::Timestamp {
+    timestamp::from_micros(time.0)
 }
 
 /// A lifetime as it was asked for: expiries are in whole milliseconds, creation times in microseconds.
@@ -340,26 +327,8 @@ fn between(from: Micros, to: Micros) -> prost_types::Duration {
     prost_types::Duration::try_from(Duration::from_millis(millis.unsigned_abs())).unwrap_or_default()
 }
 
-// === page tokens ===
-
-fn token_text(parent: &str, token: &PageToken) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}.{}.{}", binding(parent), token.created.0, token.session))
-}
-
-fn parse_token(parent: &str, text: &str) -> Result<PageToken, Violation> {
-    let broken = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
-    let decoded = URL_SAFE_NO_PAD.decode(text).map_err(|_| broken())?;
-    let decoded = String::from_utf8(decoded).map_err(|_| broken())?;
-    let mut parts = decoded.split('.');
-    let (bound, created, session) = (parts.next(), parts.next(), parts.next());
-    if bound != Some(binding(parent).as_str()) || parts.next().is_some() {
-        return Err(broken());
-    }
-    let created = created.and_then(|micros| micros.parse().ok()).map(Micros).ok_or_else(broken)?;
-    let session = SessionId::parse(session.unwrap_or_default(), "page_token").map_err(|_| broken())?;
-    Ok(PageToken { created, session })
-}
-
-fn binding(parent: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(parent)[..6])
+/// Position in a page token.
+fn position(text: &str) -> Option<PageToken> {
+    let (created, session) = text.split_once(' ')?;
+    Some(PageToken { created: Micros(created.parse().ok()?), session: SessionId::parse(session, "").ok()? })
 }

@@ -5,12 +5,13 @@ use keyplane_contracts::names::TenantId;
 use keyplane_contracts::reasons::kit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_contracts::timestamp;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use super::Issued;
-use crate::domain::{BoundToken, Micros};
+use crate::domain::BoundToken;
 use crate::error::Error;
 
 /// The most that the revocation service takes in one call.
@@ -85,7 +86,7 @@ fn request(issued: &Issued) -> pb::RevokeRequest {
             let request = pb::RevokeSessionRequest { sid: id.to_string(), cause: Some(cause()), ..Default::default() };
             pb::RevokeRequest { target: Some(pb::revoke_request::Target::Session(request)) }
         }
-        Issued::Token(token) => token_request(token, Some(timestamp(token.expires))),
+        Issued::Token(token) => token_request(token, Some(timestamp::from_micros(token.expires.0))),
     }
 }
 
@@ -98,11 +99,6 @@ fn token_request(token: &BoundToken, expire_time: Option<prost_types::Timestamp>
 fn cause() -> pb::Cause {
     let (reason, initiator) = (pb::Reason::Logout.into(), crate::SERVICE.name.to_owned());
     pb::Cause { reason, initiator, description: String::new() }
-}
-
-fn timestamp(Micros(micros): Micros) -> prost_types::Timestamp {
-    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1000).unwrap_or_default();
-    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
 }
 
 fn refusal(status: &Status) -> Error {

@@ -3,15 +3,13 @@
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::rules::revocation as stated;
-use keyplane_contracts::{Violation, Violations};
+use keyplane_contracts::{Violation, Violations, timestamp};
 use keyplane_revocation::{Millis, RevocationId, Sequence};
 
 use crate::domain::{Cause, Reason};
 
 /// Bytes of an issuer, a jti, a sid, a client, a kid.
 const LONGEST: usize = stated::CLAIM;
-/// The last second of the year 9999.
-const LATEST: i64 = 253_402_300_799;
 
 /// The tenant of `tenants/{tenant}`.
 pub(in crate::grpc) fn tenant<'a>(name: &'a str, field: &str) -> Result<&'a str, Violation> {
@@ -67,8 +65,7 @@ pub(in crate::grpc) fn is_user(text: &str) -> bool {
 
 /// A moment, cut to milliseconds: since 1970, up to the year 9999.
 pub(super) fn moment(time: &prost_types::Timestamp) -> Option<Millis> {
-    let valid = (0..=LATEST).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
-    valid.then(|| Millis(time.seconds * 1000 + i64::from(time.nanos / 1_000_000)))
+    timestamp::millis(time).filter(|millis| *millis >= 0).map(Millis)
 }
 
 /// What is wrong with a time that is not a [`moment`].
@@ -173,8 +170,8 @@ mod tests {
     fn times_are_cut_to_milliseconds() {
         let time = |seconds, nanos| moment(&prost_types::Timestamp { seconds, nanos });
         assert_eq!(time(1, 999_999_999), Some(Millis(1999)));
-        assert_eq!(time(LATEST, 0), Some(Millis(LATEST * 1000)));
-        for bad in [time(-1, 0), time(LATEST + 1, 0), time(1, -1), time(1, 1_000_000_000)] {
+        assert_eq!(time(253_402_300_799, 0), Some(Millis(253_402_300_799_000)));
+        for bad in [time(-1, 0), time(253_402_300_800, 0), time(1, -1), time(1, 1_000_000_000)] {
             assert_eq!(bad, None);
         }
     }

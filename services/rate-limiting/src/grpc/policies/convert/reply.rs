@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::names::TenantId;
+use keyplane_contracts::page;
 use keyplane_contracts::ratelimit::v1 as pb;
 use prost::Message as _;
 
@@ -58,15 +57,16 @@ pub(in crate::grpc::policies) fn page(
 ) -> pb::ListPoliciesResponse {
     let passed = |id: &PolicyId| after.is_some_and(|after| id <= after);
     let mut rest = catalog.all().skip_while(|known| passed(&known.policy.id)).peekable();
-    let (mut policies, mut bytes) = (Vec::new(), 0);
+    let (mut policies, mut bytes, mut last) = (Vec::new(), 0, None);
     while policies.len() < size && bytes < PAGE {
         let Some(next) = rest.next() else { break };
+        last = Some(next);
         let next = policy(&next.policy);
         bytes += next.encoded_len();
         policies.push(next);
     }
-    let last = policies.last().filter(|_| rest.peek().is_some());
-    let next_page_token = last.map_or_else(String::new, |last| page_token(&last.name));
+    let last = last.filter(|_| rest.peek().is_some());
+    let next_page_token = last.map_or_else(String::new, |last| page::encode("", &last.policy.id));
     pb::ListPoliciesResponse { policies, next_page_token }
 }
 
@@ -92,11 +92,6 @@ pub(in crate::grpc::policies) fn audit_page(tenant: &TenantId, page: AuditPage) 
         entries: page.entries.into_iter().map(entry).collect(),
         next_page_token: page.next.map_or_else(String::new, |next| next.encode(tenant)),
     }
-}
-
-/// The token of the page after the policy `name`.
-pub(super) fn page_token(name: &str) -> String {
-    URL_SAFE_NO_PAD.encode(name)
 }
 
 fn outage(outage: Option<Outage>) -> pb::policy::Outage {

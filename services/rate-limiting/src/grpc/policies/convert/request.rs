@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
-use keyplane_contracts::{Violation, Violations, duration};
+use keyplane_contracts::{Violation, Violations, duration, page};
 use keyplane_server::IF_MATCH;
 
 use crate::domain::{Entry, Limit, Mode, Outage, Policy, PolicyId, check_plan};
@@ -19,8 +17,6 @@ const PLANS: &str = "policy.plan_limits";
 const TENANTS: &str = "policy.tenant_limits";
 /// What a mask may name.
 const MASKABLE: [&str; 7] = ["domain", "limit", "plan_limits", "tenant_limits", "outage", "post_charge", "lease"];
-/// Longest token of a page of policies that can be one of ours.
-const LONGEST_TOKEN: usize = 128;
 
 /// The policy to be made.
 pub(in crate::grpc::policies) fn create(request: pb::CreatePolicyRequest) -> Result<Policy, Error> {
@@ -46,9 +42,9 @@ pub(in crate::grpc::policies) fn get(request: &pb::GetPolicyRequest) -> Result<P
 /// How many, and after which.
 pub(in crate::grpc::policies) fn list(request: &pb::ListPoliciesRequest) -> Result<(usize, Option<PolicyId>), Error> {
     let mut violations = Violations::new();
-    let size = page_size(request.page_size, 100, &mut violations);
-    let token = request.page_token.as_str();
-    let after = (!token.is_empty()).then(|| violations.keep(after(token))).flatten();
+    let size = page::size(request.page_size, 100, 1000, &mut violations);
+    let after = page::decode(&request.page_token, "", |id| PolicyId::parse(id, "").ok());
+    let after = violations.keep(after).flatten();
     checked(Some((size as usize, after)), violations)
 }
 
@@ -116,7 +112,7 @@ pub(in crate::grpc::policies) fn audit(
 ) -> Result<(TenantId, u32, Option<AuditToken>), Error> {
     let mut violations = Violations::new();
     let tenant = violations.keep(TenantId::parse_name(&request.parent, "parent"));
-    let size = page_size(request.page_size, 50, &mut violations);
+    let size = page::size(request.page_size, 50, 1000, &mut violations);
     let token = request.page_token.as_str();
     let after = tenant.as_ref().filter(|_| !token.is_empty()).and_then(|tenant| {
         let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
@@ -282,25 +278,6 @@ fn plan_name(name: &str, field: &str) -> Result<TenantId, Violation> {
 fn form(pattern: &str, sent: &str, field: &str) -> Violation {
     let sent = if sent.is_empty() { ", and is empty".to_owned() } else { format!("; {} bytes were sent", sent.len()) };
     Violation::new(field, format!("must have the form {pattern}{sent}"))
-}
-
-fn page_size(sent: i32, unset: u32, violations: &mut Violations) -> u32 {
-    match u32::try_from(sent) {
-        Ok(0) => unset,
-        Ok(size) => size.min(1000),
-        Err(_) => {
-            violations.add("page_size", format!("must not be negative; {sent} was sent"));
-            unset
-        }
-    }
-}
-
-/// The policy after which a page begins.
-fn after(token: &str) -> Result<PolicyId, Violation> {
-    let name = (token.len() <= LONGEST_TOKEN).then(|| URL_SAFE_NO_PAD.decode(token).ok()).flatten();
-    let name = name.and_then(|name| String::from_utf8(name).ok());
-    let id = name.and_then(|name| policy_name(&name, "page_token").ok());
-    id.ok_or_else(|| Violation::new("page_token", "must be the `next_page_token` of a page"))
 }
 
 fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
