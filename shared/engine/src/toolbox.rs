@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -209,7 +210,7 @@ fn verify(package: &Package, wheel: &Wheel, path: &Path) -> Result<(), Error> {
             count => hasher.update(&buffer[..count]),
         }
     }
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = HEXLOWER.encode(&hasher.finalize());
     if found == wheel.sha256 {
         return Ok(());
     }

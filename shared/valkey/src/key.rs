@@ -13,6 +13,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use data_encoding::HEXLOWER;
 use fred::bytes_utils::Str;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -163,9 +164,7 @@ fn push_segment(text: &mut String, raw: &str) {
         text.truncate(start);
     }
     text.push_str(HASHED);
-    for byte in &Sha256::digest(raw.as_bytes())[..16] {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-    }
+    HEXLOWER.encode_append(&Sha256::digest(raw.as_bytes())[..16], text);
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ fn long_and_reserved_segments_become_hashes() {
 }
 
 fn sha(raw: &str) -> String {
-    Sha256::digest(raw.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(raw.as_bytes())[..16])
 }
 
 #[test]

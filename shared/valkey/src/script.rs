@@ -1,8 +1,8 @@
 //! Lua scripts, known to the server by their SHA-1.
 
-use std::fmt::Write as _;
 use std::sync::OnceLock;
 
+use data_encoding::HEXLOWER;
 use fred::bytes_utils::Str;
 use sha1::{Digest, Sha1};
 
@@ -16,6 +16,19 @@ pub struct Script {
     name: &'static str,
     source: &'static str,
     sha: OnceLock<Str>,
+}
+
+/// Declares a [`Script`] as a `static`: its name, and the files that its source consists of, relative to the calling file.
+///
+/// ```ignore
+/// keyplane_valkey::script!(pub(super) CREATE = "session.create", ["scripts/common.lua", "scripts/create.lua"]);
+/// ```
+#[macro_export]
+macro_rules! script {
+    ($(#[$attribute:meta])* $vis:vis $constant:ident = $name:literal, [$($file:literal),+ $(,)?]) => {
+        $(#[$attribute])*
+        $vis static $constant: $crate::Script = $crate::Script::new($name, concat!($(include_str!($file)),+));
+    };
 }
 
 // === impl Script ===
@@ -37,16 +50,7 @@ impl Script {
     }
 
     pub(crate) fn sha(&self) -> Str {
-        let sha = self.sha.get_or_init(|| {
-            Sha1::digest(self.source.as_bytes())
-                .iter()
-                .fold(String::with_capacity(40), |mut hex, byte| {
-                    write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-                    hex
-                })
-                .into()
-        });
-        sha.clone()
+        self.sha.get_or_init(|| HEXLOWER.encode(&Sha1::digest(self.source.as_bytes())).into()).clone()
     }
 }
 

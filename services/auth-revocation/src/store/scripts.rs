@@ -1,18 +1,11 @@
-use keyplane_valkey::Script;
+use keyplane_valkey::script;
 
-macro_rules! script {
-    ($constant:ident, $name:literal, $($file:literal),+) => {
-        pub(super) static $constant: Script =
-            Script::new(concat!("revocation.", $name), concat!($(include_str!(concat!("scripts/", $file))),+));
-    };
-}
-
-script!(REVOKE, "revoke", "common.lua", "revoke.lua");
-script!(UNDO, "undo", "common.lua", "undo.lua");
-script!(MERGE, "merge", "common.lua", "merge.lua");
-script!(LOST_PART, "lost_part", "lost_part.lua");
-script!(LOST, "lost", "lost.lua");
-script!(CHECK, "check", "check.lua");
-script!(KEYS, "keys", "keys.lua");
-script!(REPORT, "report", "report.lua");
-script!(REPLICAS, "replicas", "replicas.lua");
+script!(pub(super) REVOKE = "revocation.revoke", ["scripts/common.lua", "scripts/revoke.lua"]);
+script!(pub(super) UNDO = "revocation.undo", ["scripts/common.lua", "scripts/undo.lua"]);
+script!(pub(super) MERGE = "revocation.merge", ["scripts/common.lua", "scripts/merge.lua"]);
+script!(pub(super) LOST_PART = "revocation.lost_part", ["scripts/lost_part.lua"]);
+script!(pub(super) LOST = "revocation.lost", ["scripts/lost.lua"]);
+script!(pub(super) CHECK = "revocation.check", ["scripts/check.lua"]);
+script!(pub(super) KEYS = "revocation.keys", ["scripts/keys.lua"]);
+script!(pub(super) REPORT = "revocation.report", ["scripts/report.lua"]);
+script!(pub(super) REPLICAS = "revocation.replicas", ["scripts/replicas.lua"]);

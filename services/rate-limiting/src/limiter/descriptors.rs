@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
+use data_encoding::HEXLOWER;
 
 use super::admission::Admission;
 use super::call::{Call, Memory, Outcome, Slot, Source, State};
@@ -150,8 +151,7 @@ fn of_request(domain: &str, descriptor: &Descriptor) -> Compiled {
 fn remembered(id: &str, call: &Call, ttl: Duration) -> Memory {
     let print = Charge::of(ChargeKind::Acquired, "", 0, call).print();
     let costs: Vec<String> = call.slots.iter().map(|slot| slot.cost.to_string()).collect();
-    let print_text: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
-    Memory { id: format!("envoy/{id}/{print_text}/{}", costs.join(",")), print, ttl }
+    Memory { id: format!("envoy/{id}/{}/{}", HEXLOWER.encode_display(&print), costs.join(",")), print, ttl }
 }
 
 // === impl Matched ===

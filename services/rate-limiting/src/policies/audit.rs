@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_contracts::Violations;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::rules::ratelimit as stated;
-use keyplane_valkey::{Arg, Feature, Key, Script, StreamEntry, Ttl, TtlError, Valkey};
+use keyplane_valkey::{Arg, Feature, Key, StreamEntry, Ttl, TtlError, Valkey, script};
 
 use crate::error::Error;
 
@@ -16,7 +16,7 @@ const MOST: u32 = 10_000;
 /// Longest token of a page that can be one of ours: a tenant has at most 63 bytes.
 const LONGEST_TOKEN: usize = 256;
 
-static RECORD: Script = Script::new("policies.audit", include_str!("scripts/audit.lua"));
+script!(RECORD = "policies.audit", ["scripts/audit.lua"]);
 
 /// The audits of all tenants. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::HEXLOWER;
 use keyplane_contracts::Violations;
 use keyplane_contracts::names::TenantId;
 use serde::{Deserialize, Serialize};
@@ -126,7 +127,7 @@ pub fn etag(policy: &Policy) -> String {
         Origin::Api => policy.version.to_string(),
         Origin::File => {
             let digest = Sha256::digest(encode(policy).unwrap_or_default());
-            digest[..8].iter().fold("f".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+            format!("f{}", HEXLOWER.encode_display(&digest[..8]))
         }
     }
 }

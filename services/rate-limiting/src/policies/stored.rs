@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use keyplane_contracts::names::TenantId;
-use keyplane_valkey::{Bell, Doorbells, Feature, Key, Need, Script, Valkey, Value};
+use keyplane_valkey::{Bell, Doorbells, Feature, Key, Need, Script, Valkey, Value, script};
 use tokio::sync::OnceCell;
 
 use super::codec;
@@ -14,19 +14,10 @@ use crate::error::Error;
 /// The version of the layout that `scripts/common.lua` describes.
 const LAYOUT: u32 = 1;
 
-macro_rules! script {
-    ($constant:ident, $name:literal) => {
-        static $constant: Script = Script::new(
-            concat!("policies.", $name),
-            concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $name, ".lua"))),
-        );
-    };
-}
-
-script!(CREATE, "create");
-script!(UPDATE, "update");
-script!(DELETE, "delete");
-script!(SET_PLAN, "set_plan");
+script!(CREATE = "policies.create", ["scripts/common.lua", "scripts/create.lua"]);
+script!(UPDATE = "policies.update", ["scripts/common.lua", "scripts/update.lua"]);
+script!(DELETE = "policies.delete", ["scripts/common.lua", "scripts/delete.lua"]);
+script!(SET_PLAN = "policies.set_plan", ["scripts/common.lua", "scripts/set_plan.lua"]);
 
 /// The hash.
 pub(super) struct Stored {

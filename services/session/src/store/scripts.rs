@@ -1,20 +1,11 @@
-use keyplane_valkey::Script;
+use keyplane_valkey::script;
 
-macro_rules! script {
-    ($constant:ident, $name:literal, $file:literal) => {
-        pub(super) static $constant: Script = Script::new(
-            concat!("session.", $name),
-            concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $file))),
-        );
-    };
-}
-
-script!(CREATE, "create", "create.lua");
-script!(PATCH, "patch", "patch.lua");
-script!(TOUCH, "touch", "touch.lua");
-script!(ROTATE, "rotate", "rotate.lua");
-script!(DELETE, "delete", "delete.lua");
-script!(REVOKE_ALL, "revoke_all", "revoke_all.lua");
-script!(LIST, "list", "list.lua");
-script!(SNAPSHOT, "snapshot", "snapshot.lua");
-script!(SWEEP, "sweep", "sweep.lua");
+script!(pub(super) CREATE = "session.create", ["scripts/common.lua", "scripts/create.lua"]);
+script!(pub(super) PATCH = "session.patch", ["scripts/common.lua", "scripts/patch.lua"]);
+script!(pub(super) TOUCH = "session.touch", ["scripts/common.lua", "scripts/touch.lua"]);
+script!(pub(super) ROTATE = "session.rotate", ["scripts/common.lua", "scripts/rotate.lua"]);
+script!(pub(super) DELETE = "session.delete", ["scripts/common.lua", "scripts/delete.lua"]);
+script!(pub(super) REVOKE_ALL = "session.revoke_all", ["scripts/common.lua", "scripts/revoke_all.lua"]);
+script!(pub(super) LIST = "session.list", ["scripts/common.lua", "scripts/list.lua"]);
+script!(pub(super) SNAPSHOT = "session.snapshot", ["scripts/common.lua", "scripts/snapshot.lua"]);
+script!(pub(super) SWEEP = "session.sweep", ["scripts/common.lua", "scripts/sweep.lua"]);
