@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod errors;
+pub mod random;
 pub mod sse;
 
 mod allocator;
@@ -13,8 +14,12 @@ mod info;
 mod layers;
 mod program;
 mod run;
+mod watch_cap;
+mod watched_file;
 
 pub use errors::{Description, IF_MATCH, ItemError, ServiceError, if_match, item_error, status};
 pub use info::ServiceInfo;
 pub use program::main;
 pub use run::{Context, Drain, Error, Own, Readiness, Running, start};
+pub use watch_cap::{TooManyWatches, WatchCap, WatchPermit};
+pub use watched_file::WatchedFile;

@@ -9,10 +9,12 @@ pub mod propagation;
 pub mod semconv;
 
 mod export;
+mod log_limit;
 mod logs;
 mod quiet;
 mod settings;
 mod setup;
 
+pub use log_limit::LogLimit;
 pub use settings::{Error, Settings};
 pub use setup::{Telemetry, check_filter, init};

@@ -7,16 +7,17 @@ mod claims;
 mod reply;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use keyplane_revocation::Answer;
 use keyplane_server::config::parse_duration;
 use keyplane_server::status;
+use keyplane_telemetry::LogLimit;
 use tonic::{Request, Response, Status};
 
 use self::claims::Refusal;
-use super::sparse::Sparse;
 use crate::domain::OutagePolicy;
 use crate::error::Error;
 use crate::replica::{Checker, Demands};
@@ -24,14 +25,17 @@ use crate::replica::{Checker, Demands};
 /// Where a route names its outage policy: `context_extensions` of the filter's `check_settings`.
 const POLICY: &str = "keyplane.policy";
 
+/// Window of log lines that callers can cause: one line of a kind in each.
+const EACH: Duration = Duration::from_secs(1);
+
 /// Envoy's external authorization.
 #[derive(Debug)]
 pub(crate) struct Authz {
     checker: Checker,
     tenant_claim: Arc<str>,
     without_kid: Arc<[String]>,
-    refusals: Sparse,
-    mistakes: Sparse,
+    refusals: LogLimit,
+    mistakes: LogLimit,
 }
 
 // === impl Authz ===
@@ -40,7 +44,7 @@ impl Authz {
     /// Answers by `checker`; a token's tenant stands in the claim `tenant_claim`. Tokens must have a `kid`, but those of the
     /// issuers in `without_kid`.
     pub(crate) fn new(checker: Checker, tenant_claim: Arc<str>, without_kid: Arc<[String]>) -> Authz {
-        Authz { checker, tenant_claim, without_kid, refusals: Sparse::default(), mistakes: Sparse::default() }
+        Authz { checker, tenant_claim, without_kid, refusals: LogLimit::new(1, EACH), mistakes: LogLimit::new(1, EACH) }
     }
 
     async fn authorize(&self, request: &CheckRequest) -> Result<CheckResponse, Error> {

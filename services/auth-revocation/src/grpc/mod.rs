@@ -6,7 +6,6 @@ mod authz;
 mod bulk;
 mod convert;
 mod oauth;
-mod sparse;
 mod watch;
 mod writer;
 

@@ -6,13 +6,11 @@
 mod feed;
 mod place;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use keyplane_contracts::Violation;
 use keyplane_revocation::{Rules, Sequence};
-use keyplane_server::Drain;
-use tokio::sync::Semaphore;
+use keyplane_server::{Drain, WatchCap};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::feed::{Feed, Listening};
@@ -28,8 +26,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The watches of this instance.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    free: Arc<Semaphore>,
-    limit: usize,
+    cap: WatchCap,
     mirror: Mirror,
     rules: Rules,
     drain: Drain,
@@ -40,7 +37,7 @@ pub(crate) struct Watches {
 impl Watches {
     /// At most `limit` watches of what `mirror` follows, until `drain` starts.
     pub(crate) fn new(limit: usize, mirror: Mirror, rules: Rules, drain: Drain) -> Watches {
-        Watches { free: Arc::new(Semaphore::new(limit)), limit, mirror, rules, drain }
+        Watches { cap: WatchCap::new(limit), mirror, rules, drain }
     }
 
     /// Opens a watch and reads its first page, so that a failure at the start is the status of the call.
@@ -50,7 +47,7 @@ impl Watches {
     /// [`Error::TooManyWatches`]; [`Error::Starting`] if this instance does not know the feed itself;
     /// [`Error::Invalid`] if the token is none, or another tenant's; the store's.
     pub(super) async fn open(&self, tenant: Option<&str>, resume_token: &str) -> Result<Feed, Error> {
-        let permit = self.free.clone().try_acquire_owned().map_err(|_| Error::TooManyWatches { limit: self.limit })?;
+        let permit = self.cap.acquire().map_err(|full| Error::TooManyWatches { limit: full.limit })?;
         let token = match resume_token {
             "" => None,
             text => Some(Token::parse(text, tenant).ok_or_else(|| {

@@ -20,8 +20,10 @@ mod write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use futures::future::join_all;
 use keyplane_revocation::{RevocationId, StoreClock};
+use keyplane_server::random;
 use keyplane_valkey::{ErrorKind, Feature, Key, Need, TtlError, Valkey, Value};
 
 use crate::domain::Record;
@@ -158,9 +160,8 @@ impl Store {
 /// 16 hex digits that nobody can guess, for each of `count` entries of the feed.
 fn nonces(count: usize) -> Result<Vec<String>, Error> {
     let mut bytes = vec![0; 8 * count];
-    getrandom::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
-    let (numbers, _) = bytes.as_chunks::<8>();
-    Ok(numbers.iter().map(|number| format!("{:016x}", u64::from_be_bytes(*number))).collect())
+    random::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
+    Ok(bytes.chunks_exact(8).map(|nonce| HEXLOWER.encode(nonce)).collect())
 }
 
 /// The error for a clock of the store that jumps about: no call found the time at which it was meant to run.

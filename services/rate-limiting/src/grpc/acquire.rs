@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
-use keyplane_server::{ItemError, item_error};
+use keyplane_server::{ItemError, item_error, random};
 
 use super::convert::{self, target};
 use crate::error::Error;
@@ -170,9 +171,7 @@ fn charge(
     }
 }
 
-/// 128 bits that nobody else has.
+/// Random id of 128 bits, in hex.
 fn random_id() -> Result<String, Error> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|_| Error::NoRandomness)?;
-    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+    random::bytes::<16>().map(|bits| HEXLOWER.encode(&bits)).map_err(|_| Error::NoRandomness)
 }

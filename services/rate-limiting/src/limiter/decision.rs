@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use keyplane_server::random;
+
 use super::call::{Call, Outcome, Slot, Source, State, Verdict};
 use super::denials::Asked;
 use super::leases::Taken;
@@ -64,7 +66,7 @@ impl<'a> Decision<'a> {
             return Ok(self.refused(Source::Cache));
         }
         if self.call.remember.is_some() {
-            getrandom::fill(&mut self.nonce).map_err(|_| Error::NoRandomness)?;
+            self.nonce = random::bytes().map_err(|_| Error::NoRandomness)?;
         }
         self.take_from_leases();
         let asking = self.asking();

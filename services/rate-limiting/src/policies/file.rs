@@ -32,11 +32,11 @@ mod watch;
 mod yaml;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::{Violation, Violations};
-use tokio::io::AsyncReadExt as _;
+use keyplane_server::WatchedFile;
 
 use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
 use crate::policies::Policies;
@@ -86,7 +86,7 @@ pub struct Refused {
 
 impl Contents {
     /// Bytes of the largest file.
-    pub const BYTES: usize = 1024 * 1024;
+    pub const BYTES: usize = WatchedFile::MAX_BYTES;
     /// The most policies: what is left of the catalog is the API's.
     pub const MOST: usize = Catalog::MOST - Policies::MOST;
 
@@ -126,17 +126,10 @@ impl Contents {
     }
 }
 
-/// The bytes of the file at `path`, or that there are too many.
-pub(super) async fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let file = tokio::fs::File::open(path).await?;
-    let mut bytes = Vec::new();
-    file.take(Contents::BYTES as u64 + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() > Contents::BYTES { Err(FileError::TooLarge) } else { Ok(bytes) }
-}
-
 /// What the bytes of a file say; aside of the threads that answer calls, since a large one takes some milliseconds.
 pub(super) async fn parse(bytes: Vec<u8>) -> Result<Contents, FileError> {
     let parse = move || match std::str::from_utf8(&bytes) {
+        _ if bytes.len() > Contents::BYTES => Err(FileError::TooLarge),
         Ok(text) => Contents::parse(text),
         Err(error) => Err(FileError::NotUtf8(error.valid_up_to())),
     };

@@ -65,7 +65,7 @@ impl Policies {
         let audit = Audit::new(valkey.clone(), settings.audit_age).map_err(service)?;
         let (watch, contents) = match settings.file {
             Some(path) => {
-                let (watch, contents) = file::Watch::start(&path).await.map_err(service)?;
+                let (watch, contents) = file::Watch::start(path).await.map_err(service)?;
                 (Some(watch), contents)
             }
             None => (None, Contents::default()),

@@ -11,7 +11,7 @@ use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::names::SessionId;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::session::v1::session_service_server::SessionService;
-use keyplane_server::{if_match, status};
+use keyplane_server::{if_match, random, status};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Policies, check_timeouts};
@@ -171,9 +171,7 @@ impl SessionService for Service {
     }
 }
 
-/// 128 bits that nobody can guess.
+/// Random session id.
 fn random_id() -> Result<SessionId, Error> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|_| Error::NoRandomness)?;
-    Ok(SessionId::from_bits(bits))
+    random::bytes().map(SessionId::from_bits).map_err(|_| Error::NoRandomness)
 }

@@ -1,14 +1,12 @@
 //! Open watches: how many there are, and that they end when the service stops.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::unfold;
 use keyplane_contracts::names::UserName;
 use keyplane_contracts::session::v1 as pb;
-use keyplane_server::{Drain, status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use keyplane_server::{Drain, WatchCap, WatchPermit, status};
 use tonic::Status;
 
 use super::convert::{self, Watch};
@@ -19,8 +17,7 @@ use crate::store::{Store, Watcher};
 /// The watches of this instance.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    free: Arc<Semaphore>,
-    limit: usize,
+    cap: WatchCap,
     heartbeat: Duration,
     drain: Drain,
 }
@@ -31,7 +28,7 @@ pub(super) struct Events {
     pub(super) heartbeat: Duration,
     watcher: Watcher,
     drain: Drain,
-    _permit: OwnedSemaphorePermit,
+    _permit: WatchPermit,
 }
 
 // === impl Watches ===
@@ -39,12 +36,12 @@ pub(super) struct Events {
 impl Watches {
     /// At most `limit` watches, until `drain` starts; `heartbeat` is the silence that browsers' watches bear.
     pub(crate) fn new(limit: usize, heartbeat: Duration, drain: Drain) -> Watches {
-        Watches { free: Arc::new(Semaphore::new(limit)), limit, heartbeat, drain }
+        Watches { cap: WatchCap::new(limit), heartbeat, drain }
     }
 
     /// Opens a watch and checks that it can begin.
     pub(super) async fn open(&self, store: &Store, watch: Watch) -> Result<Events, Error> {
-        let permit = self.free.clone().try_acquire_owned().map_err(|_| Error::TooManyWatches { limit: self.limit })?;
+        let permit = self.cap.acquire().map_err(|full| Error::TooManyWatches { limit: full.limit })?;
         let Watch { user, scope, after } = watch;
         let mut watcher = store.watch(user.clone(), scope, after);
         watcher.begin().await?;

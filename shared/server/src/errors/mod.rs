@@ -6,8 +6,7 @@ mod if_match;
 mod names;
 mod store;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::BytesMut;
 pub use caps::TRAILERS;
@@ -16,6 +15,7 @@ pub use if_match::{IF_MATCH, if_match};
 use keyplane_contracts::Violation;
 use keyplane_contracts::google::rpc;
 use keyplane_contracts::reasons::{DOMAIN, Reason, code_name, kit};
+use keyplane_telemetry::LogLimit;
 pub(crate) use names::json_caller;
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -106,7 +106,8 @@ fn described(description: Description<'_>, message: String) -> Status {
 }
 
 fn log_internal(error: &dyn std::error::Error) {
-    if let Some(left_out) = admit() {
+    static LIMIT: LogLimit = LogLimit::new(6, Duration::from_mins(1));
+    if let Some(left_out) = LIMIT.admit() {
         let mut causes = Vec::new();
         let mut cause = error.source();
         while let Some(inner) = cause {
@@ -115,22 +116,6 @@ fn log_internal(error: &dyn std::error::Error) {
         }
         tracing::error!(%error, causes = causes.join(": "), left_out, "internal error");
     }
-}
-
-/// Number of lines left out since the last one, when this one may be written.
-fn admit() -> Option<u64> {
-    const PER_MINUTE: u64 = 6;
-    static MINUTE: AtomicU64 = AtomicU64::new(0);
-    static SEEN: AtomicU64 = AtomicU64::new(0);
-    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-
-    let minute = BEGAN.elapsed().as_secs() / 60 + 1;
-    let left_out = if MINUTE.swap(minute, Ordering::Relaxed) == minute {
-        0
-    } else {
-        SEEN.swap(0, Ordering::Relaxed).saturating_sub(PER_MINUTE)
-    };
-    (SEEN.fetch_add(1, Ordering::Relaxed) < PER_MINUTE).then_some(left_out)
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use keyplane_server::WatchedFile;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,8 +16,6 @@ use crate::error::Error;
 const SETTING: &str = "KEYPLANE_REVOCATION_JWKS";
 /// The file is looked at this often, for keys that were taken out of it.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two lines in the log that say the same of the file.
-const COMPLAIN: Duration = Duration::from_secs(60);
 /// Between two looks for a key that was not there: whoever makes up names must not keep the disk busy.
 const SEARCH: Duration = Duration::from_millis(100);
 /// Signatures that are verified at a time: anyone may send them, and checks need the cores more.
@@ -25,24 +24,19 @@ const AT_A_TIME: usize = 2;
 /// The key set in a file.
 #[derive(Debug)]
 pub(crate) struct Jwks {
-    file: Mutex<File>,
+    set: Mutex<Set>,
     room: Semaphore,
 }
 
-/// The file, and what was read of it last.
+/// The keys as of the last look at the file.
 #[derive(Debug)]
-struct File {
-    path: PathBuf,
+struct Set {
+    file: WatchedFile,
     /// Whether keys may lack a `kid`.
     without_kid: bool,
     keys: Option<Arc<Keys>>,
-    stamp: Option<Stamp>,
-    looked_at: Option<Instant>,
-    complained: Option<(Instant, Option<Stamp>)>,
+    looked_at: Instant,
 }
-
-/// Time of the last change, and length.
-type Stamp = (SystemTime, u64);
 
 /// Fault of a file.
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +57,18 @@ impl Jwks {
     ///
     /// [`Refused`] if keys lack or share a `kid`. A file that can't be read, or holds no set, may yet be mended.
     pub(crate) async fn open(path: PathBuf, without_kid: bool) -> Result<Arc<Jwks>, Refused> {
-        let (keys, stamp, looked_at, complained) = (None, None, None, None);
-        let mut file = File { path, without_kid, keys, stamp, looked_at, complained };
-        if let Err(Unread::Refused(refused @ (Refused::WithoutKid(_) | Refused::SharedKid(..)))) =
-            file.look(false).await
-        {
-            return Err(refused);
-        }
-        let jwks = Arc::new(Jwks { file: Mutex::new(file), room: Semaphore::new(AT_A_TIME) });
+        let looked_at = Instant::now();
+        let (file, keys) = WatchedFile::open(path, SETTING, async |json| parse(&json, without_kid)).await;
+        let keys = match keys {
+            Err(Unread::Refused(refused @ (Refused::WithoutKid(_) | Refused::SharedKid(..)))) => return Err(refused),
+            keys => keys.ok(),
+        };
+        let set = Set { file, without_kid, keys, looked_at };
+        let jwks = Arc::new(Jwks { set: Mutex::new(set), room: Semaphore::new(AT_A_TIME) });
         let watched = Arc::downgrade(&jwks);
         tokio::spawn(async move {
             while let Some(jwks) = watched.upgrade() {
-                let _ = jwks.file.lock().await.current().await;
+                let _ = jwks.set.lock().await.current().await;
                 drop(jwks);
                 sleep(LOOK).await;
             }
@@ -89,13 +83,13 @@ impl Jwks {
     /// [`Error::JwksNotConfigured`] if there is no set that could be read.
     pub(super) async fn verify(&self, token: &str) -> Result<Option<HashMap<String, Value>>, Error> {
         let asked_at = Instant::now();
-        let keys = self.file.lock().await.current().await?;
+        let keys = self.set.lock().await.current().await?;
         match self.hold_against(&keys, token).await {
             Verdict::Signed(claims) => Ok(Some(claims)),
             Verdict::Unsigned => Ok(None),
             // Perhaps the issuer has just begun to use it. The file is waited for: a revocation must not be lost to haste.
             Verdict::UnknownKey => {
-                let keys = self.file.lock().await.as_of(asked_at).await?;
+                let keys = self.set.lock().await.as_of(asked_at).await?;
                 match self.hold_against(&keys, token).await {
                     Verdict::Signed(claims) => Ok(Some(claims)),
                     Verdict::Unsigned | Verdict::UnknownKey => Ok(None),
@@ -115,54 +109,39 @@ impl Jwks {
     }
 }
 
-// === impl File ===
+// === impl Set ===
 
-impl File {
+impl Set {
     /// The set, at most [`LOOK`] after a change of the file.
     async fn current(&mut self) -> Result<Arc<Keys>, Error> {
-        if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
-            self.see(false).await;
+        if self.looked_at.elapsed() >= LOOK {
+            self.look().await;
         }
         self.keys.clone().ok_or(Error::JwksNotConfigured)
     }
 
     /// The set as it was at `moment` or later.
     async fn as_of(&mut self, moment: Instant) -> Result<Arc<Keys>, Error> {
-        if let Some(at) = self.looked_at.filter(|at| *at < moment) {
-            sleep_until(at + SEARCH).await;
-            self.see(true).await;
+        if self.looked_at < moment {
+            sleep_until(self.looked_at + SEARCH).await;
+            self.look().await;
         }
         self.keys.clone().ok_or(Error::JwksNotConfigured)
     }
 
-    /// Reads the file, if it changed or `anyway`. What can't be read, or is refused, leaves the keys as they are.
-    async fn see(&mut self, anyway: bool) {
-        let Err(error) = self.look(anyway).await else { return };
-        let stamp = self.stamp_now().await.ok();
-        let said = |(at, of): (Instant, Option<Stamp>)| of == stamp && at.elapsed() < COMPLAIN;
-        if !self.complained.is_some_and(said) {
-            self.complained = Some((Instant::now(), stamp));
-            tracing::error!(setting = SETTING, path = %self.path.display(), %error, "the keys stay as they were");
+    async fn look(&mut self) {
+        self.looked_at = Instant::now();
+        let without_kid = self.without_kid;
+        if let Some(keys) = self.file.look(async |json| parse(&json, without_kid)).await {
+            self.keys = Some(keys);
         }
     }
+}
 
-    async fn look(&mut self, anyway: bool) -> Result<(), Unread> {
-        self.looked_at = Some(Instant::now());
-        let stamp = self.stamp_now().await?;
-        if !anyway && Some(stamp) == self.stamp {
-            return Ok(());
-        }
-        let json = tokio::fs::read(&self.path).await?;
-        let (keys, useless) = Keys::parse(&json, self.without_kid)?;
-        if useless > 0 && Some(stamp) != self.stamp {
-            tracing::warn!(setting = SETTING, useless, path = %self.path.display(), "keys of the set cannot verify tokens");
-        }
-        (self.keys, self.stamp, self.complained) = (Some(Arc::new(keys)), Some(stamp), None);
-        Ok(())
+fn parse(json: &[u8], without_kid: bool) -> Result<Arc<Keys>, Unread> {
+    let (keys, useless) = Keys::parse(json, without_kid)?;
+    if useless > 0 {
+        tracing::warn!(setting = SETTING, useless, "keys of the set cannot verify tokens");
     }
-
-    async fn stamp_now(&self) -> std::io::Result<Stamp> {
-        let metadata = tokio::fs::metadata(&self.path).await?;
-        Ok((metadata.modified()?, metadata.len()))
-    }
+    Ok(Arc::new(keys))
 }

@@ -9,9 +9,9 @@ use futures::stream::unfold;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::watch_response::Stage;
 use keyplane_revocation::{Rules, Sequence, wire};
-use keyplane_server::{Drain, status};
+use keyplane_server::{Drain, WatchPermit, status};
 use tokio::sync::broadcast::error::TryRecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
@@ -58,7 +58,7 @@ pub(in crate::grpc) struct Feed {
     /// Goes with the first response.
     rules: Option<pb::Rules>,
     drain: Drain,
-    _permit: OwnedSemaphorePermit,
+    _permit: WatchPermit,
 }
 
 // === impl Listening ===
@@ -86,7 +86,7 @@ impl Feed {
         whole: bool,
         rules: &Rules,
         drain: Drain,
-        permit: OwnedSemaphorePermit,
+        permit: WatchPermit,
     ) -> Feed {
         let now = Instant::now();
         Feed {
