@@ -30,7 +30,7 @@ async fn http_status(service: &Service, path: &str) -> u16 {
 }
 
 async fn health(service: &Service, name: &str) -> ServingStatus {
-    let mut client = HealthClient::new(support::service::channel(&service.running));
+    let mut client = HealthClient::new(keyplane_testkit::channel(service.running.grpc_addr()));
     let request = HealthCheckRequest { service: name.to_owned() };
     client.check(request).await.expect("it answers").into_inner().status()
 }

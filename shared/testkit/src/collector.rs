@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -179,9 +180,9 @@ fn flatten(service: &str, span: opentelemetry_proto::tonic::trace::v1::Span) -> 
         service: service.to_owned(),
         name: span.name,
         kind,
-        trace_id: hex(&span.trace_id),
-        span_id: hex(&span.span_id),
-        parent_span_id: hex(&span.parent_span_id),
+        trace_id: HEXLOWER.encode(&span.trace_id),
+        span_id: HEXLOWER.encode(&span.span_id),
+        parent_span_id: HEXLOWER.encode(&span.parent_span_id),
         attributes: attributes(span.attributes),
         status: match status.code() {
             StatusCode::Unset => "unset",
@@ -190,7 +191,7 @@ fn flatten(service: &str, span: opentelemetry_proto::tonic::trace::v1::Span) -> 
         },
         status_message: status.message,
         events: span.events.into_iter().map(|event| event.name).collect(),
-        links: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
+        links: span.links.iter().map(|link| HEXLOWER.encode(&link.trace_id)).collect(),
     }
 }
 
@@ -205,7 +206,7 @@ fn text(value: Option<AnyValue>) -> String {
         Some(Value::BoolValue(flag)) => flag.to_string(),
         Some(Value::IntValue(number)) => number.to_string(),
         Some(Value::DoubleValue(number)) => number.to_string(),
-        Some(Value::BytesValue(bytes)) => hex(&bytes),
+        Some(Value::BytesValue(bytes)) => HEXLOWER.encode(&bytes),
         Some(Value::ArrayValue(array)) => {
             let items: Vec<String> = array.values.into_iter().map(|value| text(Some(value))).collect();
             format!("[{}]", items.join(", "))
@@ -214,8 +215,4 @@ fn text(value: Option<AnyValue>) -> String {
         // An index into a table that only the profiles signal has.
         Some(Value::StringValueStrindex(index)) => format!("#{index}"),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,5 @@
 //! What the tests of the revocation service share: the whole service, in this process, on ports of its own.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +8,9 @@ use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_server::Running;
 use keyplane_server::config::{self, Env};
+pub use keyplane_testkit::{details, violated};
 use prost_types::Timestamp;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::transport::Channel;
 
 pub const PARENT: &str = "tenants/acme";
 pub const ISSUER: &str = "https://idp.example";
@@ -29,42 +28,26 @@ pub async fn shared(settings: &[(&str, &str)]) -> Service {
 
 /// The service on the store at `url`, ready. `change` sets what no variable does.
 pub async fn start(app: &str, url: &str, settings: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Service {
-    let mut given = vec![
-        ("KEYPLANE_APP", app),
-        ("KEYPLANE_KV_URL", url),
-        ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
-        ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
-        ("KEYPLANE_DRAIN_DELAY", "0s"),
+    let own = [
         // Tests share the cores with others: what is a lag there must not make these ask the store.
         ("KEYPLANE_REVOCATION_MAX_STALENESS", "5s"),
         ("KEYPLANE_REVOCATION_STORE_TIMEOUT", "5s"),
     ];
-    given.retain(|(name, _)| !settings.iter().any(|(given, _)| given == name));
-    given.extend(settings);
-    let (server, mut config) =
-        config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings of the test");
+    let env = Env::from_map(keyplane_testkit::settings(app, url, &[&own[..], settings].concat()));
+    let (server, mut config) = config::read(env, &SERVICE, Config::read).expect("the settings of the test");
     change(&mut config);
     let running = keyplane_auth_revocation::start(server, config).await.expect("the service starts");
-    let client = RevocationServiceClient::new(channel(&running));
+    let client = RevocationServiceClient::new(keyplane_testkit::channel(running.grpc_addr()));
     let service = Service { running, client };
     service.wait_ready().await;
     service
-}
-
-pub fn channel(running: &Running) -> Channel {
-    Endpoint::from_shared(format!("http://{}", running.grpc_addr())).expect("an address").connect_lazy()
 }
 
 // === impl Service ===
 
 impl Service {
     pub async fn wait_ready(&self) {
-        let url = format!("http://{}/readyz", self.running.admin_addr());
-        keyplane_testkit::eventually("the service is ready", PATIENCE, async || {
-            let response = reqwest::get(&url).await.map_err(|error| error.to_string())?;
-            if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
-        })
-        .await;
+        keyplane_testkit::ready(self.running.admin_addr()).await;
     }
 
     pub async fn revoke_token(&self, jti: &str) -> pb::Revocation {
@@ -111,22 +94,4 @@ pub fn claims(jti: &str) -> pb::Claims {
 pub fn seconds_from_now(seconds: i64) -> Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
     Timestamp { seconds: i64::try_from(now.as_secs()).expect("a clock of this age") + seconds, nanos: 0 }
-}
-
-/// Holds a status against its code and reason, and returns its details.
-#[track_caller]
-pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
-    assert_eq!(status.code(), code, "{status:?}");
-    let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
-    assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "keyplane.dev"));
-    details
-}
-
-/// The fields that an INVALID_ARGUMENT names.
-#[track_caller]
-pub fn violated(status: &Status) -> Vec<String> {
-    let found = details(status, Code::InvalidArgument, "INVALID_REQUEST");
-    let violations = &found.bad_request().expect("a BadRequest").field_violations;
-    violations.iter().map(|violation| violation.field.clone()).collect()
 }

@@ -1,5 +1,5 @@
 //! What the tests of the faces share: the whole service, in this process, on ports of its own.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServi
 use keyplane_rate_limiting::{Config, SERVICE};
 use keyplane_server::Running;
 use keyplane_server::config::{self, Env};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+pub use keyplane_testkit::details;
+use tonic::Status;
+use tonic::transport::Channel;
 
 pub const PARENT: &str = "tenants/acme";
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,42 +48,26 @@ pub async fn start(app: &str, url: &str, settings: &[(&str, &str)]) -> Service {
     let policies: PathBuf = folder.path().join("policies.yaml");
     std::fs::write(&policies, POLICIES).expect("a file");
     let policies = policies.display().to_string();
-    let mut given = vec![
-        ("KEYPLANE_APP", app),
-        ("KEYPLANE_KV_URL", url),
-        ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
-        ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
-        ("KEYPLANE_DRAIN_DELAY", "0s"),
-        ("KEYPLANE_RATELIMIT_POLICIES", &policies),
+    let own = [
+        ("KEYPLANE_RATELIMIT_POLICIES", policies.as_str()),
         // Tests share the cores with others: what is a lag there must not make these fail.
         ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "5s"),
     ];
-    given.retain(|(name, _)| !settings.iter().any(|(given, _)| given == name));
-    given.extend(settings);
-    let (server, config) =
-        config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings of the test");
+    let env = Env::from_map(keyplane_testkit::settings(app, url, &[&own[..], settings].concat()));
+    let (server, config) = config::read(env, &SERVICE, Config::read).expect("the settings of the test");
     let running = keyplane_rate_limiting::start(server, config).await.expect("the service starts");
-    let channel = channel(&running);
+    let channel = keyplane_testkit::channel(running.grpc_addr());
     let (client, envoy) = (RateLimitServiceClient::new(channel.clone()), EnvoyClient::new(channel));
     let service = Service { running, client, envoy, _folder: folder };
     service.wait_ready().await;
     service
 }
 
-pub fn channel(running: &Running) -> Channel {
-    Endpoint::from_shared(format!("http://{}", running.grpc_addr())).expect("an address").connect_lazy()
-}
-
 // === impl Service ===
 
 impl Service {
     pub async fn wait_ready(&self) {
-        let url = format!("http://{}/readyz", self.running.admin_addr());
-        keyplane_testkit::eventually("the service is ready", PATIENCE, async || {
-            let response = reqwest::get(&url).await.map_err(|error| error.to_string())?;
-            if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
-        })
-        .await;
+        keyplane_testkit::ready(self.running.admin_addr()).await;
     }
 
     /// Waits until the service refuses a user by itself. Nothing is remembered before it hears the bells.
@@ -104,14 +88,4 @@ impl Service {
 pub fn call(user: &str, limits: &[&str]) -> pb::AcquireRequest {
     let limits = limits.iter().map(|id| (*id).to_owned()).collect();
     pb::AcquireRequest { parent: PARENT.into(), user: user.into(), limits, ..pb::AcquireRequest::default() }
-}
-
-/// Holds a status against its code and reason, and returns its details.
-#[track_caller]
-pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
-    assert_eq!(status.code(), code, "{status:?}");
-    let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
-    assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "keyplane.dev"));
-    details
 }

@@ -1,5 +1,5 @@
 //! What the tests of the session service share.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

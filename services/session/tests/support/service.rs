@@ -1,5 +1,5 @@
 //! The whole service, in this process, on ports of its own.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use keyplane_contracts::session::v1::session_service_client::SessionServiceClien
 use keyplane_server::Running;
 use keyplane_server::config::{self, Env};
 use keyplane_session::{Config, SERVICE};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+pub use keyplane_testkit::details;
+use tonic::Status;
+use tonic::transport::Channel;
 
 pub const PARENT: &str = "tenants/acme/users/u-42";
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,18 +29,10 @@ pub async fn start(url: &str, settings: &[(&str, &str)]) -> Service {
 }
 
 pub async fn start_as(app: &str, url: &str, settings: &[(&str, &str)]) -> Service {
-    let mut given = vec![
-        ("KEYPLANE_APP", app),
-        ("KEYPLANE_KV_URL", url),
-        ("KEYPLANE_GRPC_ADDR", "127.0.0.1:0"),
-        ("KEYPLANE_ADMIN_ADDR", "127.0.0.1:0"),
-        ("KEYPLANE_DRAIN_DELAY", "0s"),
-    ];
-    given.extend(settings);
-    let (server, config) =
-        config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings of the test");
+    let env = Env::from_map(keyplane_testkit::settings(app, url, settings));
+    let (server, config) = config::read(env, &SERVICE, Config::read).expect("the settings of the test");
     let running = keyplane_session::start(server, config).await.expect("the service starts");
-    let client = SessionServiceClient::new(channel(&running));
+    let client = SessionServiceClient::new(keyplane_testkit::channel(running.grpc_addr()));
     Service { running, client }
 }
 
@@ -49,19 +41,11 @@ pub async fn shared(settings: &[(&str, &str)]) -> Service {
     start(&keyplane_testkit::valkey().url(), settings).await
 }
 
-pub fn channel(running: &Running) -> Channel {
-    Endpoint::from_shared(format!("http://{}", running.grpc_addr())).expect("an address").connect_lazy()
-}
-
 // === impl Service ===
 
 impl Service {
     pub async fn wait_ready(&self) {
-        let url = format!("http://{}/readyz", self.running.admin_addr());
-        keyplane_testkit::eventually("the service is ready", PATIENCE, async || {
-            reqwest::get(&url).await.is_ok_and(|response| response.status().is_success())
-        })
-        .await;
+        keyplane_testkit::ready(self.running.admin_addr()).await;
     }
 
     pub async fn create(&mut self, session: pb::Session) -> pb::Session {
@@ -92,14 +76,4 @@ pub fn sample() -> pb::Session {
         attributes: [("theme".to_owned(), "dark".to_owned())].into(),
         ..pb::Session::default()
     }
-}
-
-/// Holds a status against its code and reason, and returns its details.
-#[track_caller]
-pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
-    assert_eq!(status.code(), code, "{status:?}");
-    let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
-    assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "keyplane.dev"));
-    details
 }
