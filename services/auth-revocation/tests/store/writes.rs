@@ -83,7 +83,7 @@ async fn what_has_expired_is_not_written_and_what_lives_too_long_is_refused() {
     assert_eq!(within_leeway.outcome, Outcome::Changed, "a verifier with leeway accepts the token still");
     for revoke in [token("far", Some(Millis(now + 25 * HOUR))), session("far", Some(Millis(now + 401 * 24 * HOUR)))] {
         let error = case.revoke(revoke).await.expect_err("longer than it may");
-        assert_eq!((violated(&error), error.reason()), ("expire_time", "INVALID_REQUEST"));
+        assert_eq!((violated(&error), error.describe().reason.name), ("expire_time", "INVALID_REQUEST"));
     }
     assert_eq!(case.feed_length().await, 1);
 }
