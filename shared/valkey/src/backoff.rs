@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fred::types::config::ReconnectPolicy;
 
-/// Pauses from 20 ms to half a second with jitter, so that a server that comes back is found soon and not by all at once.
+/// Pauses from 20 ms to 500 ms with jitter: clients find a restored server soon, and not all at once.
 pub(crate) struct Backoff(ReconnectPolicy);
 
 impl Backoff {

@@ -1,4 +1,4 @@
-//! Fails calls at once while the server does not answer.
+//! Circuit breaker: fails calls at once while the server does not answer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use crate::BreakerSettings;
 
-/// Closed, open (calls fail at once) or half-open (one call at a time probes).
+/// Breaker of one node: closed, open (calls fail at once) or half-open (one call at a time probes).
 ///
-/// A closed breaker costs a call one relaxed load before it and one after it.
+/// A closed breaker costs a call two relaxed loads.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     settings: BreakerSettings,
@@ -23,12 +23,12 @@ pub(crate) struct Breaker {
 
 impl Breaker {
     pub(crate) fn new(settings: BreakerSettings) -> Breaker {
-        // A second in the past, so that no moment of the breaker's life is 0.
+        // A second in the past: 0 means closed, so no moment may be 0.
         let start = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now);
         Breaker { settings, start, failures: AtomicU32::new(0), probe_at: AtomicU64::new(0) }
     }
 
-    /// Whether a call may go on; else how long to wait. When open, one call per cool-down passes as the probe.
+    /// Admits a call, or returns the time until the next probe. An open breaker admits one probe per cool-down.
     pub(crate) fn admit(&self) -> Result<(), Duration> {
         let probe_at = self.probe_at.load(Ordering::Relaxed);
         if probe_at == 0 { Ok(()) } else { self.admit_open(probe_at, self.now()) }
@@ -39,12 +39,12 @@ impl Breaker {
         if now < probe_at {
             return Err(Duration::from_millis(probe_at - now));
         }
-        // The cool-down starts anew, so that a probe that is dropped half-way does not block the next one.
+        // The cool-down starts anew, so a dropped probe does not block the next one.
         let won = self.probe_at.compare_exchange(probe_at, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if won { Ok(()) } else { Err(self.settings.cool_down) }
     }
 
-    /// The server answered. Returns whether this closed the breaker.
+    /// Records an answer; returns whether it closed the breaker.
     pub(crate) fn answered(&self) -> bool {
         if self.failures.load(Ordering::Relaxed) == 0 && self.probe_at.load(Ordering::Relaxed) == 0 {
             return false;
@@ -53,7 +53,7 @@ impl Breaker {
         self.probe_at.swap(0, Ordering::AcqRel) != 0
     }
 
-    /// The server did not answer. Returns whether this opened the breaker.
+    /// Records a missing answer; returns whether it opened the breaker.
     pub(crate) fn failed(&self) -> bool {
         self.failed_at(self.now())
     }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_closes_after_one_answer() {
+    fn breaker_opens_after_failures_in_a_row_and_closes_after_one_answer() {
         let breaker = breaker();
         assert!(!breaker.failed_at(1) && !breaker.failed_at(2));
         assert!(!breaker.answered(), "an answer in between starts the count anew");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_probe_does_not_block_the_next() {
+    fn dropped_probe_does_not_block_the_next() {
         let breaker = breaker();
         for _ in 0..3 {
             breaker.failed_at(10);

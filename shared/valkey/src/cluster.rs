@@ -1,6 +1,6 @@
-//! The nodes of a cluster, and which of them owns which slot.
+//! Nodes of a cluster, and the owners of its slots.
 //!
-//! Each node has connections and a breaker of its own, so one that is sick leaves the others alone. (fred's own client for
+//! Each node has its own connections and breaker, so a sick node does not affect the others. (fred's own client for
 //! clusters drives all nodes in one task, and waits for each.)
 
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use fred::types::config::Server;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::health::Common;
 use crate::node::Node;
 use crate::topology::{Slots, Topology};
-use crate::url::Endpoint;
 use crate::{Error, ErrorKind, Reach};
 
 const SLOTS: usize = 16_384;
-/// Owner of a slot, in a map, that no node owns.
+/// Mark of a slot without an owner.
 const NOBODY: u16 = u16::MAX;
-/// Between two looks at who owns what while some node is unwell: one of its replicas may have been promoted.
+/// Pause between two looks at the owners while some node is unavailable: a replica of it may have been promoted.
 const UNWELL: Duration = Duration::from_millis(500);
-/// Between two looks while all is well. A slot that moves is also learned from the node that had it.
+/// Pause between two looks while all nodes answer. The former owner of a moved slot also redirects.
 const WELL: Duration = Duration::from_secs(15);
-/// Shortest pause between two looks, whatever raised the doubt. Looks that bring nothing new come up to [`UNWELL`] apart:
-/// a cluster that is down raises a doubt with every call.
+/// Shortest pause between two looks. Looks without news back off up to [`UNWELL`]: each call to a cluster that is down
+/// raises a doubt.
 const AT_MOST: Duration = Duration::from_millis(50);
 
 pub(crate) struct Cluster {
@@ -34,19 +34,19 @@ pub(crate) struct Cluster {
     common: Arc<Common>,
     topology: Arc<Topology>,
     map: ArcSwap<Map>,
-    /// Nodes without a slot that calls were sent to. Held while a map is made from the last one.
+    /// Nodes without a slot that calls were sent to. The lock also covers the making of a map from the last one.
     guests: Mutex<Vec<Guest>>,
     next: AtomicUsize,
     denied: AtomicBool,
 }
 
 struct Map {
-    /// For each slot an index into `nodes`, or [`NOBODY`].
+    /// Index into `nodes` of each slot's owner, or [`NOBODY`].
     owners: Box<[u16; SLOTS]>,
     nodes: Vec<Arc<Node>>,
 }
 
-/// A node, and when a call was sent to it last.
+/// Node, and the time of the last call to it.
 type Guest = (Arc<Node>, Instant);
 
 // === impl Cluster ===
@@ -58,13 +58,13 @@ impl Cluster {
         Cluster { endpoint, common, topology, map: ArcSwap::from_pointee(map), guests: Mutex::default(), next, denied }
     }
 
-    /// The node that owns `slot`, as far as is known.
+    /// Node that owns `slot`, according to the last look.
     pub(crate) fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         let map = self.map.load();
         map.nodes.get(usize::from(map.owners[usize::from(slot)])).cloned()
     }
 
-    /// Another node each time, the well ones first.
+    /// Node in turn, healthy ones first.
     pub(crate) fn any(&self) -> Option<Arc<Node>> {
         let map = self.map.load();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
@@ -83,15 +83,15 @@ impl Cluster {
         Reach { nodes: well.len(), well: well.iter().filter(|well| **well).count(), share: slots as f64 / SLOTS as f64 }
     }
 
-    /// Follows `MOVED`: notes that the node that `by` calls `address` owns `slot` now, and returns that node. Asks for at most
-    /// `within` where it is unknown. `None` where `address` names no node.
+    /// Follows `MOVED`: records the node that `by` calls `address` as the owner of `slot`, and returns it. Asks the cluster
+    /// for at most `within` if the address is unknown. `None` if `address` names no node.
     pub(crate) async fn moved(&self, slot: u16, address: &str, by: &Server, within: Duration) -> Option<Arc<Node>> {
         let known = self.called(address, by);
         self.topology.doubt();
         let server = match known {
             Some(server) => server,
             None => {
-                // Where that fails, the address itself is left.
+                // On failure the address itself is left.
                 let _ = self.topology.ask_if_in_doubt(&self.endpoint, within).await;
                 self.called(address, by).or_else(|| server_at(address))?
             }
@@ -109,8 +109,8 @@ impl Cluster {
         Some(node)
     }
 
-    /// Follows `ASK`: the node that `by` calls `address`, which a slot is on its way to. One that is about to get its first
-    /// slot stands in no list of owners, and is what it is called. `None` where `address` names no node.
+    /// Follows `ASK`: returns the node that `by` calls `address`, which imports a slot. A node without any slot yet is in no
+    /// list of owners; the address itself names it. `None` if `address` names no node.
     pub(crate) fn importing(&self, address: &str, by: &Server) -> Option<Arc<Node>> {
         let server = self.called(address, by).or_else(|| server_at(address))?;
         let mut guests = self.guests.lock();
@@ -132,7 +132,7 @@ impl Cluster {
         guest.map_or_else(|| self.node(server.clone()), |(guest, _)| guest.clone())
     }
 
-    /// Keeps the map true until the pool is closed.
+    /// Updates the map until the pool is closed.
     pub(crate) async fn keep(self: Arc<Self>) {
         let (within, mut misconfigured) = (self.endpoint.connection.connection_timeout, false);
         let mut pause = AT_MOST;
@@ -157,12 +157,12 @@ impl Cluster {
         }
     }
 
-    /// Makes a map of what a node said; whether it differs from the last one.
+    /// Makes a map from a node's answer; returns whether it differs from the last one.
     fn learn(&self, slots: &Slots) -> bool {
         self.denied.store(false, Ordering::Relaxed);
         let mut guests = self.guests.lock();
         let old = self.map.load();
-        // Each node lists the others in an order of its own.
+        // Each node lists the others in its own order.
         let mut servers: Vec<&Server> = slots.ranges.iter().map(|range| &range.owner).collect();
         servers.sort_unstable();
         servers.dedup();
@@ -178,7 +178,7 @@ impl Cluster {
             }
         }
         guests.retain(|(guest, last)| last.elapsed() < WELL && !map.nodes.iter().any(|node| Arc::ptr_eq(node, guest)));
-        if map.is(&old) {
+        if map.equals(&old) {
             return false;
         }
         self.map.store(Arc::new(map));
@@ -187,20 +187,20 @@ impl Cluster {
     }
 
     fn node(&self, server: Server) -> Arc<Node> {
-        tracing::debug!(node = %server, "a node of the store's cluster");
+        tracing::debug!(node = %server, "new node of the store's cluster");
         Node::start(&self.endpoint, server, self.common.clone())
     }
 
-    /// Whether the nodes refused user or password when they were asked for their slots last.
+    /// Reports whether the nodes rejected user or password at the last look.
     pub(crate) fn is_denied(&self) -> bool {
         self.denied.load(Ordering::Relaxed)
     }
 
     fn report(&self, error: &Error, misconfigured: &mut bool) {
         self.denied.store(error.kind() == ErrorKind::Denied, Ordering::Relaxed);
-        // A server without cluster mode says so.
+        // A server without cluster mode answers with an error.
         if error.code().is_some() && !std::mem::replace(misconfigured, true) {
-            tracing::error!(%error, "the store can't be used as configured, is it a cluster or not as the url says");
+            tracing::error!(%error, "the store can't be used as configured; does its url name a cluster, and is it one");
         }
     }
 }
@@ -208,14 +208,14 @@ impl Cluster {
 // === impl Map ===
 
 impl Map {
-    fn is(&self, other: &Map) -> bool {
+    fn equals(&self, other: &Map) -> bool {
         self.owners == other.owners
             && self.nodes.len() == other.nodes.len()
             && self.nodes.iter().zip(&other.nodes).all(|(node, other)| Arc::ptr_eq(node, other))
     }
 }
 
-/// The node that `<host>:<port>` names by itself.
+/// Node at `<host>:<port>`.
 fn server_at(address: &str) -> Option<Server> {
     let (host, port) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
     Some(Server::new(host, port.parse().ok()?))

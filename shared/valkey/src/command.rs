@@ -1,83 +1,80 @@
-//! How one call goes: admitted, sent, timed, judged.
+//! One call: admit, send, correct, judge.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::bytes_utils::Str;
-use fred::error::ErrorKind as Kind;
 use fred::types::Value as Fred;
 use futures::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::error::server_code;
+use crate::failure::Failure;
 use crate::node::{Connection, Node};
 use crate::observe::Operation;
 use crate::patience::patience;
-use crate::wire::FredResult;
 use crate::{Arg, Error, ErrorKind, Key, Script, Valkey, Value};
 
-/// How long a call waits for a connection that is being restored. A server that closes a connection now and then (load
-/// balancing, a rolling update) is not an outage.
+/// Longest wait for a connection that is being restored. A server that closes a connection now and then (load balancing,
+/// a rolling update) is not an outage.
 const GRACE: Duration = Duration::from_millis(100);
-/// Most times that a command is sent again which surely did not run, or only reads: a slot may have moved to a node that
-/// lacks the script.
+/// Most times that one command is sent again; it reads, or did not run. A slot may have moved to a node that lacks the
+/// script.
 pub(crate) const CORRECTIONS: u32 = 5;
-/// A call that waited less than this says nothing about the server when it times out.
-const TELLING: Duration = Duration::from_millis(100);
+/// Shortest wait whose timeout counts against the server.
+const SIGNIFICANT: Duration = Duration::from_millis(100);
 
-/// A call that was admitted.
+/// Admitted call.
 struct Attempt<'a> {
     valkey: &'a Valkey,
     node: Arc<Node>,
     connection: Connection,
-    /// The slot of the call's keys, in a cluster.
+    /// Slot of the call's keys, in a cluster.
     slot: Option<u16>,
     operation: Operation,
     span: Span,
     start: Instant,
-    /// The moment at which the caller stops to wait.
+    /// End of the caller's wait.
     until: Instant,
-    /// How long the last command was waited for.
+    /// Patience for the last command.
     waited: Duration,
-    /// The node has the slot only for those who ask for it so.
+    /// Whether the node imports the slot, and serves it only after ASKING.
     asking: bool,
 }
 
 /// Remedy for a failure.
 enum Correction {
-    /// Nothing: it is the call's own.
+    /// None: the failure is the call's own.
     None,
-    /// The command may be sent again, now.
+    /// Send the command again, now.
     Again,
-    /// The command did not run, and can't be sent again.
-    Unsent(fred::error::Error),
+    /// None: the command did not run, and can't be sent again.
+    Unsent(Failure),
 }
 
 // === impl Valkey ===
 
 impl Valkey {
-    /// Runs a script by its SHA-1 and loads it first where the server does not know it (a new node, a restart, a
-    /// failover, a flush).
+    /// Runs a script by its SHA-1; loads it first if the server lacks it (a new node, a restart, a failover, a flush).
     ///
-    /// `keys` must not be empty and must share one hash tag. The script is written to the wire at most once: when the
-    /// connection breaks after that, or no reply comes in time, the error says
-    /// [`outcome_unknown`](Error::outcome_unknown), and it is up to the script's own idempotency whether to call again.
-    /// (NOSCRIPT, and a redirection within a cluster, say that it did not run, and are followed.)
+    /// `keys` must not be empty and must share one hash tag. The script is written to the wire at most once. If the
+    /// connection breaks then, or no reply comes in time, the error is of [unknown outcome](Error::outcome_unknown), and
+    /// only an idempotent script may be called again. NOSCRIPT and redirections within a cluster are followed: the script
+    /// did not run.
     ///
-    /// Cancel safe in that nothing breaks; the script may still run.
+    /// Cancel safe: nothing breaks, but the script may still run.
     pub async fn run(&self, script: &'static Script, keys: &[&Key], args: &[Arg<'_>]) -> Result<Value, Error> {
         debug_assert!(one_slot(keys), "the keys of {} must share a hash tag", script.name());
         self.run_together(script, keys, args).await
     }
 
-    /// Where a key is: keys of an equal place may share a call of [`Valkey::run_together`]. On one server all do.
+    /// Slot of a key in a cluster, `None` on one server: keys with equal places may share a [`Valkey::run_together`].
     pub fn place(&self, key: &Key) -> Option<u16> {
         self.is_cluster().then(|| fred::util::redis_keyslot(key.as_str().as_bytes()))
     }
 
-    /// [`Valkey::run`] for a script that does several independent things in one call, and whose keys need not share a hash
-    /// tag where one server has them all: they must be of one [`Valkey::place`].
+    /// [`Valkey::run`] for a script that does several independent things. Its keys need one [`Valkey::place`], but no common
+    /// hash tag.
     pub async fn run_together(&self, script: &'static Script, keys: &[&Key], args: &[Arg<'_>]) -> Result<Value, Error> {
         let Some(first) = keys.first() else {
             return Err(Error::new(ErrorKind::Script, script.name(), "a script needs at least one key"));
@@ -88,13 +85,7 @@ impl Valkey {
         self.send(operation, Some(first), || eval_arguments(script.sha(), keys, args)).await
     }
 
-    /// A read of `key`: it may be sent again after a lost connection.
-    pub(crate) async fn read(&self, command: &'static str, key: &Key, rest: Vec<Fred>) -> Result<Value, Error> {
-        let arguments = || std::iter::once(Fred::String(key.text().clone())).chain(rest.iter().cloned()).collect();
-        self.send(Operation::read(command, key.feature().name()), Some(key), arguments).await
-    }
-
-    /// Sends a command to the node that owns `key`, or to any, and follows what its answer demands.
+    /// Sends a command to the node that owns `key`, or to any node; follows redirections and loads missing scripts.
     pub(crate) async fn send(
         &self,
         operation: Operation,
@@ -106,29 +97,29 @@ impl Valkey {
         let mut corrections = 0;
         let result = loop {
             let result = attempt.send(operation.command, arguments()).await;
-            let Err(error) = &result else { break result };
+            let Err(failure) = &result else { break result };
             if corrections == CORRECTIONS {
                 break result;
             }
             corrections += 1;
-            match attempt.correct(error).boxed().await {
+            match attempt.correct(failure).boxed().await {
                 Correction::None => break result,
-                Correction::Unsent(error) => return attempt.finish_unsent(error),
-                Correction::Again if attempt.left().is_none() => return attempt.finish_unsent(timed_out()),
+                Correction::Unsent(failure) => return Err(attempt.fail_unsent(failure)),
+                Correction::Again if attempt.left().is_none() => return Err(attempt.fail_unsent(Failure::timed_out())),
                 Correction::Again => {}
             }
         };
-        attempt.finish(result).map(Value::from_fred)
+        attempt.finish(result)
     }
 
     /// Sends a command without a key to one node.
     pub(crate) async fn ask_node(&self, operation: Operation, node: Arc<Node>) -> Result<Value, Error> {
         let mut attempt = self.begin(operation, None, Some(node)).await?;
         let result = attempt.send(operation.command, Vec::new()).await;
-        attempt.finish(result).map(Value::from_fred)
+        attempt.finish(result)
     }
 
-    /// Admits a call: there is time, the breaker lets it pass, and a connection is up.
+    /// Admits a call if there is time, the breaker lets it pass, and a connection is up.
     async fn begin(
         &self,
         operation: Operation,
@@ -143,7 +134,7 @@ impl Valkey {
                 Ok(Attempt { valkey, node, connection, slot, operation, span, start, until, waited, asking: false })
             }
             Err(error) => {
-                self.pool.common.observer.refused(&span, &error);
+                self.pool.common.observer.rejected(&span, &error);
                 Err(error)
             }
         }
@@ -168,7 +159,7 @@ impl Valkey {
                 return Ok((node.clone(), connection, until));
             }
         }
-        // Seldom, and not to make every call's future larger.
+        // Rare; boxed to keep the future of every call small.
         let (node, connection) = self.wait_for_connection(node, slot, name, until).boxed().await?;
         Ok((node, connection, until))
     }
@@ -198,12 +189,12 @@ impl Valkey {
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    /// Any command, written at most once and answered in the time that is left.
-    async fn send(&mut self, command: &'static str, arguments: Vec<Fred>) -> FredResult {
+    /// Sends any command; writes it at most once and waits for the time that is left.
+    async fn send(&mut self, command: &'static str, arguments: Vec<Fred>) -> Result<Value, Failure> {
         self.waited = self.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let wire = &self.connection.wire;
         if std::mem::take(&mut self.asking) {
-            // The one right behind the other. Should another call come between, this one is redirected again.
+            // Back to back; if another call comes between, this one is redirected again.
             let asking = wire.call("ASKING", Vec::new(), self.waited);
             let (_, reply) = futures::future::join(asking, wire.call(command, arguments, self.waited)).boxed().await;
             return reply;
@@ -211,21 +202,19 @@ impl Attempt<'_> {
         wire.call(command, arguments, self.waited).await
     }
 
-    /// Makes good what `error` says, where that is possible.
-    async fn correct(&mut self, error: &fred::error::Error) -> Correction {
-        let details = error.details();
-        match server_code(details) {
-            Some("NOSCRIPT") => match self.operation.script {
-                Some(script) => {
-                    let load = vec![Fred::from_static_str("LOAD"), Fred::from_static_str(script.source())];
-                    self.send("SCRIPT", load).await.map_or_else(Correction::Unsent, |_| Correction::Again)
+    /// Removes the cause of `failure`, where possible.
+    async fn correct(&mut self, failure: &Failure) -> Correction {
+        match failure {
+            Failure::Answered(details) => match (failure.code(), self.operation.script) {
+                (Some("NOSCRIPT"), Some(script)) => {
+                    let loaded = self.send("SCRIPT", script.load_arguments()).await;
+                    loaded.map_or_else(Correction::Unsent, |_| Correction::Again)
                 }
-                None => Correction::None,
+                (Some(code @ ("MOVED" | "ASK")), _) => self.follow(details, code == "MOVED").await,
+                _ => Correction::None,
             },
-            Some(code @ ("MOVED" | "ASK")) => self.follow(details, code == "MOVED").await,
-            Some(_) => Correction::None,
-            None if !self.operation.changes && is_lost(error) => {
-                // fred says it to the calls before it says it to us.
+            Failure::Unanswered(_) if !self.operation.changes && failure.is_lost() => {
+                // fred fails the calls before it reports the loss.
                 self.connection.wire.close();
                 let pool = &self.valkey.pool;
                 let Some(node) = pool.node_by(self.slot, self.until).await else { return Correction::None };
@@ -233,11 +222,11 @@ impl Attempt<'_> {
                 (self.node, self.connection) = (node, connection);
                 Correction::Again
             }
-            None => Correction::None,
+            Failure::Unanswered(_) => Correction::None,
         }
     }
 
-    /// Goes to the node that a redirection names: `MOVED <slot> <host>:<port>`.
+    /// Moves the call to the node that a redirection names: `MOVED <slot> <host>:<port>`.
     async fn follow(&mut self, details: &str, moved: bool) -> Correction {
         let (Some(cluster), Some(slot), Some(left)) = (self.valkey.pool.cluster(), self.slot, self.left()) else {
             return Correction::None;
@@ -247,79 +236,63 @@ impl Attempt<'_> {
         let node = if moved { cluster.moved(slot, address, by, left).await } else { cluster.importing(address, by) };
         let Some(node) = node.filter(|node| node.health.breaker.admit().is_ok()) else { return Correction::None };
         let Some(connection) = node.connection_by(self.until).await else { return Correction::None };
-        // It answered, and has no more to do with this call.
+        // The node that redirects has answered, and takes no further part.
         self.node.health.answered();
         (self.node, self.connection, self.asking) = (node, connection, !moved);
         Correction::Again
     }
 
-    /// What is left of the caller's patience, if a command is worth while still.
+    /// Rest of the caller's patience; `None` below a millisecond.
     fn left(&self) -> Option<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         (left >= Duration::from_millis(1)).then_some(left)
     }
 
-    /// Ends the call: breaker, span and measurements; and turns fred's error into ours.
-    fn finish(self, result: FredResult) -> Result<Fred, Error> {
-        let result = match result {
+    /// Ends the call: breaker, span and measurements.
+    fn finish(self, result: Result<Value, Failure>) -> Result<Value, Error> {
+        match result {
             Ok(value) => {
                 self.node.health.answered();
+                self.observe(None);
                 Ok(value)
             }
-            Err(error) => {
-                self.judge(&error);
-                Err(Error::from_fred(&error, self.operation.name(), self.operation.changes))
-            }
-        };
-        let observer = &self.valkey.pool.common.observer;
-        observer.ended(&self.operation, &self.span, self.start.elapsed(), result.as_ref().err());
-        result
-    }
-
-    /// Ends a call of which only harmless parts were sent.
-    fn finish_unsent<T>(mut self, error: fred::error::Error) -> Result<T, Error> {
-        self.operation.changes = false;
-        match self.finish(Err(error)) {
-            Err(error) => Err(error),
-            Ok(_) => Err(Error::not_connected("")),
+            Err(failure) => Err(self.fail(&failure)),
         }
     }
 
-    /// Takes note of what a failure says about the node and the connection.
-    fn judge(&self, error: &fred::error::Error) {
+    fn fail(self, failure: &Failure) -> Error {
+        self.judge(failure);
+        let error = Error::from_failure(failure, self.operation.name(), self.operation.changes);
+        self.observe(Some(&error));
+        error
+    }
+
+    /// Ends a call whose command did not run.
+    fn fail_unsent(mut self, failure: Failure) -> Error {
+        self.operation.changes = false;
+        self.fail(&failure)
+    }
+
+    fn observe(&self, error: Option<&Error>) {
+        self.valkey.pool.common.observer.ended(&self.operation, &self.span, self.start.elapsed(), error);
+    }
+
+    /// Counts a failure for or against the node and the connection.
+    fn judge(&self, failure: &Failure) {
         let health = &self.node.health;
-        if let Some(code) = server_code(error.details()) {
+        if failure.is_answer() {
             health.answered();
-            match code {
-                "READONLY" | "REDIRECT" => self.node.replace(&self.connection),
-                "MOVED" | "CLUSTERDOWN" | "MASTERDOWN" => health.common.doubt(),
+            match failure.code() {
+                Some("READONLY" | "REDIRECT") => self.node.replace(&self.connection),
+                Some("MOVED" | "CLUSTERDOWN" | "MASTERDOWN") => health.common.doubt(),
                 _ => {}
             }
             return;
         }
-        let timed_out = error.kind() == &Kind::Timeout && self.waited >= TELLING.min(health.common.command_timeout);
-        let telling = timed_out || is_lost(error);
-        if telling && health.failed() {
+        let timed_out = failure.is_timeout() && self.waited >= SIGNIFICANT.min(health.common.command_timeout);
+        if (timed_out || failure.is_lost()) && health.failed() {
             self.node.suspect();
         }
-    }
-}
-
-/// Whether the connection went before the answer came.
-pub(crate) fn is_lost(error: &fred::error::Error) -> bool {
-    match error.kind() {
-        Kind::IO | Kind::Unknown | Kind::Protocol | Kind::Tls | Kind::Canceled | Kind::Routing => true,
-        Kind::Timeout
-        | Kind::Config
-        | Kind::Auth
-        | Kind::InvalidCommand
-        | Kind::InvalidArgument
-        | Kind::Url
-        | Kind::Cluster
-        | Kind::Parse
-        | Kind::Sentinel
-        | Kind::NotFound
-        | Kind::Backpressure => false,
     }
 }
 
@@ -336,8 +309,4 @@ pub(crate) fn one_slot(keys: &[&Key]) -> bool {
     let mut slots = keys.iter().map(|key| fred::util::redis_keyslot(key.as_str().as_bytes()));
     let first = slots.next();
     slots.all(|slot| Some(slot) == first)
-}
-
-fn timed_out() -> fred::error::Error {
-    fred::error::Error::new(Kind::Timeout, "Request timed out.")
 }

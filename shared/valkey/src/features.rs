@@ -1,41 +1,38 @@
-//! What each feature may store and for how long: TTL governance as a type.
+//! Features, and the lifetimes of their keys: TTL governance as a type.
 
 use std::fmt;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A family of keys, `<app>:<feature>:...`, with the longest life that its keys may have.
+/// Family of keys, `<app>:<feature>:...`, with the longest lifetime of its keys.
+///
+/// The associated constants are the one table of features: a service that needs another feature adds it here. The record of
+/// the layout version (see [`Valkey::check_layout`](crate::Valkey::check_layout)) is persistent in every feature, since it
+/// outlives all keys that it describes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Feature {
     name: &'static str,
     lifetime: Lifetime,
 }
 
-/// How long the keys of a feature may live.
+/// Lifetime of the keys of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lifetime {
-    /// Every key carries a TTL of at most this.
+enum Lifetime {
+    /// Longest TTL; every key has one.
     AtMost(Duration),
-    /// Keys live until they are deleted.
+    /// No TTL: keys live until they are deleted.
     Persistent,
 }
 
-/// The one table of features. A service that needs another one adds its row here.
-///
-/// The record of the layout version (see [`Valkey::check_layout`](crate::Valkey::check_layout)) is persistent in every
-/// feature: it must outlive all the keys that it describes.
-pub const FEATURES: &[Feature] =
-    &[Feature::SESSION, Feature::REVOCATION, Feature::RATELIMIT, Feature::POLICIES, Feature::SEARCH];
-
-/// A time to live that its feature allows: at least a millisecond, at most the feature's maximum.
+/// TTL that its feature allows: at least a millisecond, at most the feature's maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl(Duration);
 
-/// Why a duration is no TTL for a feature.
+/// Reason that a duration is no TTL for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TtlError {
-    /// Less than a millisecond, the unit that the server counts in.
+    /// Less than a millisecond, the server's resolution.
     #[error("a time to live must be at least 1 millisecond")]
     TooShort,
     /// More than the feature allows.
@@ -43,10 +40,10 @@ pub enum TtlError {
     TooLong {
         /// Name of the feature.
         feature: &'static str,
-        /// The longest that it allows.
+        /// Longest TTL of the feature.
         max: Duration,
     },
-    /// Keys of this feature live until they are deleted.
+    /// Persistent: keys of this feature take no TTL.
     #[error("keys of the feature {feature} are persistent and take no time to live")]
     Persistent {
         /// Name of the feature.
@@ -57,15 +54,15 @@ pub enum TtlError {
 // === impl Feature ===
 
 impl Feature {
-    /// Session state of users.
+    /// Session state of users, up to 31 days.
     pub const SESSION: Feature = Feature::new("session", Lifetime::AtMost(DAY.saturating_mul(31)));
-    /// Revoked tokens and the feed that tells replicas of them. A revocation lives as long as the longest token that it
-    /// could meet: tokens of two years, and the leeway of clocks.
+    /// Revoked tokens and their feed, up to 800 days. A revocation outlives the longest token that it can match: two years,
+    /// and the leeway of clocks.
     pub const REVOCATION: Feature = Feature::new("revocation", Lifetime::AtMost(DAY.saturating_mul(800)));
-    /// Buckets, charges and audits of rate limits. A bucket lives until it is empty: at most a full burst and as much debt,
-    /// of which each leaks away within a year.
+    /// Buckets, charges and audits of rate limits, up to 733 days. A bucket lives until it is empty: a full burst and as much
+    /// debt each leak away within a year.
     pub const RATELIMIT: Feature = Feature::new("ratelimit", Lifetime::AtMost(DAY.saturating_mul(733)));
-    /// Policies of rate limits, and which plan each tenant is on.
+    /// Policies of rate limits, and the plan of each tenant.
     pub const POLICIES: Feature = Feature::new("policies", Lifetime::Persistent);
     /// Documents and index definitions of the search service.
     pub const SEARCH: Feature = Feature::new("search", Lifetime::Persistent);
@@ -74,14 +71,9 @@ impl Feature {
         Feature { name, lifetime }
     }
 
-    /// The name, as it stands in keys and in metrics.
+    /// Name in keys and metrics.
     pub fn name(self) -> &'static str {
         self.name
-    }
-
-    /// How long its keys may live.
-    pub fn lifetime(self) -> Lifetime {
-        self.lifetime
     }
 }
 
@@ -94,7 +86,7 @@ impl fmt::Debug for Feature {
 // === impl Ttl ===
 
 impl Ttl {
-    /// Holds `duration` against what `feature` allows; parts of a millisecond are cut off.
+    /// Checks `duration` against the bounds of `feature`; drops fractions of a millisecond.
     pub fn new(feature: Feature, duration: Duration) -> Result<Ttl, TtlError> {
         match feature.lifetime {
             Lifetime::Persistent => Err(TtlError::Persistent { feature: feature.name }),
@@ -104,12 +96,12 @@ impl Ttl {
         }
     }
 
-    /// Whole milliseconds, as `PEXPIRE` and `SET ... PX` take them.
+    /// Whole milliseconds, for `PEXPIRE` and `SET ... PX`.
     pub fn as_millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).expect("every maximum in the table fits 64 bits of milliseconds")
     }
 
-    /// The TTL as a duration.
+    /// TTL as a duration.
     pub fn as_duration(self) -> Duration {
         self.0
     }
@@ -120,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ttl_keeps_to_its_feature() {
+    fn ttl_is_bounded_by_its_feature() {
         let max = DAY.saturating_mul(31);
         assert_eq!(Ttl::new(Feature::SESSION, max).map(Ttl::as_millis), Ok(2_678_400_000));
         assert_eq!(
@@ -138,10 +130,11 @@ mod tests {
 
     #[test]
     fn feature_names_are_unique_key_segments() {
-        let mut names: Vec<_> = FEATURES.iter().map(|feature| feature.name()).collect();
+        let features = [Feature::SESSION, Feature::REVOCATION, Feature::RATELIMIT, Feature::POLICIES, Feature::SEARCH];
+        let mut names = features.map(Feature::name).to_vec();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), FEATURES.len());
+        assert_eq!(names.len(), features.len());
         assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase())));
     }
 }

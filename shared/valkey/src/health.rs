@@ -1,4 +1,4 @@
-//! State of the store, as far as is known: of all of it, and of each node.
+//! Known state of the store: common to all nodes, and of each node.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -12,33 +12,33 @@ use crate::observe::Observer;
 use crate::topology::Topology;
 use crate::{BreakerSettings, Key};
 
-/// Shared by all connections of one `Valkey`.
+/// State that all connections of one `Valkey` share.
 pub(crate) struct Common {
     pub(crate) observer: Observer,
     pub(crate) closed: AtomicBool,
     pub(crate) command_timeout: Duration,
-    /// Changes whenever a connection comes up, or the slots of a cluster get other owners.
+    /// Change signal: a connection came up, or slots of a cluster got other owners.
     pub(crate) changed: watch::Sender<()>,
     /// Owners of a cluster's slots.
     pub(crate) topology: Option<Arc<Topology>>,
-    /// The key that probes read, once one is known that this user may read.
+    /// Key that probes read; empty until one is known that this user may read.
     pub(crate) probe: OnceLock<Key>,
 }
 
-/// State of one node: a sick one says nothing about the others.
+/// State of one node.
 pub(crate) struct Health {
     pub(crate) common: Arc<Common>,
     pub(crate) breaker: Breaker,
-    /// The node refused user or password last time.
+    /// Whether the node rejected user or password at the last connect.
     pub(crate) denied: AtomicBool,
-    /// The node's address, for the log.
+    /// Address of the node, for the log.
     node: String,
 }
 
 // === impl Common ===
 
 impl Common {
-    /// The owners of slots, as far as they are known, may be others by now.
+    /// Raises a doubt about the known owners of slots.
     pub(crate) fn doubt(&self) {
         if let Some(topology) = &self.topology {
             topology.doubt();
@@ -61,6 +61,7 @@ impl Health {
         &self.node
     }
 
+    /// Records an answer.
     pub(crate) fn answered(&self) {
         if self.breaker.answered() {
             self.common.observer.breaker(-1);
@@ -68,13 +69,13 @@ impl Health {
         }
     }
 
-    /// Returns whether the breaker opened just now.
+    /// Records a missing answer; returns whether it opened the breaker.
     pub(crate) fn failed(&self) -> bool {
         let opened = self.breaker.failed();
         if opened {
             self.common.observer.breaker(1);
             self.common.doubt();
-            tracing::warn!(node = self.node, "the store does not answer, calls fail at once until it does");
+            tracing::warn!(node = self.node, "the store does not answer; calls fail at once until it does");
         }
         opened
     }

@@ -1,8 +1,8 @@
-//! One place for a connection to a node, and the task that keeps a good one there.
+//! One lane of a node: a task that keeps a good connection in place.
 //!
-//! fred does not notice a server that takes commands and never answers while others keep writing to it, and a full
-//! socket buffer blocks its task for many minutes. So the supervisor probes each connection the way that calls go. One
-//! that does not answer is thrown away whole, and so is one that answers late where a new one does not.
+//! fred does not notice a server that takes commands and never answers while others keep writing to it. A full socket
+//! buffer blocks its task for many minutes. The supervisor probes each connection with a read, as calls do. It replaces a
+//! connection that does not answer, and one that answers late while a new one is prompt.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::error::server_code;
+use crate::endpoint::Endpoint;
 use crate::health::{Common, Health};
-use crate::url::Endpoint;
 use crate::watchdog::{HEARTBEAT, Watchdog};
 use crate::wire::{AbortOnDrop, Wire};
 use crate::{Error, ErrorKind};
 
-/// One place for a connection. Dropping it closes the connection at once.
+/// Place for one connection. Dropping it closes the connection at once.
 pub(crate) struct Lane {
     state: Arc<State>,
     _supervisor: AbortOnDrop<()>,
@@ -30,7 +29,7 @@ pub(crate) struct Lane {
 
 #[derive(Default)]
 struct State {
-    /// Calls hold the connection that they are on, so one that is replaced is closed after their replies.
+    /// Current connection. Calls hold theirs too: a replaced one closes after their replies.
     wire: ArcSwapOption<Wire>,
     /// Asks the supervisor for a probe now.
     suspect: Notify,
@@ -55,17 +54,17 @@ impl Lane {
         Lane { state, _supervisor: AbortOnDrop(tokio::spawn(supervisor.run())) }
     }
 
-    /// The connection, where there is one that is live as far as is known.
+    /// Current connection; `None` once it is known to be broken.
     pub(crate) fn wire(&self) -> Option<Arc<Wire>> {
         self.state.wire.load_full().filter(|wire| !wire.is_broken())
     }
 
-    /// Has the connection checked now rather than at the next heartbeat.
+    /// Probes the connection now rather than at the next heartbeat.
     pub(crate) fn suspect(&self) {
         self.state.suspect.notify_one();
     }
 
-    /// Has another connection made, with the name resolved anew.
+    /// Replaces the connection; resolves the host name again.
     pub(crate) fn replace(&self) {
         self.state.replace.notify_one();
     }
@@ -113,16 +112,11 @@ impl Supervisor {
         if self.endpoint.clustered {
             return Ok(wire);
         }
-        // The server is to answer REDIRECT, rather than from what it has, should it be or become a replica: its data may
-        // be old. Engines before Valkey 8 don't know that.
-        let arguments = vec![Fred::from_static_str("CAPA"), Fred::from_static_str("redirect")];
-        match wire.call("CLIENT", arguments, self.health.common.command_timeout).await {
-            Err(error) if server_code(error.details()).is_none() => Err(Error::from_fred(&error, "CLIENT CAPA", false)),
-            Ok(_) | Err(_) => Ok(wire),
-        }
+        let rejecting = wire.reject_replicas(self.health.common.command_timeout).await;
+        rejecting.map(|()| wire).map_err(|failure| Error::from_failure(&failure, "CLIENT CAPA", false))
     }
 
-    /// Gives the connection to callers.
+    /// Hands the connection to callers.
     fn raise(&self, wire: Arc<Wire>) {
         self.state.wire.store(Some(wire));
         self.health.denied.store(false, Ordering::Relaxed);
@@ -131,13 +125,13 @@ impl Supervisor {
         tracing::debug!(node = self.health.node(), "connected to the store");
     }
 
-    /// Watches the connection until it is gone, or has to be thrown away; returns a better one where there is one.
+    /// Watches the connection until it breaks or needs a replacement; returns the replacement, if it is made already.
     async fn live(&self, wire: &Wire, born: Instant, watchdog: &mut Watchdog) -> Option<Wire> {
         let node = self.health.node();
         let mut misses = 0;
         while !self.health.common.is_closed() {
             let urgent = tokio::select! {
-                () = wire.gone() => {
+                () = wire.broken() => {
                     self.health.common.doubt();
                     if !self.health.common.is_closed() {
                         tracing::warn!(node, "lost the connection to the store, reconnecting for ever");
@@ -190,7 +184,7 @@ impl Supervisor {
         None
     }
 
-    /// One line for each outage, not for each attempt.
+    /// Logs one line for each outage, not for each attempt.
     fn report(&self, error: &Error, reported: &mut bool) {
         self.health.denied.store(error.kind() == ErrorKind::Denied, Ordering::Relaxed);
         let (node, reason) = (self.health.node(), error.kind().as_str());
@@ -202,8 +196,8 @@ impl Supervisor {
     }
 }
 
-/// Time that a connection takes to answer a read of a key of ours, which goes the way that calls go; `None` where it does
-/// not answer in time. An error that the server answers is an answer: another node may have the key.
+/// Time that a connection takes to answer a read of a key of ours, as calls do; `None` if it does not answer in time. A
+/// server's error is an answer: another node may have the key.
 pub(crate) async fn probe(wire: &Wire, common: &Common) -> Option<Duration> {
     let start = Instant::now();
     let reply = match common.probe.get() {
@@ -211,7 +205,7 @@ pub(crate) async fn probe(wire: &Wire, common: &Common) -> Option<Duration> {
         None => wire.call("PING", Vec::new(), common.command_timeout).await,
     };
     match reply {
-        Err(error) if server_code(error.details()).is_none() => None,
+        Err(failure) if !failure.is_answer() => None,
         Ok(_) | Err(_) => Some(start.elapsed()),
     }
 }

@@ -1,4 +1,4 @@
-//! The version of a feature's stored layout, which programs of another layout must not touch.
+//! Version of a feature's stored layout; a program of another layout must not touch the data.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::key::Key;
 use crate::observe::Operation;
 use crate::{Error, ErrorKind, Feature, Valkey};
 
-/// What the record says: `3`, or `1 partitions=4` where keys are spread over a number of partitions that is part of it.
+/// Layout of stored data, recorded as `3`, or as `1 partitions=4` if the number of partitions is part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     version: u32,
@@ -16,18 +16,18 @@ struct Layout {
 // === impl Valkey ===
 
 impl Valkey {
-    /// Records `version` as the layout of `feature` if there is none yet, else holds it against the recorded one. Call
-    /// it at start, before anything is read or written.
+    /// Records `version` as the layout of `feature`, or compares it with the recorded one. Call it at start, before anything
+    /// is read or written.
     ///
-    /// Fails with [`ErrorKind::Layout`] where the stored layout is another. Calling it again does no harm.
+    /// Fails with [`ErrorKind::Layout`] if the stored layout is another. Idempotent.
     pub async fn check_layout(&self, feature: Feature, version: u32) -> Result<(), Error> {
         self.check(feature, Layout { version, partitions: None }).await
     }
 
-    /// The same for a feature whose keys are spread over a fixed number of partitions: the first program to come also
-    /// fixes that, and one with another number would look for keys where they are not.
+    /// Checks like [`Valkey::check_layout`] for a feature whose keys are spread over a fixed number of partitions. The first
+    /// program also fixes that number: another number would miss keys.
     ///
-    /// Fails with [`ErrorKind::Layout`], naming both numbers, where either is another. Calling it again does no harm.
+    /// Fails with [`ErrorKind::Layout`], naming both numbers, if either is another. Idempotent.
     pub async fn check_layout_with(&self, feature: Feature, version: u32, partitions: u32) -> Result<(), Error> {
         self.check(feature, Layout { version, partitions: Some(partitions) }).await
     }
@@ -36,7 +36,7 @@ impl Valkey {
         let key = Key::layout(self.app(), feature);
         self.record(&key, own).await?;
         let stored = self.get(&key).await?;
-        // One that came first stays.
+        // The first key set stays.
         let _ = self.pool.common.probe.set(key.clone());
         let stored = stored.as_deref().and_then(|text| Layout::parse(std::str::from_utf8(text).ok()?));
         match stored {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn layout_record_round_trips() {
         for (layout, record) in [
             (Layout { version: 3, partitions: None }, "3"),
             (Layout { version: 1, partitions: Some(4) }, "1 partitions=4"),

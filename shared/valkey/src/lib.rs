@@ -1,16 +1,17 @@
-//! The connection to Valkey: keys, TTLs, scripts, errors, breaker and capabilities; the only crate that knows fred.
+//! Connection to Valkey: keys, TTLs, scripts, errors, breaker and capabilities; the only crate that knows fred.
 //!
-//! A service gets one [`Valkey`] and calls [`Valkey::run`] for scripts and a few typed reads. Around each call:
+//! A service holds one [`Valkey`] and calls [`Valkey::run`] for scripts and a few typed reads. Each call is:
 //!
-//! - **Bounded.** It waits at most the command timeout, and at most 90 % of what the request's [`deadline`] leaves.
-//! - **Honest.** An [`Error`] says whether the command may have run nonetheless ([`Error::outcome_unknown`]).
-//!   A script is written to the wire at most once; a plain read may be sent again after a lost connection.
-//! - **Quick to fail.** While no connection is up, and while the breaker is open, a call fails at once.
+//! - **Bounded.** It waits at most the command timeout, and at most 90 % of the rest of the request's
+//!   [deadline](keyplane_deadline).
+//! - **Honest.** An [`Error`] says whether the command may have run ([`Error::outcome_unknown`]).
+//!   A script is written to the wire at most once; a plain read is sent again after a lost connection.
+//! - **Quick to fail.** Without a connection, and while the breaker is open, a call fails at once.
 //! - **Cancel safe.** Dropping the future of a call is safe at any point; the command may still run on the server.
-//! - **One's own where it must be.** Reads that wait, and `WAIT`, go over a [`Dedicated`] connection.
-//! - **Observed.** One client span (when the caller is traced) and the metrics named in `keyplane_telemetry::semconv`.
+//! - **Dedicated if it blocks.** Blocking reads, and `WAIT`, use a [`Dedicated`] connection.
+//! - **Observed.** It has one client span (if the caller is traced) and the metrics of `keyplane_telemetry::semconv`.
 //!
-//! Connections come back by themselves, for ever; nothing has to be restarted after an outage.
+//! Connections are restored for ever; no outage needs a restart.
 
 mod backoff;
 mod breaker;
@@ -19,9 +20,12 @@ mod cluster;
 mod command;
 mod dedicated;
 mod doorbell;
+mod endpoint;
 mod error;
+mod failure;
 mod features;
 mod health;
+mod key;
 mod lane;
 mod layout;
 mod node;
@@ -29,25 +33,22 @@ mod observe;
 mod patience;
 mod probe;
 mod reach;
+mod reads;
+mod ready;
 mod script;
 mod settings;
-mod subscriber;
 mod topology;
-mod url;
 mod value;
 mod watchdog;
 mod wire;
-
-pub mod key;
 
 pub use client::Valkey;
 pub use dedicated::Dedicated;
 pub use doorbell::{Bell, Doorbells, Ring};
 pub use error::{Error, ErrorKind};
-pub use features::{FEATURES, Feature, Lifetime, Ttl, TtlError};
+pub use features::{Feature, Ttl, TtlError};
 pub use key::{App, AppError, Key};
-pub use keyplane_deadline as deadline;
-pub use probe::{Capabilities, Need};
+pub use probe::Need;
 pub use reach::Reach;
 pub use script::Script;
 pub use settings::{BreakerSettings, QUIET_LOGS, Settings, SettingsError};

@@ -7,9 +7,9 @@ use fred::types::config::Server;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::endpoint::Endpoint;
 use crate::health::{Common, Health};
 use crate::lane::Lane;
-use crate::url::Endpoint;
 use crate::wire::Wire;
 
 pub(crate) struct Node {
@@ -19,7 +19,7 @@ pub(crate) struct Node {
     next: AtomicUsize,
 }
 
-/// A connection that is up, of one of the node's lanes.
+/// Live connection of one of the node's lanes.
 pub(crate) struct Connection {
     pub(crate) wire: Arc<Wire>,
     lane: usize,
@@ -37,7 +37,7 @@ impl Node {
         Arc::new(Node { server, health, lanes, next: AtomicUsize::new(0) })
     }
 
-    /// The next connection in turn that is up.
+    /// Next live connection, in turn.
     pub(crate) fn connection(&self) -> Option<Connection> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         (0..self.lanes.len()).find_map(|step| {
@@ -46,7 +46,7 @@ impl Node {
         })
     }
 
-    /// Waits for a connection that is up until `until`.
+    /// Waits for a live connection until `until`.
     pub(crate) async fn connection_by(&self, until: Instant) -> Option<Connection> {
         let mut changed = self.health.common.changed.subscribe();
         loop {
@@ -58,7 +58,7 @@ impl Node {
         }
     }
 
-    /// The error for a call that found no connection.
+    /// Error for a call that got no connection.
     pub(crate) fn not_connected(&self, operation: &'static str) -> Error {
         if self.health.denied.load(Ordering::Relaxed) {
             Error::denied(operation)
@@ -67,22 +67,22 @@ impl Node {
         }
     }
 
-    /// Whether calls to it go on the wire and are answered, as far as is known.
+    /// Reports whether the node is known to answer: it has a live connection and a closed breaker.
     pub(crate) fn is_well(&self) -> bool {
         !self.health.breaker.is_open() && self.lanes.iter().any(|lane| lane.wire().is_some())
     }
 
-    /// Has all connections checked now rather than at the next heartbeat.
+    /// Probes all connections now rather than at the next heartbeat.
     pub(crate) fn suspect(&self) {
         self.lanes.iter().for_each(Lane::suspect);
     }
 
-    /// Has another connection made in place of this one.
+    /// Replaces this connection.
     pub(crate) fn replace(&self, connection: &Connection) {
         self.lanes[connection.lane].replace();
     }
 
-    /// The connections that are up.
+    /// Live connections.
     pub(crate) fn wires(&self) -> Vec<Arc<Wire>> {
         self.lanes.iter().filter_map(Lane::wire).collect()
     }

@@ -1,4 +1,4 @@
-//! One client span and a few measurements a call. Never a key, an argument or a value.
+//! Client span and metrics of each call, without key, argument or value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use tracing::field::Empty;
 
 use crate::{Error, Script};
 
-/// What a call is, for its span, its measurements and its errors.
+/// Description of a call for its span, metrics and errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operation {
-    /// The command: `EVALSHA`.
+    /// Command: `EVALSHA`.
     pub(crate) command: &'static str,
-    /// The script that an `EVALSHA` runs.
+    /// Script of an `EVALSHA`.
     pub(crate) script: Option<&'static Script>,
     pub(crate) feature: &'static str,
-    /// Whether it may change data.
+    /// Whether the call may change data.
     pub(crate) changes: bool,
 }
 
-/// The instruments, and the address that spans name.
+/// Instruments, and the address in spans.
 pub(crate) struct Observer {
     host: Arc<str>,
     port: u16,
@@ -46,7 +46,7 @@ impl Operation {
         Operation { command, script: None, feature, changes: false }
     }
 
-    /// What an error calls it.
+    /// Name in errors.
     pub(crate) fn name(&self) -> &'static str {
         self.script.map_or(self.command, Script::name)
     }
@@ -93,7 +93,7 @@ impl Observer {
         }
     }
 
-    /// The span of a call, disabled unless the caller's trace is being recorded.
+    /// Span of a call; disabled unless the caller's trace is recorded.
     pub(crate) fn span(&self, operation: &Operation) -> Span {
         if !Context::map_current(|context| context.span().span_context().is_sampled()) {
             return Span::none();
@@ -123,7 +123,7 @@ impl Observer {
         span
     }
 
-    /// The end of a call that went on to the wire or tried to.
+    /// Records the end of an admitted call.
     pub(crate) fn ended(&self, operation: &Operation, span: &Span, took: Duration, error: Option<&Error>) {
         let mut attributes = operation.attributes();
         self.commands.add(1, &attributes[1..3]);
@@ -134,8 +134,7 @@ impl Observer {
         self.duration.record(took.as_secs_f64(), &attributes);
     }
 
-    /// The end of a call that the server was asked to hold. How long it took says nothing of the store, so that one which
-    /// ended well is counted and not timed.
+    /// Records the end of a blocking call. Its duration says nothing about the store, so a success is counted, not timed.
     pub(crate) fn held(&self, operation: &Operation, span: &Span, took: Duration, error: Option<&Error>) {
         if error.is_some() {
             return self.ended(operation, span, took, error);
@@ -147,12 +146,12 @@ impl Observer {
         self.commands.add(1, &attributes);
     }
 
-    /// A call that failed before anything was sent.
-    pub(crate) fn refused(&self, span: &Span, error: &Error) {
+    /// Records a call that was rejected before anything was sent.
+    pub(crate) fn rejected(&self, span: &Span, error: &Error) {
         self.mark(span, error);
     }
 
-    /// One breaker more is open, or (-1) one less.
+    /// Adds `change` to the number of open breakers.
     pub(crate) fn breaker(&self, change: i64) {
         let mut open = self.open.lock();
         *open += change;

@@ -1,11 +1,11 @@
-//! What the engine can do, asked before it is relied on.
+//! Probe of the engine: does it have the commands that a service needs?
 
 use std::fmt;
 
 use crate::observe::Operation;
 use crate::{Error, ErrorKind, Valkey, Value};
 
-/// Something that a service can't do without.
+/// Capability of the engine that a service needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Need {
     /// Lua scripts.
@@ -16,16 +16,10 @@ pub enum Need {
     Pubsub,
     /// Bloom filters.
     Bloom,
-    /// Waiting for replicas (`WAIT`), known to the engine and allowed to this user.
+    /// Acknowledgements of replicas (`WAIT`), which this user may call.
     Wait,
     /// Search indexes.
     Search,
-}
-
-/// What [`Valkey::probe`] found: all that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capabilities {
-    found: Vec<Need>,
 }
 
 // === impl Need ===
@@ -65,24 +59,15 @@ impl fmt::Display for Need {
     }
 }
 
-// === impl Capabilities ===
-
-impl Capabilities {
-    /// Whether `need` was asked for and found.
-    pub fn has(&self, need: Need) -> bool {
-        self.found.contains(&need)
-    }
-}
-
 // === impl Valkey ===
 
 impl Valkey {
-    /// Asks the engine for what a service needs; call it at start. The first thing that is missing gives
-    /// [`ErrorKind::FeatureMissing`], naming the command and the engine that has it.
+    /// Checks that the engine has what a service needs; call it at start. The first missing command gives
+    /// [`ErrorKind::FeatureMissing`], which names the command and an engine that has it.
     ///
     /// Uses `COMMAND INFO`, and `FT._LIST` for search, which every supported engine allows. [`Need::Wait`] also calls
-    /// `WAIT 0 0`, which returns at once: a user who may not call it lacks it, so that a service can go on without.
-    pub async fn probe(&self, needs: &[Need]) -> Result<Capabilities, Error> {
+    /// `WAIT 0 0`, which returns at once: a user who may not call it lacks the capability.
+    pub async fn probe(&self, needs: &[Need]) -> Result<(), Error> {
         for need in needs {
             let commands = need.commands();
             let mut arguments = vec!["INFO"];
@@ -98,30 +83,26 @@ impl Valkey {
                 return Err(lacks(*need, command));
             }
             if *need == Need::Wait {
-                self.ask("WAIT", &["0", "0"]).await.map_err(|error| match error.kind() {
-                    ErrorKind::FeatureMissing | ErrorKind::Denied => lacks(*need, "WAIT"),
-                    ErrorKind::Unavailable
-                    | ErrorKind::Timeout
-                    | ErrorKind::Overloaded
-                    | ErrorKind::Script
-                    | ErrorKind::Decode
-                    | ErrorKind::Layout => error,
-                })?;
+                let missing = [ErrorKind::FeatureMissing, ErrorKind::Denied];
+                self.try_command(*need, "WAIT", &["0", "0"], &missing).await?;
             }
             if *need == Need::Search {
-                self.ask("FT._LIST", &[]).await.map_err(|error| match error.kind() {
-                    ErrorKind::FeatureMissing => lacks(*need, "FT._LIST"),
-                    ErrorKind::Unavailable
-                    | ErrorKind::Timeout
-                    | ErrorKind::Overloaded
-                    | ErrorKind::Denied
-                    | ErrorKind::Script
-                    | ErrorKind::Decode
-                    | ErrorKind::Layout => error,
-                })?;
+                self.try_command(*need, "FT._LIST", &[], &[ErrorKind::FeatureMissing]).await?;
             }
         }
-        Ok(Capabilities { found: needs.to_vec() })
+        Ok(())
+    }
+
+    /// Calls a command of `need`; a failure of a kind in `missing` says that the engine lacks it.
+    async fn try_command(
+        &self,
+        need: Need,
+        command: &'static str,
+        arguments: &[&'static str],
+        missing: &[ErrorKind],
+    ) -> Result<(), Error> {
+        let result = self.ask(command, arguments).await;
+        result.map(drop).map_err(|error| if missing.contains(&error.kind()) { lacks(need, command) } else { error })
     }
 
     async fn ask(&self, command: &'static str, arguments: &[&'static str]) -> Result<Value, Error> {

@@ -1,12 +1,13 @@
-//! Lua scripts, known to the server by their SHA-1.
+//! Lua scripts; the server knows them by their SHA-1.
 
 use std::sync::OnceLock;
 
 use data_encoding::HEXLOWER;
 use fred::bytes_utils::Str;
+use fred::types::Value as Fred;
 use sha1::{Digest, Sha1};
 
-/// A Lua script, made once as a `static`:
+/// Lua script, made once as a `static`:
 ///
 /// ```
 /// static PATCH: keyplane_valkey::Script = keyplane_valkey::Script::new("session.patch", "return 1");
@@ -34,19 +35,24 @@ macro_rules! script {
 // === impl Script ===
 
 impl Script {
-    /// A script `<feature>.<verb>`, usually with `include_str!` of its file. The name shows in spans and metrics.
+    /// Makes a script `<feature>.<verb>`, usually with `include_str!` of its file. Spans and metrics show the name.
     pub const fn new(name: &'static str, source: &'static str) -> Script {
         Script { name, source, sha: OnceLock::new() }
     }
 
-    /// The name.
+    /// Name: `<feature>.<verb>`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The Lua code.
+    /// Lua code.
     pub fn source(&self) -> &'static str {
         self.source
+    }
+
+    /// Arguments of `SCRIPT` that load it.
+    pub(crate) fn load_arguments(&self) -> Vec<Fred> {
+        vec![Fred::from_static_str("LOAD"), Fred::from_static_str(self.source)]
     }
 
     pub(crate) fn sha(&self) -> Str {
@@ -59,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sha_is_the_one_the_server_computes() {
+    fn sha_equals_the_servers() {
         static SCRIPT: Script = Script::new("test.one", "return 1");
         assert_eq!(&*SCRIPT.sha(), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
     }

@@ -1,46 +1,46 @@
-//! What an operator sets about the connection.
+//! Settings of the connection.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::url::Endpoint;
+use url::Url;
 
-/// How to reach the server and how long to wait for it.
+/// Address of the server, and limits for its connections and calls.
 ///
 /// `Debug` masks the password.
 #[derive(Clone)]
 pub struct Settings {
-    /// `valkey://[user[:password]@]host[:port][/database]`; `valkeys` is TLS, `valkey-cluster` and `valkeys-cluster` are
-    /// a cluster, of which `?node=host:port` (repeatable) names further nodes. The `redis` spellings work as well.
+    /// `valkey://[user[:password]@]host[:port][/database]`. `valkeys` is TLS; `valkey-cluster` and `valkeys-cluster` are a
+    /// cluster, and `?node=host:port` (repeatable) names further nodes of it. The `redis` spellings work too.
     pub url: String,
-    /// Connections of the pool (to each node of a cluster), 1 to 64. Each is driven by one task, so the number of cores
-    /// that may do I/O is a good one; more only adds sockets.
+    /// Connections of the pool (to each node of a cluster), 1 to 64. One task drives each connection: more than the number
+    /// of cores only adds sockets.
     pub connections: usize,
-    /// Longest wait for a new connection, its TLS handshake and its login. A server that comes back is found within
-    /// about this plus half a second.
+    /// Longest wait for a new connection, its TLS handshake and its login. A restored server is found within about this
+    /// plus half a second.
     pub connect_timeout: Duration,
     /// Longest wait for one call, from the queue to the reply.
     pub command_timeout: Duration,
-    /// Commands that may wait in the queue of one connection; beyond it calls fail with
+    /// Most commands in the queue of one connection; further calls fail with
     /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded).
     pub queue_limit: usize,
-    /// When to stop asking a server that does not answer.
+    /// Breaker for a server that does not answer.
     pub breaker: BreakerSettings,
 }
 
-/// Filter directives for a log: the client library warns of each lost connection, which this crate reports itself.
+/// Filter directives for a log: the client library also warns of each lost connection, which this crate reports itself.
 pub const QUIET_LOGS: &[&str] = &["fred=error"];
 
-/// When calls fail at once instead of waiting for a server that does not answer.
+/// Thresholds at which calls fail at once instead of waiting for a server that does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// Failures of the connection in a row (not errors that the server answers) after which the breaker opens; default 5.
+    /// Missing answers in a row (server errors are answers) that open the breaker; default 5.
     pub failures: u32,
-    /// How long it stays open before one call may probe the server; default 500 ms.
+    /// Time that the breaker stays open before one call may probe the server; default 500 ms.
     pub cool_down: Duration,
 }
 
-/// Which setting can't be used, and why. Never holds the URL itself, which may carry a password.
+/// Setting that can't be used, and the rule that it breaks. Never holds the URL itself, which may carry a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 pub struct SettingsError {
@@ -51,8 +51,8 @@ pub struct SettingsError {
 // === impl Settings ===
 
 impl Settings {
-    /// Settings for `url` with the defaults of everything else: one connection a core, 1 s to connect, 1 s a command,
-    /// 10,000 commands in a queue.
+    /// Settings for `url` with defaults for the rest: one connection a core, 1 s to connect, 1 s a command, 10,000 commands
+    /// in a queue.
     pub fn new(url: impl Into<String>) -> Settings {
         Settings {
             url: url.into(),
@@ -62,15 +62,6 @@ impl Settings {
             queue_limit: 10_000,
             breaker: BreakerSettings::default(),
         }
-    }
-
-    /// Whether [`Valkey::connect`](crate::Valkey::connect) would take these settings; for a config reader.
-    ///
-    /// # Errors
-    ///
-    /// Which setting can't be used, and why.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        Endpoint::new(self).map(drop)
     }
 
     pub(crate) fn check_bounds(&self) -> Result<(), SettingsError> {
@@ -99,7 +90,7 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("url", &crate::url::masked(&self.url))
+            .field("url", &masked(&self.url))
             .field("connections", &self.connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("command_timeout", &self.command_timeout)
@@ -124,13 +115,34 @@ impl SettingsError {
         SettingsError { setting, problem: problem.into() }
     }
 
-    /// Name of the field of [`Settings`].
+    /// Field of [`Settings`].
     pub fn setting(&self) -> &'static str {
         self.setting
     }
 
-    /// The rule that it breaks, worded to follow its name. Never holds a password.
+    /// Rule that the setting breaks, worded to follow its name. Never holds a password.
     pub fn problem(&self) -> &str {
         &self.problem
+    }
+}
+
+/// URL with its password replaced, or a fixed text if it is not a URL.
+fn masked(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return "(not a URL)".to_owned() };
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return "(masked)".to_owned();
+    }
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_masks_the_password() {
+        let settings = Settings::new("valkeys://app:sec-ret@h:1");
+        assert!(!format!("{settings:?}").contains("sec-ret"), "{settings:?}");
+        assert!(format!("{settings:?}").contains("valkeys://app:***@h:1"), "{settings:?}");
     }
 }

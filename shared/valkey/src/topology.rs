@@ -1,7 +1,6 @@
-//! Which node of a cluster owns a slot, asked of the nodes themselves.
+//! Owners of a cluster's slots, queried from the nodes themselves.
 //!
-//! The question goes over short connections of its own, to several nodes at once: the one that has the answer of interest
-//! is often the one that does not answer.
+//! The queries use short connections of their own, to several nodes at once: the node that matters often does not answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,31 +14,31 @@ use futures::FutureExt as _;
 use futures::future::select_ok;
 use tokio::sync::{Mutex, Notify};
 
-use crate::url::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::wire::Wire;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Value};
 
-/// How many nodes are asked at once: one that is gone without a word must not be the only one.
-const ASKED: usize = 3;
+/// Nodes that are queried at once: a node that silently vanished must not be the only one.
+const QUERIED: usize = 3;
 
-/// The slots as some node told them, until somebody finds that they are not so.
+/// Owners of slots according to the last answer, until a doubt is raised.
 pub(crate) struct Topology {
-    /// The last answer, with the number of doubts when it was asked for.
+    /// Last answer, with the number of doubts at the query.
     known: ArcSwapOption<(Slots, u64)>,
-    /// Held by the caller who asks; the others wait for the same answer.
+    /// Lock of the caller who queries; the others wait for the same answer.
     asking: Mutex<()>,
-    /// Counts the doubts; an answer that is older than the last one is asked for anew.
+    /// Number of doubts; an answer older than the last doubt is queried anew.
     doubts: AtomicU64,
     doubted: Notify,
-    /// Which nodes are next to be asked.
+    /// Position of the next nodes to query.
     turn: AtomicUsize,
 }
 
-/// Owners of slots, as one node named them.
+/// Owners of slots, according to one node.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     pub(crate) ranges: Vec<Range>,
-    /// All nodes, replicas included.
+    /// Nodes, replicas included.
     nodes: Vec<Node>,
 }
 
@@ -50,7 +49,7 @@ pub(crate) struct Range {
     pub(crate) owner: Server,
 }
 
-/// A node, by the name that connections are made to, and by the one that redirections use.
+/// Node: the address that connections use, and the host that redirections name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Node {
     server: Server,
@@ -70,34 +69,34 @@ impl Topology {
         }
     }
 
-    /// What is known may be wrong: a node said so, or is gone.
+    /// Raises a doubt and wakes the keeper: a node said that its slots moved, or does not answer.
     pub(crate) fn doubt(&self) {
         self.outdate();
         self.doubted.notify_one();
     }
 
-    /// Has whoever needs it next ask anew, and wakes nobody.
+    /// Raises a doubt without waking the keeper: the next caller queries anew.
     pub(crate) fn outdate(&self) {
         self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Waits until there is a doubt that nobody has waited for yet.
+    /// Waits for the next doubt.
     pub(crate) async fn doubted(&self) {
         self.doubted.notified().await;
     }
 
-    /// The node that owns `slot`. Asks for at most `within` where that is unknown or in doubt. Cancel safe.
+    /// Node that owns `slot`. Queries for at most `within` if that is unknown or in doubt. Cancel safe.
     pub(crate) async fn owner(&self, endpoint: &Endpoint, slot: u16, within: Duration) -> Result<Server, Error> {
         let slots = self.ask_if_in_doubt(endpoint, within).await?;
         let owner = slots.0.ranges.iter().find(|range| (range.first..=range.last).contains(&slot));
         owner.map(|range| range.owner.clone()).ok_or_else(|| {
             self.doubt();
-            Error::new(ErrorKind::Unavailable, "dedicate", "no node of the store's cluster serves this key now")
+            Error::no_owner("dedicate")
         })
     }
 
-    /// Owners of slots, and the number of doubts when they were asked for. Asks for at most `within` where they are unknown or
-    /// in doubt; callers that come meanwhile wait for the same answer. Cancel safe.
+    /// Owners of slots, and the number of doubts at the query. Queries for at most `within` if they are unknown or in doubt;
+    /// concurrent callers share one answer. Cancel safe.
     pub(crate) async fn ask_if_in_doubt(
         &self,
         endpoint: &Endpoint,
@@ -106,7 +105,7 @@ impl Topology {
         if let Some(known) = self.sure() {
             return Ok(known);
         }
-        // Also the wait for others who ask counts: where nobody answers, each of them takes all of its time.
+        // The wait for other callers counts too: without an answer, each of them takes its whole time.
         tokio::time::timeout(within, self.ask_in_turn(endpoint, within)).await.unwrap_or_else(|_| {
             let message = "no node of the store's cluster said in time which node serves which key";
             Err(Error::new(ErrorKind::Unavailable, "CLUSTER SLOTS", message))
@@ -126,12 +125,12 @@ impl Topology {
         Ok(slots)
     }
 
-    /// The last answer, if nobody has doubted it since.
+    /// Last answer, unless doubted since.
     fn sure(&self) -> Option<Arc<(Slots, u64)>> {
         self.known().filter(|known| known.1 == self.doubts.load(Ordering::Acquire))
     }
 
-    /// The last answer, in doubt or not.
+    /// Last answer, in doubt or not.
     pub(crate) fn known(&self) -> Option<Arc<(Slots, u64)>> {
         self.known.load_full()
     }
@@ -143,16 +142,16 @@ impl Topology {
                 nodes.push(node.server.clone());
             }
         }
-        let first = self.turn.fetch_add(ASKED, Ordering::Relaxed) % nodes.len().max(1);
+        let first = self.turn.fetch_add(QUERIED, Ordering::Relaxed) % nodes.len().max(1);
         nodes.rotate_left(first);
-        let questions = nodes.into_iter().take(ASKED).map(|node| slots(endpoint, node, within).boxed());
+        let questions = nodes.into_iter().take(QUERIED).map(|node| slots(endpoint, node, within).boxed());
         let (answer, _) = select_ok(questions).await?;
         Ok(answer)
     }
 }
 
 impl Slots {
-    /// The node that a redirection calls `<host>:<port>`; no host means that of the node which says so.
+    /// Node that a redirection calls `<host>:<port>`; an empty host is that of the node which redirects.
     pub(crate) fn called(&self, address: &str, by: &Server) -> Option<&Server> {
         let (host, port) = address.rsplit_once(':')?;
         let port: u16 = port.parse().ok()?;
@@ -167,11 +166,11 @@ async fn slots(endpoint: &Endpoint, node: Server, within: Duration) -> Result<Sl
     let host = node.host.to_string();
     let wire = Wire::connect(endpoint, node, within).await?;
     let reply = wire.call("CLUSTER", vec![Fred::from_static_str("SLOTS")], within).await;
-    let reply = reply.map_err(|error| Error::from_fred(&error, "CLUSTER SLOTS", false))?;
+    let reply = reply.map_err(|failure| Error::from_failure(&failure, "CLUSTER SLOTS", false))?;
     let slots = parse(reply, &host)
-        .ok_or_else(|| Error::new(ErrorKind::Decode, "CLUSTER SLOTS", "the reply has not the expected form"))?;
+        .ok_or_else(|| Error::new(ErrorKind::Decode, "CLUSTER SLOTS", "the reply lacks the expected form"))?;
     if slots.ranges.is_empty() {
-        // It is new, or was reset, and is in no cluster: the others know more.
+        // A new node, or one that was reset, is in no cluster: the others know more.
         let message = "the node knows of no node that serves any key";
         return Err(Error::new(ErrorKind::Unavailable, "CLUSTER SLOTS", message));
     }
@@ -180,13 +179,13 @@ async fn slots(endpoint: &Endpoint, node: Server, within: Duration) -> Result<Sl
 
 // === the reply: [[first, last, [host, port, id, [metadata]], replica, ...], ...] ===
 
-fn parse(reply: Fred, asked: &str) -> Option<Slots> {
+fn parse(reply: Value, queried: &str) -> Option<Slots> {
     let (mut ranges, mut nodes) = (Vec::new(), Vec::new());
-    for range in list(reply)? {
-        let mut parts = list(range)?.into_iter();
-        let first = u16::try_from(parts.next()?.as_i64()?).ok()?;
-        let last = u16::try_from(parts.next()?.as_i64()?).ok()?;
-        let servers = parts.map(|node| server(node, asked)).collect::<Option<Vec<Node>>>()?;
+    for range in reply.array().ok()? {
+        let mut parts = range.array().ok()?.into_iter();
+        let first = u16::try_from(parts.next()?.int().ok()?).ok()?;
+        let last = u16::try_from(parts.next()?.int().ok()?).ok()?;
+        let servers = parts.map(|node| server(node, queried)).collect::<Option<Vec<Node>>>()?;
         ranges.push(Range { first, last, owner: servers.first()?.server.clone() });
         nodes.extend(servers);
     }
@@ -195,33 +194,29 @@ fn parse(reply: Fred, asked: &str) -> Option<Slots> {
     Some(Slots { ranges, nodes })
 }
 
-/// A hostname is preferred to an address, since certificates have hostnames; none at all means the node that was asked.
-fn server(node: Fred, asked: &str) -> Option<Node> {
-    let mut parts = list(node)?.into_iter();
-    let host = parts.next()?.as_string().filter(|host| !host.is_empty() && host != "?");
-    let port = u16::try_from(parts.next()?.as_i64()?).ok()?;
+/// Prefers a hostname to an address, since certificates have hostnames. A node without either is the one that was queried.
+fn server(node: Value, queried: &str) -> Option<Node> {
+    let mut parts = node.array().ok()?.into_iter();
+    let host = text(&parts.next()?).filter(|host| host != "?");
+    let port = u16::try_from(parts.next()?.int().ok()?).ok()?;
     let hostname = parts.nth(1).and_then(hostname);
-    let called = host.clone().unwrap_or_else(|| asked.to_owned());
+    let called = host.clone().unwrap_or_else(|| queried.to_owned());
     let host = match host {
         Some(host) if host.parse::<IpAddr>().is_ok() => hostname.unwrap_or(host),
         Some(host) => host,
-        None => hostname.unwrap_or_else(|| asked.to_owned()),
+        None => hostname.unwrap_or_else(|| queried.to_owned()),
     };
     Some(Node { server: Server::new(host, port), called })
 }
 
-fn hostname(metadata: Fred) -> Option<String> {
-    let mut metadata = list(metadata)?.into_iter();
-    while let (Some(name), Some(value)) = (metadata.next(), metadata.next()) {
-        if name.as_str().as_deref() == Some("hostname") {
-            return value.as_string().filter(|host| !host.is_empty());
-        }
-    }
-    None
+fn hostname(metadata: Value) -> Option<String> {
+    let metadata = metadata.array().ok()?;
+    let value = metadata.chunks_exact(2).find(|pair| pair[0].text() == Ok("hostname"));
+    value.and_then(|pair| text(&pair[1]))
 }
 
-fn list(value: Fred) -> Option<Vec<Fred>> {
-    value.is_array().then(|| value.into_array())
+fn text(value: &Value) -> Option<String> {
+    value.text().ok().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -233,16 +228,16 @@ mod tests {
     use super::*;
     use crate::Settings;
 
-    fn text(text: &'static str) -> Fred {
-        Fred::from_static_str(text)
+    fn text(text: &'static str) -> Value {
+        Value::Bytes(text.into())
     }
 
-    fn node(host: Fred, port: i64, metadata: Vec<Fred>) -> Fred {
-        Fred::Array(vec![host, port.into(), text("an-id"), Fred::Array(metadata)])
+    fn node(host: Value, port: i64, metadata: Vec<Value>) -> Value {
+        Value::Array(vec![host, Value::Int(port), text("an-id"), Value::Array(metadata)])
     }
 
     #[tokio::test]
-    async fn callers_wait_for_one_another_no_longer_than_they_said() {
+    async fn concurrent_callers_wait_no_longer_than_their_limit() {
         // Takes connections and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("valkey-cluster://{}", silent.local_addr().expect("an address"));
@@ -255,15 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn owners_and_replicas_are_read_in_all_forms() {
-        let reply = Fred::Array(vec![
-            Fred::Array(vec![
-                0.into(),
-                8191.into(),
+    fn owners_and_replicas_are_parsed_in_all_forms() {
+        let reply = Value::Array(vec![
+            Value::Array(vec![
+                Value::Int(0),
+                Value::Int(8191),
                 node(text("10.0.0.1"), 7001, vec![text("hostname"), text("one.example")]),
                 node(text("10.0.0.2"), 7002, vec![]),
             ]),
-            Fred::Array(vec![8192.into(), 16383.into(), node(Fred::Null, 7003, vec![])]),
+            Value::Array(vec![Value::Int(8192), Value::Int(16383), node(Value::Nil, 7003, vec![])]),
         ]);
         let slots = parse(reply, "asked.example").expect("it has the form");
         let owners: Vec<_> =
@@ -283,6 +278,9 @@ mod tests {
             assert_eq!(found.as_deref(), server, "{address}");
         }
         assert!(parse(text("OK"), "h").is_none());
-        assert!(parse(Fred::Array(vec![Fred::Array(vec![0.into(), 1.into()])]), "h").is_none(), "nobody owns them");
+        assert!(
+            parse(Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(1)])]), "h").is_none(),
+            "nobody owns them"
+        );
     }
 }

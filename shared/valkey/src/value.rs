@@ -1,50 +1,40 @@
-//! What goes into a script and what comes out of it.
-
-use std::fmt;
+//! Arguments of scripts, and replies.
 
 use bytes::Bytes;
+use fred::types::{Resp3Frame, Value as Fred};
 
 use crate::Error;
+use crate::failure::Failure;
 
-/// An argument of a script.
+/// Argument of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arg<'a> {
-    /// Any bytes.
+    /// Bytes of any kind.
     Bytes(&'a [u8]),
-    /// A whole number, sent in decimal.
+    /// Integer, sent in decimal.
     Int(i64),
 }
 
-/// A reply. Status replies arrive as bytes.
+/// Reply of the server. Status replies arrive as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing: Lua's `false` and `nil`.
+    /// Nil: Lua's `false` and `nil`.
     Nil,
-    /// A whole number.
+    /// Integer.
     Int(i64),
     /// Bytes.
     Bytes(Bytes),
-    /// A list.
+    /// List.
     Array(Vec<Value>),
 }
 
-/// An entry of a stream.
+/// Entry of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamEntry {
     /// `<milliseconds>-<sequence>`.
     pub id: String,
     /// Names and values, in the order in which they were added.
     pub fields: Vec<(Bytes, Bytes)>,
-}
-
-/// What a decoder looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    Int,
-    Bytes,
-    Text,
-    Array,
-    Entry,
 }
 
 // === impl Arg ===
@@ -86,17 +76,17 @@ impl From<u32> for Arg<'_> {
 }
 
 impl From<u64> for Arg<'_> {
-    /// Stops at `i64::MAX`, which is as far as the server counts.
+    /// Saturates at `i64::MAX`, the server's largest integer.
     fn from(number: u64) -> Self {
         Arg::Int(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
 impl Arg<'_> {
-    pub(crate) fn to_fred(self) -> fred::types::Value {
+    pub(crate) fn to_fred(self) -> Fred {
         match self {
-            Arg::Bytes(bytes) => fred::types::Value::Bytes(Bytes::copy_from_slice(bytes)),
-            Arg::Int(number) => fred::types::Value::Integer(number),
+            Arg::Bytes(bytes) => Fred::Bytes(Bytes::copy_from_slice(bytes)),
+            Arg::Int(number) => Fred::Integer(number),
         }
     }
 }
@@ -104,21 +94,21 @@ impl Arg<'_> {
 // === impl Value ===
 
 impl Value {
-    /// The number; digits in bytes count as well, since Lua turns large numbers into text.
+    /// The integer, also from decimal digits: Lua turns large numbers into text.
     pub fn int(&self) -> Result<i64, Error> {
         let parsed = match self {
             Value::Int(number) => Some(*number),
             Value::Bytes(bytes) => std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()),
             Value::Nil | Value::Array(_) => None,
         };
-        parsed.ok_or_else(|| Error::decode(Wanted::Int, self.form()))
+        parsed.ok_or_else(|| Error::decode("a number", self.form()))
     }
 
     /// The bytes.
     pub fn bytes(self) -> Result<Bytes, Error> {
         match self {
             Value::Bytes(bytes) => Ok(bytes),
-            other @ (Value::Nil | Value::Int(_) | Value::Array(_)) => Err(Error::decode(Wanted::Bytes, other.form())),
+            other @ (Value::Nil | Value::Int(_) | Value::Array(_)) => Err(Error::decode("bytes", other.form())),
         }
     }
 
@@ -126,9 +116,9 @@ impl Value {
     pub fn text(&self) -> Result<&str, Error> {
         match self {
             Value::Bytes(bytes) => {
-                std::str::from_utf8(bytes).map_err(|_| Error::decode(Wanted::Text, "bytes that are not UTF-8"))
+                std::str::from_utf8(bytes).map_err(|_| Error::decode("text", "bytes that are not UTF-8"))
             }
-            Value::Nil | Value::Int(_) | Value::Array(_) => Err(Error::decode(Wanted::Text, self.form())),
+            Value::Nil | Value::Int(_) | Value::Array(_) => Err(Error::decode("text", self.form())),
         }
     }
 
@@ -136,15 +126,15 @@ impl Value {
     pub fn array(self) -> Result<Vec<Value>, Error> {
         match self {
             Value::Array(list) => Ok(list),
-            other @ (Value::Nil | Value::Int(_) | Value::Bytes(_)) => Err(Error::decode(Wanted::Array, other.form())),
+            other @ (Value::Nil | Value::Int(_) | Value::Bytes(_)) => Err(Error::decode("a list", other.form())),
         }
     }
 
-    /// The list as names and values in turn, which is how scripts return a hash.
+    /// The list as pairs of name and value, the form in which scripts return a hash.
     pub fn pairs(self) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let list = self.array()?;
         if list.len() % 2 == 1 {
-            return Err(Error::decode(Wanted::Array, "a list of odd length"));
+            return Err(Error::decode("a list", "a list of odd length"));
         }
         let mut pairs = Vec::with_capacity(list.len() / 2);
         let mut list = list.into_iter();
@@ -154,12 +144,12 @@ impl Value {
         Ok(pairs)
     }
 
-    /// The list as entries of a stream, which is how scripts return an `XRANGE`.
+    /// The list as entries of a stream, the form in which scripts return an `XRANGE`.
     pub fn entries(self) -> Result<Vec<StreamEntry>, Error> {
         self.array()?.into_iter().map(Value::entry).collect()
     }
 
-    /// Whether there is nothing.
+    /// Reports whether the reply is nil.
     pub fn is_nil(&self) -> bool {
         matches!(self, Value::Nil)
     }
@@ -168,7 +158,7 @@ impl Value {
         let mut parts = self.array()?.into_iter();
         match (parts.next(), parts.next(), parts.next()) {
             (Some(id), Some(fields), None) => Ok(StreamEntry { id: id.text()?.to_owned(), fields: fields.pairs()? }),
-            _ => Err(Error::decode(Wanted::Entry, "a list of another length")),
+            _ => Err(Error::decode("a stream entry", "a list of another length")),
         }
     }
 
@@ -181,37 +171,26 @@ impl Value {
         }
     }
 
-    pub(crate) fn from_fred(value: fred::types::Value) -> Value {
-        use fred::types::Value as Fred;
-        match value {
-            Fred::Null => Value::Nil,
-            Fred::Integer(number) => Value::Int(number),
-            Fred::Boolean(flag) => Value::Int(i64::from(flag)),
-            Fred::Double(number) => Value::Bytes(Bytes::from(number.to_string())),
-            Fred::String(text) => Value::Bytes(text.into_inner()),
-            Fred::Bytes(bytes) => Value::Bytes(bytes),
-            Fred::Queued => Value::Bytes(Bytes::from_static(b"QUEUED")),
-            Fred::Array(list) => Value::Array(list.into_iter().map(Value::from_fred).collect()),
-            Fred::Map(map) => {
-                let pairs = map.inner().into_iter();
-                Value::Array(
-                    pairs.flat_map(|(key, value)| [Value::Bytes(key.into_bytes()), Value::from_fred(value)]).collect(),
-                )
+    /// Converts a frame of the server. An error in it, nested or not, is an answer.
+    pub(crate) fn from_frame(frame: Resp3Frame) -> Result<Value, Failure> {
+        let list = |list: Vec<Resp3Frame>| list.into_iter().map(Value::from_frame).collect::<Result<Vec<_>, _>>();
+        Ok(match frame {
+            Resp3Frame::Null => Value::Nil,
+            Resp3Frame::Number { data, .. } => Value::Int(data),
+            Resp3Frame::Boolean { data, .. } => Value::Int(data.into()),
+            Resp3Frame::Double { data, .. } => Value::Bytes(data.to_string().into()),
+            Resp3Frame::SimpleString { data, .. }
+            | Resp3Frame::BlobString { data, .. }
+            | Resp3Frame::VerbatimString { data, .. }
+            | Resp3Frame::BigNumber { data, .. } => Value::Bytes(data),
+            Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => Value::Array(list(data)?),
+            Resp3Frame::Set { data, .. } => Value::Array(list(data.into_iter().collect())?),
+            Resp3Frame::Map { data, .. } => Value::Array(list(data.into_iter().flat_map(<[_; 2]>::from).collect())?),
+            Resp3Frame::SimpleError { data, .. } => return Err(Failure::Answered(data)),
+            Resp3Frame::BlobError { data, .. } => {
+                return Err(Failure::Answered(String::from_utf8_lossy(&data).into_owned().into()));
             }
-        }
-    }
-}
-
-// === impl Wanted ===
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Wanted::Int => "a number",
-            Wanted::Bytes => "bytes",
-            Wanted::Text => "text",
-            Wanted::Array => "a list",
-            Wanted::Entry => "a stream entry",
+            Resp3Frame::ChunkedString(_) | Resp3Frame::Hello { .. } => return Err(Failure::unreadable()),
         })
     }
 }

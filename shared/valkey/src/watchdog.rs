@@ -1,29 +1,29 @@
-//! Finds a connection that answers late where a new one would not, whatever the cause.
+//! Watchdog for a connection that answers late while a new one would be prompt.
 //!
-//! Lateness alone says nothing: the whole store may be slow, or far away, and then another connection is just as slow. So
-//! a connection that answers late twice is held against a new one, both asked at the same moment, and loses its place
-//! only where the new one is much faster. Where it is not, the next comparison comes later and later.
+//! Lateness alone proves nothing: the whole store may be slow or far away. A connection that answers late twice is
+//! compared with a new one, both probed at the same moment. The new one takes over only if it is much faster. Otherwise
+//! the pause before the next comparison doubles.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two probes of a connection that seems well.
+/// Pause between two probes of a prompt connection.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Between two probes of one that answered late.
+/// Pause between two probes of a late connection.
 const CLOSER: Duration = Duration::from_millis(200);
-/// An answer that takes longer is late.
+/// Longest time of a prompt answer.
 const LATE: Duration = Duration::from_millis(20);
-/// Factor by which a new connection must be faster.
+/// Factor by which a new connection has to be faster to take over.
 const TIMES: u32 = 4;
-/// Between comparisons: the first pause and the longest.
+/// Pause between comparisons: the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
-/// Record of a connection's answers, and of those that it took over from.
+/// Record of the answers of a connection and its predecessors.
 pub(crate) struct Watchdog {
     /// Late answers in a row.
     late: u32,
-    /// When a comparison is worth while again; at once where there was none.
+    /// Earliest time of the next comparison; `None` before the first.
     not_before: Option<Instant>,
     pause: Duration,
 }
@@ -35,12 +35,12 @@ impl Watchdog {
         Watchdog { late: 0, not_before: None, pause: PAUSES.0 }
     }
 
-    /// Until the next probe.
+    /// Time until the next probe.
     pub(crate) fn pause(&self, now: Instant) -> Duration {
         if self.late > 0 && self.may_compare(now) { CLOSER } else { HEARTBEAT }
     }
 
-    /// Takes note of an answer; says whether the connection is to be held against a new one now.
+    /// Records an answer; returns whether to compare the connection with a new one now.
     pub(crate) fn suspects(&mut self, took: Duration, now: Instant) -> bool {
         self.late = if took > LATE { self.late + 1 } else { 0 };
         if self.late == 0 && self.may_compare(now) {
@@ -49,7 +49,7 @@ impl Watchdog {
         self.late >= 2 && self.may_compare(now)
     }
 
-    /// Whether the new connection takes over; if not, the next comparison comes later. `None` is no answer in time.
+    /// Compares the answers of both; returns whether the new connection takes over. `None`: no answer in time.
     pub(crate) fn decides(&mut self, old: Option<Duration>, new: Option<Duration>, now: Instant) -> bool {
         self.late = 0;
         self.not_before = Some(now + self.pause);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_connection_is_suspected_and_comparisons_become_rare() {
+    fn late_connection_is_suspected_and_comparisons_become_rare() {
         let (mut watchdog, mut now) = (Watchdog::new(), Instant::now());
         assert_eq!(watchdog.pause(now), HEARTBEAT);
         assert!(!watchdog.suspects(ms(500), now), "once may be chance");

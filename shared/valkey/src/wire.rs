@@ -1,7 +1,7 @@
-//! One TCP connection that is never made again. Everything that is sent to the store goes over one of these.
+//! One TCP connection that is never made again. All commands to the store go over a wire.
 //!
-//! A wire is one fred client with one connection, and ends with it: fred keeps counts of a client across its reconnects
-//! that can go wrong (one of them decides whether a command is flushed), so that no client gets a second connection.
+//! A wire is one fred client with one connection, and ends with it. fred keeps counts of a client across its reconnects
+//! that can go wrong; one of them decides whether a command is flushed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +10,18 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::config::{Options, Server};
-use fred::types::{ClusterHash, CustomCommand, Message};
+use fred::types::{ClusterHash, CustomCommand, Message, Value as Fred};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
-use crate::url::Endpoint;
-use crate::{Error, ErrorKind};
+use crate::endpoint::Endpoint;
+use crate::failure::Failure;
+use crate::{Error, ErrorKind, Value};
 
-/// Room for fred's own events, of which only the first is waited for.
+/// Capacity for fred's own events; only the first is awaited.
 const EVENTS: usize = 4;
 
-pub(crate) type FredResult = Result<fred::types::Value, fred::error::Error>;
-
-/// A connection to one node. Dropping it closes the socket.
+/// Connection to one node. Dropping it closes the socket.
 pub(crate) struct Wire {
     client: Client,
     state: Arc<State>,
@@ -32,22 +31,22 @@ pub(crate) struct Wire {
 #[derive(Default)]
 struct State {
     broken: AtomicBool,
-    /// Wakes the calls in flight when the connection is gone: fred keeps what reaches it after its last look.
-    gone: Notify,
+    /// Wakes the calls in flight when the connection breaks: fred keeps commands that reach it after its last look.
+    ended: Notify,
 }
 
-/// A task that ends with its owner.
+/// Task that ends with its owner.
 pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
 
 // === impl Wire ===
 
 impl Wire {
-    /// Connects and logs in, for at most `within`. Dropped half-way, the attempt ends.
+    /// Connects and logs in, for at most `within`. Cancel safe: a dropped attempt leaves no connection.
     pub(crate) async fn connect(endpoint: &Endpoint, server: Server, within: Duration) -> Result<Wire, Error> {
         Wire::drive(endpoint.client(server, EVENTS), within).await
     }
 
-    /// Connects like [`Wire::connect`], to subscribe: so many `messages` may wait to be read.
+    /// Connects like [`Wire::connect`], to subscribe; at most `messages` wait to be read.
     pub(crate) async fn subscriber(
         endpoint: &Endpoint,
         server: Server,
@@ -67,32 +66,31 @@ impl Wire {
         let connected = tokio::time::timeout(within, async {
             tokio::select! {
                 biased;
-                connected = ready.as_mut() => connected,
-                () = state.gone.notified() => Err(closed()),
+                connected = ready.as_mut() => connected.map_err(Failure::from_fred),
+                () = state.ended.notified() => Err(Failure::broken()),
             }
         });
-        let connected = connected.await.unwrap_or_else(|_| Err(closed()));
+        let connected = connected.await.unwrap_or_else(|_| Err(Failure::broken()));
         drop(ready);
-        match connected {
-            Ok(()) => Ok(Wire { client, state, driver }),
-            Err(error) => Err(refused(&error)),
-        }
+        connected.map_err(|failure| not_connected(&failure))?;
+        Ok(Wire { client, state, driver })
     }
 
-    /// Sends one command and waits for its reply, for at most `patience`. Commands go out in the order in which these
-    /// futures are first polled, and each at once: fred flushes a custom command by itself, whatever waits behind it.
+    /// Sends one command and waits for its reply, for at most `patience`.
+    ///
+    /// Commands go out in the order in which these futures are first polled. fred flushes a custom command at once.
     pub(crate) async fn call(
         &self,
         command: &'static str,
-        arguments: Vec<fred::types::Value>,
+        arguments: Vec<Fred>,
         patience: Duration,
-    ) -> FredResult {
-        let mut gone = std::pin::pin!(self.state.gone.notified());
-        gone.as_mut().enable();
+    ) -> Result<Value, Failure> {
+        let mut ended = std::pin::pin!(self.state.ended.notified());
+        ended.as_mut().enable();
         if self.is_broken() {
-            return Err(unsent());
+            return Err(Failure::unsent());
         }
-        // One attempt: what was written is never written again. (fred has no other connection to write it to, either.)
+        // One attempt: a written command is never written again. (fred has no other connection for it, either.)
         let options = Options {
             max_attempts: Some(1),
             max_redirections: Some(0),
@@ -104,16 +102,22 @@ impl Wire {
         let command = CustomCommand::new_static(command, ClusterHash::Random, false);
         tokio::select! {
             biased;
-            // fred says canceled also when it gives up what it had written.
-            reply = client.custom(command, arguments) => {
-                reply.map_err(|error| if error.kind() == &fred::error::ErrorKind::Canceled { closed() } else { error })
-            }
-            () = gone => Err(closed()),
+            reply = client.custom_raw(command, arguments) => reply.map_err(Failure::from_fred).and_then(Value::from_frame),
+            () = ended => Err(Failure::broken()),
         }
     }
 
-    /// Subscribes to `channels`; messages that come from now on arrive at the receiver. That it returns does not say
-    /// that the server has done it: a call after it does.
+    /// Has a server without cluster mode answer REDIRECT while it is a replica, rather than from data that may be old.
+    /// Engines before Valkey 8, and those that hide their replicas, reject the command.
+    pub(crate) async fn reject_replicas(&self, patience: Duration) -> Result<(), Failure> {
+        let arguments = vec![Fred::from_static_str("CAPA"), Fred::from_static_str("redirect")];
+        match self.call("CLIENT", arguments, patience).await {
+            Err(failure) if !failure.is_answer() => Err(failure),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Subscribes to `channels` and returns their messages. The server has subscribed once it answers a later call.
     pub(crate) async fn subscribe(&self, channels: Vec<String>) -> Result<broadcast::Receiver<Message>, ()> {
         let messages = self.client.message_rx();
         self.client.subscribe(channels).await.map_err(drop)?;
@@ -124,16 +128,16 @@ impl Wire {
         self.state.broken.load(Ordering::Acquire)
     }
 
-    /// Waits until the connection is gone.
-    pub(crate) async fn gone(&self) {
-        let mut gone = std::pin::pin!(self.state.gone.notified());
-        gone.as_mut().enable();
+    /// Waits until the connection breaks.
+    pub(crate) async fn broken(&self) {
+        let mut ended = std::pin::pin!(self.state.ended.notified());
+        ended.as_mut().enable();
         if !self.is_broken() {
-            gone.await;
+            ended.await;
         }
     }
 
-    /// Closes the socket; calls in flight fail at once, and all that come.
+    /// Closes the socket. Calls in flight fail at once, and so do later ones.
     pub(crate) fn close(&self) {
         self.state.end();
         self.driver.0.abort();
@@ -145,7 +149,7 @@ impl Wire {
 impl State {
     fn end(&self) {
         self.broken.store(true, Ordering::Release);
-        self.gone.notify_waiters();
+        self.ended.notify_waiters();
     }
 }
 
@@ -157,30 +161,20 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// Runs until the connection is gone. Without a reconnect policy fred ends with it.
+/// Runs until the connection breaks: without a reconnect policy fred ends with it.
 async fn drive(client: Client, state: Arc<State>) {
     let mut connection = AbortOnDrop(client.connect());
-    // The reason is in the replies of the calls in flight.
+    // The calls in flight have the reason.
     let _ = (&mut connection.0).await;
     state.end();
-    // A waiter that began just now is woken by the permit.
-    state.gone.notify_one();
+    // The permit wakes a waiter that began just now.
+    state.ended.notify_one();
 }
 
-/// The connection went while the command may have been written.
-fn closed() -> fred::error::Error {
-    fred::error::Error::new(fred::error::ErrorKind::IO, "Connection closed.")
-}
-
-/// The connection was gone before.
-fn unsent() -> fred::error::Error {
-    fred::error::Error::new(fred::error::ErrorKind::Routing, "Failed to route command.")
-}
-
-fn refused(error: &fred::error::Error) -> Error {
-    if matches!(error.kind(), fred::error::ErrorKind::Auth) {
-        return Error::from_fred(error, "connect", false);
+fn not_connected(failure: &Failure) -> Error {
+    let error = Error::from_failure(failure, "connect", false);
+    if error.kind() == ErrorKind::Denied {
+        return error;
     }
-    let message = "no connection to the store could be made";
-    Error::new(ErrorKind::Unavailable, "connect", message)
+    Error::new(ErrorKind::Unavailable, "connect", "no connection to the store could be made")
 }

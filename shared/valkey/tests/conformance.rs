@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{COUNT, app, connect, key, settings};
-use keyplane_valkey::{Arg, ErrorKind, Feature, Key, Need, Script, Settings, Valkey, Value, deadline};
+use keyplane_valkey::{Arg, ErrorKind, Feature, Key, Need, Script, Settings, Valkey, Value};
 use tokio::time::Instant;
 
 static STORE: Script = Script::new(
@@ -20,7 +20,7 @@ async fn valkey() -> Valkey {
 }
 
 #[tokio::test]
-async fn what_a_script_writes_is_read_back() {
+async fn writes_of_a_script_are_read_back() {
     let valkey = valkey().await;
     let key = key(&valkey, "u-42");
     assert_eq!(valkey.hgetall(&key).await, Ok(vec![]), "no such key yet");
@@ -80,7 +80,7 @@ async fn get_and_streams_are_read() {
 }
 
 #[tokio::test]
-async fn errors_of_the_server_are_classed() {
+async fn server_errors_are_classified() {
     static FAIL: Script = Script::new("test.fail", "return redis.error_reply('TEAPOT short and stout')");
     static CRASH: Script = Script::new("test.crash", "local x = nil\nreturn x.y");
     static DENIED: Script = Script::new("test.denied", "return redis.call('KEYS', '*')");
@@ -100,11 +100,30 @@ async fn errors_of_the_server_are_classed() {
     assert_eq!(none.kind(), ErrorKind::Script);
 }
 
+/// Modules and scripts may answer with errors that have no upper-case code.
 #[tokio::test]
-async fn the_probe_names_what_is_missing() {
+async fn server_errors_without_a_code_leave_the_connection_and_the_breaker_alone() {
+    static FAIL: Script = Script::new("test.uncoded", "return redis.error_reply('my-index: no such index')");
+    let server = keyplane_testkit::valkey();
+    let proxy = keyplane_testkit::FaultProxy::to_port(server.port());
+    let valkey = connect(&Settings { connections: 1, ..settings(&proxy.url(&server.url())) }).await;
+    let key = key(&valkey, "u-9");
+    let connections = proxy.connections();
+    for _ in 0..20 {
+        let error = valkey.run(&FAIL, &[&key], &[]).await.expect_err("the script answers with an error");
+        assert_eq!((error.kind(), error.code(), error.outcome_unknown()), (ErrorKind::Script, None, false), "{error}");
+    }
+    valkey.ping().await.expect("the breaker is closed");
+    let own = valkey.dedicate(&key).await.expect("connected");
+    let error = own.run(&FAIL, &[&key], &[]).await.expect_err("the script answers with an error");
+    assert_eq!((error.kind(), own.is_broken()), (ErrorKind::Script, false));
+    assert_eq!(proxy.connections(), connections + 1, "only the dedicated connection is new");
+}
+
+#[tokio::test]
+async fn probe_names_the_missing_command() {
     let valkey = valkey().await;
-    let found = valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await.expect("a plain server has these");
-    assert!(found.has(Need::Streams) && !found.has(Need::Bloom));
+    valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await.expect("a plain server has these");
     for (need, command) in [(Need::Bloom, "BF.ADD"), (Need::Search, "FT.CREATE")] {
         let error = valkey.probe(&[Need::Scripts, need]).await.expect_err("it has no modules");
         assert_eq!(error.kind(), ErrorKind::FeatureMissing);
@@ -113,7 +132,7 @@ async fn the_probe_names_what_is_missing() {
 }
 
 #[tokio::test]
-async fn another_layout_is_refused() {
+async fn another_layout_is_rejected() {
     let valkey = valkey().await;
     valkey.check_layout(Feature::SESSION, 3).await.expect("the first to come sets it");
     valkey.check_layout(Feature::SESSION, 3).await.expect("the same again");
@@ -124,7 +143,7 @@ async fn another_layout_is_refused() {
 }
 
 #[tokio::test]
-async fn the_number_of_partitions_is_part_of_a_layout() {
+async fn number_of_partitions_is_part_of_a_layout() {
     let valkey = valkey().await;
     let check = async |version, partitions| valkey.check_layout_with(Feature::REVOCATION, version, partitions).await;
     check(1, 4).await.expect("the first to come sets it");
@@ -143,22 +162,22 @@ async fn the_number_of_partitions_is_part_of_a_layout() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_has_passed_sends_nothing() {
+async fn passed_deadline_sends_nothing() {
     let valkey = valkey().await;
     let key = key(&valkey, "u-3");
-    let error = deadline::scope(Instant::now(), valkey.run(&COUNT, &[&key], &[])).await.expect_err("too late");
+    let error = keyplane_deadline::scope(Instant::now(), valkey.run(&COUNT, &[&key], &[])).await.expect_err("too late");
     assert_eq!((error.kind(), error.outcome_unknown()), (ErrorKind::Timeout, false));
     assert_eq!(valkey.get(&key).await, Ok(None));
     let soon = Instant::now() + Duration::from_secs(5);
-    let counted = deadline::scope(soon, valkey.run(&COUNT, &[&key], &[])).await.expect("in time");
+    let counted = keyplane_deadline::scope(soon, valkey.run(&COUNT, &[&key], &[])).await.expect("in time");
     assert_eq!(counted.int(), Ok(1));
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_named_and_never_shown() {
+async fn wrong_password_is_named_and_never_shown() {
     let url = format!("valkey://keyplane:sec-ret@127.0.0.1:{}", keyplane_testkit::valkey().port());
     let valkey = Valkey::connect(&settings(&url), app()).expect("good settings");
-    common::eventually("the refusal is known", async || {
+    common::eventually("the rejection is known", async || {
         let error = valkey.ping().await.expect_err("the password is wrong");
         assert!(!format!("{error} {error:?} {valkey:?}").contains("sec-ret"));
         error.kind() == ErrorKind::Denied

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{COUNT, app, connect, eventually, key, settings};
 use keyplane_testkit::{Fault, FaultProxy};
-use keyplane_valkey::{
-    Arg, Dedicated, Error, ErrorKind, Feature, Key, Need, Script, Settings, Valkey, Value, deadline,
-};
+use keyplane_valkey::{Arg, Dedicated, Error, ErrorKind, Feature, Key, Need, Script, Settings, Valkey, Value};
 
 static APPEND: Script = Script::new(
     "test.append",
@@ -302,16 +300,17 @@ async fn a_requests_deadline_is_kept_and_leaves_the_connection_whole() {
     let soon = || tokio::time::Instant::now() + Duration::from_millis(60);
     proxy.set(Fault::Delay(Duration::from_millis(40)));
     let start = Instant::now();
-    let error = deadline::scope(soon(), own.xrange(&stream, "-", "+", 1)).await.expect_err("80 ms are too long");
+    let error =
+        keyplane_deadline::scope(soon(), own.xrange(&stream, "-", "+", 1)).await.expect_err("80 ms are too long");
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(start.elapsed() < Duration::from_millis(250), "it took {:?}", start.elapsed());
     proxy.set(Fault::Pass);
     own.xrange(&stream, "-", "+", 1).await.expect("others go on over it");
 
     let late = tokio::time::Instant::now();
-    let error = deadline::scope(late, own.run(&COUNT, &[&stream], &[])).await.expect_err("too late");
+    let error = keyplane_deadline::scope(late, own.run(&COUNT, &[&stream], &[])).await.expect_err("too late");
     assert_eq!((error.kind(), error.outcome_unknown()), (ErrorKind::Timeout, false), "nothing was sent");
-    let error = deadline::scope(late, valkey.dedicate(&stream)).await.expect_err("too late");
+    let error = keyplane_deadline::scope(late, valkey.dedicate(&stream)).await.expect_err("too late");
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(!own.is_broken());
 }

@@ -55,9 +55,6 @@ async fn a_bell_rings_for_its_key_only() {
     ring(&mut second_a).await;
     change(&valkey, &bells, &key_b).await;
     assert!(!rang_before(&mut bell_a, &mut bell_b).await, "another key's change rang");
-    assert_eq!(bells.listeners(), 3);
-    drop((bell_a, bell_b, second_a));
-    assert_eq!(bells.listeners(), 0);
 }
 
 #[tokio::test]

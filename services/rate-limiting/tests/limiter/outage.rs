@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use keyplane_deadline as deadline;
 use keyplane_engine::Valkey;
 use keyplane_rate_limiting::domain::{Outage, Policy};
 use keyplane_rate_limiting::error::Error;
 use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Outcome, Source, Verdict};
 use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
-use keyplane_valkey::deadline;
 
 use crate::rig::{self, Instance, PATIENCE, per_month, per_second, policy, remembered, usual, verdicts};
 

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use keyplane_valkey::key::App;
+use keyplane_valkey::App;
 
 use super::env::Env;
 use super::parse;

@@ -88,11 +88,11 @@ impl Echo {
             // With no time left for it.
             ("late-ping", _) => {
                 let now = tokio::time::Instant::now();
-                keyplane_valkey::deadline::scope(now, self.store.ping()).await.map_err(status)?;
+                keyplane_deadline::scope(now, self.store.ping()).await.map_err(status)?;
             }
             ("child", _) => async {}.instrument(tracing::info_span!(target: "keyplane_test", "child")).await,
             ("remaining", _) => {
-                let remaining = keyplane_valkey::deadline::remaining();
+                let remaining = keyplane_deadline::remaining();
                 return Ok(Response::new(
                     remaining.map_or_else(|| "none".to_owned(), |left| left.as_millis().to_string()),
                 ));

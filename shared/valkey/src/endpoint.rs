@@ -1,4 +1,4 @@
-//! From a URL to fred's configuration. No error and no log line here holds the URL, since it may carry a password.
+//! Endpoint: fred's configuration from a URL. No error and no log line holds the URL, since it may carry a password.
 
 use std::sync::Arc;
 
@@ -14,28 +14,31 @@ use crate::{BreakerSettings, Settings, SettingsError};
 
 const DEFAULT_PORT: u16 = 6379;
 
-/// Everything that a connection is made from.
+/// Configuration of a connection.
 pub(crate) struct Endpoint {
     pub(crate) config: Config,
     pub(crate) connection: ConnectionConfig,
     pub(crate) performance: PerformanceConfig,
-    /// Whether it is a cluster, by its URL.
+    /// Whether the URL names a cluster.
     pub(crate) clustered: bool,
     /// Connections to each node.
     pub(crate) connections: usize,
     pub(crate) breaker: BreakerSettings,
-    /// The first host, for spans.
+    /// First host, for spans.
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
 }
 
-/// The URL with its password replaced, or a fixed text where it can't be read.
-pub(crate) fn masked(url: &str) -> String {
-    let Ok(mut url) = Url::parse(url) else { return "(not a URL)".to_owned() };
-    if url.password().is_some() && url.set_password(Some("***")).is_err() {
-        return "(masked)".to_owned();
+// === impl Settings ===
+
+impl Settings {
+    /// Checks that [`Valkey::connect`](crate::Valkey::connect) takes these settings; for a config reader.
+    ///
+    /// # Errors
+    /// The setting that can't be used, and the rule that it breaks.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        Endpoint::new(self).map(drop)
     }
-    url.to_string()
 }
 
 // === impl Endpoint ===
@@ -84,10 +87,10 @@ impl Endpoint {
         })
     }
 
-    /// A client for one node that ends with its first connection; so many `messages` may wait to be read.
+    /// Client for one node that ends with its first connection; at most `messages` wait to be read.
     pub(crate) fn client(&self, server: Server, messages: usize) -> fred::clients::Client {
         let config = Config { server: ServerConfig::Centralized { server }, ..self.config.clone() };
-        // fred reserves this much for each kind of its events.
+        // fred reserves this capacity for each kind of its events.
         let performance = PerformanceConfig { broadcast_channel_capacity: messages, ..self.performance.clone() };
         fred::clients::Client::new(config, Some(performance), Some(self.connection.clone()), None)
     }
@@ -97,12 +100,12 @@ fn connection(settings: &Settings) -> ConnectionConfig {
     ConnectionConfig {
         connection_timeout: settings.connect_timeout,
         internal_command_timeout: settings.connect_timeout,
-        // A command that was written is not written again, and one that a cluster redirects comes back to us.
+        // A written command is not written again, and a redirected one comes back to us.
         max_command_attempts: 1,
         max_redirections: 0,
         max_command_buffer_len: settings.queue_limit,
         reconnect_on_auth_error: true,
-        // Each call has its deadline, each connection its probes, and a read that waits is not unresponsive.
+        // Each call has its deadline, each connection its probes, and a blocking read is not unresponsive.
         unresponsive: UnresponsiveConfig { max_timeout: None, ..UnresponsiveConfig::default() },
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         ..ConnectionConfig::default()
@@ -140,7 +143,7 @@ fn decoded(text: &str) -> Result<Option<String>, SettingsError> {
     Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
-/// TLS by rustls with ring and the certificates that the system trusts (`SSL_CERT_FILE` names others).
+/// TLS by rustls with ring and the system's trusted certificates (`SSL_CERT_FILE` names others).
 fn tls_config() -> Result<TlsConfig, SettingsError> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(fred::rustls_native_certs::load_native_certs().certs);
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_read_in_all_spellings() {
+    fn urls_parse_in_all_spellings() {
         for (url, cluster, tls) in [
             ("valkey://h:7000", false, false),
             ("redis://h:7000", false, false),
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_urls_are_refused_without_quoting_them() {
+    fn bad_urls_are_rejected_without_quoting_them() {
         for url in [
             "",
             "h:6379:sec-ret",
@@ -204,17 +207,10 @@ mod tests {
             "valkey-cluster://u:sec-ret@h?node=i:sec-ret",
             "valkey://u:sec-ret@h:99999",
         ] {
-            let error = endpoint(url).err().unwrap_or_else(|| panic!("{url} must be refused"));
+            let error = endpoint(url).err().unwrap_or_else(|| panic!("{url} must be rejected"));
             assert_eq!(error.setting(), "url");
             assert!(!format!("{error} {error:?}").contains("sec-ret"), "{error}");
         }
-    }
-
-    #[test]
-    fn debug_output_masks_the_password() {
-        let settings = Settings::new("valkeys://app:sec-ret@h:1");
-        assert!(!format!("{settings:?}").contains("sec-ret"), "{settings:?}");
-        assert!(format!("{settings:?}").contains("valkeys://app:***@h:1"), "{settings:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ fn segment(raw: &str) -> String {
     text
 }
 
-/// Texts that try to break out: separators, braces, percent signs, hashes of other texts, very long ones.
+/// Hostile texts: separators, braces, percent signs, hashes of other texts, very long ones.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~]{0,12}",
@@ -28,7 +28,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn keys_read_as_the_grammar_says() {
+fn keys_follow_the_grammar() {
     let tagged = Key::tagged(&app(), Feature::SESSION, "acme", "u-42", &["s", "7f3c"]);
     assert_eq!(tagged.as_str(), "portal:session:{acme:u-42}:s:7f3c");
     let partitioned = Key::partitioned(&app(), Feature::SEARCH, "acme", &["jti", "9f2c"], 3);
@@ -54,7 +54,7 @@ fn sha(raw: &str) -> String {
 }
 
 #[test]
-fn an_app_is_checked() {
+fn app_name_is_checked() {
     for good in ["portal", "a", "0", "a-b", &"a".repeat(32)] {
         assert_eq!(App::new(good).map(|app| app.as_str().to_owned()), Ok(good.to_owned()));
     }

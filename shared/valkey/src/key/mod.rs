@@ -1,14 +1,14 @@
-//! The one grammar of keys. There is no other way to make a key, so no input can forge another tenant's.
+//! Grammar of keys. There is no other way to make a key, so no input can forge another tenant's.
 //!
 //! ```text
 //! <app>:<feature>:{<tenant>:<subject>}[:<part>]...     Key::tagged
 //! <app>:<feature>:<tenant>[:<id part>]...:{p<n>}       Key::partitioned
-//! <app>:<feature>:layout                               the version of the feature's layout
+//! <app>:<feature>:layout                               version of the feature's layout
 //! ```
 //!
-//! The braces are the hash tag of a cluster: keys that one script touches share it. In a segment the bytes
-//! `[A-Za-z0-9._~@-]` stand as they are and any other is percent-encoded; a segment that would pass 128 bytes, or whose
-//! raw text starts with `h~`, becomes `h~` and the first 128 bits of its SHA-256, in hex.
+//! The braces are the hash tag of a cluster: keys that one script touches share it. A segment keeps the bytes
+//! `[A-Za-z0-9._~@-]` and percent-encodes the others. A segment over 128 bytes, or one that starts with `h~`, becomes `h~`
+//! and the first 128 bits of its SHA-256, in hex.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -20,21 +20,21 @@ use sha2::{Digest, Sha256};
 
 use crate::Feature;
 
-/// Longest segment of a key, in bytes; anything longer is replaced by its hash.
+/// Longest segment of a key, in bytes; a hash replaces a longer one.
 const MAX_SEGMENT: usize = 128;
 const HASHED: &str = "h~";
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b'@').remove(b'-');
 
-/// The application that a deployment belongs to: the first segment of every key and channel.
+/// Application that a deployment belongs to: the first segment of every key and channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct App(Str);
 
-/// The rule that a text broke as the name of an [`App`].
+/// Rejection of a text as the name of an [`App`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an app is 1 to 32 characters of a-z, 0-9 and '-', and starts with a letter or a digit")]
 pub struct AppError;
 
-/// A key of the store. Cloning is cheap.
+/// Key of the store. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Key {
     text: Str,
@@ -53,7 +53,7 @@ impl App {
         Ok(App(Str::from(name)))
     }
 
-    /// The name.
+    /// Name of the application.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -68,7 +68,7 @@ impl fmt::Display for App {
 // === impl Key ===
 
 impl Key {
-    /// `<app>:<feature>:{<tenant>:<subject>}[:<part>]...`: for whatever belongs to one user, client or document.
+    /// `<app>:<feature>:{<tenant>:<subject>}[:<part>]...`: key of data that belongs to one user, client or document.
     pub fn tagged(app: &App, feature: Feature, tenant: &str, subject: &str, parts: &[&str]) -> Key {
         let mut text = Key::start(app, feature, tenant.len() + subject.len() + parts.len() * 16);
         text.push('{');
@@ -83,7 +83,7 @@ impl Key {
         Key { text: Str::from(text), feature }
     }
 
-    /// `<app>:<feature>:<tenant>[:<id part>]...:{p<partition>}`: for what is spread over a fixed number of partitions.
+    /// `<app>:<feature>:<tenant>[:<id part>]...:{p<partition>}`: key of data that is spread over fixed partitions.
     pub fn partitioned(app: &App, feature: Feature, tenant: &str, id_parts: &[&str], partition: u32) -> Key {
         let mut text = Key::start(app, feature, tenant.len() + id_parts.len() * 40 + 8);
         push_segment(&mut text, tenant);
@@ -110,13 +110,12 @@ impl Key {
         text
     }
 
-    /// The key as the server knows it: ASCII only.
+    /// Text of the key, ASCII only.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The feature that the key belongs to.
-    pub fn feature(&self) -> Feature {
+    pub(crate) fn feature(&self) -> Feature {
         self.feature
     }
 
@@ -140,7 +139,7 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl std::hash::Hash for Key {
-    /// As its text, so that a map of keys can be asked by text.
+    /// Hashes the text, so a map of keys can be searched by text.
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
@@ -168,5 +167,4 @@ fn push_segment(text: &mut String, raw: &str) {
 }
 
 #[cfg(test)]
-#[path = "key_tests.rs"]
 mod tests;

@@ -3,11 +3,11 @@ use fred::error::{Error as FredError, ErrorKind as FredKind};
 use super::*;
 
 fn answered(details: &str) -> Error {
-    Error::from_fred(&FredError::new(FredKind::Unknown, details.to_owned()), "session.patch", true)
+    Error::from_failure(&Failure::Answered(details.into()), "session.patch", true)
 }
 
 #[test]
-fn answers_of_the_server_are_classed_by_their_code() {
+fn server_errors_are_classified_by_code() {
     for (details, kind, retryable) in [
         ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Overloaded, true),
         ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, true),
@@ -43,13 +43,25 @@ fn answers_of_the_server_are_classed_by_their_code() {
 }
 
 #[test]
-fn a_failing_script_names_its_line_but_quotes_nothing() {
+fn server_error_without_a_code_is_an_answer() {
+    for details in ["my-index: no such index", "Unknown index name", "Invalid argument(s)", "x", ""] {
+        let error = answered(details);
+        assert_eq!((error.kind(), error.retryable(), error.outcome_unknown()), (ErrorKind::Script, false, false));
+        assert_eq!(
+            (error.code(), error.to_string().as_str()),
+            (None, "session.patch: the store rejected the command (no code)")
+        );
+    }
+}
+
+#[test]
+fn script_error_has_the_line_and_no_text_of_the_script() {
     let error = answered("ERR user_script:12: Script attempted 'secret' script: 4fa1, on @user_script:12.");
     assert_eq!(error.to_string(), "session.patch: the script failed on the store in line 12 (ERR)");
 }
 
 #[test]
-fn the_outcome_is_unknown_only_when_the_command_may_have_been_sent() {
+fn outcome_is_unknown_only_if_the_command_may_have_been_sent() {
     for (kind, details, expected, unknown) in [
         (FredKind::Timeout, "Request timed out.", ErrorKind::Timeout, true),
         (FredKind::IO, "Connection closed.", ErrorKind::Unavailable, true),
@@ -57,12 +69,12 @@ fn the_outcome_is_unknown_only_when_the_command_may_have_been_sent() {
         (FredKind::Unknown, "Too many failed write attempts.", ErrorKind::Unavailable, true),
         (FredKind::Cluster, "CLUSTERDOWN The cluster is down", ErrorKind::Unavailable, true),
         (FredKind::Backpressure, "Max in-flight commands reached.", ErrorKind::Overloaded, false),
-        (FredKind::Canceled, "Connection closed unexpectedly.", ErrorKind::Unavailable, false),
+        (FredKind::Canceled, "Connection closed unexpectedly.", ErrorKind::Unavailable, true),
         (FredKind::Unknown, "Failed to route command.", ErrorKind::Unavailable, false),
     ] {
-        let error = FredError::new(kind, details.to_owned());
-        let write = Error::from_fred(&error, "session.patch", true);
+        let failure = Failure::from_fred(FredError::new(kind, details.to_owned()));
+        let write = Error::from_failure(&failure, "session.patch", true);
         assert_eq!((write.kind(), write.outcome_unknown()), (expected, unknown), "{details}");
-        assert!(!Error::from_fred(&error, "HGETALL", false).outcome_unknown(), "a read has no outcome: {details}");
+        assert!(!Error::from_failure(&failure, "HGETALL", false).outcome_unknown(), "a read has no outcome: {details}");
     }
 }

@@ -1,25 +1,26 @@
-//! The connection that doorbells hear over, and what keeps a good one.
+//! Connection that listens for all bells of a feature, and the task that keeps a good one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use fred::types::Message;
 use fred::types::config::Server;
-use fred::types::{Message, Value as Fred};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::registry::Registry;
+use crate::Value;
 use crate::backoff::Backoff;
 use crate::client::Pool;
-use crate::doorbell::Registry;
 use crate::watchdog::{HEARTBEAT, Watchdog};
 use crate::wire::Wire;
 
-/// Messages that may wait to be read; with more all bells ring.
+/// Most messages that wait to be read; an overflow rings all bells.
 const BACKLOG: usize = 1024;
 
-/// Listens to all channels of `registry` until the pool is closed. Each connection is a new one, in a cluster to a node that
-/// is well: nodes pass messages on to one another.
-pub(crate) async fn run(pool: Arc<Pool>, registry: Arc<Registry>) {
+/// Listens to all channels of `registry` until the pool is closed. Opens a new connection after each loss. In a cluster any
+/// healthy node will do: nodes pass messages on to one another.
+pub(super) async fn run(pool: Arc<Pool>, registry: Arc<Registry>) {
     let (mut backoff, mut turn) = (Backoff::new(), 0);
     while !pool.common.is_closed() {
         let born = Instant::now();
@@ -43,7 +44,7 @@ async fn subscribe(pool: &Pool, registry: &Registry, turn: usize) -> Option<(Wir
     let within = pool.endpoint.connection.connection_timeout;
     let wire = Wire::subscriber(&pool.endpoint, server(pool, turn), BACKLOG, within).await.ok()?;
     let messages = wire.subscribe(registry.channels()).await.ok()?;
-    // The server has done it when it answers what came behind.
+    // The server has subscribed once it answers a later call.
     probe(&wire, pool).await?;
     Some((wire, messages))
 }
@@ -66,12 +67,12 @@ async fn ring_messages(mut messages: broadcast::Receiver<Message>, registry: &Re
     }
 }
 
-/// Ends when another connection is needed, or none any more.
+/// Watches the connection; returns when it needs a replacement, or once the pool is closed.
 async fn watch(pool: &Pool, wire: &Wire) {
     let (mut watchdog, mut misses) = (Watchdog::new(), 0);
     while !pool.common.is_closed() {
         tokio::select! {
-            () = wire.gone() => return tracing::debug!("lost the connection that doorbells hear over, making another"),
+            () = wire.broken() => return tracing::debug!("lost the doorbells' connection, making another"),
             () = tokio::time::sleep(watchdog.pause(Instant::now())) => {}
         }
         match probe(wire, pool).await {
@@ -79,23 +80,20 @@ async fn watch(pool: &Pool, wire: &Wire) {
                 misses = 0;
                 if watchdog.suspects(took, Instant::now()) && compare(pool, wire, &mut watchdog).await {
                     pool.common.observer.late();
-                    return tracing::warn!(
-                        ?took,
-                        "the connection that doorbells hear over answers late, making another"
-                    );
+                    return tracing::warn!(?took, "the doorbells' connection answers late, making another");
                 }
             }
             None => {
                 misses += 1;
                 if misses > 1 {
-                    return tracing::warn!("the connection that doorbells hear over does not answer, making another");
+                    return tracing::warn!("the doorbells' connection does not answer, making another");
                 }
             }
         }
     }
 }
 
-/// Whether a new connection answers much sooner.
+/// Reports whether a new connection answers much sooner.
 async fn compare(pool: &Pool, wire: &Wire, watchdog: &mut Watchdog) -> bool {
     let fresh = async {
         let new = Wire::connect(&pool.endpoint, server(pool, 0), pool.endpoint.connection.connection_timeout).await;
@@ -106,12 +104,12 @@ async fn compare(pool: &Pool, wire: &Wire, watchdog: &mut Watchdog) -> bool {
     watchdog.decides(old, fresh, Instant::now())
 }
 
-/// Time that the server takes to answer; `None` where it does not in time, or does not know of any subscription: then it
-/// answers a plain PONG.
+/// Time that the server takes to answer; `None` if it does not answer in time. A plain PONG also gives `None`: the server
+/// knows of no subscription.
 async fn probe(wire: &Wire, pool: &Pool) -> Option<Duration> {
     let start = Instant::now();
     match wire.call("PING", Vec::new(), pool.common.command_timeout).await {
-        Ok(Fred::Array(_)) => Some(start.elapsed()),
+        Ok(Value::Array(_)) => Some(start.elapsed()),
         Ok(_) | Err(_) => None,
     }
 }

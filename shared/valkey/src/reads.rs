@@ -1,0 +1,64 @@
+//! Plain reads. They change nothing, so a lost connection has them sent again.
+
+use bytes::Bytes;
+use fred::types::Value as Fred;
+
+use crate::observe::Operation;
+use crate::{Error, Key, StreamEntry, Valkey, Value};
+
+// === impl Valkey ===
+
+impl Valkey {
+    /// Reads all fields of a hash, in no particular order; none if the key does not exist.
+    pub async fn hgetall(&self, key: &Key) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let reply = self.read("HGETALL", key, || vec![Fred::String(key.text().clone())]).await?;
+        reply.pairs().map_err(|error| error.in_operation("HGETALL"))
+    }
+
+    /// Reads some fields of a hash, in the order of `fields`; `None` for each missing field. O(fields).
+    pub async fn hmget(&self, key: &Key, fields: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
+        let names = || fields.iter().map(|field| Fred::String((*field).into()));
+        let arguments = || std::iter::once(Fred::String(key.text().clone())).chain(names()).collect();
+        optional_fields(self.read("HMGET", key, arguments).await?)
+    }
+
+    /// Reads the text under a key.
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let reply = self.read("GET", key, || vec![Fred::String(key.text().clone())]).await?;
+        optional(reply).map_err(|error| error.in_operation("GET"))
+    }
+
+    /// Reads at most `count` entries of a stream between the ids `from` and `to`, both included; `-` and `+` are its ends,
+    /// and `(` before an id excludes it.
+    pub async fn xrange(&self, key: &Key, from: &str, to: &str, count: u64) -> Result<Vec<StreamEntry>, Error> {
+        let reply = self.read("XRANGE", key, || range_arguments(key, from, to, count)).await?;
+        reply.entries().map_err(|error| error.in_operation("XRANGE"))
+    }
+
+    /// Reads like [`Valkey::xrange`], the newest first: `from` is the later id.
+    pub async fn xrevrange(&self, key: &Key, from: &str, to: &str, count: u64) -> Result<Vec<StreamEntry>, Error> {
+        let reply = self.read("XREVRANGE", key, || range_arguments(key, from, to, count)).await?;
+        reply.entries().map_err(|error| error.in_operation("XREVRANGE"))
+    }
+
+    async fn read(&self, command: &'static str, key: &Key, arguments: impl Fn() -> Vec<Fred>) -> Result<Value, Error> {
+        self.send(Operation::read(command, key.feature().name()), Some(key), arguments).await
+    }
+}
+
+/// Arguments of `XRANGE` and `XREVRANGE`.
+pub(crate) fn range_arguments(key: &Key, from: &str, to: &str, count: u64) -> Vec<Fred> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let ends = [Fred::String(key.text().clone()), Fred::String(from.into()), Fred::String(to.into())];
+    ends.into_iter().chain([Fred::from_static_str("COUNT"), Fred::Integer(count)]).collect()
+}
+
+/// Values in the reply of `HMGET`.
+pub(crate) fn optional_fields(reply: Value) -> Result<Vec<Option<Bytes>>, Error> {
+    let fields = reply.array().and_then(|values| values.into_iter().map(optional).collect());
+    fields.map_err(|error| error.in_operation("HMGET"))
+}
+
+fn optional(value: Value) -> Result<Option<Bytes>, Error> {
+    if value.is_nil() { Ok(None) } else { value.bytes().map(Some) }
+}
