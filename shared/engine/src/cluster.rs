@@ -1,4 +1,4 @@
-//! A Valkey cluster.
+//! Valkey cluster.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use crate::resp::Reply;
 use crate::toolbox::Toolbox;
 use crate::valkey::{Valkey, new_password};
 
-/// The number of hash slots of every cluster.
+/// Hash slots of every cluster.
 const SLOTS: usize = 16_384;
 
-/// How long a node may be silent before the others replace it, unless told otherwise.
+/// Default for the longest silence of a node before the others replace it.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A cluster of servers on loopback ports. Dropping it stops them all.
+/// Cluster of servers on loopback ports. Dropping it stops all of them.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Valkey>,
     primaries: usize,
 }
 
-/// How to start a [`Cluster`].
+/// Builder of a [`Cluster`].
 #[derive(Debug)]
 pub struct ClusterBuilder<'a> {
     toolbox: &'a Toolbox,
@@ -34,7 +34,7 @@ pub struct ClusterBuilder<'a> {
 // === impl Cluster ===
 
 impl Cluster {
-    /// A cluster of three primaries without replicas, unless told otherwise.
+    /// Configures a cluster. Default: three primaries without replicas.
     #[must_use]
     pub fn builder(toolbox: &Toolbox) -> ClusterBuilder<'_> {
         ClusterBuilder {
@@ -50,19 +50,19 @@ impl Cluster {
     /// Starts `primaries` servers without replicas, and blocks until each sees a whole cluster.
     ///
     /// # Errors
-    /// When a server doesn't start, or the nodes don't agree within a minute.
+    /// A server doesn't start, or the nodes don't agree within a minute.
     pub fn start(toolbox: &Toolbox, primaries: usize) -> Result<Cluster, Error> {
         Cluster::builder(toolbox).primaries(primaries).start()
     }
 
-    /// `valkey-cluster://keyplane:<password>@127.0.0.1:<port>?node=127.0.0.1:<port>...`, with every primary; the user is
-    /// that of [`Valkey::url`], with one password on all nodes.
+    /// `valkey-cluster://keyplane:<password>@127.0.0.1:<port>?node=127.0.0.1:<port>...`, with every primary. It has
+    /// the user of [`Valkey::url`], with one password on all nodes.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_as(&self.nodes[0].credentials())
     }
 
-    /// The same for the default user, who may do everything.
+    /// URL like [`Cluster::url`] for the default user, with all rights.
     #[must_use]
     pub fn admin_url(&self) -> String {
         self.url_as("")
@@ -71,39 +71,38 @@ impl Cluster {
     /// Node `index`: the primaries first, then the replicas of primary 0, of primary 1, and so on.
     ///
     /// # Panics
-    /// If there is no such node.
+    /// No node has this index.
     #[must_use]
     pub fn node(&self, index: usize) -> &Valkey {
         &self.nodes[index]
     }
 
-    /// All nodes, in the order of [`Cluster::node`].
+    /// Nodes, in the order of [`Cluster::node`].
     #[must_use]
     pub fn nodes(&self) -> &[Valkey] {
         &self.nodes
     }
 
-    /// The number of primaries that the cluster was started with.
+    /// Number of primaries at the start.
     #[must_use]
     pub fn primaries(&self) -> usize {
         self.primaries
     }
 
-    /// The hash slot of `key`.
+    /// Hash slot of `key`.
     ///
     /// # Errors
-    /// When no node answers.
+    /// No node answers.
     pub fn slot(&self, key: &str) -> Result<u16, Error> {
-        let slot = self.anyone(&["CLUSTER", "KEYSLOT", key])?;
+        let slot = self.command(&["CLUSTER", "KEYSLOT", key])?;
         Ok(slot.int().and_then(|slot| u16::try_from(slot).ok()).unwrap_or_default())
     }
 
-    /// The index of the node that says it is the primary of the slot of `key`. Of two that say so (one was paused and
-    /// another took over), the one of the later election; `None` while none does. Nodes that are stopped, killed or
-    /// paused are not asked.
+    /// Index of the node that claims to be the primary of the slot of `key`; `None` while no node does. The later election
+    /// decides between two claims (one was paused and another took over). Stopped, killed or paused nodes are not queried.
     ///
     /// # Errors
-    /// When no node answers.
+    /// No node answers.
     pub fn primary_of(&self, key: &str) -> Result<Option<usize>, Error> {
         let slot = self.slot(key)?;
         let running = self.nodes.iter().enumerate().filter(|(_, node)| node.answers());
@@ -111,11 +110,11 @@ impl Cluster {
         Ok(epochs.max().map(|(_, index)| index))
     }
 
-    /// Blocks until a node other than `old` is the primary of the slot of `key`, and until each node that answers knows
-    /// it; returns its index. Takes some two node timeouts after a kill or a pause.
+    /// Blocks until a node other than `old` is the primary of the slot of `key`, and each answering node knows it. Returns
+    /// its index. Takes some two node timeouts after a kill or a pause.
     ///
     /// # Errors
-    /// When none takes over within a minute: is there a replica, and do more than half of the primaries run?
+    /// No node takes over within a minute: is there a replica, and do more than half of the primaries run?
     pub fn wait_takeover(&self, key: &str, old: usize) -> Result<usize, Error> {
         let watcher = self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0]);
         let slot = self.slot(key)?;
@@ -128,8 +127,8 @@ impl Cluster {
         Ok(taken()?.unwrap_or(old))
     }
 
-    /// What the first node answers that can.
-    fn anyone(&self, args: &[&str]) -> Result<Reply, Error> {
+    /// Runs a command on the first node that answers.
+    fn command(&self, args: &[&str]) -> Result<Reply, Error> {
         let node = self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0]);
         node.command(args)
     }
@@ -169,43 +168,43 @@ impl Cluster {
         self.nodes[self.primaries..].iter().try_for_each(Valkey::wait_in_sync)
     }
 
-    fn agree(&self, what: &str, test: impl Fn(&Valkey) -> Result<bool, Error>) -> Result<(), Error> {
-        self.nodes.iter().try_for_each(|node| node.wait(what, &test))
+    fn agree(&self, goal: &str, test: impl Fn(&Valkey) -> Result<bool, Error>) -> Result<(), Error> {
+        self.nodes.iter().try_for_each(|node| node.wait(goal, &test))
     }
 }
 
 // === impl ClusterBuilder ===
 
 impl ClusterBuilder<'_> {
-    /// The number of primaries, at least one. Default: 3.
+    /// Sets the number of primaries, at least one. Default: 3.
     #[must_use]
     pub fn primaries(mut self, primaries: usize) -> Self {
         self.primaries = primaries.max(1);
         self
     }
 
-    /// The number of replicas of each primary. Default: none.
+    /// Sets the number of replicas of each primary. Default: none.
     #[must_use]
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
     }
 
-    /// As [`crate::ValkeyBuilder::acl_serverless`]. Default: yes.
+    /// Sets [`crate::ValkeyBuilder::acl_serverless`]. Default: yes.
     #[must_use]
     pub fn acl_serverless(mut self, acl_serverless: bool) -> Self {
         self.acl_serverless = acl_serverless;
         self
     }
 
-    /// As [`crate::ValkeyBuilder::may_wait`]. Default: no.
+    /// Sets [`crate::ValkeyBuilder::may_wait`]. Default: no.
     #[must_use]
     pub fn may_wait(mut self, may_wait: bool) -> Self {
         self.may_wait = may_wait;
         self
     }
 
-    /// How long a node may be silent before its replica takes over; at least 200 ms. A second makes failovers quick; much
+    /// Sets the silence of a node after which its replica takes over; at least 200 ms. One second makes failovers quick; much
     /// less makes nodes of a busy machine fail over by themselves. Default: 5 s.
     #[must_use]
     pub fn node_timeout(mut self, node_timeout: Duration) -> Self {
@@ -216,7 +215,7 @@ impl ClusterBuilder<'_> {
     /// Starts the servers, and blocks until each sees a whole cluster.
     ///
     /// # Errors
-    /// When a server doesn't start, or the nodes don't agree within a minute.
+    /// A server doesn't start, or the nodes don't agree within a minute.
     pub fn start(self) -> Result<Cluster, Error> {
         let password = new_password()?;
         let node = |_| {
@@ -244,7 +243,7 @@ fn replicas_seen(node: &Valkey) -> Result<usize, Error> {
     Ok(nodes.text().unwrap_or_default().lines().filter(|line| line.contains("slave")).count())
 }
 
-/// The epoch of the node's own configuration, if it says that it is the primary of `slot`.
+/// Epoch of the node's own configuration, if it claims to be the primary of `slot`.
 fn own_epoch(node: &Valkey, slot: u16) -> Option<u64> {
     let nodes = node.command(&["CLUSTER", "NODES"]).ok()?;
     let own = nodes.text()?.lines().find(|line| line.contains("myself"))?;
@@ -253,7 +252,7 @@ fn own_epoch(node: &Valkey, slot: u16) -> Option<u64> {
     if mine { fields.get(6)?.parse().ok() } else { None }
 }
 
-/// The port of the node that `node` takes for the owner of `slot`.
+/// Port of the owner of `slot`, according to `node`.
 fn owner_port(node: &Valkey, slot: u16) -> Option<u16> {
     let nodes = node.command(&["CLUSTER", "NODES"]).ok()?;
     let owner = nodes.text()?.lines().find(|line| line.split(' ').skip(8).any(|range| holds(range, slot)))?;
@@ -261,7 +260,7 @@ fn owner_port(node: &Valkey, slot: u16) -> Option<u16> {
     address.rsplit(':').next()?.parse().ok()
 }
 
-/// Whether `17`, `17-99` or the like holds the slot; slots that move (`[17->-...]`) are counted by their plain entry.
+/// Reports whether `17`, `17-99` or the like holds the slot; a moving slot (`[17->-...]`) counts by its plain entry.
 fn holds(range: &str, slot: u16) -> bool {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let inside = |first: u16, last: u16| (first..=last).contains(&slot);
@@ -273,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_slots_are_read() {
+    fn ranges_of_slots_are_parsed() {
         assert!(holds("17", 17) && holds("0-17", 17) && holds("17-99", 17));
         assert!(!holds("18", 17) && !holds("18-99", 17) && !holds("[17->-abc]", 17) && !holds("", 17));
     }

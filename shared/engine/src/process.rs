@@ -1,23 +1,23 @@
-//! Child processes that die with this one, with their output kept.
+//! Child processes that end with this one, and their output.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use crate::Error;
 use crate::guardian::{GATE, Guardian};
+use crate::{Error, signals};
 
 type LineCallback = Box<dyn FnMut(&str) + Send>;
 
-/// What to run, and how.
+/// Specification of a child process.
 pub struct Spec {
     name: String,
     program: PathBuf,
@@ -30,14 +30,14 @@ pub struct Spec {
     remove: Option<PathBuf>,
 }
 
-/// A running (or ended) child process. It has a process group of its own, no standard input, and is killed when this
-/// value is dropped, or when this process ends in any way.
+/// Running or ended child process. It has its own process group, an empty standard input, and default SIGINT and SIGQUIT.
+/// Dropping the value kills it, and so does any end of this process.
 pub struct Process {
     name: String,
     pid: Pid,
     state: Arc<State>,
     log: PathBuf,
-    /// Where this child's output begins in the log, in bytes.
+    /// Offset of this child's output in the log, in bytes.
     log_start: u64,
     _scratch: Option<tempfile::TempPath>,
 }
@@ -51,7 +51,7 @@ struct State {
 // === impl Spec ===
 
 impl Spec {
-    /// Runs `program`; its file name serves as the name in messages.
+    /// Runs `program`; messages name it by its file name.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Spec {
         let program = program.into();
@@ -69,7 +69,7 @@ impl Spec {
         }
     }
 
-    /// The name in messages.
+    /// Sets the name in messages.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Spec {
         self.name = name.into();
@@ -97,36 +97,35 @@ impl Spec {
         self
     }
 
-    /// The child sees none of this process's environment, only what [`Spec::env`] sets.
+    /// Hides this process's environment: the child sees only the variables of [`Spec::env`].
     #[must_use]
     pub fn clear_env(mut self) -> Spec {
         self.clear_env = true;
         self
     }
 
-    /// The child's working folder.
+    /// Sets the child's working folder.
     #[must_use]
     pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Spec {
         self.current_dir = Some(folder.into());
         self
     }
 
-    /// Appends the child's output (both streams) to this file. Without it, to a temporary file.
+    /// Appends the child's output (both streams) to this file. Default: a temporary file.
     #[must_use]
     pub fn log_to(mut self, file: impl Into<PathBuf>) -> Spec {
         self.log = Some(file.into());
         self
     }
 
-    /// Also calls `on_line` with each line of output, without its line end, on a thread of its own.
+    /// Also calls `on_line` with each line of output, without its line end, on its own thread.
     #[must_use]
     pub fn on_line(mut self, on_line: impl FnMut(&str) + Send + 'static) -> Spec {
         self.on_line = Some(Box::new(on_line));
         self
     }
 
-    /// A folder to be removed when this process dies without dropping the [`Process`]. Removing it otherwise is the
-    /// caller's business.
+    /// Removes a folder if this process ends without dropping the [`Process`]. The caller removes it otherwise.
     #[must_use]
     pub fn remove_when_orphaned(mut self, folder: impl Into<PathBuf>) -> Spec {
         self.remove = Some(folder.into());
@@ -139,10 +138,10 @@ impl Spec {
 impl Process {
     /// Starts the child and returns at once.
     ///
-    /// A program that isn't there shows as an exit code of 127, and as a line in the log.
+    /// A missing program shows as exit code 127, and as a line in the log.
     ///
     /// # Errors
-    /// When no process can be started, or the log can't be opened.
+    /// No process can be started, or the log can't be opened.
     pub fn spawn(spec: Spec) -> Result<Process, Error> {
         let failed = || format!("starting {}", spec.name);
         let (log, scratch) = match &spec.log {
@@ -155,7 +154,7 @@ impl Process {
         let mut log_file = OpenOptions::new().create(true).append(true).open(&log).map_err(Error::io(failed()))?;
         let log_start = log_file.metadata().map_err(Error::io(failed()))?.len();
 
-        let mut command = Command::new("/bin/sh");
+        let mut command = signals::shell();
         command.args(["-c", GATE, "gate"]).arg(&spec.program).args(&spec.args);
         if spec.clear_env {
             command.env_clear();
@@ -184,7 +183,7 @@ impl Process {
             None => Ok(()),
         });
         if let Err(error) = go {
-            // Its gate is shut (the pipe was dropped), so the child ends by itself.
+            // The pipe was dropped, which shuts the gate: the child ends by itself.
             guardian.dismiss();
             let _ = child.wait();
             return Err(Error::io(failed())(error));
@@ -200,33 +199,33 @@ impl Process {
         Ok(Process { name: spec.name, pid, state, log, log_start, _scratch: scratch })
     }
 
-    /// The child's process id. Another process may have it once the child has ended.
+    /// Process id of the child. Another process may have it once the child has ended.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// The name in messages.
+    /// Name in messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Sends a signal. Nothing happens if the child has ended.
+    /// Sends a signal; does nothing if the child has ended.
     ///
     /// # Errors
-    /// When the kernel refuses the signal.
+    /// The kernel rejects the signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.unless_ended(|| rustix::process::kill_process(self.pid, signal))
     }
 
-    /// How the child ended, or `None` while it runs.
+    /// Exit status of the child; `None` while it runs.
     #[must_use]
     pub fn exit(&self) -> Option<ExitStatus> {
         *self.state.lock()
     }
 
-    /// Waits until the child ends, for `timeout` at most; `None` if it still runs then.
+    /// Waits for at most `timeout` until the child ends; `None` if it still runs then.
     #[must_use]
     pub fn wait_exit(&self, timeout: Duration) -> Option<ExitStatus> {
         let running = |exit: &mut Option<ExitStatus>| exit.is_none();
@@ -245,28 +244,28 @@ impl Process {
         }
     }
 
-    /// Asks the child to end (SIGTERM), and kills it if it hasn't done so within `grace`.
+    /// Sends SIGTERM, and kills the child if it still runs after `grace`.
     ///
     /// # Errors
-    /// When it can't be signalled, or outlives even SIGKILL for ten seconds.
+    /// The child can't be signalled, or outlives SIGKILL by ten seconds.
     pub fn stop(&self, grace: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::TERM)?;
-        // A stopped child would sit on the signal.
+        // A stopped child handles the signal only once it continues.
         self.signal(Signal::CONT)?;
         self.wait_exit(grace).map_or_else(|| self.kill(), Ok)
     }
 
-    /// Kills the child with its process group (SIGKILL), so also what it started itself, and waits until it has ended.
+    /// Kills the child with its process group (SIGKILL), its own children included, and waits until it has ended.
     ///
     /// # Errors
-    /// When it can't be signalled, or doesn't end within ten seconds.
+    /// The child can't be signalled, or still runs after ten seconds.
     pub fn kill(&self) -> Result<ExitStatus, Error> {
         let patience = Duration::from_secs(10);
         self.unless_ended(|| rustix::process::kill_process_group(self.pid, Signal::KILL))?;
         self.wait_exit(patience).ok_or_else(|| Error::StillRunning { program: self.name.clone(), waited: patience })
     }
 
-    /// The child's output so far, both streams; what the log file held before it started is left out.
+    /// Output of the child so far, both streams, without earlier contents of the log file.
     #[must_use]
     pub fn log(&self) -> String {
         let read = || {
@@ -275,12 +274,14 @@ impl Process {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map(|_| bytes)
         };
-        // A log that somebody removed is as good as an empty one.
+        // A removed log counts as empty.
         read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Calls `ready` every few milliseconds until it gives a value. `Err` says why it never did: the child has ended,
-    /// or `patience` is over.
+    /// Calls `ready` every ten milliseconds until it returns a value.
+    ///
+    /// # Errors
+    /// The child has ended, or `patience` is over.
     pub(crate) fn wait_until<T>(&self, patience: Duration, mut ready: impl FnMut() -> Option<T>) -> Result<T, Error> {
         let start = Instant::now();
         loop {
@@ -297,7 +298,7 @@ impl Process {
     }
 
     fn unless_ended(&self, send: impl FnOnce() -> rustix::io::Result<()>) -> Result<(), Error> {
-        // The lock is held, so the child can't be reaped, and its id can't be another's, before the signal is out.
+        // Under the lock the child can't be reaped, so its id can't be another's before the signal is out.
         let exit = self.state.lock();
         if exit.is_some() {
             return Ok(());
@@ -334,13 +335,13 @@ impl State {
     }
 
     fn reap(&self, pid: Pid, mut child: std::process::Child, guardian: Guardian) {
-        // NOWAIT: seen, but not yet reaped, so that its id stays its own until the guardian has let go of it.
+        // NOWAIT sees the end without reaping: the id stays the child's until the guardian is dismissed.
         while rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
             .is_err_and(|error| error == rustix::io::Errno::INTR)
         {}
         guardian.dismiss();
         let mut exit = self.lock();
-        // Can't fail for a child of ours that nobody else reaps; if it does, it has ended all the same.
+        // Can't fail: the child is ours, has ended, and nobody else reaps it.
         *exit = Some(child.wait().unwrap_or_else(|_| ExitStatus::from_raw(0)));
         drop(exit);
         self.ended.notify_all();

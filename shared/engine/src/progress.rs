@@ -1,11 +1,11 @@
-//! Says what is being fetched: a spinner on a terminal, else one line a tool.
+//! Progress of a fetch: a spinner on a terminal, else one line a tool.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The display of one fetch. Ends with [`Progress::finish`], or without a word when dropped after a failure.
+/// Display of one fetch. Dropped without [`Progress::finish`], it ends silently.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
 }
@@ -16,7 +16,7 @@ impl Progress {
     pub(crate) fn start(message: String) -> Progress {
         let mut stderr = std::io::stderr();
         if !stderr.is_terminal() {
-            // Not eprintln: a test harness would hide it, and a first run that is silent for a minute looks stuck.
+            // A test harness would capture eprintln, and a first run that is silent for a minute looks stuck.
             let _ = writeln!(stderr, "{message}");
             return Progress { bar: None };
         }
@@ -34,7 +34,7 @@ impl Progress {
     }
 }
 
-/// Says something that a person should know, though no call fails of it.
+/// Writes a warning to standard error.
 pub(crate) fn note(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");
 }

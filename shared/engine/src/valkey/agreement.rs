@@ -1,16 +1,17 @@
-//! Waiting until servers agree with each other.
+//! Waits until servers agree with each other.
 
 use std::time::{Duration, Instant};
 
-use crate::{Error, Valkey};
+use super::Valkey;
+use crate::Error;
 
-/// How long servers may take to agree with each other.
+/// Longest time until servers agree with each other.
 const AGREEMENT: Duration = Duration::from_secs(60);
 
 // === impl Valkey ===
 
 impl Valkey {
-    /// Waits until a replica has all that its primary has.
+    /// Waits until a replica is in sync with its primary.
     pub(crate) fn wait_in_sync(&self) -> Result<(), Error> {
         self.wait("be in sync with its primary", &|replica| {
             let info = replica.command(&["INFO", "replication"])?;
@@ -18,12 +19,12 @@ impl Valkey {
         })
     }
 
-    /// Waits until `test` holds, for a minute at most.
-    pub(crate) fn wait(&self, what: &str, test: &dyn Fn(&Valkey) -> Result<bool, Error>) -> Result<(), Error> {
+    /// Waits until `test` holds, for at most a minute. `goal` names it in the error.
+    pub(crate) fn wait(&self, goal: &str, test: &dyn Fn(&Valkey) -> Result<bool, Error>) -> Result<(), Error> {
         let start = Instant::now();
         while !test(self)? {
             if !self.runs_on_for(Duration::from_millis(20)) || start.elapsed() > AGREEMENT {
-                let detail = format!("the node did not {what} within {AGREEMENT:?}");
+                let detail = format!("the node did not {goal} within {AGREEMENT:?}");
                 return Err(Error::Start { program: "valkey-server".to_owned(), detail, log: self.log() });
             }
         }
