@@ -1,4 +1,4 @@
-//! Caps on what an error says, so that its trailers stay under [`TRAILERS`] whatever the caller sent.
+//! Caps on the parts of an error: its trailers stay under [`TRAILERS`] whatever the caller sent.
 //!
 //! Trailers that are too large cost more than one call: Envoy drops the upstream connection that all callers share (over
 //! 64 KiB in one header, which no setting changes; over 60 KiB in all it ends the one call), and clients on gRPC's C core
@@ -14,7 +14,7 @@ pub const TRAILERS: usize = 8 * 1024;
 
 /// Longest message, in bytes.
 const MESSAGE: usize = 512;
-/// Most violations that are listed.
+/// Maximum of listed violations.
 pub(super) const VIOLATIONS: usize = 20;
 /// Most bytes of all violations together.
 const VIOLATION_BYTES: usize = 2560;
@@ -28,19 +28,19 @@ const METADATA_BYTES: usize = 1024;
 /// Bytes that are left for pairs of texts.
 struct Room(usize);
 
-/// The message, and in place of what is cut off how much of the violations is listed.
+/// Caps the message, and appends the number of violations that are not listed.
 pub(super) fn message(message: &str, listed: usize, violations: usize) -> String {
     match violations - listed {
         0 => cut(message, MESSAGE).into_owned(),
         more => {
             let suffix = format!("; and {more} more");
-            // What the listed ones say stands in the details.
+            // The details hold the listed ones in full.
             format!("{}{suffix}", cut(message, MESSAGE - suffix.len()))
         }
     }
 }
 
-/// The first violations, as many as there is room for.
+/// Caps the violations: the first ones, while there is room.
 pub(super) fn violations(violations: &[Violation]) -> Vec<(String, String)> {
     let mut room = Room(VIOLATION_BYTES);
     let cut = |Violation { field, description }: &Violation| {
@@ -49,7 +49,7 @@ pub(super) fn violations(violations: &[Violation]) -> Vec<(String, String)> {
     violations.iter().take(VIOLATIONS).map(cut).take_while(|(field, rule)| room.takes(field, rule)).collect()
 }
 
-/// Pairs with a value: Envoy's transcoder can't read an empty one. Those that there is no room for are left out.
+/// Caps the metadata: pairs with a value, while there is room. Envoy's transcoder can't read an empty value.
 pub(super) fn metadata(pairs: Vec<(&'static str, String)>) -> HashMap<String, String> {
     let mut room = Room(METADATA_BYTES);
     let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
@@ -57,12 +57,12 @@ pub(super) fn metadata(pairs: Vec<(&'static str, String)>) -> HashMap<String, St
     pairs.take_while(|(key, value)| room.takes(key, value)).collect()
 }
 
-/// A description, such as a quota's.
+/// Caps a description, such as a quota's.
 pub(super) fn description(text: &str) -> String {
     cut(text, DESCRIPTION).into_owned()
 }
 
-/// The beginning of a text, at most `limit` bytes of it, with an ellipsis where something is missing.
+/// Cuts a text to its first `limit` bytes, with an ellipsis in place of the rest.
 fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const ELLIPSIS: &str = "...";
     if text.len() <= limit {
@@ -78,8 +78,8 @@ impl Room {
     /// Tags and lengths of a pair, at most.
     const FRAME: usize = 12;
 
-    fn takes(&mut self, one: &str, other: &str) -> bool {
-        let left = self.0.checked_sub(one.len() + other.len() + Room::FRAME);
+    fn takes(&mut self, key: &str, value: &str) -> bool {
+        let left = self.0.checked_sub(key.len() + value.len() + Room::FRAME);
         self.0 = left.unwrap_or(0);
         left.is_some()
     }

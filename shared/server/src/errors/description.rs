@@ -9,7 +9,7 @@ use tonic::Code;
 /// Callers' view of an error: its reason, and what goes beyond it.
 #[derive(Clone, Debug)]
 pub struct Description<'a> {
-    /// The registered reason.
+    /// Registered reason.
     pub reason: &'static Reason,
     /// Status code: the reason's, unless set otherwise.
     pub code: Code,

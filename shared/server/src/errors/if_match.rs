@@ -6,11 +6,11 @@ use tonic::metadata::MetadataMap;
 /// Name of the header in metadata and in violations.
 pub const IF_MATCH: &str = "if-match";
 
-/// Tag that the resource must have; `None` without the header and for `*`, which matches any version. The quotes are optional.
+/// Reads the tag that the resource must have; `None` without the header and for `*`, which matches any version. The quotes are optional.
 ///
 /// # Errors
 ///
-/// A violation of `if-match` for several tags, and for a weak one, which never matches.
+/// Violation of `if-match`: for several tags, and for a weak one, which never matches.
 pub fn if_match(metadata: &MetadataMap) -> Result<Option<String>, Violation> {
     let invalid = || Violation::new(IF_MATCH, "must be one strong tag, e.g. \"3\", or *");
     let mut values = metadata.get_all(IF_MATCH).iter();
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_strong_tag_is_accepted() {
+    fn one_strong_tag_is_accepted() {
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&["*"]), Ok(None));
         for value in ["\"3\"", "3", " \"3\" "] {

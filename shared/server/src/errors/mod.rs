@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 pub use caps::TRAILERS;
 pub use description::Description;
+use http::HeaderMap;
 pub use if_match::{IF_MATCH, if_match};
 use keyplane_contracts::Violation;
 use keyplane_contracts::google::rpc;
@@ -30,13 +31,13 @@ pub trait ServiceError: std::error::Error {
 /// Error of one item of a batch, whose call succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemError {
-    /// The gRPC status code.
+    /// Status code of gRPC.
     pub code: Code,
     /// Name of the code.
     pub status: &'static str,
     /// Name of the [`Reason`].
     pub reason: &'static str,
-    /// The message, capped and spelled as that of [`status`].
+    /// Message, capped and spelled as that of [`status`].
     pub message: String,
 }
 
@@ -45,7 +46,7 @@ pub struct ItemError {
 ///
 /// Caps keep the trailers under [`TRAILERS`]: the first 20 violations are listed, and the message counts the rest.
 ///
-/// The cause of an internal error is logged (at most six times a minute, with a count of those left out) and never sent.
+/// Causes of internal errors are logged (at most six times a minute, with a count of those left out) and never sent.
 pub fn status<E: ServiceError>(error: E) -> Status {
     let mut description = error.describe();
     if matches!(description.code, Code::Internal | Code::Unknown | Code::DataLoss) {
@@ -103,6 +104,14 @@ fn described(description: Description<'_>, message: String) -> Status {
     // Concatenated encodings decode as one message.
     bytes.extend_from_slice(Status::with_error_details(code, message.clone(), details).details());
     Status::with_details(code, message, bytes.freeze())
+}
+
+/// Turns a status into the trailers of a response whose headers are sent.
+pub(crate) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(3);
+    // Fails only for a message that is no header value even when percent-encoded, which can't be.
+    let _ = status.add_header(&mut trailers);
+    trailers
 }
 
 fn log_internal(error: &dyn std::error::Error) {

@@ -1,4 +1,4 @@
-//! Field names in the caller's spelling: camelCase for callers that send JSON, which the gateway transcodes.
+//! Field names in the caller's spelling: camelCase for callers of JSON, whose calls the gateway transcodes.
 
 use std::borrow::Cow;
 
@@ -17,9 +17,10 @@ pub(crate) fn json_caller<F: Future>(call: F) -> TaskLocalFuture<(), F> {
     JSON.scope((), call)
 }
 
-/// A message and the violations in it, in the caller's spelling. Violations beyond the listed ones are never sent, and stay as they are.
+/// Spells a message and the violations in it for the caller. Violations beyond the listed ones are never sent, and stay
+/// unchanged.
 ///
-/// A message without violations stays as well: it may hold ids that look like fields.
+/// Messages without violations stay unchanged too: they may hold ids that look like fields.
 pub(super) fn spelled(message: String, violations: &[Violation]) -> (String, Cow<'_, [Violation]>) {
     if violations.is_empty() || JSON.try_with(|()| ()).is_err() {
         return (message, Cow::Borrowed(violations));
@@ -52,12 +53,12 @@ mod tests {
         let (grpc, same) = spelled(message(), &violations);
         assert_eq!((grpc, same.as_ref()), (message(), violations.as_slice()));
         let (json, fields) = json_caller(async { spelled(message(), &violations) }).await;
-        let told = [
+        let spelled_fields = [
             "requestId: must be set",
             "session.attributes[last_path]: see `updateMask`",
             "items[0].requestId: must be set",
         ];
-        assert_eq!(json, format!("invalid: {}", told.join("; ")));
-        assert_eq!(fields.iter().map(ToString::to_string).collect::<Vec<_>>(), told);
+        assert_eq!(json, format!("invalid: {}", spelled_fields.join("; ")));
+        assert_eq!(fields.iter().map(ToString::to_string).collect::<Vec<_>>(), spelled_fields);
     }
 }

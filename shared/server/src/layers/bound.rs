@@ -1,30 +1,31 @@
-//! Bound fields: a request field that the path of a JSON route binds may stand nowhere else. The gateway's transcoder would let
-//! `GET /v1/tenants/acme/plan?name=tenants/other/plan` name the other tenant. (Bodies are the gateway's guard's.)
+//! Bound fields: rejects a request field in the query that the path of the JSON route binds.
+//!
+//! The gateway's transcoder would let `GET /v1/tenants/acme/plan?name=tenants/other/plan` name the other tenant. The
+//! gateway's guard checks bodies.
 
 use std::borrow::Cow;
 use std::future::{Ready, ready};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::Either;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use keyplane_contracts::Violations;
 use keyplane_contracts::reasons::kit;
 use percent_encoding::percent_decode;
 use tonic::body::Body;
 use tower::Service;
 
-use super::methods::{Method, Methods};
+use super::call::Call;
+use super::methods::Method;
 use crate::errors::{self, Description, ServiceError};
 
 /// Path of a JSON request, with its query, as the caller sent it. The gateway's transcoder sets it; gRPC requests have none.
 pub(super) const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
-/// Refuses JSON requests whose query names a field that the path binds.
+/// Rejects JSON requests whose query names a field that the path binds.
 #[derive(Clone)]
 pub(crate) struct Bound<S> {
     inner: S,
-    methods: Arc<Methods>,
 }
 
 /// Fields that the query names besides the path.
@@ -35,14 +36,14 @@ struct Overridden(Violations);
 // === impl Bound ===
 
 impl<S> Bound<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
-        Self { inner, methods }
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
 
-impl<S, R> Service<Request<R>> for Bound<S>
+impl<S, R> Service<Call<R>> for Bound<S>
 where
-    S: Service<Request<R>, Response = Response<Body>>,
+    S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -52,13 +53,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let method = self.methods.find(request.uri().path());
-        match query(request.headers()).map(|query| overridden(method, query)) {
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        match query(call.request.headers()).map(|query| overridden(&call.method, query)) {
             Some(fields) if !fields.is_empty() => {
                 Either::Right(ready(Ok(errors::status(Overridden(fields)).into_http())))
             }
-            Some(_) | None => Either::Left(self.inner.call(request)),
+            Some(_) | None => Either::Left(self.inner.call(call)),
         }
     }
 }
@@ -71,14 +71,14 @@ impl ServiceError for Overridden {
     }
 }
 
-/// Bytes, since a path may hold some that are no text.
+/// Query in bytes, since a path may hold some that are no text.
 fn query(headers: &HeaderMap) -> Option<&[u8]> {
     let path = headers.get(ORIGINAL_PATH)?.as_bytes();
     let mark = path.iter().position(|byte| *byte == b'?')?;
     path.get(mark + 1..)
 }
 
-/// Each bound field that the query names, in either spelling, percent-encoded or not.
+/// Finds the bound fields that the query names, in either spelling, percent-encoded or not.
 fn overridden(method: &Method, query: &[u8]) -> Violations {
     let pairs = query.split(|byte| *byte == b'&');
     let names = pairs.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default());
@@ -95,6 +95,7 @@ fn overridden(method: &Method, query: &[u8]) -> Violations {
 
 #[cfg(test)]
 mod tests {
+    use super::super::methods::Methods;
     use super::*;
 
     fn refused(path: &'static [u8]) -> bool {

@@ -1,74 +1,59 @@
 //! Deadline: every unary call has one, and a call that passes it gets DEADLINE_EXCEEDED, with details.
 //!
 //! tonic has a timer of its own around all layers, which answers CANCELLED, and so has its client. A caller's deadline
-//! is therefore cut by a tenth, at most ten milliseconds: ours goes off first, and its answer arrives while the caller
+//! is therefore cut by a tenth, at most ten milliseconds: our timer fires first, and its answer arrives while the caller
 //! still listens.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Response};
 use keyplane_contracts::reasons::kit;
-use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use super::methods::{Method, Methods};
-use super::panic::trailers;
+use super::call::Call;
+use super::methods::Method;
+use super::until::Until;
 use crate::config::Deadlines;
 use crate::errors;
 
-/// Least that a call needs. With less, nothing is begun: it would fail half-way, and for a reason that is none.
+/// Least time that a call needs. With less, nothing is begun: it would fail half-way, for a reason that misleads.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How much earlier than the caller's timer ours goes off, at most.
+/// Longest time by which our timer fires before the caller's.
 const HEAD_START: Duration = Duration::from_millis(10);
 
-/// Puts each call under its deadline, and tells the store of it.
+/// Puts each call under its deadline, which the store respects.
 #[derive(Clone)]
 pub(crate) struct Deadline<S> {
     inner: S,
-    methods: Arc<Methods>,
     deadlines: Deadlines,
-}
-
-pin_project! {
-    /// A stream that ends with DEADLINE_EXCEEDED when its time is up.
-    struct TimedBody {
-        #[pin]
-        inner: Body,
-        #[pin]
-        timer: Sleep,
-        over: bool,
-    }
 }
 
 // === impl Deadline ===
 
 impl<S> Deadline<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>, deadlines: Deadlines) -> Self {
-        Self { inner, methods, deadlines }
+    pub(crate) fn new(inner: S, deadlines: Deadlines) -> Self {
+        Self { inner, deadlines }
     }
 
-    /// How long the call may take; none for streams and built-in services whose caller sets no limit.
+    /// Returns the longest duration of a call; none for streams and built-in services whose caller sets no limit.
     fn limit(&self, method: &Method, headers: &HeaderMap) -> Option<Duration> {
-        let asked = grpc_timeout(headers).map(|asked| asked - HEAD_START.min(asked / 10));
+        let limit = grpc_timeout(headers).map(|timeout| timeout - HEAD_START.min(timeout / 10));
         if method.streams || method.built_in {
-            return asked;
+            return limit;
         }
-        Some(asked.unwrap_or(self.deadlines.default).min(self.deadlines.max))
+        Some(limit.unwrap_or(self.deadlines.default).min(self.deadlines.max))
     }
 }
 
-impl<S, R> Service<Request<R>> for Deadline<S>
+impl<S, R> Service<Call<R>> for Deadline<S>
 where
-    S: Service<Request<R>, Response = Response<Body>>,
+    S: Service<Call<R>, Response = Response<Body>>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -80,21 +65,22 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let method = self.methods.find(request.uri().path());
-        let streams = method.streams;
-        let limit = self.limit(method, request.headers());
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let streams = call.method.streams;
+        let limit = self.limit(&call.method, call.request.headers());
         if limit.is_some_and(|limit| limit < LEAST) {
             return Box::pin(async { Ok(too_short().into_http()) });
         }
-        let inner = self.inner.call(request);
+        let inner = self.inner.call(call);
         let Some(limit) = limit else {
             return Box::pin(inner);
         };
         let deadline = Instant::now() + limit;
         Box::pin(async move {
             match timeout_at(deadline, keyplane_deadline::scope(deadline, inner)).await {
-                Ok(Ok(response)) if streams => Ok(response.map(|body| Body::new(TimedBody::new(body, deadline)))),
+                Ok(Ok(response)) if streams => {
+                    Ok(response.map(|body| Body::new(Until::new(body, timed_out(deadline)))))
+                }
                 Ok(result) => result,
                 Err(_) => Ok(exceeded().into_http()),
             }
@@ -102,40 +88,10 @@ where
     }
 }
 
-// === impl TimedBody ===
-
-impl TimedBody {
-    fn new(inner: Body, deadline: Instant) -> Self {
-        Self { inner, timer: sleep_until(deadline), over: false }
-    }
-}
-
-impl http_body::Body for TimedBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.project();
-        if *this.over {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        if this.timer.poll(cx).is_ready() {
-            *this.over = true;
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))));
-        }
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.over || self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
+/// Status of a stream whose deadline passes.
+async fn timed_out(deadline: Instant) -> Status {
+    sleep_until(deadline).await;
+    exceeded()
 }
 
 fn too_short() -> Status {
@@ -148,7 +104,7 @@ fn exceeded() -> Status {
     errors::plain(&kit::DEADLINE_EXCEEDED, message)
 }
 
-/// `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as it does for tonic.
+/// Reads `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as it does for tonic.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

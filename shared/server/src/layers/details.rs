@@ -11,10 +11,9 @@ use tower::Service;
 
 use crate::errors;
 
-/// With it tonic says which compressions it takes, where a call has another one.
+/// Header by which tonic rejects a compression: it lists the supported ones.
 const ACCEPTED: &str = "grpc-accept-encoding";
-const UNCOMPRESSED: &str =
-    "the call's compression (grpc-encoding) is none that this server reads: use gzip or zstd, or none";
+const UNCOMPRESSED: &str = "the call's compression (grpc-encoding) is not supported: use gzip or zstd, or none";
 
 /// Fills in what a status lacks. Sees statuses in headers only, which is where tonic's own are.
 #[derive(Clone)]
@@ -23,7 +22,7 @@ pub(crate) struct Details<S> {
 }
 
 pin_project! {
-    /// A call whose status may need details.
+    /// Call whose status may need details.
     pub(crate) struct Detailed<F> {
         #[pin]
         inner: F,
@@ -72,8 +71,8 @@ where
     }
 }
 
-/// The status of a request that can't be decoded, for which tonic says INTERNAL: it is the caller's mistake. Names the field if
-/// the decoder does, innermost first: `failed to decode Protobuf message: Limit.period: Policy.limit: buffer underflow`.
+/// Makes the status of a request that can't be decoded: INVALID_ARGUMENT in place of tonic's INTERNAL, since it is the
+/// caller's mistake. Names the field if the decoder does, innermost first: `failed to decode Protobuf message: Limit.period: Policy.limit: buffer underflow`.
 fn malformed(message: &str) -> Status {
     let mut rule = message.strip_prefix("failed to decode Protobuf message: ").unwrap_or(message);
     let mut path = Vec::new();

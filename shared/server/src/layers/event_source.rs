@@ -1,14 +1,14 @@
-//! Event source: a browser's EventSource that is answered anything but 200 gives up for good (WHATWG HTML, section 9.2.3).
-//! So where a watch can't begin now but may a moment later, whoever turned it away, it gets a stream that ends at once: then
-//! it comes again, with the Last-Event-ID that it has.
+//! Event source: makes a browser's EventSource reconnect, with its Last-Event-ID, after a watch that cannot begin now.
+//!
+//! An EventSource gives up for good on any status but 200 (WHATWG HTML, section 9.2.3). A watch that was rejected, but may
+//! begin a moment later, is answered with a stream that ends at once.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::stream;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Response, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use pin_project_lite::pin_project;
@@ -17,15 +17,14 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::Service;
 
-use super::methods::Methods;
-use super::panic::trailers;
+use super::call::Call;
+use crate::errors::trailers;
 use crate::sse;
 
-/// Answers EventSources; everybody else passes through. The trailers keep the true status, for traces and metrics.
+/// Answers EventSources; other calls pass through. The trailers keep the true status, for traces and metrics.
 #[derive(Clone)]
 pub(crate) struct EventSource<S> {
     inner: S,
-    methods: Arc<Methods>,
 }
 
 pin_project! {
@@ -39,14 +38,14 @@ pin_project! {
 // === impl EventSource ===
 
 impl<S> EventSource<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
-        Self { inner, methods }
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
 
-impl<S, R> Service<Request<R>> for EventSource<S>
+impl<S, R> Service<Call<R>> for EventSource<S>
 where
-    S: Service<Request<R>, Response = Response<Body>>,
+    S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -56,9 +55,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let is_event_source = self.methods.find(request.uri().path()).streams_text && accepts(request.headers());
-        Answered { inner: self.inner.call(request), is_event_source }
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let is_event_source = call.method.streams_text && accepts(call.request.headers());
+        Answered { inner: self.inner.call(call), is_event_source }
     }
 }
 
@@ -99,7 +98,7 @@ fn stream_of(status: &Status) -> Response<Body> {
     response
 }
 
-/// A message as gRPC frames it: not compressed, its length, its bytes.
+/// Frames a message for gRPC: not compressed, its length, its bytes.
 fn grpc_frame(message: &impl prost::Message) -> Bytes {
     let mut frame = BytesMut::with_capacity(5 + message.encoded_len());
     frame.put_u8(0);

@@ -1,6 +1,7 @@
-//! Gate: no call reaches a handler before the start check has passed. The port is open by then, since health is served on
-//! it; but a handler could write into a store of another layout, or run half a script on an engine that lacks the
-//! other half.
+//! Gate: keeps calls from handlers until the start check has passed.
+//!
+//! The port is open by then, since it serves health. But a handler could write into a store of another layout, or run half
+//! a script on an engine that lacks the other half.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -8,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures::future::Either;
-use http::{Request, Response};
+use http::Response;
 use keyplane_contracts::reasons::kit;
 use tokio::sync::watch;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use super::methods::Methods;
+use super::call::Call;
 use crate::errors;
 
 /// Shut until the start check has passed, then open for good. Cheap to clone.
@@ -24,53 +25,52 @@ pub(crate) struct Gate(Arc<State>);
 
 struct State {
     open: AtomicBool,
-    /// What callers are told meanwhile.
-    refusal: watch::Sender<Status>,
+    /// Answer to calls meanwhile.
+    rejection: watch::Sender<Status>,
 }
 
-/// Turns calls away while the gate is shut. Health and reflection always pass.
+/// Rejects calls while the gate is shut. Health and reflection always pass.
 #[derive(Clone)]
 pub(crate) struct Gated<S> {
     inner: S,
-    methods: Arc<Methods>,
     gate: Gate,
 }
 
 // === impl Gate ===
 
 impl Gate {
-    /// A gate that is shut: nothing is known of the store yet.
+    /// Makes a gate that is shut: nothing is known of the store yet.
     pub(crate) fn shut() -> Gate {
         let message = "the service has just started and does not know its store yet: repeat the call";
         let starting = errors::plain(&kit::STARTING, message);
-        Gate(Arc::new(State { open: AtomicBool::new(false), refusal: watch::Sender::new(starting) }))
+        Gate(Arc::new(State { open: AtomicBool::new(false), rejection: watch::Sender::new(starting) }))
     }
 
     pub(crate) fn open(&self) {
         self.0.open.store(true, Ordering::Release);
     }
 
-    /// Callers are told `status` from now on, unless the gate is open.
-    pub(crate) fn tell(&self, status: Status) {
-        self.0.refusal.send_replace(status);
+    /// Answers calls with `status` from now on, unless the gate is open.
+    pub(crate) fn reject_with(&self, status: Status) {
+        self.0.rejection.send_replace(status);
     }
 
-    fn refusal(&self) -> Option<Status> {
-        if self.0.open.load(Ordering::Acquire) { None } else { Some(self.0.refusal.borrow().clone()) }
+    fn rejection(&self) -> Option<Status> {
+        if self.0.open.load(Ordering::Acquire) { None } else { Some(self.0.rejection.borrow().clone()) }
     }
 }
 
 // === impl Gated ===
 
 impl<S> Gated<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>, gate: Gate) -> Self {
-        Self { inner, methods, gate }
+    pub(crate) fn new(inner: S, gate: Gate) -> Self {
+        Self { inner, gate }
     }
 }
 
-impl<S, R> Service<Request<R>> for Gated<S>
+impl<S, R> Service<Call<R>> for Gated<S>
 where
-    S: Service<Request<R>, Response = Response<Body>>,
+    S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -80,11 +80,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let exempt = self.methods.find(request.uri().path()).built_in;
-        match self.gate.refusal() {
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let exempt = call.method.built_in;
+        match self.gate.rejection() {
             Some(status) if !exempt => Either::Right(ready(Ok(status.into_http()))),
-            Some(_) | None => Either::Left(self.inner.call(request)),
+            Some(_) | None => Either::Left(self.inner.call(call)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which methods this process serves, and which of them stream. Bounds every label and span name.
+//! Methods that this process serves, with their kinds. They bound every label and span name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,35 +15,35 @@ use crate::ServiceInfo;
 const BUILT_IN: [&str; 3] =
     ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
-/// What the layers need to know of a method.
+/// Method, as the layers see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Method {
-    /// Fully qualified, without the leading slash; `_OTHER` for what this process doesn't serve.
+    /// Full name without the leading slash; `_OTHER` for unknown methods.
     pub(crate) name: Arc<str>,
-    /// Whether the server answers with a stream.
+    /// The server answers with a stream.
     pub(crate) streams: bool,
-    /// Whether that is a stream of `google.api.HttpBody`: bytes for browsers.
+    /// The stream is of `google.api.HttpBody`: bytes for browsers.
     pub(crate) streams_text: bool,
-    /// Whether the kit itself serves it.
+    /// The kit itself serves it.
     pub(crate) built_in: bool,
     /// Request fields that the path of its JSON routes binds.
     pub(crate) bound: Vec<BoundField>,
 }
 
-/// A request field, such as `tenant_plan.name`.
+/// Request field, such as `tenant_plan.name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BoundField {
-    /// Its path in JSON spelling: `tenantPlan.name`.
+    /// Path in JSON spelling: `tenantPlan.name`.
     pub(crate) json: String,
-    /// Names on the way to it, in proto and in JSON spelling.
+    /// Names along the path, in proto and in JSON spelling.
     pub(crate) names: Vec<[String; 2]>,
 }
 
-/// The methods by path.
+/// Methods by path.
 #[derive(Debug)]
 pub(crate) struct Methods {
-    by_path: HashMap<String, Method>,
-    other: Method,
+    by_path: HashMap<String, Arc<Method>>,
+    other: Arc<Method>,
 }
 
 // === impl Methods ===
@@ -56,7 +56,7 @@ impl Methods {
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        let mut by_path = HashMap::new();
+        let mut by_path: HashMap<String, Method> = HashMap::new();
         for encoded in info.descriptor_sets().chain(kit) {
             for file in FileDescriptorSet::decode(encoded)?.file {
                 for service in &file.service {
@@ -84,8 +84,10 @@ impl Methods {
                 }
             }
         }
+        let by_path = by_path.into_iter().map(|(path, method)| (path, Arc::new(method))).collect();
         let (name, bound) = (RPC_METHOD_OTHER.into(), Vec::new());
-        Ok(Self { by_path, other: Method { name, streams: false, streams_text: false, built_in: false, bound } })
+        let other = Method { name, streams: false, streams_text: false, built_in: false, bound }.into();
+        Ok(Self { by_path, other })
     }
 
     /// Methods of some services of the platform's contracts.
@@ -95,8 +97,8 @@ impl Methods {
         Self::read(&info).unwrap()
     }
 
-    /// The method behind an HTTP path.
-    pub(crate) fn find(&self, path: &str) -> &Method {
+    /// Finds the method of an HTTP path.
+    pub(crate) fn find(&self, path: &str) -> &Arc<Method> {
         self.by_path.get(path).unwrap_or(&self.other)
     }
 }
@@ -117,7 +119,7 @@ impl BoundField {
         BoundField { json: json.join("."), names }
     }
 
-    /// Whether `name`, such as `tenantPlan.name`, is this field or inside it, in either spelling.
+    /// Reports whether `name`, such as `tenantPlan.name`, is this field or inside it, in either spelling.
     pub(crate) fn holds(&self, name: &str) -> bool {
         let mut parts = name.split('.');
         self.names.iter().all(|names| parts.next().is_some_and(|part| names.iter().any(|name| name == part)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::Response;
 use keyplane_contracts::reasons::code_name;
 use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::KeyValue;
@@ -13,15 +13,14 @@ use opentelemetry::metrics::{Histogram, UpDownCounter};
 use tonic::Code;
 use tower::Service;
 
+use super::call::Call;
 use super::is_server_error;
-use super::methods::Methods;
 use super::observe::{Observed, ObservedBody, Record};
 
 /// Measures every call; a shed one too, since this layer sits outside the shedding.
 #[derive(Clone)]
 pub(crate) struct Metrics<S> {
     inner: S,
-    methods: Arc<Methods>,
     instruments: Instruments,
 }
 
@@ -31,7 +30,7 @@ struct Instruments {
     in_flight: UpDownCounter<i64>,
 }
 
-/// The measurements of one call.
+/// Measurements of one call.
 pub(crate) struct Measured {
     began: Instant,
     method: KeyValue,
@@ -41,7 +40,7 @@ pub(crate) struct Measured {
 // === impl Metrics ===
 
 impl<S> Metrics<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         let instruments = Instruments {
             duration: metrics::rpc_server_call_duration(),
             in_flight: metrics::up_down(
@@ -50,13 +49,13 @@ impl<S> Metrics<S> {
                 "Calls being served, streams included",
             ),
         };
-        Self { inner, methods, instruments }
+        Self { inner, instruments }
     }
 }
 
-impl<S, B, R> Service<Request<R>> for Metrics<S>
+impl<S, B, R> Service<Call<R>> for Metrics<S>
 where
-    S: Service<Request<R>, Response = Response<B>>,
+    S: Service<Call<R>, Response = Response<B>>,
 {
     type Response = Response<ObservedBody<B, Measured>>;
     type Error = S::Error;
@@ -66,12 +65,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let name = Arc::clone(&self.methods.find(request.uri().path()).name);
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let name = Arc::clone(&call.method.name);
         let method = KeyValue::new(semconv::RPC_METHOD, name);
         self.instruments.in_flight.add(1, std::slice::from_ref(&method));
         let record = Measured { began: Instant::now(), method, instruments: self.instruments.clone() };
-        Observed::start(record, || self.inner.call(request))
+        Observed::start(record, || self.inner.call(call))
     }
 }
 

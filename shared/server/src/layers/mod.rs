@@ -1,6 +1,7 @@
-//! The layers around every call, one file each. `docs/layers.md` says in which order they sit and why.
+//! Layers around every call, one file each. `docs/layers.md` explains their order.
 
 pub(crate) mod bound;
+pub(crate) mod call;
 pub(crate) mod deadline;
 pub(crate) mod details;
 pub(crate) mod ending;
@@ -13,10 +14,11 @@ pub(crate) mod panic;
 pub(crate) mod shed;
 pub(crate) mod spelling;
 pub(crate) mod trace;
+mod until;
 
 use tonic::Code;
 
-/// Whether the server is to blame, by the semantic conventions; only then is a span or a point an error.
+/// Reports whether the server is to blame, by the semantic conventions; only then is a span or a point an error.
 fn is_server_error(code: Code) -> bool {
     match code {
         Code::Unknown

@@ -1,7 +1,7 @@
-//! Follows a call from its headers to its trailers and tells a record how it ended, however it ended.
+//! Observation of a call, from its headers to its trailers: a record learns its code, however the call ends.
 //!
-//! A call that nobody waits for any more is dropped, not finished: its record ends on drop, as CANCELLED. One whose
-//! handler panics is dropped as well, but then the code was set to INTERNAL before the poll that never returned.
+//! Abandoned calls are dropped, not finished: their record ends on drop, as CANCELLED. A call whose handler panics is
+//! dropped too, but its code was set to INTERNAL before the poll that never returned.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,44 +11,44 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::Code;
 
-/// What is written down about a call. Implemented by the trace layer and the metrics layer.
+/// Record of a call. Implemented by the trace layer and the metrics layer.
 pub(crate) trait Record {
     /// Runs each piece of the call's work.
     fn within<T>(&self, work: impl FnOnce() -> T) -> T {
         work()
     }
 
-    /// The call is over. Called once.
+    /// Ends the record. Called once.
     fn end(&mut self, code: Code);
 }
 
-/// A call that goes on; dropping it ends its record.
-pub(crate) struct Call<R: Record> {
+/// Call in flight; dropping it ends its record.
+pub(crate) struct Ongoing<R: Record> {
     record: R,
     code: Code,
 }
 
 pin_project! {
-    /// The call until its response headers.
+    /// Call until its response headers.
     pub(crate) struct Observed<F, R: Record> {
         #[pin]
         inner: F,
-        call: Option<Call<R>>,
+        call: Option<Ongoing<R>>,
     }
 }
 
 pin_project! {
-    /// The call until its trailers.
+    /// Call until its trailers.
     pub(crate) struct ObservedBody<B, R: Record> {
         #[pin]
         inner: B,
-        call: Option<Call<R>>,
+        call: Option<Ongoing<R>>,
     }
 }
 
-// === impl Call ===
+// === impl Ongoing ===
 
-impl<R: Record> Call<R> {
+impl<R: Record> Ongoing<R> {
     fn work<T>(&mut self, work: impl FnOnce() -> T) -> T {
         self.code = Code::Internal;
         let done = self.record.within(work);
@@ -61,7 +61,7 @@ impl<R: Record> Call<R> {
     }
 }
 
-impl<R: Record> Drop for Call<R> {
+impl<R: Record> Drop for Ongoing<R> {
     fn drop(&mut self) {
         self.record.end(self.code);
     }
@@ -72,7 +72,7 @@ impl<R: Record> Drop for Call<R> {
 impl<F, R: Record> Observed<F, R> {
     /// Makes the call's future within its record.
     pub(crate) fn start(record: R, make: impl FnOnce() -> F) -> Self {
-        let mut call = Call { record, code: Code::Cancelled };
+        let mut call = Ongoing { record, code: Code::Cancelled };
         let inner = call.work(make);
         Self { inner, call: Some(call) }
     }

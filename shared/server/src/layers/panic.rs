@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use keyplane_contracts::reasons::kit;
 use keyplane_telemetry::{metrics, semconv};
@@ -16,19 +16,18 @@ use pin_project_lite::pin_project;
 use tonic::Status;
 use tower::Service;
 
-use super::methods::Methods;
+use super::call::Call;
 use crate::errors;
 
 /// Turns a panic below it into INTERNAL.
 #[derive(Clone)]
 pub(crate) struct PanicGuard<S> {
     inner: S,
-    methods: Arc<Methods>,
     panics: Counter<u64>,
 }
 
 pin_project! {
-    /// A call under guard.
+    /// Call under guard.
     pub(crate) struct Guarded<F> {
         #[pin]
         inner: Option<F>,
@@ -37,7 +36,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// A response under guard. Without an inner body it is at its end.
+    /// Response under guard. Without an inner body it is at its end.
     pub(crate) struct GuardedBody<B> {
         #[pin]
         inner: Option<B>,
@@ -54,15 +53,15 @@ struct Report {
 // === impl PanicGuard ===
 
 impl<S> PanicGuard<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         let panics = metrics::counter(semconv::KEYPLANE_SERVER_PANICS, "{call}", "Calls whose handler panicked");
-        Self { inner, methods, panics }
+        Self { inner, panics }
     }
 }
 
-impl<S, B, R> Service<Request<R>> for PanicGuard<S>
+impl<S, B, R> Service<Call<R>> for PanicGuard<S>
 where
-    S: Service<Request<R>, Response = Response<B>>,
+    S: Service<Call<R>, Response = Response<B>>,
 {
     type Response = Response<GuardedBody<B>>;
     type Error = S::Error;
@@ -72,13 +71,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let method = Arc::clone(&self.methods.find(request.uri().path()).name);
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let method = Arc::clone(&call.method.name);
         let report = Report { method, panics: self.panics.clone() };
-        let inner = match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+        let inner = match catch_unwind(AssertUnwindSafe(|| self.inner.call(call))) {
             Ok(future) => Some(future),
             Err(panic) => {
-                report.tell(panic.as_ref());
+                report.log(panic.as_ref());
                 None
             }
         };
@@ -97,17 +96,17 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            return Poll::Ready(Ok(refusal(this.report)));
+            return Poll::Ready(Ok(panicked_response(this.report)));
         };
         match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
             Ok(polled) => polled.map_ok(|response| {
                 response.map(|inner| GuardedBody { inner: Some(inner), report: this.report.clone() })
             }),
             Err(panic) => {
-                this.report.tell(panic.as_ref());
+                this.report.log(panic.as_ref());
                 // Ends the span and the metrics of the call before the answer goes out.
                 this.inner.set(None);
-                Poll::Ready(Ok(refusal(this.report)))
+                Poll::Ready(Ok(panicked_response(this.report)))
             }
         }
     }
@@ -127,9 +126,9 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
         match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
             Ok(polled) => polled,
             Err(panic) => {
-                this.report.tell(panic.as_ref());
+                this.report.log(panic.as_ref());
                 this.inner.set(None);
-                Poll::Ready(Some(Ok(Frame::trailers(trailers(&panicked())))))
+                Poll::Ready(Some(Ok(Frame::trailers(errors::trailers(&panicked())))))
             }
         }
     }
@@ -146,7 +145,7 @@ impl<B: Body<Data = Bytes>> Body for GuardedBody<B> {
 // === impl Report ===
 
 impl Report {
-    fn tell(&self, panic: &(dyn Any + Send)) {
+    fn log(&self, panic: &(dyn Any + Send)) {
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         tracing::error!(rpc.method = &*self.method, panic = text.unwrap_or("not a text"), "handler panicked");
         self.panics.add(1, &[]);
@@ -157,14 +156,6 @@ fn panicked() -> Status {
     errors::plain(&kit::INTERNAL, "internal error")
 }
 
-fn refusal<B>(report: &Report) -> Response<GuardedBody<B>> {
+fn panicked_response<B>(report: &Report) -> Response<GuardedBody<B>> {
     panicked().into_http::<()>().map(|()| GuardedBody { inner: None, report: report.clone() })
-}
-
-/// The status as the trailers of a response whose headers are gone already.
-pub(crate) fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(3);
-    // Fails only for a message that is no header value even when percent-encoded, which can't be.
-    let _ = status.add_header(&mut trailers);
-    trailers
 }

@@ -1,10 +1,10 @@
-//! Load shed: a call that finds no room is turned away at once, while the caller can still go elsewhere.
+//! Load shed: rejects a call that finds no room at once, while the caller can still go elsewhere.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::Response;
 use keyplane_contracts::reasons::kit;
 use keyplane_telemetry::{metrics, semconv};
 use opentelemetry::metrics::Counter;
@@ -14,22 +14,21 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
-use super::methods::Methods;
+use super::call::Call;
 use crate::errors;
 
 /// Bounds the handlers that run at a time over all connections. Health and reflection always pass.
 ///
-/// A call counts until its response headers: a stream that is watched for hours would else hold its place for ever.
+/// Calls count until their response headers: a stream that lives for hours would else hold its place for ever.
 #[derive(Clone)]
 pub(crate) struct Shed<S> {
     inner: S,
-    methods: Arc<Methods>,
     room: Arc<Semaphore>,
     shed: Counter<u64>,
 }
 
 pin_project! {
-    /// A call that has its place, or the answer to one that has none.
+    /// Call that has its place, or the answer to one that has none.
     #[project = AdmittedProj]
     pub(crate) enum Admitted<F> {
         In { #[pin] inner: F, place: Option<OwnedSemaphorePermit> },
@@ -40,15 +39,15 @@ pin_project! {
 // === impl Shed ===
 
 impl<S> Shed<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>, room: Arc<Semaphore>) -> Self {
-        let shed = metrics::counter(semconv::KEYPLANE_SERVER_SHED, "{call}", "Calls turned away for want of room");
-        Self { inner, methods, room, shed }
+    pub(crate) fn new(inner: S, room: Arc<Semaphore>) -> Self {
+        let shed = metrics::counter(semconv::KEYPLANE_SERVER_SHED, "{call}", "Calls rejected for want of room");
+        Self { inner, room, shed }
     }
 }
 
-impl<S, R> Service<Request<R>> for Shed<S>
+impl<S, R> Service<Call<R>> for Shed<S>
 where
-    S: Service<Request<R>, Response = Response<Body>>,
+    S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -58,12 +57,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        if self.methods.find(request.uri().path()).built_in {
-            return Admitted::In { inner: self.inner.call(request), place: None };
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        if call.method.built_in {
+            return Admitted::In { inner: self.inner.call(call), place: None };
         }
         match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(place) => Admitted::In { inner: self.inner.call(request), place: Some(place) },
+            Ok(place) => Admitted::In { inner: self.inner.call(call), place: Some(place) },
             Err(_) => {
                 self.shed.add(1, &[]);
                 Admitted::Out

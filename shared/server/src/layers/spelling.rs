@@ -3,11 +3,11 @@
 use std::task::{Context, Poll};
 
 use futures::future::Either;
-use http::Request;
 use tokio::task::futures::TaskLocalFuture;
 use tower::Service;
 
 use super::bound::ORIGINAL_PATH;
+use super::call::Call;
 use crate::errors;
 
 /// Marks calls of JSON callers for [`errors::status`].
@@ -24,9 +24,9 @@ impl<S> Spelling<S> {
     }
 }
 
-impl<S, R> Service<Request<R>> for Spelling<S>
+impl<S, R> Service<Call<R>> for Spelling<S>
 where
-    S: Service<Request<R>>,
+    S: Service<Call<R>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -36,9 +36,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let is_json = request.headers().contains_key(ORIGINAL_PATH);
-        let call = self.inner.call(request);
-        if is_json { Either::Left(errors::json_caller(call)) } else { Either::Right(call) }
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let is_json = call.request.headers().contains_key(ORIGINAL_PATH);
+        let answer = self.inner.call(call);
+        if is_json { Either::Left(errors::json_caller(answer)) } else { Either::Right(answer) }
     }
 }

@@ -1,12 +1,12 @@
 //! Trace: one server span a call, child of the caller's, from the headers to the trailers.
 //!
-//! A call that no caller traces makes no span either where nobody collects spans: it would cost a fifth of an empty call.
+//! Calls without a traced caller make no span where nobody collects spans: it would cost a fifth of an empty call.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::Response;
 use keyplane_contracts::reasons::code_name;
 use keyplane_telemetry::{propagation, semconv};
 use tonic::Code;
@@ -15,32 +15,31 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::call::Call;
 use super::is_server_error;
-use super::methods::{Method, Methods};
 use super::observe::{Observed, ObservedBody, Record};
 
 /// Wraps every call, but health and reflection, in a span by the current RPC conventions.
 #[derive(Clone)]
 pub(crate) struct Trace<S> {
     inner: S,
-    methods: Arc<Methods>,
     host: Arc<str>,
     port: u16,
-    /// Whether spans are collected.
+    /// Spans are collected.
     collected: bool,
 }
 
-/// The span of a call.
+/// Span of a call.
 pub(crate) struct SpanRecord(Span);
 
 // === impl Trace ===
 
 impl<S> Trace<S> {
-    pub(crate) fn new(inner: S, methods: Arc<Methods>, addr: SocketAddr, collected: bool) -> Self {
-        Self { inner, methods, host: addr.ip().to_string().into(), port: addr.port(), collected }
+    pub(crate) fn new(inner: S, addr: SocketAddr, collected: bool) -> Self {
+        Self { inner, host: addr.ip().to_string().into(), port: addr.port(), collected }
     }
 
-    fn span<R>(&self, method: &Method, request: &Request<R>) -> Span {
+    fn span<R>(&self, Call { method, request }: &Call<R>) -> Span {
         let parent = request.headers().contains_key("traceparent");
         if method.built_in || !(self.collected || parent) {
             return Span::none();
@@ -65,9 +64,9 @@ impl<S> Trace<S> {
     }
 }
 
-impl<S, B, R> Service<Request<R>> for Trace<S>
+impl<S, B, R> Service<Call<R>> for Trace<S>
 where
-    S: Service<Request<R>, Response = Response<B>>,
+    S: Service<Call<R>, Response = Response<B>>,
 {
     type Response = Response<ObservedBody<B, SpanRecord>>;
     type Error = S::Error;
@@ -77,9 +76,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let span = self.span(self.methods.find(request.uri().path()), &request);
-        Observed::start(SpanRecord(span), || self.inner.call(request))
+    fn call(&mut self, call: Call<R>) -> Self::Future {
+        let span = self.span(&call);
+        Observed::start(SpanRecord(span), || self.inner.call(call))
     }
 }
 
@@ -101,23 +100,25 @@ impl Record for SpanRecord {
 
 #[cfg(test)]
 mod tests {
+    use super::super::methods::Methods;
     use super::*;
 
     fn makes_a_span(path: &str, collected: bool, traced: bool) -> bool {
         let methods = Methods::declared(&["keyplane.session.v1.SessionService"]);
-        let trace = Trace::new((), methods.into(), ([127, 0, 0, 1], 1).into(), collected);
-        let mut request = Request::new(());
+        let trace = Trace::new((), ([127, 0, 0, 1], 1).into(), collected);
+        let method = Arc::clone(methods.find(path));
+        let mut request = http::Request::new(());
         if traced {
             let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
             request.headers_mut().insert("traceparent", parent.parse().unwrap());
         }
         // Nobody's spans are all disabled.
         let subscriber = tracing_subscriber::registry();
-        tracing::subscriber::with_default(subscriber, || !trace.span(trace.methods.find(path), &request).is_disabled())
+        tracing::subscriber::with_default(subscriber, || !trace.span(&Call { method, request }).is_disabled())
     }
 
     #[test]
-    fn a_span_is_for_those_who_collect_it_or_trace_the_call() {
+    fn calls_make_spans_if_collected_or_traced() {
         let path = "/keyplane.session.v1.SessionService/GetSession";
         let made = [(true, true), (true, false), (false, true), (false, false)]
             .map(|(collected, traced)| makes_a_span(path, collected, traced));

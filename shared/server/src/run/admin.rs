@@ -1,4 +1,4 @@
-//! The admin port: plain HTTP for probes, scrapers and people inside the cluster.
+//! Admin port: plain HTTP for probes, scrapers and people inside the cluster.
 
 use axum::Router;
 use axum::extract::State as Shared;

@@ -1,8 +1,8 @@
-//! Whether calls should come here rather than to another instance of the service.
+//! Preference of gateways for instances that answer in full, by the name `answering` in gRPC health.
 //!
-//! A ready instance answers, but where it is cut off from the store its answers may be an outage policy's, and mostly
-//! refusals. Gateways ask gRPC health for `answering`, send calls to the instances that are SERVING, and to all where none is:
-//! only then do outage policies speak. Readiness is another question: a process that is not ready gets no calls at all.
+//! Ready instances answer, but without the store by an outage policy, which mostly rejects. Gateways send calls to the
+//! instances whose `answering` is SERVING, and to all where none is: only then do outage policies apply. Readiness differs:
+//! a process that is not ready gets no calls at all.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -12,14 +12,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::health::Health;
 
-/// Name of the question in gRPC health.
-pub(crate) const ANSWERING: &str = "answering";
-
-/// Time between two looks at the store. With [`FAILURES`] it bounds how long callers of an instance that is cut off are refused.
+/// Interval of pings. With [`FAILURES`] it bounds the time in which callers of a cut-off instance are rejected.
 const PERIOD: Duration = Duration::from_millis(150);
-/// An answer that takes longer is a failure.
+/// Longest ping that is no failure.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// Failures in a row that count; a single one may be a pause of this process.
+/// Number of failures in a row that count; a single one may be a pause of this process.
 const FAILURES: u32 = 2;
 
 /// Tells whether the service answers in full at this moment without the store.
@@ -33,7 +30,7 @@ pub(crate) async fn follow(health: Health, store: Valkey, alone: Alone) {
     loop {
         ticks.tick().await;
         let (mut ping, mut late) = (pin!(store.ping()), false);
-        // A late answer is waited for: more questions would not make the store faster.
+        // The ping of a late store goes on: further pings would not make it faster.
         let answered = loop {
             match timeout(PATIENCE, &mut ping).await {
                 Ok(answered) => break answered.is_ok(),

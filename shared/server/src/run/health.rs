@@ -14,15 +14,16 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
-use super::answering::ANSWERING;
+/// Name in gRPC health by which gateways prefer instances that answer in full.
+const ANSWERING: &str = "answering";
 
-/// What the process says about itself.
+/// State of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Not ready for the first time yet; waits for this.
+    /// Starts; waits for this.
     Starting(&'static str),
     Ready,
-    /// Part of the store's cluster is out of reach; calls for the rest of the keys are well.
+    /// Ready, though part of the store's cluster is unreachable; calls for other keys succeed.
     ReadyInPart(String),
     NotReady(String),
     Draining,
@@ -42,12 +43,12 @@ pub(crate) struct Health {
 // === impl Health ===
 
 impl Health {
-    /// Everything starts NOT_SERVING, but for `liveness`, which says that the process runs and nothing else.
+    /// Starts with NOT_SERVING, but for `liveness`, which reports that the process runs and nothing else.
     pub(crate) async fn new(services: &'static [&'static str]) -> (Self, HealthServer<impl HealthApi>) {
         let (reporter, server) = health_reporter();
         reporter.set_service_status("liveness", ServingStatus::Serving).await;
         let ready = metrics::gauge(semconv::KEYPLANE_SERVER_READY, "1", "Whether the process reports itself ready");
-        let what = "Whether calls should come to this process rather than to another";
+        let what = "Whether gateways prefer this process";
         let answers = metrics::gauge(semconv::KEYPLANE_SERVER_ANSWERING, "1", what);
         let state = Arc::new(watch::Sender::new(State::Starting("the store has not answered yet")));
         let health = Self { reporter, services, state, ready, answering: Arc::default(), answers };
@@ -56,7 +57,7 @@ impl Health {
         (health, server)
     }
 
-    /// The state, now and as it changes.
+    /// Subscribes to the state.
     pub(crate) fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
@@ -78,7 +79,7 @@ impl Health {
         match &next {
             State::Starting(_) | State::Ready | State::Draining => tracing::info!(state = %next, "readiness changed"),
             State::ReadyInPart(reason) => tracing::warn!(reason, "ready in part"),
-            // The reason may change while the state doesn't: said once.
+            // The reason may change while the state doesn't: logged once.
             State::NotReady(_) if matches!(was, State::NotReady(_)) => {}
             State::NotReady(reason) => tracing::warn!(reason, "not ready"),
         }
@@ -90,7 +91,7 @@ impl Health {
         }
     }
 
-    /// Says whether calls should come here: if `well`, and while the process is ready.
+    /// Reports that calls should come here if `well`, while the process is ready.
     pub(crate) async fn set_answering(&self, well: bool) {
         let ready = self.state.borrow().is_ready();
         let answering = well && ready;
@@ -99,7 +100,7 @@ impl Health {
         }
         match answering {
             true => tracing::info!("this instance answers in full"),
-            false if ready => tracing::warn!("the store does not answer, gateways are told to prefer other instances"),
+            false if ready => tracing::warn!("the store does not answer; gateways prefer other instances"),
             false => {}
         }
         self.report_answering(answering).await;
@@ -122,7 +123,7 @@ impl Health {
 // === impl State ===
 
 impl State {
-    /// Whether calls are wanted.
+    /// Reports whether calls are wanted.
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self, State::Ready | State::ReadyInPart(_))
     }

@@ -12,9 +12,9 @@ use super::health::{Health, State};
 use crate::errors;
 use crate::layers::gate::Gate;
 
-/// Time between two looks at the store.
+/// Interval of checks and pings.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Failures in a row that make a ready process unready; a single lost ping must not take it out.
+/// Number of failures in a row that make a ready process unready; a single lost ping must not take it out.
 const FAILURES: u32 = 2;
 
 /// Rule by which a process calls itself ready.
@@ -67,7 +67,7 @@ impl Own {
 
     /// Sets `alone`, which tells whether the service answers in full at this moment without the store; without it, never.
     ///
-    /// It runs a few times a second and must not block.
+    /// Runs a few times a second, so it must not block.
     #[must_use]
     pub fn answers_while(mut self, alone: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.alone = Box::new(alone);
@@ -104,52 +104,52 @@ async fn follow_store(
 ) {
     let mut check = Some(check);
     let mut failures = 0;
-    let mut refused = false;
+    let mut denied = false;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let looked = match &check {
+        let outcome = match &check {
             Some(check) => check().await,
             None => store.ping().await,
         };
-        match looked {
+        match outcome {
             Ok(()) => {
                 check = None;
                 gate.open();
                 if let Some(own) = own {
                     return follow_service(health, own).await;
                 }
-                (failures, refused) = (0, false);
+                (failures, denied) = (0, false);
                 health.set(ready(store)).await;
             }
             Err(error) if error.kind() == ErrorKind::Layout => {
                 fatal.send_replace(Some(error.to_string()));
-                gate.tell(errors::status(error));
+                gate.reject_with(errors::status(error));
                 return;
             }
             Err(error) => {
                 failures += 1;
                 let silent = is_silence(&error);
                 let certain = failures >= FAILURES || (check.is_some() && !silent);
-                // A store that refuses the password is silent between two attempts.
-                if certain && !(silent && refused) {
+                // A store that denies the password is silent between two attempts.
+                if certain && !(silent && denied) {
                     health.set(State::NotReady(reason(&error))).await;
                 }
-                refused |= error.kind() == ErrorKind::Denied;
-                gate.tell(errors::status(error));
+                denied |= error.kind() == ErrorKind::Denied;
+                gate.reject_with(errors::status(error));
             }
         }
     }
 }
 
-/// Ready, as the store answers; in a cluster one node did, and the others may not.
+/// Returns the state when the store answers; in a cluster one node did, and the others may not.
 fn ready(store: &Valkey) -> State {
     let reach = store.reach();
     if reach.is_whole() || !store.is_cluster() { State::Ready } else { State::ReadyInPart(reach.to_string()) }
 }
 
-/// One reason for all the ways in which a store is away: what the connection says changes from one look to the next (no
+/// Words the error of a store, with one reason for all ways to be unavailable: they change from one ping to the next (no
 /// connection, a late answer, an open breaker).
 fn reason(error: &keyplane_valkey::Error) -> String {
     if is_silence(error) { "the store does not answer".to_owned() } else { error.to_string() }
@@ -159,7 +159,7 @@ fn is_silence(error: &keyplane_valkey::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) && error.code().is_none()
 }
 
-/// A service's own readiness, and what it waits for.
+/// Readiness by the service itself, and the name of what it waits for.
 type Flag = (watch::Receiver<bool>, &'static str);
 
 async fn follow_service(health: &Health, (mut own, waits_for): Flag) {

@@ -1,4 +1,4 @@
-//! A service that runs, and how it comes to its end.
+//! Running service: its addresses, its signals, its drain.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::drain::Drain;
+use super::error::Error;
 use super::health::{Health, State};
-use super::{Drain, Error};
 use crate::config::DrainTimes;
 
-/// How long connections may take to notice that they are closed by force.
+/// Longest wait for connections that are closed by force.
 const FORCE_WITHIN: Duration = Duration::from_secs(1);
 
-/// A service that runs. Dropping it leaves its tasks running until the runtime ends.
+/// Running service. Dropping it leaves its tasks running until the runtime ends.
 #[must_use]
 pub struct Running {
     pub(super) grpc_addr: SocketAddr,
@@ -26,7 +27,7 @@ pub struct Running {
     pub(super) grpc: JoinHandle<Result<(), tonic::transport::Error>>,
     /// Sets the state of `health` until the drain does.
     pub(super) readiness: JoinHandle<()>,
-    /// Admin port and health port: they go last, and nobody waits for them.
+    /// Tasks of the admin port and the health port: aborted last, without a wait.
     pub(super) aside: Vec<JoinHandle<()>>,
     pub(super) fatal: watch::Receiver<Option<String>>,
     pub(super) health: Health,
@@ -36,7 +37,7 @@ pub struct Running {
     pub(super) times: DrainTimes,
 }
 
-/// The signals that end a process. From [`Signals::listen`] on they no longer kill it.
+/// Signals that end a process. From [`Signals::listen`] on they no longer kill it.
 pub(crate) struct Signals {
     term: Signal,
     int: Signal,
@@ -45,17 +46,17 @@ pub(crate) struct Signals {
 // === impl Running ===
 
 impl Running {
-    /// Where gRPC is served; the real port when port 0 was asked for.
+    /// Returns the address of gRPC; the real port for port 0.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }
 
-    /// Where the admin port is.
+    /// Returns the address of the admin port.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
     }
 
-    /// Where health alone is served, if it is.
+    /// Returns the address of health alone, if it is served.
     pub fn health_addr(&self) -> Option<SocketAddr> {
         self.health_addr
     }
@@ -64,12 +65,12 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The store holds another layout, the gRPC server ended by itself, or a second signal came.
+    /// Fails if the store holds another layout, the gRPC server ended by itself, or a second signal came.
     pub async fn wait(self) -> Result<(), Error> {
         self.wait_for(Signals::listen()?).await
     }
 
-    /// Like [`Running::wait`], for signals that were listened for since before the start.
+    /// Runs as [`Running::wait`] does, for signals that were listened for since before the start.
     pub(crate) async fn wait_for(mut self, mut signals: Signals) -> Result<(), Error> {
         let ended = tokio::select! {
             name = signals.next() => {

@@ -1,4 +1,4 @@
-//! The gRPC service `test.Echo`, made by hand: `Say` is unary, `Watch` streams. What it does, the text says.
+//! The gRPC service `test.Echo`, made by hand: `Say` is unary, `Watch` streams. The text of a call commands it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -33,6 +33,11 @@ pub(crate) static INFO: LazyLock<ServiceInfo> = LazyLock::new(|| ServiceInfo {
     default_port: 50099,
 });
 
+/// Unary methods, all alike: tests that count calls have one each.
+const SAYS: [&str; 4] = ["Say", "SayPanic", "SayShed", "SayGone"];
+/// Streaming methods, all alike.
+const WATCHES: [&str; 3] = ["Watch", "WatchPanic", "WatchGone"];
+
 #[derive(Clone)]
 pub(crate) struct Echo {
     pub(crate) drain: Drain,
@@ -63,11 +68,11 @@ impl Service<http::Request<Body>> for Echo {
             let mut grpc = Grpc::new(ProstCodec::<String, String>::default())
                 .apply_max_message_size_config(Some(echo.max_message), None);
             Ok(match request.uri().path() {
-                "/test.Echo/Say" => {
+                path if path.starts_with("/test.Echo/Say") => {
                     let say = service_fn(move |request: Request<String>| echo.clone().say(request.into_inner()));
                     grpc.unary(say, request).await
                 }
-                "/test.Echo/Watch" => {
+                path if path.starts_with("/test.Echo/Watch") => {
                     let watch = service_fn(move |request: Request<String>| {
                         std::future::ready(Ok(Response::new(echo.clone().watch(request.into_inner()))))
                     });
@@ -157,9 +162,17 @@ pub(crate) async fn call(channel: &Channel, path: &'static str, request: Request
 }
 
 pub(crate) async fn watch(channel: &Channel, request: Request<String>) -> Result<Streaming<String>, Status> {
+    watch_as(channel, "/test.Echo/Watch", request).await
+}
+
+pub(crate) async fn watch_as(
+    channel: &Channel,
+    path: &'static str,
+    request: Request<String>,
+) -> Result<Streaming<String>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let path = http::uri::PathAndQuery::from_static("/test.Echo/Watch");
+    let path = http::uri::PathAndQuery::from_static(path);
     let codec = ProstCodec::<String, String>::default();
     client.server_streaming(request, path, codec).await.map(Response::into_inner)
 }
@@ -174,7 +187,11 @@ fn descriptor() -> Vec<u8> {
     };
     let service = ServiceDescriptorProto {
         name: Some("Echo".to_owned()),
-        method: vec![method("Say", false), method("Watch", true)],
+        method: SAYS
+            .map(|name| method(name, false))
+            .into_iter()
+            .chain(WATCHES.map(|name| method(name, true)))
+            .collect(),
         ..Default::default()
     };
     let file = FileDescriptorProto {
