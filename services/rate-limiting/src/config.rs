@@ -1,4 +1,4 @@
-//! The settings of the rate-limiting service, besides those that every service has.
+//! Settings of the rate-limiting service, besides those that every service has.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,51 +11,49 @@ use crate::grpc::EnvoySettings;
 use crate::policies;
 use crate::store::BatchSettings;
 
-/// The settings of the rate-limiting service.
+/// Settings of the rate-limiting service.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the policies come from.
+    /// Sources of the policies.
     pub policies: policies::Settings,
-    /// Who answers while the store is away, where a policy does not say.
+    /// Outage mode of policies that set none.
     pub outage: Outage,
-    /// How much goes to the store together.
+    /// Size of the calls to the store.
     pub batches: BatchSettings,
-    /// Envoy's door.
+    /// Settings of Envoy's global rate limit.
     pub envoy: EnvoySettings,
-    /// How long a request id is remembered where the caller does not say.
+    /// Time for which a request id is remembered, unless the caller sets it.
     pub remember: Duration,
 }
-
-const REMEMBER: &str = "KEYPLANE_RATELIMIT_REMEMBER";
-const ENVOY_DEADLINE: &str = "KEYPLANE_RATELIMIT_ENVOY_DEADLINE";
-const AUDIT_AGE: &str = "KEYPLANE_RATELIMIT_AUDIT_AGE";
-const BATCH: &str = "KEYPLANE_RATELIMIT_BATCH";
-const BATCHES: &str = "KEYPLANE_RATELIMIT_BATCHES";
-const QUEUE: &str = "KEYPLANE_RATELIMIT_QUEUE";
 
 // === impl Config ===
 
 impl Config {
-    /// Reads the settings; what is wrong with them is told by [`Env::finish`].
+    /// Reads the settings; [`Env::finish`] reports the wrong ones.
     pub fn read(env: &mut Env) -> Config {
         let file = env.optional(
             "KEYPLANE_RATELIMIT_POLICIES",
-            "file with policies (YAML), read anew when it changes; unset: only those that were made by CreatePolicy",
+            "file with policies (YAML), reloaded when it changes; unset: only policies of CreatePolicy",
             |text| Ok(PathBuf::from(text)),
         );
-        let audit_age = env.duration(AUDIT_AGE, "90d", "how long audits are kept after the last one; 1h to 730d");
-        let ages = Duration::from_hours(1)..=Duration::from_hours(730 * 24);
-        env.require(AUDIT_AGE, ages.contains(&audit_age), "must be 1h to 730d");
+        let audit_age = env.duration_within(
+            "KEYPLANE_RATELIMIT_AUDIT_AGE",
+            "90d",
+            ["1h", "730d"],
+            "retention of audits after the last one",
+        );
         let outage = env.parsed(
             "KEYPLANE_RATELIMIT_OUTAGE_POLICY",
             "closed",
-            "while the store is away, for policies that do not say: `closed` (UNAVAILABLE), `open`, or `local` (each instance by itself)",
+            "outage mode of policies that set none: `closed` (UNAVAILABLE), `open`, or `local` (each instance by itself)",
             |text| Outage::named(text).ok_or_else(|| "must be closed, open or local".to_owned()),
         );
-        let remember =
-            env.duration(REMEMBER, "10s", "how long the `request_id` of an admitted call is remembered; 1s to 1h");
-        let spans = Duration::from_secs(1)..=Duration::from_hours(1);
-        env.require(REMEMBER, spans.contains(&remember), "must be 1s to 1h");
+        let remember = env.duration_within(
+            "KEYPLANE_RATELIMIT_REMEMBER",
+            "10s",
+            ["1s", "1h"],
+            "time for which the `request_id` of an admitted call is remembered",
+        );
         let envoy = read_envoy(env, remember);
         let batches = read_batches(env);
         let policies = policies::Settings { file, audit_age };
@@ -64,13 +62,12 @@ impl Config {
 }
 
 fn read_envoy(env: &mut Env, remember: Duration) -> EnvoySettings {
-    let deadline = env.duration(
-        ENVOY_DEADLINE,
+    let deadline = env.duration_within(
+        "KEYPLANE_RATELIMIT_ENVOY_DEADLINE",
         "8ms",
-        "how long Envoy's call may take; less than its `timeout` (20 ms by default), so that it hears the reason; 1ms to 10s",
+        ["1ms", "10s"],
+        "deadline of Envoy's call; less than Envoy's `timeout` (20 ms by default), so that Envoy gets the reason",
     );
-    let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
-    env.require(ENVOY_DEADLINE, bounds.contains(&deadline), "must be 1ms to 10s");
     let refund_peers = env.parsed(
         "KEYPLANE_RATELIMIT_REFUND_PEERS",
         "",
@@ -88,12 +85,24 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 
 fn read_batches(env: &mut Env) -> BatchSettings {
     let default = BatchSettings::default();
-    let groups = env.number(BATCH, default.groups, "decisions that go to the store in one call, at most; 1 to 256");
-    env.require(BATCH, (1..=256).contains(&groups), "must be 1 to 256");
-    let calls = env.number(BATCHES, default.calls, "such calls that are under way at a time; 1 to 256");
-    env.require(BATCHES, (1..=256).contains(&calls), "must be 1 to 256");
-    let queue =
-        env.number(QUEUE, default.queue, "decisions that may wait; beyond it calls fail with OVERLOADED; 1 to 1000000");
-    env.require(QUEUE, (1..=1_000_000).contains(&queue), "must be 1 to 1000000");
-    BatchSettings { groups, calls, queue }
+    BatchSettings {
+        groups: env.number_within(
+            "KEYPLANE_RATELIMIT_BATCH",
+            default.groups,
+            1..=256,
+            "maximum of decisions in one call to the store",
+        ),
+        calls: env.number_within(
+            "KEYPLANE_RATELIMIT_BATCHES",
+            default.calls,
+            1..=256,
+            "maximum of concurrent batch calls",
+        ),
+        queue: env.number_within(
+            "KEYPLANE_RATELIMIT_QUEUE",
+            default.queue,
+            1..=1_000_000,
+            "maximum of queued decisions; further calls fail with OVERLOADED",
+        ),
+    }
 }

@@ -1,7 +1,7 @@
-//! The deadline of the request that a task works for.
+//! Deadline of the request that a task works for.
 //!
-//! The server kit puts a request's handler into [`scope`]. Each wait below it, for the store or for another service, takes at
-//! most its [`share`] of what remains, so that there is time left to answer.
+//! The server kit runs a request's handler in [`scope`]. A wait below it, for the store or for another service, takes at most
+//! its [`share`] of the remaining time, which leaves time to answer.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,23 +17,23 @@ tokio::task_local! {
 
 /// Runs `future` under `deadline`. An inner scope never extends an outer one.
 ///
-/// The deadline belongs to the task: a task that `future` spawns does not inherit it.
+/// Tasks that `future` spawns do not inherit the deadline.
 pub async fn scope<F: Future>(deadline: Instant, future: F) -> F::Output {
     let deadline = DEADLINE.try_with(|outer| deadline.min(*outer)).unwrap_or(deadline);
     DEADLINE.scope(deadline, future).await
 }
 
-/// Time until the current deadline: zero when it has passed, `None` when there is none.
+/// Returns the time until the current deadline: zero when it has passed, `None` without one.
 pub fn remaining() -> Option<Duration> {
     DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
 }
 
-/// Longest wait that leaves time to answer, 90 % of what [`remaining`] says; `None` when there is no deadline.
+/// Returns the longest wait that leaves time to answer, 90 % of [`remaining`]; `None` without a deadline.
 pub fn share() -> Option<Duration> {
     remaining().map(|remaining| remaining.mul_f64(SHARE))
 }
 
-/// Longest wait that leaves time to answer, at most `limit`.
+/// Returns the longest wait that leaves time to answer, at most `limit`.
 pub fn within(limit: Duration) -> Duration {
     share().map_or(limit, |share| limit.min(share))
 }

@@ -18,7 +18,7 @@ pub struct ServiceInfo {
 // === impl ServiceInfo ===
 
 impl ServiceInfo {
-    /// Every descriptor set of the service, the platform's contracts first.
+    /// Lists the descriptor sets of the service, the platform's contracts first.
     pub(crate) fn descriptor_sets(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
         [keyplane_contracts::FILE_DESCRIPTOR_SET].into_iter().chain(self.descriptors.iter().copied())
     }

@@ -1,8 +1,8 @@
-//! The server kit: settings, health, reflection, layers, drain and the admin port.
+//! Server kit: settings, health, reflection, layers, drain and the admin port.
 //!
-//! A service's `main.rs` calls [`main`] with its [`ServiceInfo`], a function that reads its settings, and one that
-//! connects what it needs and calls [`start`]. Everything else (signals, telemetry, health, limits, deadlines, the
-//! order of shutdown) is here, once for all services. `docs/layers.md` walks through the layers.
+//! [`main`] takes a service's [`ServiceInfo`], a function that reads its own settings, and one that connects what it needs
+//! and calls [`start`]. Everything else (signals, telemetry, health, limits, deadlines, the order of shutdown) is here, once
+//! for all services. `docs/layers.md` walks through the layers.
 
 pub mod config;
 pub mod errors;

@@ -1,4 +1,4 @@
-//! What `main` of every service does.
+//! Program of every service: arguments, settings, telemetry, service, drain, exit code.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -8,11 +8,10 @@ use crate::ServiceInfo;
 use crate::config::{Env, ServerConfig, Table};
 use crate::run::{Error, Running, Signals};
 
-/// EX_USAGE: the command line or the settings are wrong.
+/// EX_USAGE: exit code for wrong arguments or settings.
 const USAGE: u8 = 64;
 
-/// Runs a service from its settings to its exit code: 0 after a drain, 64 for wrong settings or arguments, 1 for
-/// anything else.
+/// Runs a service from its settings to its exit code: 0 after a drain, 64 for wrong settings or arguments, 1 otherwise.
 ///
 /// `read` reads the service's own settings, after those that every service has. `start` connects what the service needs
 /// and calls [`start`](crate::start).
@@ -28,22 +27,22 @@ where
 {
     let mut env = Env::process();
     let (mut server, config) = (ServerConfig::read(&mut env, info), read(&mut env));
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] | ["--print-config"] => {}
-        ["--help" | "-h"] => return say(&help(info, &env.describe())),
-        ["--version" | "-V"] => return say(&format!("keyplane-{} {}\n", info.name, info.version)),
-        _ => return refuse(&format!("unknown arguments {asked:?}: there are --print-config, --help and --version\n")),
+        ["--help" | "-h"] => return print(&help(info, &env.describe())),
+        ["--version" | "-V"] => return print(&format!("keyplane-{} {}\n", info.name, info.version)),
+        _ => return reject(&format!("unknown arguments {arguments:?}: use --print-config, --help or --version\n")),
     }
     match env.finish() {
-        Ok(table) if !asked.is_empty() => return say(&table.print()),
+        Ok(table) if !arguments.is_empty() => return print(&table.print()),
         Ok(table) => server.settings = table,
-        Err(errors) => return refuse(&errors.to_string()),
+        Err(errors) => return reject(&errors.to_string()),
     }
     match run(server.telemetry.clone(), |registry| start(ServerConfig { registry, ..server }, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("keyplane-{}: {error}\n", info.name));
+            print_error(&format!("keyplane-{}: {error}\n", info.name));
             ExitCode::FAILURE
         }
     }
@@ -77,7 +76,7 @@ where
         }
         result
     });
-    // Whatever still runs must not hold the exit.
+    // Tasks that still run must not hold the exit.
     runtime.shutdown_background();
     result
 }
@@ -99,19 +98,19 @@ fn help(info: &ServiceInfo, settings: &Table) -> String {
     text
 }
 
-fn say(text: &str) -> ExitCode {
+fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn refuse(text: &str) -> ExitCode {
-    complain(text);
+fn reject(text: &str) -> ExitCode {
+    print_error(text);
     ExitCode::from(USAGE)
 }
 
-/// On stderr directly: there may be no log yet.
-fn complain(text: &str) {
+/// Prints to stderr directly: there may be no log yet.
+fn print_error(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -8,37 +8,37 @@ use keyplane_contracts::reasons::code_name;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// The media type.
+/// Media type of a stream.
 pub const CONTENT_TYPE: &str = "text/event-stream";
-/// How long a browser waits before it connects again, in milliseconds.
+/// Wait of a browser before it reconnects, in milliseconds.
 const RETRY_MS: u32 = 1000;
 
-/// What a stream begins with, so that a browser's `onopen` does not wait for an event.
+/// Makes the beginning of a stream, so that a browser's `onopen` does not wait for an event.
 #[must_use]
 pub fn opening() -> HttpBody {
     body(format!("retry: {RETRY_MS}\n\n"))
 }
 
-/// A comment, which tells proxies and browsers that the connection lives.
+/// Makes a comment, which shows proxies and browsers that the connection lives.
 #[must_use]
 pub fn heartbeat() -> HttpBody {
     body(":\n\n".to_owned())
 }
 
-/// An event. `name` and `id` must not hold a line break; nor may `data`, which JSON in one line doesn't.
+/// Makes an event. `name`, `id` and `data` must not hold a line break; JSON in one line holds none.
 #[must_use]
 pub fn event(id: &str, name: &str, data: &str) -> HttpBody {
     body(format!("id: {id}\nevent: {name}\ndata: {data}\n\n"))
 }
 
-/// The last event of a stream that ends for an error: the HTTP status is long gone. It has no id, so that a browser resumes
-/// where it was.
+/// Makes the last event of a stream that ends for an error: the HTTP status is sent already. It has no id, so that a browser
+/// resumes after the last real event.
 #[must_use]
 pub fn error(status: &Status) -> HttpBody {
     body(error_text(status))
 }
 
-/// A whole stream for a watch that could not begin, and may a moment later.
+/// Makes a whole stream for a watch that cannot begin now, but may a moment later.
 pub(crate) fn come_again(status: &Status) -> HttpBody {
     let mut text = format!("retry: {RETRY_MS}\n\n");
     let _ = write!(text, "{}", error_text(status));

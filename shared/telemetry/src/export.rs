@@ -1,4 +1,4 @@
-//! The OTLP exporters and the providers around them.
+//! OTLP exporters, and the providers around them.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, 
 use crate::semconv;
 use crate::settings::{Error, Settings};
 
-/// One export attempt; a collector that hangs costs the exporter's own thread this long and nobody else anything.
+/// Longest export attempt; a collector that hangs costs the exporter's own thread alone.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Spans that wait for export, at most about half a MiB; those past it are dropped.
+/// Maximum of spans that wait for export, about half a MiB; further ones are dropped.
 const SPAN_QUEUE: usize = 1024;
 const SPAN_BATCH: usize = 256;
 const SPAN_DELAY: Duration = Duration::from_secs(1);
 
-/// Attributes of the process. Those that the operator gave win over our own, but for the name.
+/// Attributes of the process. The operator's win over our own, but for the name.
 pub(crate) fn resource(settings: &Settings) -> Resource {
     Resource::builder_empty()
         .with_attributes([
@@ -30,7 +30,7 @@ pub(crate) fn resource(settings: &Settings) -> Resource {
         .build()
 }
 
-/// Tracer provider; without an endpoint nothing is recorded, yet every call still has a trace id for the log.
+/// Makes the tracer provider. Without an endpoint it records nothing, yet every call still has a trace id for the log.
 pub(crate) fn tracer(settings: &Settings, resource: Resource) -> Result<SdkTracerProvider, Error> {
     let builder = SdkTracerProvider::builder().with_resource(resource);
     let Some(endpoint) = &settings.otlp_endpoint else {
@@ -53,7 +53,7 @@ pub(crate) fn tracer(settings: &Settings, resource: Resource) -> Result<SdkTrace
         .build())
 }
 
-/// Meter provider with the Prometheus registry, and with OTLP push when there is an endpoint.
+/// Makes the meter provider with the Prometheus registry, and with OTLP push if there is an endpoint.
 pub(crate) fn meter(
     settings: &Settings,
     resource: Resource,

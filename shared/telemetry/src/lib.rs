@@ -1,8 +1,8 @@
 //! Traces, metrics and logs: set-up, W3C propagation, and the names of every attribute and metric.
 //!
-//! One call, [`init`], at the start of a process. Then spans come from `tracing`, instruments from
-//! [`metrics`], names from [`semconv`], and [`propagation`] carries the trace over process borders.
-//! No environment variable is read here; the server kit's settings fill in [`Settings`].
+//! [`init`] is called once, at the start of a process. Then spans come from `tracing`, instruments from [`metrics`], names
+//! from [`semconv`], and [`propagation`] carries the trace over process borders. The server kit's settings fill in
+//! [`Settings`]; this crate reads no environment variable.
 
 pub mod metrics;
 pub mod propagation;

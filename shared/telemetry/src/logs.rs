@@ -1,4 +1,4 @@
-//! Log lines on stderr, as text or JSON, each with the trace that it belongs to.
+//! Log lines on stderr, as text or JSON, each with its trace.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The usual text format, then ` trace_id=<32 hex digits>` when a trace is active.
+/// Usual text format, then ` trace_id=<32 hex digits>` when a trace is active.
 pub(crate) struct Text(pub(crate) Format);
 
-/// The usual JSON object, with `trace_id` and `span_id` when a trace is active.
+/// Usual JSON object, with `trace_id` and `span_id` when a trace is active.
 pub(crate) struct JsonLines(pub(crate) Format<Json>);
 
 // === impl Text ===

@@ -1,7 +1,7 @@
 //! Instruments, with buckets that fit a service that answers within a millisecond.
 //!
-//! Build an instrument once, after [`crate::init`], and keep it: one that is built before belongs to no
-//! provider and records nothing, for ever.
+//! Build an instrument once, after [`crate::init`], and keep it: an instrument built before belongs to no provider, and
+//! never records.
 
 use opentelemetry::global;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
@@ -14,22 +14,22 @@ pub const LATENCY_BUCKETS: [f64; 20] = [
     0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// `rpc.server.call.duration`.
+/// Makes `rpc.server.call.duration`.
 pub fn rpc_server_call_duration() -> Histogram<f64> {
     latency(semconv::RPC_SERVER_CALL_DURATION, "Duration of calls, from headers to trailers")
 }
 
-/// `rpc.client.call.duration`.
+/// Makes `rpc.client.call.duration`.
 pub fn rpc_client_call_duration() -> Histogram<f64> {
     latency(semconv::RPC_CLIENT_CALL_DURATION, "Duration of outgoing calls")
 }
 
-/// `db.client.operation.duration`.
+/// Makes `db.client.operation.duration`.
 pub fn db_client_operation_duration() -> Histogram<f64> {
     latency(semconv::DB_CLIENT_OPERATION_DURATION, "Duration of store operations")
 }
 
-/// A histogram of seconds over [`LATENCY_BUCKETS`].
+/// Makes a histogram of seconds over [`LATENCY_BUCKETS`].
 pub fn latency(name: &'static str, description: &'static str) -> Histogram<f64> {
     meter()
         .f64_histogram(name)
@@ -39,27 +39,27 @@ pub fn latency(name: &'static str, description: &'static str) -> Histogram<f64> 
         .build()
 }
 
-/// A number that only grows; `unit` in UCUM, with things counted in braces: `{call}`, `By`.
+/// Makes a counter; `unit` in UCUM, with counted things in braces: `{call}`, `By`.
 pub fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Counter<u64> {
     meter().u64_counter(name).with_unit(unit).with_description(description).build()
 }
 
-/// A number that goes up and down by steps, such as calls in flight.
+/// Makes a counter that goes up and down, such as calls in flight.
 pub fn up_down(name: &'static str, unit: &'static str, description: &'static str) -> UpDownCounter<i64> {
     meter().i64_up_down_counter(name).with_unit(unit).with_description(description).build()
 }
 
-/// A number that is set, such as a state.
+/// Makes a gauge of a whole number, such as a state.
 pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Gauge<i64> {
     meter().i64_gauge(name).with_unit(unit).with_description(description).build()
 }
 
-/// A share, 0 to 1.
+/// Makes a gauge of a share, 0 to 1.
 pub fn ratio(name: &'static str, description: &'static str) -> Gauge<f64> {
     meter().f64_gauge(name).with_unit("1").with_description(description).build()
 }
 
-/// The meter that all Keyplane instruments belong to.
+/// Returns the meter of all Keyplane instruments.
 pub fn meter() -> Meter {
     global::meter("keyplane")
 }

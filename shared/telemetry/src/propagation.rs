@@ -10,7 +10,7 @@ struct Reader<'a>(&'a HeaderMap);
 
 struct Writer<'a>(&'a mut HeaderMap);
 
-/// Reads the caller's trace; an empty context when there is none or it is malformed.
+/// Reads the caller's trace; a missing or malformed one gives an empty context.
 pub fn extract(headers: &HeaderMap) -> Context {
     if !headers.contains_key("traceparent") {
         return Context::new();

@@ -1,4 +1,4 @@
-//! Keeps the exporter's complaints from filling the log: a collector that is down is one line a minute.
+//! Filter of OpenTelemetry's own log lines: a collector that is down costs one line a minute.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use crate::LogLimit;
 
-/// Admits one warning or error a minute of those that OpenTelemetry logs about itself, and all other events.
+/// Filter that passes one warning or error of OpenTelemetry's own a minute, and all other events.
 pub(crate) struct OncePerMinute(LogLimit);
 
 // === impl OncePerMinute ===

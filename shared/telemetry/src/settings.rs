@@ -1,55 +1,55 @@
-//! What a process tells, and what can be wrong with that.
+//! Settings of telemetry, and the errors of its set-up.
 
 use std::time::Duration;
 
-/// What a process tells, and to whom.
+/// Settings of telemetry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Short name: `session` becomes `service.name=keyplane-session`.
     pub service: &'static str,
     /// Version of the program.
     pub version: &'static str,
-    /// Unlike in any two processes that run at the same time; a pod's name will do.
+    /// Unique name of the process, such as a pod's name.
     pub instance: String,
     /// Further resource attributes, from `OTEL_RESOURCE_ATTRIBUTES`.
     pub resource: Vec<(String, String)>,
-    /// OTLP gRPC endpoint, such as `http://collector:4317`; none: nothing is pushed.
+    /// OTLP gRPC endpoint, such as `http://collector:4317`; none: no push.
     pub otlp_endpoint: Option<String>,
     /// Filter of the log in `tracing`'s syntax: `info`, `info,keyplane_valkey=debug`.
     pub log_filter: String,
-    /// Directives that hold unless `log_filter` names their target: libraries whose warnings we report ourselves.
+    /// Directives for libraries whose warnings we report ourselves; `log_filter` overrides them by target.
     pub quiet: &'static [&'static str],
-    /// JSON lines instead of text.
+    /// Log format: JSON lines instead of text.
     pub log_json: bool,
     /// Share of traces kept when the caller has not decided, 0 to 1.
     pub sample_ratio: f64,
-    /// Time between two pushes of metrics.
+    /// Interval of pushes of metrics.
     pub metrics_interval: Duration,
 }
 
-/// Why telemetry could not be set up.
+/// Error of the set-up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// [`init`](crate::init) ran before in this process.
+    /// Second call of [`init`](crate::init) in this process.
     #[error("telemetry is set up already: call init once a process")]
     Twice,
-    /// The log filter does not parse.
+    /// Log filter that does not parse.
     #[error("log filter {filter:?} does not parse ({reason}): write it like `info,keyplane_valkey=debug`")]
     Filter {
-        /// The filter as given.
+        /// Filter as given.
         filter: String,
-        /// What the parser said.
+        /// Error of the parser.
         reason: String,
     },
-    /// The OTLP endpoint is not a usable address.
+    /// OTLP endpoint that is no usable address.
     #[error("OTLP endpoint {endpoint:?} cannot be used ({reason}): write it like `http://collector:4317`")]
     Endpoint {
-        /// The endpoint as given.
+        /// Endpoint as given.
         endpoint: String,
-        /// What is wrong with it.
+        /// Problem with the endpoint.
         reason: String,
     },
-    /// A part refused to start.
+    /// Part that failed to start.
     #[error("telemetry cannot be set up: {0}")]
     Setup(String),
 }
@@ -57,7 +57,7 @@ pub enum Error {
 // === impl Settings ===
 
 impl Settings {
-    /// Text logs at `info` and no collector: what a tool or a test starts from.
+    /// Makes settings with text logs at `info` and no collector, for a tool or a test.
     pub fn new(service: &'static str) -> Self {
         Self {
             service,

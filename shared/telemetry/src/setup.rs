@@ -1,4 +1,4 @@
-//! Sets up the process-wide subscriber, tracer and meter, and takes them down again.
+//! Set-up and shutdown of the process-wide subscriber, tracer and meter.
 
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +20,10 @@ use crate::logs::{JsonLines, Text};
 use crate::quiet::OncePerMinute;
 use crate::settings::{Error, Settings};
 
-/// How long [`Telemetry::shutdown`] may take.
+/// Longest duration of [`Telemetry::shutdown`].
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
-/// The running telemetry of this process. Dropping it flushes nothing: call [`Telemetry::shutdown`].
+/// Running telemetry of this process. Dropping it flushes nothing: call [`Telemetry::shutdown`].
 #[derive(Debug)]
 pub struct Telemetry {
     registry: prometheus::Registry,
@@ -34,12 +34,11 @@ pub struct Telemetry {
 /// Sets up logs, traces and metrics for the whole process. Call it once, inside a tokio runtime, before any
 /// instrument is built.
 ///
-/// A collector that is down harms nothing: spans past a bounded queue are dropped, and the log says so at most once
-/// a minute.
+/// Collectors may be down: spans past a bounded queue are dropped, with at most one log line a minute.
 ///
 /// # Errors
 ///
-/// A filter or endpoint that does not parse; a second call.
+/// Fails for a filter or endpoint that does not parse, and for a second call.
 pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
     static DONE: AtomicBool = AtomicBool::new(false);
 
@@ -78,7 +77,7 @@ pub fn init(settings: &Settings) -> Result<Telemetry, Error> {
     Ok(Telemetry { registry, tracer, meter })
 }
 
-/// Whether `filter` is one that [`init`] takes, so that a config reader can tell before.
+/// Checks that [`init`] will accept `filter`.
 ///
 /// # Errors
 ///
@@ -129,12 +128,12 @@ fn log_layer(json: bool) -> Box<dyn Layer<Traced> + Send + Sync> {
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// The registry behind `/metrics`. Cheap to clone.
+    /// Returns the registry behind `/metrics`. Cheap to clone.
     pub fn registry(&self) -> prometheus::Registry {
         self.registry.clone()
     }
 
-    /// Sends what waits (spans and metrics) and stops; gives up after five seconds.
+    /// Sends the waiting spans and metrics, and stops; gives up after five seconds.
     pub async fn shutdown(self) {
         // The SDK blocks, and its exporters need the runtime to go on: never on a worker thread.
         let flush = tokio::task::spawn_blocking(move || {
@@ -145,7 +144,7 @@ impl Telemetry {
         match tokio::time::timeout(FLUSH_WITHIN, flush).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::warn!(%error, "last telemetry was not delivered"),
-            Ok(Err(error)) => tracing::warn!(%error, "telemetry flush broke off"),
+            Ok(Err(error)) => tracing::warn!(%error, "telemetry flush failed"),
             Err(_) => tracing::warn!("telemetry flush took too long"),
         }
     }

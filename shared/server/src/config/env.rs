@@ -1,8 +1,10 @@
 //! Reads settings, keeps what is wrong with them, and remembers what was read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,10 +13,10 @@ use super::parse;
 use super::problem::{ConfigErrors, Problem};
 use super::table::{Row, Table};
 
-/// A source of settings. Each read names the setting, its default and its meaning, so that the list of settings,
+/// Source of settings. Each read names the setting, its default and its meaning, so that the list of settings,
 /// `--print-config` and the reader can't disagree.
 ///
-/// A value that breaks its rule is noted, and the reader goes on with a stand-in; [`Env::finish`] then refuses.
+/// Values that break their rule are noted, and reading continues with a stand-in; [`Env::finish`] then fails.
 #[derive(Debug, Default)]
 pub struct Env {
     given: BTreeMap<String, String>,
@@ -22,21 +24,21 @@ pub struct Env {
     problems: Vec<Problem>,
 }
 
-/// How much of a value may be shown.
+/// Visibility of a value.
 #[derive(Clone, Copy)]
 enum Shown {
-    /// As it is.
+    /// Shown unchanged.
     Plain,
-    /// An address that may hold a password.
+    /// Shown as an address without its password.
     Url,
-    /// Not at all.
+    /// Hidden.
     Secret,
 }
 
 // === impl Env ===
 
 impl Env {
-    /// The environment of this process.
+    /// Takes the environment of this process.
     pub fn process() -> Self {
         let mut env = Self::default();
         for (name, value) in std::env::vars_os() {
@@ -50,73 +52,103 @@ impl Env {
         env
     }
 
-    /// The given variables and no others: for tests, and for programs that start several services.
+    /// Takes the given variables and no others: for tests, and for programs that start several services.
     pub fn from_map<K: Into<String>, V: Into<String>>(given: impl IntoIterator<Item = (K, V)>) -> Self {
         Self { given: given.into_iter().map(|(k, v)| (k.into(), v.into())).collect(), ..Self::default() }
     }
 
-    /// Any text.
+    /// Reads a text.
     pub fn text(&mut self, name: &'static str, default: &str, doc: &'static str) -> String {
         self.read(name, default, doc, Shown::Plain, |text| Ok(text.to_owned())).unwrap_or_default()
     }
 
-    /// Any text, or nothing.
+    /// Reads a text; unset is `None`.
     pub fn optional_text(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
         self.optional(name, doc, |text| Ok(text.to_owned()))
     }
 
-    /// A text that is never shown: not by `--print-config`, not in an error, not in a log.
+    /// Reads a text that is never shown: not by `--print-config`, not in an error, not in a log.
     pub fn secret(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
         self.read(name, "", doc, Shown::Secret, |text| Ok(text.to_owned()))
     }
 
-    /// An address like `valkey://user:password@host:6379`; the password is never shown.
+    /// Reads an address like `valkey://user:password@host:6379`; the password is never shown.
     pub fn url(&mut self, name: &'static str, default: &str, doc: &'static str) -> String {
         self.read(name, default, doc, Shown::Url, parse::url).unwrap_or_default()
     }
 
-    /// Like [`Env::url`], or nothing.
+    /// Reads an address as [`Env::url`] does; unset is `None`.
     pub fn optional_url(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
         self.read(name, "", doc, Shown::Url, parse::url)
     }
 
-    /// A span of time with a unit: `250ms`, `30s`, `5m`.
+    /// Reads a duration with a unit: `250ms`, `30s`, `5m`.
     pub fn duration(&mut self, name: &'static str, default: &str, doc: &'static str) -> Duration {
         self.read(name, default, doc, Shown::Plain, parse::duration).unwrap_or_default()
     }
 
-    /// A size with a unit: `64KiB`, `4MiB`.
+    /// Reads a duration from the least to the most of `bounds`, which end the meaning and make the rule.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a bound is no duration.
+    pub fn duration_within(&mut self, name: &'static str, default: &str, bounds: [&str; 2], doc: &str) -> Duration {
+        let [least, most] = bounds.map(|bound| parse::duration(bound).expect("bounds are durations"));
+        let bounds = bounds.join(" to ");
+        let value =
+            self.read(name, default, format!("{doc}; {bounds}"), Shown::Plain, parse::duration).unwrap_or(least);
+        self.require(name, (least..=most).contains(&value), &format!("must be {bounds}"));
+        value
+    }
+
+    /// Reads a number within `bounds`, which end the meaning and make the rule.
+    pub fn number_within<N: FromStr + Display + Copy + PartialOrd>(
+        &mut self,
+        name: &'static str,
+        default: N,
+        bounds: RangeInclusive<N>,
+        doc: &str,
+    ) -> N {
+        let rule = format!("{} to {}", bounds.start(), bounds.end());
+        let doc = format!("{doc}; {rule}");
+        let value = self.read(name, &default.to_string(), doc, Shown::Plain, parse::number).unwrap_or(default);
+        self.require(name, bounds.contains(&value), &format!("must be {rule}"));
+        value
+    }
+
+    /// Reads a size with a unit, in bytes: `64KiB`, `4MiB`.
     pub fn bytes(&mut self, name: &'static str, default: &str, doc: &'static str) -> usize {
         self.read(name, default, doc, Shown::Plain, parse::bytes).unwrap_or_default()
     }
 
-    /// A plain number. Bounds go through [`Env::require`].
+    /// Reads a plain number. Bounds go through [`Env::require`].
     pub fn number<N: FromStr + Display + Copy>(&mut self, name: &'static str, default: N, doc: &'static str) -> N {
         self.read(name, &default.to_string(), doc, Shown::Plain, parse::number).unwrap_or(default)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub fn flag(&mut self, name: &'static str, default: bool, doc: &'static str) -> bool {
         self.read(name, &default.to_string(), doc, Shown::Plain, parse::flag).unwrap_or(default)
     }
 
-    /// An IP address and a port: `127.0.0.1:50051`, `0.0.0.0:50051`, `[::]:50051`. Port 0 takes a free one.
+    /// Reads an IP address and a port: `127.0.0.1:50051`, `0.0.0.0:50051`, `[::]:50051`. Port 0 takes a free one.
     pub fn address(&mut self, name: &'static str, default: &str, doc: &'static str) -> SocketAddr {
         self.read(name, default, doc, Shown::Plain, parse::address)
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    /// Like [`Env::address`], or nothing.
+    /// Reads an address as [`Env::address`] does; unset is `None`.
     pub fn optional_address(&mut self, name: &'static str, doc: &'static str) -> Option<SocketAddr> {
         self.optional(name, doc, parse::address)
     }
 
-    /// Texts between commas; spaces around them are dropped, and empty ones too.
+    /// Reads texts between commas, without the spaces around them; empty ones are dropped.
     pub fn list(&mut self, name: &'static str, default: &str, doc: &'static str) -> Vec<String> {
         self.read(name, default, doc, Shown::Plain, |text| Ok(parse::list(text))).unwrap_or_default()
     }
 
-    /// A setting with a parser of its own; `None` when the value (or an empty default) doesn't parse.
+    /// Reads a setting with a parser of its own; `None` when the value (or an empty default) doesn't parse.
+    ///
     /// The parser's error is a rule that reads well after the value: `must be one of a, b`.
     pub fn parsed<T>(
         &mut self,
@@ -128,7 +160,7 @@ impl Env {
         self.read(name, default, doc, Shown::Plain, parse)
     }
 
-    /// Like [`Env::parsed`], but unset is fine.
+    /// Reads a setting as [`Env::parsed`] does; unset is `None`, and no problem.
     pub fn optional<T>(
         &mut self,
         name: &'static str,
@@ -147,7 +179,7 @@ impl Env {
         }
     }
 
-    /// The settings read so far, right or wrong.
+    /// Lists the settings read so far, right or wrong.
     pub fn describe(&self) -> Table {
         Table::new(self.rows.clone())
     }
@@ -156,7 +188,7 @@ impl Env {
     ///
     /// # Errors
     ///
-    /// Every wrong setting and every `KEYPLANE_` variable that nothing read, all at once.
+    /// Lists every wrong setting and every `KEYPLANE_` variable that nothing read, all at once.
     pub fn finish(mut self) -> Result<Table, ConfigErrors> {
         let known: Vec<&str> = self.rows.iter().map(|row| row.name).collect();
         for (name, value) in &self.given {
@@ -171,7 +203,7 @@ impl Env {
         &mut self,
         name: &'static str,
         default: &str,
-        doc: &'static str,
+        doc: impl Into<Cow<'static, str>>,
         shown: Shown,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
@@ -188,7 +220,7 @@ impl Env {
         if let Some(Err(rule)) = &parsed {
             self.problems.push(Problem::new(name, Some(show(value)), rule));
         }
-        self.rows.push(Row { name, default: show(default), value: show(value), doc });
+        self.rows.push(Row { name, default: show(default), value: show(value), doc: doc.into() });
         parsed?.ok()
     }
 }

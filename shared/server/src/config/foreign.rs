@@ -1,6 +1,6 @@
-//! Which variables are meant for this program.
+//! Variables that are meant for other programs.
 
-/// Variables of the tools around the services: they may be set anywhere and mean nothing here.
+/// Prefixes of the tools around the services: they may be set anywhere and mean nothing here.
 const TOOLS: [&str; 9] = [
     "KEYPLANE_TOOLBOX",
     "KEYPLANE_VALKEY_SERVER",
@@ -13,7 +13,7 @@ const TOOLS: [&str; 9] = [
     "KEYPLANE_BENCH_",
 ];
 
-/// Whether `name` is a setting that some service should read.
+/// Reports whether `name` is a setting that some service should read.
 ///
 /// Kubernetes puts `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT=tcp://...` and the like into every pod, for each service
 /// of the namespace; a release called `keyplane` would so break all its own pods.

@@ -1,7 +1,7 @@
 //! Settings, from environment variables only.
 //!
-//! Durations and sizes need a unit (`250ms`, `30s`, `4MiB`); a bare number is refused. Every wrong setting is reported
-//! in one go, each with its name and the rule, and so is every `KEYPLANE_` variable that nothing reads: a typo must
+//! Durations and sizes need a unit (`250ms`, `30s`, `4MiB`); a bare number is rejected. All wrong settings are reported
+//! at once, each with its name and the rule. A `KEYPLANE_` variable that nothing reads is wrong too, since a typo must
 //! not silently mean the default. An empty variable counts as unset.
 
 mod env;

@@ -1,4 +1,4 @@
-//! One parser per kind of value; an error is the rule, worded to follow the value.
+//! Parsers, one per kind of value; an error is the rule, worded to follow the value.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use url::Url;
 
-/// Parses a span of time, which must have a unit: `250ms`, `30s`, `5m`.
+/// Parses a duration, which must have a unit: `250ms`, `30s`, `5m`.
 ///
 /// # Errors
 ///
-/// The rule that `text` breaks, worded to follow it.
+/// Rule that `text` breaks, worded to follow it.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if is_bare_number(text) {
         return Err("needs a unit: write it like 250ms, 30s or 5m".to_owned());
@@ -67,8 +67,8 @@ pub(crate) fn log_filter(text: &str) -> Result<String, String> {
         .map_err(|_| "is not a log filter: write it like info or info,keyplane_valkey=debug".to_owned())
 }
 
-/// The address with `****` for its password. What is no address is hidden whole, since it may hold one;
-/// `user:password@host` is one by the letter, with the scheme `user`.
+/// Masks the password of an address with `****`. A text that is no address is hidden whole, since it may hold a password:
+/// `user:password@host` is an address with the scheme `user`.
 pub(crate) fn mask(text: &str) -> String {
     match Url::parse(text) {
         Ok(mut url) if url.has_host() => {

@@ -1,24 +1,24 @@
-//! What is wrong with the settings.
+//! Problems of the settings, worded for people.
 
 use std::fmt;
 
-/// The most of a value that an error repeats, in characters.
+/// Longest part of a value that an error repeats, in characters.
 const SHOWN: usize = 80;
-/// A known name this many edits away is worth naming.
+/// Longest distance, in edits, at which a known name is suggested.
 const CLOSE: usize = 5;
 
-/// One wrong setting.
+/// Problem of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Name of the variable.
     pub name: String,
-    /// The value, cut short, and masked when it may be secret; none when the name itself is wrong.
+    /// Value, cut short, and masked when it may be secret; none when the name itself is wrong.
     pub value: Option<String>,
-    /// The rule that is broken.
+    /// Rule that is broken.
     pub rule: String,
 }
 
-/// All that is wrong with the settings; never empty. Displays as one line per setting.
+/// Problems of all settings; never empty. Displays as one line per setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<Problem>);
 
@@ -59,7 +59,7 @@ impl ConfigErrors {
         Self(problems)
     }
 
-    /// The problems, in the order in which the settings are read; unknown names last.
+    /// Returns the problems in the order in which the settings are read; unknown names last.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! The settings that every service has.
+//! Settings that every service has.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;
@@ -12,18 +12,18 @@ use super::problem::ConfigErrors;
 use super::table::Table;
 use crate::ServiceInfo;
 
-/// The settings that every service has. [`ServerConfig::read`] documents each.
+/// Settings that every service has. [`ServerConfig::read`] documents each.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where gRPC is served.
+    /// Address of gRPC.
     pub grpc_addr: SocketAddr,
-    /// Where `/livez`, `/readyz`, `/metrics` and `/config` are served, over plain HTTP.
+    /// Address of `/livez`, `/readyz`, `/metrics` and `/config`, over plain HTTP.
     pub admin_addr: SocketAddr,
-    /// Where `grpc.health.v1` alone is served, in plaintext, for kubelets.
+    /// Address of `grpc.health.v1` alone, in plaintext, for kubelets.
     pub health_addr: Option<SocketAddr>,
     /// First segment of every key.
     pub app: App,
-    /// The store for everything but search.
+    /// Settings of the store for everything but search.
     pub store: keyplane_valkey::Settings,
     /// Times of the drain.
     pub drain: DrainTimes,
@@ -33,40 +33,40 @@ pub struct ServerConfig {
     pub deadlines: Deadlines,
     /// Logs, traces and metrics.
     pub telemetry: keyplane_telemetry::Settings,
-    /// What `/config` shows: every setting of the process. `main` fills it in.
+    /// Content of `/config`: every setting of the process. `main` fills it in.
     pub settings: Table,
-    /// What `/metrics` shows. `main` fills it in with the registry that telemetry records to.
+    /// Source of `/metrics`. `main` fills it in with the registry that telemetry records to.
     pub registry: prometheus::Registry,
 }
 
 /// Times of the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainTimes {
-    /// From "not serving" to the first GOAWAY, in which load balancers take this process out.
+    /// Time from NOT_SERVING to the first GOAWAY, in which load balancers take this process out.
     pub delay: Duration,
-    /// From the first GOAWAY to closing what is still open by force.
+    /// Time from the first GOAWAY to closing the rest by force.
     pub timeout: Duration,
 }
 
 /// Bounds on calls and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls whose handler runs at a time; those past it are turned away.
+    /// Maximum of calls whose handlers run at a time; further calls are shed.
     pub max_in_flight: usize,
-    /// Concurrent streams of one connection.
+    /// Maximum of concurrent streams of one connection.
     pub max_streams: u32,
     /// Largest request message, in bytes. Services apply it: see [`Context::max_message`](crate::Context).
     pub max_message: usize,
-    /// Age at which a connection is told to go away, already spread by up to a tenth either way; zero for never.
+    /// Age at which a connection gets GOAWAY, already spread by up to a tenth either way; zero for never.
     pub max_connection_age: Duration,
 }
 
 /// Deadlines of unary calls. A stream has one only when its caller sends one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// For a call without `grpc-timeout`.
+    /// Deadline of a call without `grpc-timeout`.
     pub default: Duration,
-    /// The longest that a caller can ask for.
+    /// Longest deadline that a caller can set.
     pub max: Duration,
 }
 
@@ -74,7 +74,7 @@ pub struct Deadlines {
 ///
 /// # Errors
 ///
-/// Every wrong setting and every `KEYPLANE_` variable that nothing read, all at once.
+/// Lists every wrong setting and every `KEYPLANE_` variable that nothing read, all at once.
 pub fn read<C>(
     mut env: Env,
     info: &ServiceInfo,
@@ -89,7 +89,7 @@ pub fn read<C>(
 // === impl ServerConfig ===
 
 impl ServerConfig {
-    /// Reads the settings that every service has. What is wrong with them stays in `env`.
+    /// Reads the settings that every service has. Problems stay in `env`.
     pub fn read(env: &mut Env, service: &ServiceInfo) -> Self {
         let port = service.default_port;
         Self {
@@ -105,7 +105,7 @@ impl ServerConfig {
             ),
             health_addr: env.optional_address(
                 "KEYPLANE_HEALTH_ADDR",
-                "address and port that serve `grpc.health.v1` alone, in plaintext, for a kubelet's probe; unset: nowhere",
+                "address and port of `grpc.health.v1` alone, in plaintext, for a kubelet's probe; unset: none",
             ),
             app: read_app(env),
             store: read_store(env),
@@ -113,12 +113,12 @@ impl ServerConfig {
                 delay: env.duration(
                     "KEYPLANE_DRAIN_DELAY",
                     "3s",
-                    "from NOT_SERVING to GOAWAY at shutdown: the time that endpoints need to propagate",
+                    "time from NOT_SERVING to GOAWAY at shutdown, in which endpoints propagate",
                 ),
                 timeout: env.duration(
                     "KEYPLANE_DRAIN_TIMEOUT",
                     "20s",
-                    "from GOAWAY to closing by force; delay, timeout and 5s of flush must fit into the pod's grace period",
+                    "time from GOAWAY to closing by force; delay, timeout and 5s of flush must fit into the pod's grace period",
                 ),
             },
             limits: read_limits(env),
@@ -157,7 +157,7 @@ fn read_store(env: &mut Env) -> keyplane_valkey::Settings {
     store.queue_limit = env.number(
         "KEYPLANE_KV_QUEUE_LIMIT",
         store.queue_limit,
-        "commands that may wait for one connection; past it calls fail with OVERLOADED",
+        "maximum of commands that wait for one connection; further calls fail with OVERLOADED",
     );
     env.require("KEYPLANE_KV_QUEUE_LIMIT", store.queue_limit > 0, "must be at least 1");
     store
@@ -168,9 +168,9 @@ fn read_limits(env: &mut Env) -> Limits {
         max_in_flight: env.number(
             "KEYPLANE_MAX_IN_FLIGHT",
             1024,
-            "calls handled at a time; those past it get UNAVAILABLE with reason OVERLOADED; health is exempt",
+            "maximum of calls handled at a time; further calls get UNAVAILABLE with reason OVERLOADED; health is exempt",
         ),
-        max_streams: env.number("KEYPLANE_GRPC_MAX_STREAMS", 1024, "concurrent streams of one connection"),
+        max_streams: env.number("KEYPLANE_GRPC_MAX_STREAMS", 1024, "maximum of concurrent streams of one connection"),
         max_message: env.bytes("KEYPLANE_GRPC_MAX_MESSAGE", "4MiB", "largest request message"),
         max_connection_age: spread(env.duration(
             "KEYPLANE_GRPC_MAX_CONNECTION_AGE",
@@ -192,7 +192,7 @@ fn read_deadlines(env: &mut Env) -> Deadlines {
             "2s",
             "deadline of a unary call that sends no grpc-timeout",
         ),
-        max: positive(env, "KEYPLANE_MAX_DEADLINE", "30s", "longest deadline that a unary call can ask for"),
+        max: positive(env, "KEYPLANE_MAX_DEADLINE", "30s", "longest deadline that a unary call can set"),
     };
     env.require(
         "KEYPLANE_MAX_DEADLINE",
@@ -208,23 +208,21 @@ fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::S
         service: service.name,
         version: service.version,
         instance: env
-            .optional_text("KEYPLANE_INSTANCE", "unique name of this process, such as the pod's; unset: made up")
+            .optional_text("KEYPLANE_INSTANCE", "unique name of this process, such as the pod's; unset: generated")
             .unwrap_or_else(|| format!("{}-{:016x}", service.name, random())),
-        otlp_endpoint: env.optional_url(
-            "KEYPLANE_OTLP_ENDPOINT",
-            "OTLP gRPC collector, `http://host:4317`; unset: nothing is pushed",
-        ),
+        otlp_endpoint: env
+            .optional_url("KEYPLANE_OTLP_ENDPOINT", "OTLP gRPC collector, `http://host:4317`; unset: no push"),
         log_filter: env
-            .parsed("KEYPLANE_LOG", "info", "what is logged: `info`, `info,keyplane_valkey=debug`", parse::log_filter)
+            .parsed("KEYPLANE_LOG", "info", "log filter: `info`, `info,keyplane_valkey=debug`", parse::log_filter)
             .unwrap_or_default(),
         quiet: keyplane_valkey::QUIET_LOGS,
         log_json: env.flag("KEYPLANE_LOG_JSON", false, "JSON lines instead of text, both on stderr"),
         sample_ratio: env.number(
             "KEYPLANE_TRACE_SAMPLE_RATIO",
             0.01,
-            "share of traces that start here and are kept, 0 to 1; a caller's decision is followed",
+            "share of new traces that are kept, 0 to 1; a caller's decision wins",
         ),
-        metrics_interval: positive(env, "KEYPLANE_METRICS_INTERVAL", "30s", "time between two OTLP pushes of metrics"),
+        metrics_interval: positive(env, "KEYPLANE_METRICS_INTERVAL", "30s", "interval of OTLP pushes of metrics"),
         resource: env
             .optional(
                 "OTEL_RESOURCE_ATTRIBUTES",
@@ -243,13 +241,13 @@ fn positive(env: &mut Env, name: &'static str, default: &str, doc: &'static str)
     value
 }
 
-/// `age` times 0.9 to 1.1, else all connections of all pods that started together would move at once.
+/// Spreads `age` by 0.9 to 1.1, else all connections of pods that started together would move at once.
 fn spread(age: Duration) -> Duration {
     let unit = (random() >> 11) as f64 / (1u64 << 53) as f64;
     age.mul_f64(0.9 + 0.2 * unit)
 }
 
-/// Random enough for names and jitter: each `RandomState` is seeded by the operating system.
+/// Number random enough for names and jitter: each `RandomState` is seeded by the operating system.
 fn random() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());

@@ -1,8 +1,9 @@
-//! The settings as read, for people.
+//! Settings as read, for people.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// One setting: its name, its default, its value in effect and its meaning. Secrets and passwords are masked.
+/// Setting with its default, its value in effect and its meaning. Secrets and passwords are masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Name of the variable.
@@ -11,11 +12,11 @@ pub struct Row {
     pub default: String,
     /// Value in effect; empty when there is none.
     pub value: String,
-    /// What it does.
-    pub doc: &'static str,
+    /// Meaning, unit and bounds.
+    pub doc: Cow<'static, str>,
 }
 
-/// Every setting that a program reads, in the order in which it reads them.
+/// Settings that a program reads, in the order of reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table(Vec<Row>);
 
@@ -26,12 +27,12 @@ impl Table {
         Self(rows)
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn rows(&self) -> &[Row] {
         &self.0
     }
 
-    /// `NAME=value` lines, as an env file takes them.
+    /// Renders `NAME=value` lines, as an env file takes them.
     pub fn print(&self) -> String {
         self.0.iter().fold(String::new(), |mut out, row| {
             let _ = writeln!(out, "{}={}", row.name, row.value);
@@ -39,7 +40,7 @@ impl Table {
         })
     }
 
-    /// The table of the README: name, default, meaning.
+    /// Renders the table of `docs/operations.md`: name, default, meaning.
     pub fn markdown(&self) -> String {
         let mut out = String::from("| variable | default | meaning |\n|---|---|---|\n");
         for row in &self.0 {
