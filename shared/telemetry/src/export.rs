@@ -41,7 +41,7 @@ pub(crate) fn tracer(settings: &Settings, resource: Resource) -> Result<SdkTrace
         .with_endpoint(endpoint)
         .with_timeout(EXPORT_TIMEOUT)
         .build()
-        .map_err(|error| refused(endpoint, &error))?;
+        .map_err(|error| unusable(endpoint, &error))?;
     let batch = BatchConfigBuilder::default()
         .with_max_queue_size(SPAN_QUEUE)
         .with_max_export_batch_size(SPAN_BATCH)
@@ -71,13 +71,13 @@ pub(crate) fn meter(
             .with_endpoint(endpoint)
             .with_timeout(EXPORT_TIMEOUT)
             .build()
-            .map_err(|error| refused(endpoint, &error))?;
+            .map_err(|error| unusable(endpoint, &error))?;
         builder =
             builder.with_reader(PeriodicReader::builder(exporter).with_interval(settings.metrics_interval).build());
     }
     Ok(builder.build())
 }
 
-fn refused(endpoint: &str, error: &ExporterBuildError) -> Error {
+fn unusable(endpoint: &str, error: &ExporterBuildError) -> Error {
     Error::Endpoint { endpoint: endpoint.to_owned(), reason: error.to_string() }
 }

@@ -37,7 +37,7 @@ impl Problem {
         let nearest = known.iter().map(|other| (strsim::osa_distance(name, other), other)).min();
         let rule = match nearest {
             Some((distance, other)) if distance <= CLOSE => format!("is no setting; did you mean {other}?"),
-            Some(_) | None => "is no setting; --print-config lists those there are".to_owned(),
+            Some(_) | None => "is no setting; --print-config lists all".to_owned(),
         };
         Self::new(name, None, &rule)
     }

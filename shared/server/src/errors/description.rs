@@ -48,12 +48,6 @@ impl<'a> Description<'a> {
         if unknown { self.with("outcome", "unknown") } else { self }
     }
 
-    /// Sets the code.
-    #[must_use]
-    pub fn code(self, code: Code) -> Self {
-        Self { code, ..self }
-    }
-
     /// Sets the message.
     #[must_use]
     pub fn message(self, message: impl Into<String>) -> Self {

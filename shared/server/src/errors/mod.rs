@@ -72,7 +72,7 @@ pub(crate) fn plain(reason: &'static Reason, message: &str) -> Status {
 
 /// Status of a call that the gRPC library failed by itself, for no reason of ours.
 pub(crate) fn unspecified(code: Code, message: &str) -> Status {
-    described(Description::new(&kit::UNSPECIFIED).code(code), message.to_owned())
+    described(Description { code, ..Description::new(&kit::UNSPECIFIED) }, message.to_owned())
 }
 
 /// Status of a request that cannot be decoded; `field` is empty if the decoder names none.

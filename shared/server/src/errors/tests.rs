@@ -47,7 +47,7 @@ impl ServiceError for Hostile {
 }
 
 #[test]
-fn every_violation_arrives() {
+fn status_lists_every_violation() {
     let violations = vec![Violation::new("session.ttl", "too long"), Violation::new("parent", "required")];
     let details = status(Sample::Invalid(violations)).get_error_details();
     let fields: Vec<_> =
@@ -94,13 +94,13 @@ fn hostile_sizes_stay_under_the_limit_of_trailers() {
 }
 
 #[test]
-fn an_empty_value_is_no_metadata() {
+fn empty_value_is_no_metadata() {
     let error = Hostile { message: String::new(), text: String::new(), violations: Vec::new() };
     assert!(status(error).get_error_details().error_info().unwrap().metadata.is_empty());
 }
 
 #[test]
-fn a_limit_tells_whose_it_is_and_when_to_come_back() {
+fn status_of_a_limit_has_quota_and_retry_info() {
     let status = status(Sample::Limited);
     let details = status.get_error_details();
     assert_eq!(status.code(), Code::ResourceExhausted);

@@ -72,8 +72,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        let refused = this.is_event_source.then(|| Status::from_header_map(response.headers())).flatten();
-        Poll::Ready(Ok(match refused {
+        let rejected = this.is_event_source.then(|| Status::from_header_map(response.headers())).flatten();
+        Poll::Ready(Ok(match rejected {
             Some(status) if may_come_again(&status) => stream_of(&status),
             Some(_) | None => response,
         }))
@@ -86,8 +86,8 @@ fn accepts(headers: &HeaderMap) -> bool {
 }
 
 fn may_come_again(status: &Status) -> bool {
-    let refused = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-    refused && status.get_details_retry_info().is_some()
+    let passes = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+    passes && status.get_details_retry_info().is_some()
 }
 
 fn stream_of(status: &Status) -> Response<Body> {

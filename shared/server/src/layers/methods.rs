@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_served_has_a_name() {
+    fn unknown_method_has_no_name() {
         let methods = Methods::declared(&["keyplane.session.v1.SessionService"]);
         let get = methods.find("/keyplane.session.v1.SessionService/GetSession");
         assert_eq!(&*get.name, "keyplane.session.v1.SessionService/GetSession");

@@ -57,7 +57,7 @@ impl<S> Trace<S> {
             { semconv::ERROR_TYPE } = Empty,
         );
         if parent {
-            // Fails when nobody listens to spans; then there is nothing to link.
+            // Fails without a collector of spans; then there is nothing to link.
             let _ = span.set_parent(propagation::extract(request.headers()));
         }
         span

@@ -65,7 +65,7 @@ impl Own {
         Self { ready, waits_for, alone: Box::new(|| false) }
     }
 
-    /// Sets `alone`, which tells whether the service answers in full at this moment without the store; without it, never.
+    /// Sets `alone`, which reports whether the service answers in full at this moment without the store; unset, it never does.
     ///
     /// Runs a few times a second, so it must not block.
     #[must_use]

@@ -30,7 +30,7 @@ fn every_error_is_told_at_once() {
   KEYPLANE_MAX_DEADLINE: \"30s\" must not be shorter than KEYPLANE_DEFAULT_DEADLINE
   KEYPLANE_LOG_JSON: \"yes\" must be true or false
   KEYPLANE_DRIAN_TIMEOUT is no setting; did you mean KEYPLANE_DRAIN_TIMEOUT?
-  KEYPLANE_WHATEVER_THIS_IS is no setting; --print-config lists those there are
+  KEYPLANE_WHATEVER_THIS_IS is no setting; --print-config lists all
 "
     );
 }

@@ -20,6 +20,6 @@ impl ServiceError for Refusal {
             Code::DeadlineExceeded => Code::Unavailable,
             code => code,
         };
-        description.code(code)
+        Description { code, ..description }
     }
 }
