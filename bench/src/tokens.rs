@@ -80,11 +80,11 @@ impl Mint {
     /// Revocations of the 16 clients and of the tenant, up to a moment before the tokens were issued, and of a key that
     /// signed none of them: each check looks at them, and none of them revokes what [`Mint::claims`] makes.
     pub(crate) fn revoke_earlier(&self) -> Vec<pb::RevokeRequest> {
-        let (parent, not_before) = (|| PARENT.to_owned(), Some((self.now - 2 * AGE).into()));
+        let (parent, cutoff_time) = (|| PARENT.to_owned(), Some((self.now - 2 * AGE).into()));
         let client = |number| pb::RevokeClientRequest {
             parent: parent(),
             client: format!("app-{number}"),
-            not_before,
+            cutoff_time,
             cause: None,
         };
         let key = pb::RevokeKeyRequest {
@@ -93,7 +93,7 @@ impl Mint {
             kid: "stolen".to_owned(),
             ..pb::RevokeKeyRequest::default()
         };
-        let tenant = pb::RevokeTenantRequest { parent: parent(), not_before, cause: None };
+        let tenant = pb::RevokeTenantRequest { parent: parent(), cutoff_time, cause: None };
         let targets = (0..16).map(|number| Target::Client(client(number)));
         let targets = targets.chain([Target::Key(key), Target::Tenant(tenant)]);
         targets.map(|target| pb::RevokeRequest { target: Some(target) }).collect()
@@ -119,7 +119,7 @@ impl Mint {
             }),
             Kind::Subject => Target::Subject(pb::RevokeSubjectRequest {
                 parent,
-                user: claims.subject,
+                subject: claims.subject,
                 ..pb::RevokeSubjectRequest::default()
             }),
         };

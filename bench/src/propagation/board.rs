@@ -165,7 +165,7 @@ impl Board {
             Answer::Active(source) | Answer::Revoked(source) => match source {
                 Source::Local => &self.local,
                 Source::Store => &self.store,
-                Source::Policy => &self.policy,
+                Source::Outage => &self.policy,
                 Source::Unspecified => {
                     self.first(|| "an answer does not say where it comes from".to_owned());
                     &self.failed

@@ -102,7 +102,7 @@ async fn fill(channels: &[Channel], kind: &str, count: usize, remembered: bool) 
         let hour = prost_types::Duration { seconds: 3600, nanos: 0 };
         pb::AcquireRequest {
             request_id: if remembered { format!("request-{number}") } else { String::new() },
-            remember: remembered.then_some(hour),
+            ttl: remembered.then_some(hour),
             ..acquire(format!("{kind}-{number}"), &["memory"])
         }
     };
@@ -115,7 +115,7 @@ async fn fill(channels: &[Channel], kind: &str, count: usize, remembered: bool) 
             let admitted = |result: &&pb::BatchAcquireResult| result.response.as_ref().is_some_and(|it| it.admitted);
             match results.iter().find(|result| !admitted(result)) {
                 None => Ok::<_, Error>(()),
-                Some(other) => Err(format!("a first call is not admitted: {} {}", other.reason, other.message).into()),
+                Some(other) => Err(format!("a first call is not admitted: {:?}", other.error).into()),
             }
         }
     });

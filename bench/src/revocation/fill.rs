@@ -90,7 +90,7 @@ async fn revoke(channels: &[Channel], requests: impl Iterator<Item = pb::RevokeR
             let mut attempt = 1;
             loop {
                 let results = client.batch_revoke(request.clone()).await?.into_inner().results;
-                match results.iter().find(|result| result.revocation.is_none()) {
+                match results.into_iter().find_map(|result| result.error) {
                     None => return Ok::<_, Error>(()),
                     // A machine that is busy with other things as well: a revocation may be made again.
                     Some(failed) if failed.reason == STORE_UNAVAILABLE && attempt < ATTEMPTS => attempt += 1,

@@ -157,7 +157,7 @@ impl Limits {
             user: name(user),
             limits,
             cost: Some(cost),
-            remember: (!request_id.is_empty()).then_some(REMEMBERED),
+            ttl: (!request_id.is_empty()).then_some(REMEMBERED),
             request_id,
             ..pb::AcquireRequest::default()
         };

@@ -195,7 +195,7 @@ impl Tokens {
         let Ok(reply) = made.result else { return };
         let age = made.begin.at.saturating_duration_since(undone.mark.at);
         // By policy an instance refuses what it can't ask about: the safe error.
-        let told = reply.freshness.as_ref().is_some_and(|freshness| freshness.source() != Source::Policy);
+        let told = reply.freshness.as_ref().is_some_and(|freshness| freshness.source() != Source::Outage);
         let kept = told && self.book.clock.kept_since(undone.mark);
         if let Some(outcome) = token::undone(age, kept, reply.verdict() == Verdict::Revoked) {
             let told =

@@ -169,11 +169,11 @@ impl Watcher {
             Type::Created => view.change(id, Change::Created, name, version),
             Type::Updated => view.change(id, Change::Updated, name, version),
             Type::Deleted => view.change(id, Change::Ended, name, 0),
-            Type::Expired if event.reason() == EndReason::Revoked => view.change(id, Change::Ended, name, 0),
+            Type::Expired if event.end_reason() == EndReason::Revoked => view.change(id, Change::Ended, name, 0),
             Type::Rotated | Type::Expired | Type::Unspecified => Err(format!(
                 "event {id} of {name} is {:?}, reason {:?}, which nobody caused",
                 event.r#type(),
-                event.reason()
+                event.end_reason()
             )),
         };
         self.book.check(Invariant::Order, outcome);

@@ -43,7 +43,7 @@ fn unknown_fields_are_told_with_the_name_that_was_meant() {
     refused(ACQUIRE, r#"{"costs":50000}"#, "costs: unknown field; did you mean cost?");
     refused(POLICY, r#"{"domian":"x"}"#, "policy.domian: unknown field; did you mean domain?");
     refused(CREATE, r#"{"lastpath":"/"}"#, "session.lastpath: unknown field; did you mean lastPath?");
-    let known = "unknown field; known are user, apiKey, route, descriptors, limits, cost, requestId, remember";
+    let known = "unknown field; known are user, apiKey, route, descriptors, limits, cost, requestId, ttl";
     refused(ACQUIRE, r#"{"nonsense":{"a":[1]}}"#, &format!("nonsense: {known}"));
     refused(ACQUIRE, r#"{"a b\"c":1}"#, &format!(r#"["a b\"c"]: {known}"#));
     refused(POLICY, r#"{"entries":[{"kye":"a"}]}"#, "policy.entries[0].kye: unknown field; did you mean key?");

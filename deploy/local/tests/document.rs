@@ -36,7 +36,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("/token", "must be a JWT", MADE_HERE),
     ("path tenant", "returned for this tenant", OTHER_FIELD),
     ("requestId", "to be remembered under", OTHER_FIELD),
-    ("/remember", "to be remembered under", OTHER_FIELD),
+    ("/ttl", "to be remembered under", OTHER_FIELD),
     ("/user", "asks for `user`, which is not given", OTHER_FIELD),
     ("/entries", "must not be given twice", OTHER_FIELD),
     ("/entries/key", "need an entry with the key tenant", OTHER_FIELD),
@@ -109,7 +109,7 @@ fn is_invalid(status: u16, text: &str) -> bool {
     let mut results = answer["results"].as_array().into_iter().flatten();
     let refused = status == 400 && (answer["code"] == 3 || answer["error"] == "invalid_request");
     // The id itself is well; another variant had it.
-    !text.contains("REQUEST_ID_REUSED") && (refused || results.any(|result| result["code"] == 3))
+    !text.contains("REQUEST_ID_REUSED") && (refused || results.any(|result| result["error"]["code"] == 3))
 }
 
 /// A request id of its own for each variant: an id stands for one request.

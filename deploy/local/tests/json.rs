@@ -198,7 +198,7 @@ async fn revoke_all_spares_one() {
     for _ in 0..3 {
         paths.push(created("revoked", json!({})).await);
     }
-    let body = json!({"except": paths[1].trim_start_matches("/v1/")});
+    let body = json!({"keepSession": paths[1].trim_start_matches("/v1/")});
     let (status, answer) = post("/v1/tenants/acme/users/revoked/sessions:revokeAll", body).await;
     assert_eq!((status, &answer["revokedCount"]), (200, &json!(2)), "{answer}");
     assert_eq!(get(&paths[0]).await.0, 404);

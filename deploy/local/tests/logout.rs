@@ -123,7 +123,7 @@ async fn a_logout_everywhere_spares_the_session_that_asks() {
     login(&mesh, &one).await;
     login(&mesh, &two).await;
     let except = kept_path.strip_prefix("/v1/").unwrap();
-    let body = json!({"except": except, "revokeTokens": true});
+    let body = json!({"keepSession": except, "revokeTokens": true});
     let (status, count) = answer(kept.http.post(url(&mesh, &format!("{SESSIONS}:revokeAll"))).json(&body)).await;
     let acknowledged = Instant::now();
     assert_eq!((status, &count["revokedCount"]), (200, &json!(2)), "{count}");

@@ -198,7 +198,7 @@ async fn limits_are_charged_settled_and_explained_over_json() {
     assert_eq!((&acquired["admitted"], &acquired["source"]), (&json!(true), &json!("SOURCE_STORE")), "{acquired}");
     assert_eq!((&acquired["replayed"], &acquired["charge"]), (&json!(false), &json!("")), "{acquired}");
     let limit = &acquired["limits"][0];
-    let expected = json!({"policy": "tokens", "verdict": "VERDICT_ADMITTED", "limit": "100", "period": "3600s",
+    let expected = json!({"policy": "tokens", "verdict": "VERDICT_ADMITTED", "amount": "100", "period": "3600s",
         "burst": "100", "remaining": "70", "resetAfter": limit["resetAfter"], "rule": "default"});
     assert_eq!(limit, &expected, "numbers of 64 bits are texts");
 
@@ -226,7 +226,7 @@ async fn limits_are_charged_settled_and_explained_over_json() {
     let items = json!({"requests": [{"user": "ada", "limits": ["tokens"]}, {"user": "ada", "limits": ["none"]}]});
     let batch = ada.limits("batchAcquire", items).await;
     assert_eq!(batch["results"][0]["response"]["admitted"], true, "{batch}");
-    assert_eq!(batch["results"][1]["reason"], "POLICY_NOT_FOUND", "{batch}");
+    assert_eq!(batch["results"][1]["error"]["reason"], "POLICY_NOT_FOUND", "{batch}");
     let reset = json!({"user": "ada", "limits": ["tokens"], "initiator": "support", "description": "a test"});
     assert_eq!(ada.limits("reset", reset).await["resetCount"], 1);
     let path = "/v1/tenants/roomy/rateLimits/auditEntries?pageSize=5";

@@ -120,8 +120,8 @@ async fn each_scope_revokes_what_it_covers_and_nothing_else() {
     let cases = [
         (grant("scopes", "of-token"), ":revokeToken", json!({"issuer": Issuer::NAME, "jti": "j-of-token"})),
         (grant("scopes", "of-session"), ":revokeSession", json!({"sid": "s-of-session"})),
-        (grant("scopes", "of-subject"), ":revokeSubject", json!({"user": "of-subject"})),
-        (grant("scopes", "of-login"), ":revokeSubject", json!({"user": "of-login", "kind": "KIND_AUTH_TIME"})),
+        (grant("scopes", "of-subject"), ":revokeSubject", json!({"subject": "of-subject"})),
+        (grant("scopes", "of-login"), ":revokeSubject", json!({"subject": "of-login", "kind": "KIND_AUTH_TIME"})),
         (app, ":revokeClient", json!({"client": "app"})),
         (grant("by-key", "u"), ":revokeKey", json!({"issuer": Issuer::NAME, "kid": mesh.issuer().kid()})),
         (grant("by-tenant", "u"), ":revokeTenant", json!({})),
@@ -154,9 +154,9 @@ async fn a_login_right_after_logging_out_everywhere_is_good() {
         let name = format!("again-{round}");
         let before = User::new(mesh, Grant { jti: Some(format!("{name}-1")), ..Grant::new("acme", &name) });
         assert_eq!(before.status().await, 200);
-        let revocation = admin.post("/v1/tenants/acme:revokeSubject", &json!({"user": name})).await;
+        let revocation = admin.post("/v1/tenants/acme:revokeSubject", &json!({"subject": name})).await;
         // The cutoff counts in milliseconds: no person logs in within the same one.
-        let cutoff = humantime::parse_rfc3339(revocation["notBefore"].as_str().unwrap()).unwrap();
+        let cutoff = humantime::parse_rfc3339(revocation["cutoffTime"].as_str().unwrap()).unwrap();
         let next = cutoff + Duration::from_millis(1);
         eventually("the next millisecond", PATIENCE, async || SystemTime::now() >= next).await;
         let after = User::new(mesh, Grant { jti: Some(format!("{name}-2")), ..Grant::new("acme", &name) });

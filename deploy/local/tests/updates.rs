@@ -346,7 +346,7 @@ async fn errors_of_items_name_their_code_and_the_callers_fields() {
     let requests = json!([{"limits": ["none"]}, {"limits": ["llm-tokens"], "user": "u", "requestId": "a b"}]);
     let (status, answer) = post("/v1/tenants/acme/rateLimits:batchAcquire", json!({"requests": requests})).await;
     assert_eq!(status, 200, "{answer}");
-    let [missing, invalid] = [&answer["results"][0], &answer["results"][1]];
+    let [missing, invalid] = [&answer["results"][0]["error"], &answer["results"][1]["error"]];
     assert_eq!((&missing["code"], &missing["status"]), (&json!(5), &json!("NOT_FOUND")), "{answer}");
     assert_eq!((&invalid["code"], &invalid["status"]), (&json!(3), &json!("INVALID_ARGUMENT")), "{answer}");
     assert!(invalid["message"].as_str().unwrap().contains("requestId: the id must match"), "{answer}");

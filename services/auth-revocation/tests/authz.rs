@@ -120,11 +120,11 @@ async fn a_revoked_token_is_401_with_the_challenge_of_rfc_6750() {
     // A logout: an iat with a fraction in the same second counts, and `iat_ms` wins over `iat`.
     let logout = pb::RevokeSubjectRequest {
         parent: PARENT.into(),
-        user: "u-42".into(),
-        not_before: Some(prost_types::Timestamp { nanos: 500_000_000, ..seconds_from_now(-60) }),
+        subject: "u-42".into(),
+        cutoff_time: Some(prost_types::Timestamp { nanos: 500_000_000, ..seconds_from_now(-60) }),
         ..pb::RevokeSubjectRequest::default()
     };
-    let cutoff = logout.not_before.expect("it has one").seconds;
+    let cutoff = logout.cutoff_time.expect("it has one").seconds;
     service.client.clone().revoke_subject(logout).await.expect("a logout");
     let issued = |claims: serde_json::Value| {
         let mut payload = payload("j-2");
@@ -198,8 +198,8 @@ async fn a_token_that_does_not_name_its_key_is_refused_unless_its_issuer_may() {
     let requests = vec![one("https://old.example"), one(ISSUER), one("https://old.example")];
     let batch = pb::BatchRevokeRequest { parent: PARENT.into(), requests };
     let results = client.batch_revoke(batch).await.expect("each has a result").into_inner().results;
-    let reasons: Vec<_> = results.iter().map(|result| result.reason.as_str()).collect();
-    assert_eq!(reasons, ["ISSUER_WITHOUT_KID", "", "ISSUER_WITHOUT_KID"]);
+    let reasons: Vec<_> = results.iter().map(|result| result.error.as_ref().map(|error| error.reason.as_str())).collect();
+    assert_eq!(reasons, [Some("ISSUER_WITHOUT_KID"), None, Some("ISSUER_WITHOUT_KID")]);
     assert_eq!(results[1].revocation.as_ref().map(|made| made.issuer.as_str()), Some(ISSUER));
     assert_eq!(told(of("https://old.example", &json!({}))).await.0, 200);
 }

@@ -30,15 +30,16 @@ async fn a_batch_has_a_result_for_each() {
     let one = |target| pb::RevokeRequest { target: Some(target) };
     let bare = |jti: &str| Target::Token(pb::RevokeTokenRequest { parent: String::new(), ..token(jti) });
     let future =
-        pb::RevokeTenantRequest { not_before: Some(seconds_from_now(30)), ..pb::RevokeTenantRequest::default() };
+        pb::RevokeTenantRequest { cutoff_time: Some(seconds_from_now(30)), ..pb::RevokeTenantRequest::default() };
     let request = pb::BatchRevokeRequest {
         parent: PARENT.into(),
         requests: vec![one(bare("j-1")), one(Target::Tenant(future)), one(Target::Token(token("j-2")))],
     };
     let found = client.batch_revoke(request).await.expect("the batch itself is right").into_inner();
-    let codes: Vec<_> = found.results.iter().map(|result| (result.code, result.reason.as_str())).collect();
-    assert_eq!(codes, [(0, ""), (Code::InvalidArgument.into(), "INVALID_REQUEST"), (0, "")]);
-    assert!(found.results[1].message.contains("not_before"), "{}", found.results[1].message);
+    let errors: Vec<_> = found.results.iter().map(|result| result.error.as_ref()).collect();
+    let [None, Some(error), None] = errors[..] else { panic!("only the second fails: {errors:?}") };
+    assert_eq!((error.code, error.reason.as_str()), (Code::InvalidArgument.into(), "INVALID_REQUEST"));
+    assert!(error.message.contains("cutoff_time"), "{}", error.message);
     assert!(found.results[0].revocation.is_some() && found.results[1].revocation.is_none());
     assert_eq!(found.durability(), pb::Durability::PrimaryOnly);
     let check = pb::CheckRequest {
@@ -92,14 +93,14 @@ async fn a_bulk_answers_in_order_and_a_bad_item_is_a_result() {
         service.client.clone().bulk_revoke(tokio_stream::iter(items)).await.expect("it begins").into_inner();
     let mut count = 0;
     while let Some(result) = results.message().await.expect("a bad item does not end it") {
-        let made = result.result.expect("each has one");
-        match count {
-            1234 => {
-                assert_eq!((result.item.as_str(), made.code), ("1234", Code::InvalidArgument.into()));
-                assert!(made.message.contains("request: must have exactly one of"), "{}", made.message);
+        let error = result.result.expect("each has one").error;
+        match (count, error) {
+            (1234, Some(error)) => {
+                assert_eq!((result.item.as_str(), error.code), ("1234", Code::InvalidArgument.into()));
+                assert!(error.message.contains("request: must have exactly one of"), "{}", error.message);
             }
-            2345 => assert_eq!((result.item.as_str(), made.reason.as_str()), ("", "INVALID_REQUEST")),
-            n => assert_eq!((result.item, made.code), (n.to_string(), 0)),
+            (2345, Some(error)) => assert_eq!((result.item.as_str(), error.reason.as_str()), ("", "INVALID_REQUEST")),
+            (n, error) => assert_eq!((result.item, error), (n.to_string(), None)),
         }
         count += 1;
     }

@@ -25,7 +25,7 @@ async fn a_token_is_revoked_at_once_where_it_was_asked() {
     let made = service.revoke_token("j-1").await;
     assert!(made.name.starts_with("tenants/acme/revocations/t"), "{}", made.name);
     assert_eq!((made.scope(), made.state()), (pb::Scope::Token, pb::revocation::State::Revoked));
-    assert_eq!((made.target.as_str(), made.not_before), ("", None), "a token is known by its hash alone");
+    assert_eq!((made.target.as_str(), made.cutoff_time), ("", None), "a token is known by its hash alone");
     assert!(!made.etag.is_empty() && !made.sequence.is_empty() && made.update_time.is_some());
     assert_eq!(made.durability(), pb::Durability::PrimaryOnly, "the test's store has no replica");
 
@@ -64,14 +64,14 @@ async fn every_scope_refuses_what_it_covers_and_no_more() {
     let session =
         pb::RevokeSessionRequest { parent: parent(), sid: "s-1".into(), ..pb::RevokeSessionRequest::default() };
     let made = client.revoke_session(session).await.expect("a session").into_inner();
-    assert_eq!((made.scope(), made.target.as_str(), made.not_before), (pb::Scope::Session, "s-1", None));
+    assert_eq!((made.scope(), made.target.as_str(), made.cutoff_time), (pb::Scope::Session, "s-1", None));
     assert_eq!(service.rule(claims("j")).await, pb::Rule::Session);
 
     let subject =
-        pb::RevokeSubjectRequest { parent: parent(), user: "u-42".into(), ..pb::RevokeSubjectRequest::default() };
+        pb::RevokeSubjectRequest { parent: parent(), subject: "u-42".into(), ..pb::RevokeSubjectRequest::default() };
     let made = client.revoke_subject(subject).await.expect("a user").into_inner();
     assert_eq!((made.scope(), made.target.as_str()), (pb::Scope::SubjectIssuedAt, "u-42"));
-    assert!(made.not_before.is_some(), "the store said when");
+    assert!(made.cutoff_time.is_some(), "the store said when");
     assert_eq!(service.rule(claims("j")).await, pb::Rule::Subject);
 
     let portal =
@@ -107,13 +107,13 @@ async fn a_login_after_the_logout_works_and_kept_sessions_go_on() {
     let moment = Some(seconds_from_now(-30));
     let request = pb::RevokeSubjectRequest {
         parent: PARENT.into(),
-        user: "u-42".into(),
-        not_before: moment,
+        subject: "u-42".into(),
+        cutoff_time: moment,
         keep_sids: vec!["s-kept".into(), "s-kept".into()],
         ..pb::RevokeSubjectRequest::default()
     };
     let made = client.revoke_subject(request).await.expect("a logout").into_inner();
-    assert_eq!((made.not_before, &made.keep_sids[..]), (moment, &["s-kept".to_owned()][..]));
+    assert_eq!((made.cutoff_time, &made.keep_sids[..]), (moment, &["s-kept".to_owned()][..]));
     assert_eq!(service.rule(claims("old")).await, pb::Rule::Subject);
     let kept = pb::Claims { sid: "s-kept".into(), ..claims("kept") };
     assert_eq!(service.rule(kept).await, pb::Rule::Unspecified);
@@ -123,8 +123,8 @@ async fn a_login_after_the_logout_works_and_kept_sessions_go_on() {
     // By the time of the login: a token that was issued later, for a login before, is refused as well.
     let request = pb::RevokeSubjectRequest {
         parent: PARENT.into(),
-        user: "u-42".into(),
-        not_before: Some(seconds_from_now(-30)),
+        subject: "u-42".into(),
+        cutoff_time: Some(seconds_from_now(-30)),
         kind: pb::revoke_subject_request::Kind::AuthTime.into(),
         ..pb::RevokeSubjectRequest::default()
     };
@@ -256,8 +256,8 @@ async fn what_has_expired_need_not_be_revoked_and_the_future_cannot_be() {
 
     let long = pb::RevokeTokenRequest { expire_time: Some(seconds_from_now(90_000)), ..token("j-1") };
     assert_eq!(violated(&client.revoke_token(long).await.unwrap_err()), ["expire_time"]);
-    let future = pb::RevokeTenantRequest { parent: PARENT.into(), not_before: Some(seconds_from_now(5)), cause: None };
-    assert_eq!(violated(&client.revoke_tenant(future).await.unwrap_err()), ["not_before"]);
+    let future = pb::RevokeTenantRequest { parent: PARENT.into(), cutoff_time: Some(seconds_from_now(5)), cause: None };
+    assert_eq!(violated(&client.revoke_tenant(future).await.unwrap_err()), ["cutoff_time"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,8 +266,8 @@ async fn every_violated_field_is_named_and_no_value_is_told() {
     let mut client = service.client.clone();
     let request = pb::RevokeSubjectRequest {
         parent: "tenants/SECRET".into(),
-        user: "SECRET secret".into(),
-        not_before: Some(prost_types::Timestamp { seconds: -1, nanos: 0 }),
+        subject: "SECRET secret".into(),
+        cutoff_time: Some(prost_types::Timestamp { seconds: -1, nanos: 0 }),
         kind: 7,
         keep_sids: vec!["ok".into(), "SECRET\n".into()],
         cause: Some(pb::Cause { reason: 99, initiator: "SECRET".repeat(30), description: "SECRET".repeat(60) }),
@@ -277,8 +277,8 @@ async fn every_violated_field_is_named_and_no_value_is_told() {
     let expected = [
         "parent",
         "kind",
-        "user",
-        "not_before",
+        "subject",
+        "cutoff_time",
         "keep_sids[1]",
         "cause.initiator",
         "cause.description",
@@ -288,7 +288,7 @@ async fn every_violated_field_is_named_and_no_value_is_told() {
     assert!(!format!("{status:?}").contains("SECRET"), "{status:?}");
     let many = pb::RevokeSubjectRequest {
         parent: PARENT.into(),
-        user: "u".into(),
+        subject: "u".into(),
         keep_sids: (0..17).map(|n| n.to_string()).collect(),
         ..pb::RevokeSubjectRequest::default()
     };

@@ -57,15 +57,15 @@ fn wrong_settings_are_told_at_once() {
 async fn a_cutoff_says_from_when_on_a_whole_second_is_good() {
     let service = shared(&[("KEYPLANE_REVOCATION_ISSUER_SKEW", "2s")]).await;
     let mut client = service.client.clone();
-    let request = pb::RevokeSubjectRequest { parent: PARENT.into(), user: "u-42".into(), ..Default::default() };
+    let request = pb::RevokeSubjectRequest { parent: PARENT.into(), subject: "u-42".into(), ..Default::default() };
     let made = client.revoke_subject(request).await.expect("it is revoked").into_inner();
-    let (cutoff, safe) = (made.not_before.expect("a cutoff"), made.reissue_after.expect("when to log in again"));
+    let (cutoff, safe) = (made.cutoff_time.expect("a cutoff"), made.reissue_time.expect("when to log in again"));
     assert_eq!((safe.seconds, safe.nanos), (cutoff.seconds + 3, 0), "the first whole second after cutoff and skew");
     let read = client.get_revocation(pb::GetRevocationRequest { name: made.name }).await.expect("it is there");
-    assert_eq!(read.into_inner().reissue_after, Some(safe));
+    assert_eq!(read.into_inner().reissue_time, Some(safe));
     let issued =
         |seconds| pb::Claims { issue_time: Some(prost_types::Timestamp { seconds, nanos: 0 }), ..claims("j-1") };
     assert_eq!(service.rule(issued(safe.seconds - 1)).await, pb::Rule::Subject);
     assert_eq!(service.rule(issued(safe.seconds)).await, pb::Rule::Unspecified);
-    assert_eq!(service.revoke_token("j-2").await.reissue_after, None, "a token has no cutoff");
+    assert_eq!(service.revoke_token("j-2").await.reissue_time, None, "a token has no cutoff");
 }

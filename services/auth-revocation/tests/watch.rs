@@ -79,7 +79,7 @@ async fn revoke_many(service: &Service, parent: &str, prefix: &str, count: usize
         keyplane_testkit::eventually("the store takes all of them", PATIENCE, async || {
             let made =
                 service.client.clone().batch_revoke(request.clone()).await.map_err(|status| status.to_string())?;
-            let failed = made.into_inner().results.into_iter().find(|result| result.code != 0);
+            let failed = made.into_inner().results.into_iter().find(|result| result.error.is_some());
             failed.map_or(Ok(()), |failed| Err(format!("{failed:?}")))
         })
         .await;

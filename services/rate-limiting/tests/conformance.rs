@@ -26,7 +26,7 @@ async fn a_call_is_told_all_about_its_limits() {
     assert_eq!(response.source(), pb::Source::Store);
     let user = &response.limits[0];
     assert_eq!((user.policy.as_str(), user.rule.as_str()), ("user-api", "default"));
-    assert_eq!((user.limit, user.burst, user.remaining), (10, 10, 6));
+    assert_eq!((user.amount, user.burst, user.remaining), (10, 10, 6));
     assert_eq!(user.period.as_ref().map(|period| period.seconds), Some(3600));
     assert_eq!(user.reset_after.as_ref().map(|reset| reset.seconds), Some(1440));
     assert_eq!(response.limits[1].remaining, 996);
@@ -101,7 +101,7 @@ async fn plans_tenants_and_modes_choose_the_limit() {
     let of =
         |tenant: &str, limit: &str| pb::AcquireRequest { parent: format!("tenants/{tenant}"), ..call("u", &[limit]) };
     let rich = service.acquire(of("rich", "user-api")).await.expect("an answer");
-    assert_eq!((rich.limits[0].limit, rich.limits[0].rule.as_str()), (100, "plan:gold"));
+    assert_eq!((rich.limits[0].amount, rich.limits[0].rule.as_str()), (100, "plan:gold"));
     let evil = service.acquire(of("evil", "tenant-api")).await.expect("an answer");
     assert_eq!(
         (evil.admitted, verdicts(&evil.limits), evil.source()),
@@ -136,14 +136,14 @@ async fn every_field_that_breaks_a_rule_is_told() {
     );
     let mut bad = call("u/1", &["user-api", "user-api", &"x".repeat(65)]);
     bad.route = "\n".into();
-    bad.remember = Some(prost_types::Duration { seconds: 3601, nanos: 0 });
+    bad.ttl = Some(prost_types::Duration { seconds: 3601, nanos: 0 });
     bad.descriptors.insert("tenant".into(), "globex".into());
     let status = service.acquire(bad).await.expect_err("nothing is right");
     assert_eq!(
         violations(&status),
         [
-            "remember: must be 1 second to 1 hour",
-            "remember: needs a `request_id` to be remembered under",
+            "ttl: must be 1 second to 1 hour",
+            "ttl: needs a `request_id` to be remembered under",
             "user: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
             "route: must be 1 to 256 bytes without control characters; 1 were sent",
             "descriptors: must not hold tenant, which has a field of its own",
@@ -186,8 +186,9 @@ async fn items_of_a_batch_stand_by_themselves() {
     let admitted: Vec<Option<bool>> =
         results.iter().map(|result| result.response.as_ref().map(|response| response.admitted)).collect();
     assert_eq!(admitted, [Some(true), Some(false), Some(true), None, None]);
-    assert_eq!((results[3].code, results[3].reason.as_str()), (Code::NotFound.into(), "POLICY_NOT_FOUND"));
-    assert_eq!((results[4].code, results[4].reason.as_str()), (Code::InvalidArgument.into(), "INVALID_REQUEST"));
+    let error = |n: usize| results[n].error.as_ref().map(|error| (error.code, error.reason.as_str()));
+    assert_eq!((error(0), error(3)), (None, Some((Code::NotFound.into(), "POLICY_NOT_FOUND"))));
+    assert_eq!(error(4), Some((Code::InvalidArgument.into(), "INVALID_REQUEST")));
     let none = pb::BatchAcquireRequest { parent: PARENT.into(), requests: Vec::new() };
     let status = service.client.clone().batch_acquire(none).await.expect_err("nothing");
     assert_eq!(violations(&status), ["requests: must be 1 to 500; 0 were sent"]);
@@ -297,7 +298,7 @@ async fn what_applies_is_explained() {
         service.refuses_by_itself("u").await;
         let request = pb::ExplainRequest { parent: PARENT.into(), user: "u".into(), ..Default::default() };
         let explained = service.client.clone().explain(request).await.expect("an answer").into_inner();
-        let told = explained.limits.iter().any(|limit| limit.refused_for.is_some());
+        let told = explained.limits.iter().any(|limit| limit.denied_for.is_some());
         if told { Ok(explained) } else { Err(format!("{explained:?}")) }
     })
     .await;
@@ -305,8 +306,8 @@ async fn what_applies_is_explained() {
         explained.limits.iter().map(|limit| limit.policy.as_ref().expect("one").name.as_str()).collect();
     assert_eq!(names, ["policies/tenant-api", "policies/user-api"], "what the user and the tenant fill");
     let [tenant, user] = explained.limits.as_slice() else { panic!("two") };
-    assert!(tenant.charge_time.is_none() && tenant.refused_for.is_none());
-    assert!(user.charge_time.is_some() && user.refused_for.is_some() && user.key.ends_with("{acme:u.u}:b:user-api"));
+    assert!(tenant.charge_time.is_none() && tenant.denied_for.is_none());
+    assert!(user.charge_time.is_some() && user.denied_for.is_some() && user.key.ends_with("{acme:u.u}:b:user-api"));
     assert_eq!(user.state.as_ref().map(pb::LimitState::verdict), Some(Verdict::Denied));
     let request = pb::ExplainRequest {
         parent: "tenants/rich".into(),
@@ -357,5 +358,5 @@ async fn a_policy_that_is_made_here_is_in_force_at_once_and_its_change_keeps_wha
     let update = pb::UpdatePolicyRequest { policy: Some(changed), update_mask, validate_only: false };
     client.update_policy(update).await.expect("it is changed");
     let acquired = service.acquire(call("u", &["own"])).await.expect("in force");
-    assert_eq!((acquired.limits[0].limit, acquired.limits[0].remaining), (6, 1));
+    assert_eq!((acquired.limits[0].amount, acquired.limits[0].remaining), (6, 1));
 }

@@ -228,10 +228,10 @@ async fn all_sessions_but_one_are_revoked() {
         service.create(sample()).await;
     }
     let request =
-        pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: kept.name.clone(), revoke_tokens: false };
+        pb::RevokeAllSessionsRequest { parent: PARENT.into(), keep_session: kept.name.clone(), revoke_tokens: false };
     assert_eq!(service.client.revoke_all_sessions(request.clone()).await.unwrap().into_inner().revoked_count, 3);
     assert!(service.get(&kept.name).await.is_ok());
-    let all = pb::RevokeAllSessionsRequest { except: String::new(), ..request };
+    let all = pb::RevokeAllSessionsRequest { keep_session: String::new(), ..request };
     assert_eq!(service.client.revoke_all_sessions(all).await.unwrap().into_inner().revoked_count, 1);
 }
 

@@ -45,7 +45,7 @@ fn delete(name: &str) -> pb::DeleteSessionRequest {
 }
 
 fn all() -> pb::RevokeAllSessionsRequest {
-    pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: String::new(), revoke_tokens: true }
+    pb::RevokeAllSessionsRequest { parent: PARENT.into(), keep_session: String::new(), revoke_tokens: true }
 }
 
 fn sid(session: &pb::Session) -> String {
@@ -199,7 +199,7 @@ async fn all_but_one_end_with_what_was_issued_for_them() {
         }
         .boxed()
     });
-    let request = pb::RevokeAllSessionsRequest { except: kept.name.clone(), ..all() };
+    let request = pb::RevokeAllSessionsRequest { keep_session: kept.name.clone(), ..all() };
     let count = service.client.revoke_all_sessions(request).await.unwrap().into_inner().revoked_count;
     assert_eq!(count, 3);
     let after = service.create(sample()).await;

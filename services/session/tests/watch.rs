@@ -81,10 +81,10 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
     delete(&service, &rotated.name).await;
     assert_eq!(watch.next(Type::Deleted).await.name, rotated.name);
 
-    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), except: String::new(), revoke_tokens: false };
+    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), keep_session: String::new(), revoke_tokens: false };
     service.client.revoke_all_sessions(request).await.unwrap();
     let ended = watch.next(Type::Expired).await;
-    assert_eq!((ended.name.as_str(), ended.reason()), (before.name.as_str(), EndReason::Revoked));
+    assert_eq!((ended.name.as_str(), ended.end_reason()), (before.name.as_str(), EndReason::Revoked));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,11 +204,11 @@ async fn a_timer_tells_of_expiry_since_no_engine_event_does() {
     let idle = service.create(pb::Session { idle_timeout: Some(seconds(1)), ..sample() }).await;
     watch.next(Type::Created).await;
     let ended = watch.next(Type::Expired).await;
-    assert_eq!((ended.reason(), ended.name), (EndReason::Idle, idle.name));
+    assert_eq!((ended.end_reason(), ended.name), (EndReason::Idle, idle.name));
     let short = service.create(pb::Session { absolute_timeout: Some(seconds(1)), ..sample() }).await;
     watch.next(Type::Created).await;
     let ended = watch.next(Type::Expired).await;
-    assert_eq!((ended.reason(), ended.name), (EndReason::Absolute, short.name));
+    assert_eq!((ended.end_reason(), ended.name), (EndReason::Absolute, short.name));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +225,7 @@ async fn an_unwatched_expiry_is_told_at_the_next_use() {
     .await;
     let mut watch = Watch::open(&service, PARENT, &seen.id).await.unwrap();
     watch.next(Type::Created).await;
-    assert_eq!(watch.next(Type::Expired).await.reason(), EndReason::Idle);
+    assert_eq!(watch.next(Type::Expired).await.end_reason(), EndReason::Idle);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,7 +235,7 @@ async fn an_eviction_is_told() {
     let mut watch = Watch::open(&service, &first.name, "").await.unwrap();
     watch.next(Type::Snapshot).await;
     service.create(sample()).await;
-    assert_eq!(watch.next(Type::Expired).await.reason(), EndReason::Evicted);
+    assert_eq!(watch.next(Type::Expired).await.end_reason(), EndReason::Evicted);
     watch.ended().await;
 }
 

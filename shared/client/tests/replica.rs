@@ -93,7 +93,7 @@ impl Service {
                     .await
             }
             1 => client.revoke_session(pb::RevokeSessionRequest { parent, sid: name, ..Default::default() }).await,
-            _ => client.revoke_subject(pb::RevokeSubjectRequest { parent, user: name, ..Default::default() }).await,
+            _ => client.revoke_subject(pb::RevokeSubjectRequest { parent, subject: name, ..Default::default() }).await,
         };
         let revocation = revocation.expect("it is revoked").into_inner();
         (revocation, Instant::now())

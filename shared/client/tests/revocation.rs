@@ -188,7 +188,7 @@ async fn what_is_too_old_is_not_answered_from_memory() {
         assert_eq!(fake.checks(), asked + 1);
 
         // The service's own policy for outages is a guess, and this caller has one of its own.
-        for check in [Ok(answer(pb::Verdict::Active, pb::Source::Policy)), Err(Code::Internal), Err(Code::Unavailable)]
+        for check in [Ok(answer(pb::Verdict::Active, pb::Source::Outage)), Err(Code::Internal), Err(Code::Unavailable)]
         {
             fake.change(|script| script.check = check);
             assert!(!suspect(replica.is_revoked(&claims("j", "s")).await));

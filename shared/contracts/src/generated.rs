@@ -31,6 +31,15 @@ pub mod ratelimit {
     }
 }
 
+/// Shapes that all services share: the error of one item of a batch.
+pub mod rpc {
+    /// The package `keyplane.rpc.v1`.
+    #[allow(missing_docs, unreachable_pub, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("keyplane.rpc.v1");
+    }
+}
+
 /// Google's common types, wire-compatible.
 pub mod google {
     /// The package `google.api`.

@@ -100,7 +100,7 @@ impl Rules {
     }
 
     /// The first whole second whose tokens a cutoff does not take in, also where their `iat` has whole seconds alone.
-    pub fn reissue_after(&self, cutoff: Millis) -> Millis {
+    pub fn reissue_time(&self, cutoff: Millis) -> Millis {
         let last = cutoff.plus(self.issuer_skew);
         Millis(last.0.div_euclid(1000).saturating_add(1).saturating_mul(1000))
     }

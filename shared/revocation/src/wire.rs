@@ -148,14 +148,14 @@ pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
         Scope::Token(hash) => hash.as_bytes().to_vec(),
         Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => Vec::new(),
     };
-    let kept = |kept: &Kept| pb::feed_entry::Kept { sid: kept.sid.to_string(), not_before: kept.cutoff.map(timestamp) };
+    let kept = |kept: &Kept| pb::feed_entry::Kept { sid: kept.sid.to_string(), cutoff_time: kept.cutoff.map(timestamp) };
     pb::FeedEntry {
         tenant: target.tenant.to_string(),
         scope: scope(&target.scope).into(),
         token_hash,
         target: name.to_owned(),
         issuer: issuer.to_owned(),
-        not_before: state.cutoff.map(timestamp),
+        cutoff_time: state.cutoff.map(timestamp),
         kept: state.kept.iter().map(kept).collect(),
         expire_time: Some(timestamp(state.expires)),
         token_expire_time: state.token_expires.map(timestamp),
@@ -172,13 +172,13 @@ pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
 pub fn entry_of(message: &pb::FeedEntry) -> Result<Entry, Invalid> {
     let expires = message.expire_time.as_ref().ok_or(Invalid { field: "expire_time", rule: "must be set" })?;
     let kept = |kept: &pb::feed_entry::Kept| {
-        let cutoff = optional_millis("kept.not_before", kept.not_before.as_ref())?;
+        let cutoff = optional_millis("kept.cutoff_time", kept.cutoff_time.as_ref())?;
         Ok(Kept { sid: named("kept.sid", &kept.sid)?, cutoff })
     };
     let state = State {
         undone: message.undone,
         expires: millis("expire_time", expires)?,
-        cutoff: optional_millis("not_before", message.not_before.as_ref())?,
+        cutoff: optional_millis("cutoff_time", message.cutoff_time.as_ref())?,
         token_expires: optional_millis("token_expire_time", message.token_expire_time.as_ref())?,
         kept: message.kept.iter().map(kept).collect::<Result<_, _>>()?,
     };

@@ -17,7 +17,7 @@ mod run;
 mod watch_cap;
 mod watched_file;
 
-pub use errors::{Description, IF_MATCH, ItemError, ServiceError, if_match, item_error, status};
+pub use errors::{Description, IF_MATCH, ServiceError, if_match, item_error, status};
 pub use info::ServiceInfo;
 pub use program::main;
 pub use run::{Context, Drain, Error, Own, Readiness, Running, start};

@@ -51,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a cutoff later than the store's clock (`not_before`), and for a token that would live, or a
+    /// [`Error::Invalid`] for a cutoff later than the store's clock (`cutoff_time`), and for a token that would live, or a
     /// revocation that would hold, longer than it may (`expire_time`); or the store's.
     pub async fn revoke(&self, revokes: Vec<Revoke>) -> Vec<Result<Written, Error>> {
         let mut groups: Vec<Vec<(usize, RevocationId)>> = vec![Vec::new(); self.partitions() as usize];
@@ -230,7 +230,7 @@ impl Store {
             "CHANGED" => (Outcome::Changed, codec::count(&seq)?),
             "SAME" => (Outcome::Unchanged, last),
             "EXPIRED" => (Outcome::Expired, last),
-            "FUTURE" => return refuse("not_before", "must not be in the future, by the store's clock"),
+            "FUTURE" => return refuse("cutoff_time", "must not be in the future, by the store's clock"),
             "FAR" if matches!(revoke.target.scope, Scope::Token(_)) => {
                 return refuse("expire_time", "must not be further from now than tokens may live");
             }

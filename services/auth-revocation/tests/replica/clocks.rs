@@ -112,7 +112,7 @@ async fn a_login_right_after_a_logout_everywhere_is_good() {
         // An issuer of whole seconds can't tell when in the second it was.
         let whole = |at: Millis| Claims { issued_at: Some(Millis(at.0 / 1000 * 1000)), ..of_user("whole", &name) };
         let rules = Rules { issuer_skew: Duration::ZERO, ..instance.store.settings().rules };
-        let safe = rules.reissue_after(cutoff);
+        let safe = rules.reissue_time(cutoff);
         assert!(is_revoked(&instance.check(&whole(cutoff)).await.expect("it can be told").answer), "round {round}");
         let answer = instance.check(&whole(safe)).await.expect("it can be told").answer;
         assert_eq!(answer, Answer::Active, "round {round}: from {safe} on a whole second is good; cutoff {cutoff}");

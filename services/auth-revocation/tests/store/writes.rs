@@ -121,7 +121,7 @@ async fn a_cutoff_is_not_in_the_future_and_never_moves_back() {
     let now = case.store.now().0;
     let at = |at| subject("u", CutoffBy::IssuedAt, Cutoff::At(Millis(at)), &[]);
     let error = case.revoke(at(now + 60_000)).await.expect_err("a cutoff in the future");
-    assert_eq!(violated(&error), "not_before");
+    assert_eq!(violated(&error), "cutoff_time");
     let first = case.revoke(at(now - 5000)).await.expect("a cutoff");
     for earlier in [now - 5000, now - 9000] {
         let same = case.revoke(at(earlier)).await.expect("an earlier one");

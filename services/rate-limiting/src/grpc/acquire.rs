@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
-use keyplane_server::{ItemError, item_error, random};
+use keyplane_server::{item_error, random};
 
 use super::convert::{self, target};
 use crate::error::Error;
@@ -35,9 +35,9 @@ impl Limits {
         let mut violations = Violations::new();
         let cost = convert::cost(request.cost, &mut violations);
         let id = convert::request_id(&request.request_id, &mut violations);
-        let ttl = convert::remember("remember", request.remember, self.remember, &mut violations);
-        if request.remember.is_some() && request.request_id.is_empty() {
-            violations.add("remember", "needs a `request_id` to be remembered under");
+        let ttl = convert::remember("ttl", request.ttl, self.remember, &mut violations);
+        if request.ttl.is_some() && request.request_id.is_empty() {
+            violations.add("ttl", "needs a `request_id` to be remembered under");
         }
         let mut call = target!(request).call(&self.admission, cost, violations)?;
         let charge = id.map(|id| remembered(&mut call, ChargeKind::Acquired, id, cost, ttl));
@@ -55,11 +55,7 @@ impl Limits {
             };
             match result {
                 Ok(response) => pb::BatchAcquireResult { response: Some(response), ..Default::default() },
-                Err(error) => {
-                    let ItemError { code, status, reason, message } = item_error(&error);
-                    let (status, reason) = (status.to_owned(), reason.to_owned());
-                    pb::BatchAcquireResult { code: code.into(), status, reason, message, response: None }
-                }
+                Err(error) => pb::BatchAcquireResult { error: Some(item_error(&error)), ..Default::default() },
             }
         });
         Ok(pb::BatchAcquireResponse { results: futures::future::join_all(results).await })

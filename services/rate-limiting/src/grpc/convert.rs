@@ -157,7 +157,7 @@ pub(super) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb
     pb::LimitState {
         policy: policy.as_str().to_owned(),
         verdict: verdict(state.verdict).into(),
-        limit: limit.map_or(0, |limit| signed(limit.amount)),
+        amount: limit.map_or(0, |limit| signed(limit.amount)),
         period: limit.map(|limit| duration(limit.period)),
         burst: limit.map_or(0, |limit| signed(limit.full_burst())),
         remaining: signed(state.remaining),
@@ -192,7 +192,7 @@ fn explanation(one: &Explanation) -> pb::LimitExplanation {
         key: one.key().unwrap_or_default().to_owned(),
         state: Some(state(&applied.compiled.policy.id, Some(&*applied.rule), &one.state)),
         charge_time: one.stored.map(|stored| timestamp::from_micros(signed(stored.last))),
-        refused_for: one.refused_for.map(duration),
+        denied_for: one.refused_for.map(duration),
         leased: signed(one.leased),
     }
 }

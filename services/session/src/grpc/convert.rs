@@ -111,12 +111,12 @@ pub(super) fn rotate(request: &pb::RotateSessionRequest) -> Result<(SessionName,
 pub(super) fn revoke_all(request: &pb::RevokeAllSessionsRequest) -> Result<(UserName, Option<SessionId>), Error> {
     let mut violations = Violations::new();
     let user = violations.keep(UserName::parse(&request.parent, "parent"));
-    let except = (!request.except.is_empty()).then(|| SessionName::parse(&request.except, "except"));
+    let except = (!request.keep_session.is_empty()).then(|| SessionName::parse(&request.keep_session, "keep_session"));
     let except = except.and_then(|except| violations.keep(except));
     if let (Some(user), Some(except)) = (&user, &except)
         && except.user != *user
     {
-        violations.add("except", "must be a session of the same user");
+        violations.add("keep_session", "must be a session of the same user");
     }
     checked(user, violations).map(|user| (user, except.map(|name| name.session)))
 }

@@ -5,6 +5,7 @@ use keyplane_contracts::names::TenantId;
 use keyplane_contracts::reasons::kit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
+use keyplane_contracts::rpc::v1::ItemError;
 use keyplane_contracts::timestamp;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
@@ -48,18 +49,18 @@ impl Revoker {
             let results = self.batch(tenant, requests).await?;
             let mut again = Vec::new();
             for (one, result) in batch.iter().zip(results) {
-                match (one, Code::from_i32(result.code)) {
-                    (_, Code::Ok) => {}
+                let Some(ItemError { code, reason, .. }) = result.error else { continue };
+                match (one, Code::from_i32(code)) {
                     // Expired by the service's clock, or of a longer life than it keeps revocations for. Without its expiry it
                     // is revoked for as long as any token may live.
                     (Issued::Token(token), Code::InvalidArgument) => again.push(token_request(token, None)),
-                    (_, code) => return Err(failure(code, result.reason)),
+                    (_, code) => return Err(failure(code, reason)),
                 }
             }
             if !again.is_empty() {
                 for result in self.batch(tenant, again).await? {
-                    if result.code != 0 {
-                        return Err(failure(Code::from_i32(result.code), result.reason));
+                    if let Some(ItemError { code, reason, .. }) = result.error {
+                        return Err(failure(Code::from_i32(code), reason));
                     }
                 }
             }

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::Empty;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationService, RevocationServiceServer};
+use keyplane_contracts::rpc::v1::ItemError;
 use pb::revoke_request::Target;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -111,7 +112,10 @@ keyplane_testkit::fake_service! {
                 meanwhile(number).await;
             }
             let result = |one: &pb::RevokeRequest| match verdict.and_then(|verdict| verdict(one)) {
-                Some((code, reason)) => pb::RevokeResult { code: code.into(), reason: reason.into(), ..Default::default() },
+                Some((code, reason)) => {
+                    let error = ItemError { code: code.into(), reason: reason.into(), ..Default::default() };
+                    pb::RevokeResult { error: Some(error), ..Default::default() }
+                }
                 None => {
                     self.state.lock().unwrap().revoked.insert(name(one));
                     pb::RevokeResult { revocation: Some(pb::Revocation::default()), ..Default::default() }

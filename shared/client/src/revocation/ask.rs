@@ -31,7 +31,7 @@ pub(super) async fn check(
     });
     request.set_timeout(settings.check_timeout);
     let response = client.check(request).await?.into_inner();
-    let guessed = response.freshness.as_ref().is_some_and(|freshness| freshness.source() == pb::Source::Policy);
+    let guessed = response.freshness.as_ref().is_some_and(|freshness| freshness.source() == pb::Source::Outage);
     match response.verdict() {
         pb::Verdict::Active if guessed => Err(Status::unavailable("the service could not tell either")),
         pb::Verdict::Active => Ok(Verdict::Active),

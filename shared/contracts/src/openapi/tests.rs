@@ -55,7 +55,7 @@ fn bodies_of_a_whole_request_leave_out_what_the_path_binds() {
     let schema = &revoke["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(schema["$ref"], "#/components/schemas/RevokeAllSessionsBody");
     let body = &document["components"]["schemas"]["RevokeAllSessionsBody"];
-    assert_eq!(body["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["except", "revokeTokens"]);
+    assert_eq!(body["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["keepSession", "revokeTokens"]);
     assert_eq!(document["paths"][format!("{SESSION}:touch")]["post"].get("requestBody"), None);
 }
 

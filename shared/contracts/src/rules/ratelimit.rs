@@ -54,7 +54,7 @@ pub(crate) const RULES: Table = &[
     ("AcquireRequest.limits", NAMED),
     ("AcquireRequest.cost", COST),
     ("AcquireRequest.request_id", USER),
-    ("AcquireRequest.remember", HOUR),
+    ("AcquireRequest.ttl", HOUR),
     ("BatchAcquireRequest.requests", Rule::Items { least: 1, most: BATCH, unique: false, each: None }),
     ("PeekRequest.user", USER),
     ("PeekRequest.api_key", USER),

@@ -35,7 +35,7 @@ pub(crate) const RULES: Table = &[
     ("RevokeSessionRequest.parent", PARENT),
     ("RevokeSessionRequest.sid", NAMED),
     ("RevokeSubjectRequest.parent", PARENT),
-    ("RevokeSubjectRequest.user", Rule::Required(Id::PATTERN)),
+    ("RevokeSubjectRequest.subject", Rule::Required(Id::PATTERN)),
     ("RevokeSubjectRequest.keep_sids", Rule::Items { least: 0, most: KEPT, unique: false, each: Some(&NAMED) }),
     ("RevokeClientRequest.parent", PARENT),
     ("RevokeClientRequest.client", NAMED),

@@ -52,7 +52,7 @@ pub(crate) const RULES: Table = &[
         "UpdateSessionRequest.remove_attributes",
         Rule::Items { least: 0, most: ATTRIBUTES, unique: false, each: Some(&Rule::Required(ATTRIBUTE_KEY)) },
     ),
-    ("RevokeAllSessionsRequest.except", Rule::Pattern(SessionName::NAME_PATTERN)),
+    ("RevokeAllSessionsRequest.keep_session", Rule::Pattern(SessionName::NAME_PATTERN)),
     ("StreamSessionEventsRequest.after", Rule::Pattern(EVENT_ID)),
 ];
 

@@ -252,9 +252,9 @@ proptest! {
 
 proptest! {
     #[test]
-    fn a_whole_second_is_good_from_reissue_after_on(cutoff in 0..4_000_000_000_000i64, skew in 0..600_000u64, later in 0..5i64) {
+    fn a_whole_second_is_good_from_reissue_time_on(cutoff in 0..4_000_000_000_000i64, skew in 0..600_000u64, later in 0..5i64) {
         let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
-        let safe = rules.reissue_after(Millis(cutoff));
+        let safe = rules.reissue_time(Millis(cutoff));
         prop_assert_eq!(safe.0 % 1000, 0);
         let cuts = |iat: i64| rules.cuts(Some(Millis(cutoff)), &[], Some(Millis(iat)), &claims());
         prop_assert!(!cuts(safe.0 + later * 1000), "a token of that second, or a later one, is good");

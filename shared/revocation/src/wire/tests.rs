@@ -92,7 +92,7 @@ fn an_entry_that_stands_for_nothing_is_refused() {
         ("issuer", pb::FeedEntry { issuer: String::new(), ..good.clone() }),
         ("expire_time", pb::FeedEntry { expire_time: None, ..good.clone() }),
         ("expire_time", pb::FeedEntry { expire_time: bad_time, ..good.clone() }),
-        ("not_before", pb::FeedEntry { not_before: bad_time, ..good.clone() }),
+        ("cutoff_time", pb::FeedEntry { cutoff_time: bad_time, ..good.clone() }),
         ("token_expire_time", pb::FeedEntry { token_expire_time: bad_time, ..good.clone() }),
         ("kept.sid", pb::FeedEntry { kept: vec![no_kept], ..good.clone() }),
         ("version", pb::FeedEntry { version: -1, ..good.clone() }),

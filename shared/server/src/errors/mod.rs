@@ -16,6 +16,7 @@ pub use if_match::{IF_MATCH, if_match};
 use keyplane_contracts::Violation;
 use keyplane_contracts::google::rpc;
 use keyplane_contracts::reasons::{DOMAIN, Reason, code_name, kit};
+use keyplane_contracts::rpc::v1::ItemError;
 use keyplane_telemetry::LogLimit;
 pub(crate) use names::json_caller;
 use prost::Message as _;
@@ -26,19 +27,6 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub trait ServiceError: std::error::Error {
     /// Reason, message and details. Implementations match exhaustively, without a `_` arm.
     fn describe(&self) -> Description<'_>;
-}
-
-/// Error of one item of a batch, whose call succeeds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ItemError {
-    /// Status code of gRPC.
-    pub code: Code,
-    /// Name of the code.
-    pub status: &'static str,
-    /// Name of the [`Reason`].
-    pub reason: &'static str,
-    /// Message, capped and spelled as that of [`status`].
-    pub message: String,
 }
 
 /// Makes the status of an error: code, message, `ErrorInfo`, and the details that the error has. Violations name fields in
@@ -56,13 +44,14 @@ pub fn status<E: ServiceError>(error: E) -> Status {
     described(description, message)
 }
 
-/// Makes the error of an item, as [`status`] makes the status of a call.
+/// Makes the error of an item of a batch, as [`status`] makes the status of a call.
 pub fn item_error<E: ServiceError>(error: &E) -> ItemError {
     let Description { reason, code, message, violations, .. } = error.describe();
     let (message, violations) = names::spelled(message.unwrap_or_else(|| error.to_string()), violations);
     let listed = caps::violations(&violations).len();
     let message = caps::message(&message, listed, violations.len());
-    ItemError { code, status: code_name(code), reason: reason.name, message }
+    let (status, reason) = (code_name(code).to_owned(), reason.name.to_owned());
+    ItemError { code: code.into(), status, reason, message }
 }
 
 /// Status of the kit itself, with the code and the advice of `reason`.

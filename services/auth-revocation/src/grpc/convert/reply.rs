@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_revocation::{Millis, RevocationId, Rules, Sequence, wire};
-use keyplane_server::{ItemError, item_error};
+use keyplane_server::item_error;
 
 use crate::domain::{AuditEntry, AuditPage, Cause, Durability, Outcome, Reason, Record, Written};
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(in crate::grpc) fn revocation(record: &Record, rules: &Rules) -> pb::Revocat
         scope: wire::scope(&target.scope).into(),
         target: named.to_owned(),
         issuer: issuer.to_owned(),
-        not_before: state.cutoff.map(wire::timestamp),
+        cutoff_time: state.cutoff.map(wire::timestamp),
         keep_sids: state.kept.iter().map(|kept| kept.sid.to_string()).collect(),
         expire_time: Some(wire::timestamp(state.expires)),
         state: live.into(),
@@ -34,7 +34,7 @@ pub(in crate::grpc) fn revocation(record: &Record, rules: &Rules) -> pb::Revocat
         update_time: stored.then(|| wire::timestamp(version.time())),
         sequence: String::new(),
         durability: pb::Durability::Unspecified.into(),
-        reissue_after: state.cutoff.map(|cutoff| wire::timestamp(rules.reissue_after(cutoff))),
+        reissue_time: state.cutoff.map(|cutoff| wire::timestamp(rules.reissue_time(cutoff))),
     }
 }
 
@@ -48,15 +48,11 @@ pub(in crate::grpc) fn written(written: &Written, rules: &Rules) -> pb::Revocati
     pb::Revocation { sequence, durability: durability(written.durability).into(), ..message }
 }
 
-/// What became of one revocation among many.
+/// Result of one revocation of a batch.
 pub(in crate::grpc) fn result(made: &Result<Written, Error>, rules: &Rules) -> pb::RevokeResult {
     match made {
         Ok(made) => pb::RevokeResult { revocation: Some(written(made, rules)), ..pb::RevokeResult::default() },
-        Err(error) => {
-            let ItemError { code, status, reason, message } = item_error(error);
-            let (status, reason) = (status.to_owned(), reason.to_owned());
-            pb::RevokeResult { revocation: None, code: code.into(), status, reason, message }
-        }
+        Err(error) => pb::RevokeResult { error: Some(item_error(error)), ..pb::RevokeResult::default() },
     }
 }
 
@@ -119,7 +115,7 @@ pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
     let source = match freshness.source {
         Source::Local => pb::Source::Local,
         Source::Store => pb::Source::Store,
-        Source::Policy => pb::Source::Policy,
+        Source::Policy => pb::Source::Outage,
     };
     pb::Freshness { sequence: freshness.sequence.to_string(), age: Some(span(freshness.age)), source: source.into() }
 }

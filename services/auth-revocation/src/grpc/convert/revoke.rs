@@ -175,9 +175,9 @@ fn subject(request: pb::RevokeSubjectRequest, mut reading: Reading<'_>) -> Read 
             CutoffBy::IssuedAt
         }
     };
-    let field = [reading.at, "user"].concat();
-    let scope = fields::user(&request.user, &field, &mut reading.violations).map(|user| Scope::Subject { user, by });
-    let cutoff = reading.cutoff(request.not_before);
+    let field = [reading.at, "subject"].concat();
+    let scope = fields::user(&request.subject, &field, &mut reading.violations).map(|user| Scope::Subject { user, by });
+    let cutoff = reading.cutoff(request.cutoff_time);
     let keep = reading.kept(&request.keep_sids);
     reading.done(tenant, scope, cutoff, None, keep, request.cause)
 }
@@ -185,7 +185,7 @@ fn subject(request: pb::RevokeSubjectRequest, mut reading: Reading<'_>) -> Read 
 fn client(request: pb::RevokeClientRequest, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
     let scope = reading.named(&request.client, "client").map(Scope::Client);
-    let cutoff = reading.cutoff(request.not_before);
+    let cutoff = reading.cutoff(request.cutoff_time);
     reading.done(tenant, scope, cutoff, None, Vec::new(), request.cause)
 }
 
@@ -200,7 +200,7 @@ fn key(request: pb::RevokeKeyRequest, mut reading: Reading<'_>) -> Read {
 
 fn whole_tenant(request: pb::RevokeTenantRequest, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
-    let cutoff = reading.cutoff(request.not_before);
+    let cutoff = reading.cutoff(request.cutoff_time);
     reading.done(tenant, Some(Scope::Tenant), cutoff, None, Vec::new(), request.cause)
 }
 
@@ -274,7 +274,7 @@ impl<'a> Reading<'a> {
 
     /// Up to when. That it is not in the future is for the store's clock to say.
     fn cutoff(&mut self, time: Option<prost_types::Timestamp>) -> Cutoff {
-        let at = fields::optional_moment(time, self.at, "not_before", &mut self.violations);
+        let at = fields::optional_moment(time, self.at, "cutoff_time", &mut self.violations);
         at.map_or(Cutoff::Now, Cutoff::At)
     }
 

@@ -37,7 +37,7 @@ pub(in crate::grpc) fn event(user: &UserName, event: Event) -> pb::SessionEvent 
         EventKind::Deleted(_) => message.set_type(Type::Deleted),
         EventKind::Expired { reason, .. } => {
             message.set_type(Type::Expired);
-            message.set_reason(end_reason(reason));
+            message.set_end_reason(end_reason(reason));
         }
     }
     message
