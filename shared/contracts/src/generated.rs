@@ -31,6 +31,15 @@ pub mod ratelimit {
     }
 }
 
+/// Audit records of all services.
+pub mod audit {
+    /// The package `keyplane.audit.v1`.
+    #[allow(missing_docs, unreachable_pub, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("keyplane.audit.v1");
+    }
+}
+
 /// Shapes that all services share: the error of one item of a batch.
 pub mod rpc {
     /// The package `keyplane.rpc.v1`.

@@ -4,6 +4,7 @@
 //! A field is named by its message and its own name, `keyplane.session.v1.Session.company_id`. Every text, number, duration,
 //! list and map that a JSON caller can send has an entry; a test of [`crate::openapi`] names one that has none.
 
+pub mod audit;
 mod pattern;
 pub mod ratelimit;
 pub mod revocation;
