@@ -13,7 +13,7 @@ register! {
     TOO_MANY_POLICIES: ResourceExhausted, Retry::Never,
         "The number of policies is at its maximum, metadata `max_policies`: delete one first.";
     CHARGE_NOT_FOUND: NotFound, Retry::Never,
-        "The charge or reservation does not exist, or is older than its `remember`: nothing is left to settle or \
+        "The charge or reservation does not exist, or is older than its `ttl`: nothing is left to settle or \
          refund.";
     ALREADY_SETTLED: FailedPrecondition, Retry::Never,
         "The reservation was settled at the cost in metadata `cost`, and cannot be settled again.";
