@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use keyplane_rate_limiting::domain::{Descriptor, Limit, PolicyId};
-use keyplane_rate_limiting::store::{Bucket, DECIDE, End, Flag, Group, Op, Place};
-use keyplane_valkey::{Arg, Error, Key, Valkey};
+use keyplane_rate_limiting::store::{Bucket, DECIDE, End, Flag, Group, Op, Owner};
+use keyplane_valkey::{Arg, Error, Feature, Key, Valkey};
 
 /// Amount of the limit that rows are measured under, for an hour: more than a run makes calls of a user.
 pub(crate) const AMOUNT: u64 = 2_000;
@@ -35,14 +35,21 @@ impl Decide {
         let numbers = [add.micros, add.part, capacity.micros, capacity.part, bucket.meter.n(), bucket.meter.p()];
         let mut bytes = b"c\x01\0\0\x01\0e".to_vec();
         bytes.extend(numbers.iter().flat_map(|number| (*number as f64).to_le_bytes()));
-        let reply = self.valkey.run(&DECIDE, &[&bucket.key], &[Arg::Bytes(&bytes)]).await?;
+        let key = Key::tagged(
+            self.valkey.app(),
+            Feature::RATELIMIT,
+            tenant,
+            &format!("u.{user}"),
+            &["b", self.policy.as_str()],
+        );
+        let reply = self.valkey.run(&DECIDE, &[&key], &[Arg::Bytes(&bytes)]).await?;
         Ok(reply.bytes()?.to_vec())
     }
 
     /// The same, for the service's own store, which gathers what waits.
     pub(crate) fn group(&self, tenant: &str, user: &str) -> Group {
         let descriptor = Descriptor::new([("tenant", tenant), ("user", user)]);
-        let key: Key = Place::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
+        let key = Owner::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
         let meter = Limit::per(AMOUNT, PERIOD).meter().expect("it counts");
         let (add, channel, end) = (meter.level(1), String::new(), End::default());
         let bucket = Bucket { key, meter, add, flag: Flag::Enforce, channel, end };

@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Args;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
 use keyplane_engine::{Cluster, Toolbox, Valkey};
-use keyplane_rate_limiting::store::{BatchSettings, Store};
+use keyplane_rate_limiting::store::{BatchSettings, BucketStore};
 use keyplane_valkey::{App, Settings};
 use tempfile::TempDir;
 
@@ -162,7 +162,7 @@ async fn target(url: &str, services: &Services, options: &Options, shape: Shape)
         echo: echo.into_iter().map(EchoServiceClient::new).collect(),
         service: own.into_iter().map(RateLimitServiceClient::new).collect(),
         decide: Decide::new(valkey.clone()),
-        store: Store::new(valkey, BatchSettings::default()),
+        store: BucketStore::new(valkey, BatchSettings::default()),
         windows: None,
         users: usize::try_from(options.users)?,
         ids: Arc::default(),

@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_client::RateLimitServiceClient;
-use keyplane_rate_limiting::store::Store;
+use keyplane_rate_limiting::store::BucketStore;
 use prost::Message as _;
 use serde::Serialize;
 use tonic::transport::Channel;
@@ -32,7 +32,7 @@ pub(super) struct Target {
     pub(super) echo: Vec<EchoServiceClient<Channel>>,
     pub(super) service: Vec<RateLimitServiceClient<Channel>>,
     pub(super) decide: Decide,
-    pub(super) store: Store,
+    pub(super) store: BucketStore,
     /// Not there on a cluster.
     pub(super) windows: Option<Arc<Windows>>,
     pub(super) users: usize,

@@ -33,7 +33,7 @@ fn own(folder: &Path) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
-    use keyplane_rate_limiting::policies::Contents;
+    use keyplane_rate_limiting::peers::policy_file::Contents;
 
     use super::{SETTING, SHIPPED, file};
     use crate::Options;

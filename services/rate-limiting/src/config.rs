@@ -6,9 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use keyplane_server::config::Env;
 
+use crate::app::policies;
 use crate::domain::Outage;
 use crate::grpc::EnvoySettings;
-use crate::policies;
 use crate::store::BatchSettings;
 
 /// Settings of the rate-limiting service.

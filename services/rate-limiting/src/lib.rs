@@ -1,17 +1,15 @@
-//! The rate-limiting service: may they do this now?
+//! The rate-limiting service: exact leaky-bucket limits. *May they do this now?*
 //!
-//! Policies say how much of something there may be in what time, for a tenant, a user, a key, a route or anything else. A
-//! call is admitted by all of its limits, or none is charged. `domain` has the arithmetic and the rules, `store` the one
-//! script and what gathers its calls, `limiter` the way of a call through memory and store, `policies` where the rules come
-//! from, `grpc` the faces: our own, and Envoy's.
+//! Policies set how many hits a tenant, a user, a key or a route may have in a period. A call is admitted by all of its limits,
+//! or charged to none. `grpc` is the face, ours and Envoy's; `app` has the use cases; `domain` the arithmetic and the rules;
+//! `store` the scripts and the only calls to Valkey; `peers` reads the operator's policies file.
 
+pub mod app;
 mod config;
 pub mod domain;
 pub mod error;
 mod grpc;
-pub mod limiter;
-mod metrics;
-pub mod policies;
+pub mod peers;
 mod service;
 pub mod store;
 

@@ -13,13 +13,13 @@ use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+use crate::app::limiter::Limiter;
+use crate::app::policies::Policies;
+use crate::app::{Admission, metrics};
 use crate::config::Config;
 use crate::grpc::policies::PolicyApi;
 use crate::grpc::{Envoy, Limits, Service};
-use crate::limiter::{Admission, Limiter};
-use crate::metrics;
-use crate::policies::Policies;
-use crate::store::Store;
+use crate::store::{AuditStore, BucketStore, PolicyStore};
 
 /// Description of this service for the kit.
 pub static SERVICE: ServiceInfo = ServiceInfo {
@@ -46,16 +46,18 @@ pub fn main() -> ExitCode {
 /// store that is away is no error: the service waits for it, not ready.
 pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
     let valkey = Valkey::connect(&server.store, server.app.clone())?;
-    let policies = Policies::start(valkey.clone(), config.policies).await?;
-    let store = Store::new(valkey.clone(), config.batches);
-    let limiter = Limiter::new(store.clone(), config.outage);
+    let service = |error: Box<dyn std::error::Error + Send + Sync>| Error::Service(error);
+    let audit = AuditStore::new(valkey.clone(), config.policies.audit_age).map_err(|error| service(error.into()))?;
+    let (buckets, stored) = (BucketStore::new(valkey.clone(), config.batches), PolicyStore::new(valkey.clone()));
+    let policies =
+        Policies::start(stored.clone(), audit, config.policies.file).await.map_err(|error| service(error.into()))?;
+    let limiter = Limiter::new(buckets.clone(), config.outage);
     metrics::publish(&policies, &limiter);
-    let (checked, checked_policies) = (store, policies.clone());
     let check = move || {
-        let (store, policies) = (checked.clone(), checked_policies.clone());
+        let (buckets, stored) = (buckets.clone(), stored.clone());
         async move {
-            store.check().await?;
-            policies.check().await
+            buckets.check().await?;
+            stored.check().await
         }
     };
     let readiness = Readiness::own(check, Own::new(policies.ready(), "reading the stored policies"));

@@ -92,6 +92,8 @@ struct Pattern {
 impl Catalog {
     /// The most policies.
     pub const MOST: usize = 10_000;
+    /// The most policies that are made through the API.
+    pub const MOST_OF_API: usize = 1_000;
 
     /// Puts policies together; one of the API hides one of the file that has its id, and so with plans. What the policies
     /// of `before` did goes on to be counted.

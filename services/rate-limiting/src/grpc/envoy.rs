@@ -4,10 +4,6 @@
 //! `failure_mode_deny` speaks: never OK, which would let the request pass, nor UNKNOWN, which Envoy takes for it. But that the
 //! gateway sends too many descriptors is an answer: of an error, no client would hear the reason.
 
-mod read;
-mod refusal;
-mod reply;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,9 +16,11 @@ use opentelemetry::metrics::Counter;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use self::refusal::Refusal;
+use super::convert::envoy_error::Refusal;
+use super::convert::{envoy_reply as reply, envoy_request as read};
+use crate::app::Admission;
+use crate::app::gateway::Decided;
 use crate::error::Error;
-use crate::limiter::{Admission, Decided};
 
 /// Envoy's door.
 pub(crate) struct Envoy {

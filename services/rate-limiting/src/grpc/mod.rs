@@ -1,8 +1,8 @@
 //! The gRPC faces: ours, and Envoy's.
 
-mod acquire;
 mod convert;
 mod envoy;
+mod limits;
 pub(crate) mod policies;
 
 use keyplane_contracts::ratelimit::v1 as pb;
@@ -10,9 +10,9 @@ use keyplane_contracts::ratelimit::v1::rate_limit_service_server::RateLimitServi
 use keyplane_server::status;
 use tonic::{Request, Response, Status};
 
-pub(crate) use acquire::Limits;
 pub(crate) use envoy::Envoy;
 pub use envoy::Settings as EnvoySettings;
+pub(crate) use limits::Limits;
 use policies::PolicyApi;
 
 /// The rate-limiting service.

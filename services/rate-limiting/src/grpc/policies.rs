@@ -1,15 +1,12 @@
 //! The calls about policies, plans and the audit: convert, call, convert.
 
-mod convert;
-
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_server::if_match;
 use tonic::Request;
 
+use super::convert::{policy_reply as reply, policy_request as convert};
+use crate::app::policies::Policies;
 use crate::error::Error;
-use crate::policies::Policies;
-
-pub(crate) use convert::{limit, policy};
 
 /// The calls about policies, plans and the audit.
 #[derive(Clone)]
@@ -29,7 +26,7 @@ impl PolicyApi {
     pub(crate) async fn create(&self, request: pb::CreatePolicyRequest) -> Result<pb::Policy, Error> {
         let validate_only = request.validate_only;
         let new = convert::create(request)?;
-        self.policies.create(new, validate_only).await.map(|made| policy(&made))
+        self.policies.create(new, validate_only).await.map(|made| reply::policy(&made))
     }
 
     /// GetPolicy.
@@ -37,13 +34,13 @@ impl PolicyApi {
         let id = convert::get(request)?;
         let catalog = self.policies.load();
         let found = catalog.get(id.as_str()).ok_or_else(|| Error::PolicyNotFound { id: id.to_string() })?;
-        Ok(policy(&found.policy))
+        Ok(reply::policy(&found.policy))
     }
 
     /// ListPolicies.
     pub(crate) fn list(&self, request: &pb::ListPoliciesRequest) -> Result<pb::ListPoliciesResponse, Error> {
         let (size, after) = convert::list(request)?;
-        Ok(convert::page(&self.policies.catalog(), size, after.as_ref()))
+        Ok(reply::page(&self.policies.catalog(), size, after.as_ref()))
     }
 
     /// UpdatePolicy.
@@ -52,7 +49,7 @@ impl PolicyApi {
         let request = request.into_inner();
         let validate_only = request.validate_only;
         let (id, patch, etag) = convert::update(request, if_match)?;
-        self.policies.update(&id, &patch, &etag, validate_only).await.map(|changed| policy(&changed))
+        self.policies.update(&id, &patch, &etag, validate_only).await.map(|changed| reply::policy(&changed))
     }
 
     /// DeletePolicy.
@@ -64,7 +61,7 @@ impl PolicyApi {
     /// GetTenantPlan.
     pub(crate) fn plan(&self, request: &pb::GetTenantPlanRequest) -> Result<pb::TenantPlan, Error> {
         let tenant = convert::plan(request)?;
-        Ok(convert::tenant_plan(&tenant, self.policies.plan(tenant.as_str())))
+        Ok(reply::tenant_plan(&tenant, self.policies.plan(tenant.as_str())))
     }
 
     /// UpdateTenantPlan.
@@ -78,7 +75,7 @@ impl PolicyApi {
             Some(plan) => self.policies.set_plan(&tenant, &plan, &cause).await?,
             None => self.policies.plan(tenant.as_str()),
         };
-        Ok(convert::tenant_plan(&tenant, set))
+        Ok(reply::tenant_plan(&tenant, set))
     }
 
     /// ListAuditEntries.
@@ -88,6 +85,6 @@ impl PolicyApi {
     ) -> Result<pb::ListAuditEntriesResponse, Error> {
         let (tenant, size, after) = convert::audit(request)?;
         let page = self.policies.audit().list(&tenant, size, after).await?;
-        Ok(convert::audit_page(&tenant, page))
+        Ok(reply::audit_page(&tenant, page))
     }
 }

@@ -1,3 +1,5 @@
+use std::borrow::Borrow;
+
 use compact_str::{CompactString, format_compact};
 use keyplane_valkey::{App, Feature, Key};
 
@@ -14,17 +16,25 @@ use crate::domain::{Descriptor, PolicyId};
 /// tenant, `_` is in its place, which no tenant is called. What the owner does not say stands at the end, with its
 /// entry's name, so that no two policies and no two lists of values share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Owner {
     tenant: CompactString,
     owner: CompactString,
 }
 
-// === impl Place ===
+/// Key of a bucket. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BucketKey(pub(super) Key);
 
-impl Place {
+/// Key of a charge's record. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordKey(pub(super) Key);
+
+// === impl Owner ===
+
+impl Owner {
     /// Where the bucket of what fills a policy belongs.
     #[must_use]
-    pub fn of(descriptor: &Descriptor) -> Place {
+    pub fn of(descriptor: &Descriptor) -> Owner {
         let tenant = descriptor.tenant().unwrap_or("_").into();
         let of = |kind: &str, value: &str| {
             let mut owner = CompactString::from(kind);
@@ -40,29 +50,55 @@ impl Place {
                 if rest.is_empty() { "t".into() } else { of("d", &rest.join("\n")) }
             }
         };
-        Place { tenant, owner }
+        Owner { tenant, owner }
     }
 
     /// The bucket of a policy.
     #[must_use]
-    pub fn bucket(&self, app: &App, policy: &PolicyId, descriptor: &Descriptor) -> Key {
+    pub fn bucket(&self, app: &App, policy: &PolicyId, descriptor: &Descriptor) -> BucketKey {
         let rest: Vec<_> = others(descriptor).map(|(key, value)| format_compact!("{key}.{value}")).collect();
         if rest.is_empty() {
-            return self.key(app, &["b", policy.as_str()]);
+            return BucketKey(self.key(app, &["b", policy.as_str()]));
         }
         let parts: Vec<&str> =
             ["b", policy.as_str()].into_iter().chain(rest.iter().map(|part| part.as_str())).collect();
-        self.key(app, &parts)
+        BucketKey(self.key(app, &parts))
     }
 
     /// The record of a charge.
     #[must_use]
-    pub fn record(&self, app: &App, request: &str) -> Key {
-        self.key(app, &["q", request])
+    pub fn record(&self, app: &App, request: &str) -> RecordKey {
+        RecordKey(self.key(app, &["q", request]))
     }
 
     fn key(&self, app: &App, parts: &[&str]) -> Key {
         Key::tagged(app, Feature::RATELIMIT, &self.tenant, &self.owner, parts)
+    }
+}
+
+// === impl BucketKey ===
+
+impl BucketKey {
+    /// Name in the store: ASCII only.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Borrow<str> for BucketKey {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+// === impl RecordKey ===
+
+impl RecordKey {
+    /// Name in the store: ASCII only.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
     }
 }
 
@@ -81,7 +117,7 @@ mod tests {
     fn key(policy: &str, entries: &[(&str, &str)]) -> String {
         let (app, policy) = (App::new("portal").unwrap(), PolicyId::parse(policy, "").unwrap());
         let descriptor = Descriptor::new(entries.iter().copied());
-        Place::of(&descriptor).bucket(&app, &policy, &descriptor).as_str().to_owned()
+        Owner::of(&descriptor).bucket(&app, &policy, &descriptor).as_str().to_owned()
     }
 
     #[test]

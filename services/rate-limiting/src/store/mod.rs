@@ -1,106 +1,14 @@
-//! The buckets in Valkey: whatever is decided about them is decided by one script.
+//! Valkey: the only room that talks to it.
 
-mod batch;
-mod group;
+pub mod audit;
+mod buckets;
 mod keys;
-mod reply;
-mod scripts;
+pub mod policies;
 
-use keyplane_valkey::{Doorbells, Feature, Key, Need, Ring, Valkey};
-use tokio::sync::broadcast;
-
-use crate::domain::Level;
-use crate::error::Error;
-pub use batch::BatchSettings;
-use batch::Batcher;
-pub use group::{Bucket, End, Flag, Group, Op, Remember, Settle, Settlement};
-pub use keys::Place;
-pub use reply::{Found, Reply, Room, Status};
-pub use scripts::DECIDE;
-
-/// The version of the layout that `scripts/decide.lua` describes.
-const LAYOUT: u32 = 1;
-
-/// The buckets. Cheap to clone.
-#[derive(Clone)]
-pub struct Store {
-    valkey: Valkey,
-    bells: Doorbells,
-    batcher: Batcher,
-}
-
-/// A bucket as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// When it was last written, in microseconds of the server's time.
-    pub last: u64,
-    /// Its level then.
-    pub level: Level,
-    /// The rate that it was written under: `n` in `p` microseconds.
-    pub rate: (u64, u64),
-}
-
-// === impl Store ===
-
-impl Store {
-    /// The buckets in `valkey`. Needs a tokio runtime.
-    #[must_use]
-    pub fn new(valkey: Valkey, settings: BatchSettings) -> Store {
-        let bells = valkey.doorbells(Feature::RATELIMIT);
-        Store { batcher: Batcher::start(valkey.clone(), settings), valkey, bells }
-    }
-
-    /// Asks the engine for what the script needs, and holds the stored layout against this program's.
-    ///
-    /// # Errors
-    ///
-    /// What is missing, or which layout was found.
-    pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
-        self.valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await?;
-        self.valkey.check_layout(Feature::RATELIMIT, LAYOUT).await
-    }
-
-    /// The application whose keys these are.
-    #[must_use]
-    pub fn app(&self) -> &keyplane_valkey::App {
-        self.valkey.app()
-    }
-
-    /// Decides about a group; groups that arrive together share a call of the script.
-    ///
-    /// Dropped while it waits, it may be done nonetheless, unless it has not been sent.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Overloaded`], [`Error::NoAnswer`] when the request's deadline passes, or the store's.
-    pub async fn decide(&self, group: Group) -> Result<Reply, Error> {
-        self.batcher.decide(group).await
-    }
-
-    /// The channel of a bucket's doorbell.
-    #[must_use]
-    pub fn channel(&self, key: &Key) -> String {
-        self.bells.channel(key)
-    }
-
-    /// Hears of each bucket whose level fell otherwise than by leaking.
-    #[must_use]
-    pub fn rings(&self) -> broadcast::Receiver<Ring> {
-        self.bells.listen_to_all()
-    }
-
-    /// A bucket as it is stored; none if it is empty.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`], or the store's.
-    pub async fn stored(&self, key: &Key) -> Result<Option<Stored>, Error> {
-        let Some(bytes) = self.valkey.get(key).await? else { return Ok(None) };
-        let mut bytes = &bytes[..];
-        let mut next = || reply::number(&mut bytes);
-        let (last, level) = (next()?, Level { micros: next()?, part: next()? });
-        let stored = Stored { last, level, rate: (next()?, next()?) };
-        // One that is empty may be kept for the places in its queue.
-        Ok((level != Level::EMPTY).then_some(stored))
-    }
-}
+pub use audit::AuditStore;
+pub use buckets::{
+    BatchSettings, Bucket, BucketStore, DECIDE, Emptied, End, Flag, Found, Group, Op, Remember, Reply, Rings, Room,
+    Settle, Settlement, Status, Stored,
+};
+pub use keys::{BucketKey, Owner, RecordKey};
+pub use policies::PolicyStore;

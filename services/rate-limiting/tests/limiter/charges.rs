@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use keyplane_rate_limiting::app::limiter::{ChargeKind, Outcome, Source, Verdict};
 use keyplane_rate_limiting::domain::{Mode, Policy};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{ChargeKind, Outcome, Source, Verdict};
 
 use crate::rig::{self, per_hour, per_second, policy, remembered, usual, verdicts};
 
@@ -193,7 +193,7 @@ async fn what_is_settled_together_is_settled_one_after_the_other() {
     );
     assert!(once, "{committed:?}");
     assert_eq!(one.remaining("u", "user").await, 7);
-    let record = call.slots[0].place.record(one.limiter.store().app(), "r-2");
+    let record = one.record("u", "user", "r-2");
     let life = keyplane_testkit::valkey().command(&["PTTL", record.as_str()]).expect("an answer");
     assert!(life.int().is_some_and(|millis| (1..=10_000).contains(&millis)), "it lives as long as before: {life:?}");
 }

@@ -54,7 +54,7 @@ async fn a_cluster_admits_to_the_last_one_and_gathers_calls_for_a_hot_key() {
 async fn settling_and_resetting_reach_every_owner() {
     let instances = several(&CLUSTER, usual(per_month(30), per_month(100)), LONG).await;
     let (one, other) = (&instances[0], &instances[1]);
-    let kind = keyplane_rate_limiting::limiter::ChargeKind::Reserved;
+    let kind = keyplane_rate_limiting::app::limiter::ChargeKind::Reserved;
     let (call, charge) = remembered(one.call("u", &["user", "tenant"], 20), kind, "r-1");
     assert!(one.limiter.acquire(&call).await.expect("the cluster answers").admitted);
     let again = other.limiter.acquire(&call).await.expect("the cluster answers");

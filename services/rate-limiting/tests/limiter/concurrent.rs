@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyplane_rate_limiting::limiter::{Source, Verdict};
+use keyplane_rate_limiting::app::limiter::{Source, Verdict};
 use keyplane_testkit::eventually;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keyplane_rate_limiting::limiter::{Charge, ChargeKind, LONGEST_DENIAL, Source};
+use keyplane_rate_limiting::app::limiter::{Charge, ChargeKind, LONGEST_DENIAL, Source};
 use keyplane_testkit::{eventually, toolbox};
 
 use crate::rig::{self, Instance, PATIENCE, per_month, per_second, remembered, usual};

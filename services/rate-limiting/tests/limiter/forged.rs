@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keyplane_rate_limiting::app::limiter::{Charge, ChargeKind};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{Charge, ChargeKind};
 use prost::Message;
 
 use crate::rig::{self, per_month, remembered, usual};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use keyplane_rate_limiting::app::limiter::Source;
 use keyplane_rate_limiting::domain::{Limit, Policy};
-use keyplane_rate_limiting::limiter::Source;
 use keyplane_testkit::eventually;
 
 use crate::rig::{self, Instance, PATIENCE, per_month, per_second, policy};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use keyplane_rate_limiting::limiter::Verdict;
+use keyplane_rate_limiting::app::limiter::Verdict;
 
 /// A limit of the test: its policy, and the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

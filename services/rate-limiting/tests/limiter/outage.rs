@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use keyplane_deadline as deadline;
 use keyplane_engine::Valkey;
+use keyplane_rate_limiting::app::limiter::{Call, Charge, ChargeKind, Outcome, Source, Verdict};
 use keyplane_rate_limiting::domain::{Outage, Policy};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Outcome, Source, Verdict};
 use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
 
 use crate::rig::{self, Instance, PATIENCE, per_month, per_second, policy, remembered, usual, verdicts};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use keyplane_rate_limiting::app::limiter::{Call, ChargeKind, Outcome};
 use keyplane_rate_limiting::domain::Level;
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{Call, ChargeKind, Outcome};
-use keyplane_rate_limiting::store::{Bucket, Flag, Group, Op, Remember, Status};
+use keyplane_rate_limiting::store::{Bucket, Flag, Group, Op, RecordKey, Remember, Status};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 
 use crate::rig::{self, Instance, PATIENCE, per_month, remembered, start_with, usual};
@@ -79,7 +79,7 @@ fn group(one: &Instance, op: Op) -> Group {
     let slot = one.slot("u", "user", 4);
     let (store, meter) = (one.limiter.store(), slot.applied.rule.meter.expect("it counts"));
     let channel = if matches!(op, Op::Give { .. }) { store.channel(&slot.key) } else { String::new() };
-    let record = Some(slot.place.record(store.app(), "r-1"));
+    let record = Some(store.record_key(&slot.owner, "r-1"));
     Group {
         op,
         record,
@@ -129,14 +129,16 @@ async fn who_was_refused_elsewhere_gives_back_what_nobody_else_stands_on() {
 /// What became of a call whose answer is lost on the way, after the store has charged it.
 async fn lost(proxy: &FaultProxy, through: &Instance, direct: &Instance, id: &str) -> Result<Outcome, Error> {
     let call = call(through, "u", &["user", "tenant"], 2, id);
-    let records = ["user", "tenant"].map(|policy| through.slot("u", policy, 2).place.record(direct.valkey.app(), id));
+    let records = ["user", "tenant"].map(|policy| direct.record("u", policy, id));
     proxy.set(Fault::Delay(Duration::from_secs(1)));
     let limiter = through.limiter.clone();
     let asked = tokio::spawn(async move { limiter.acquire(&call).await });
     eventually("both owners have charged", PATIENCE, async || {
-        let [one, other] = &records;
-        let found = (direct.valkey.get(one).await.expect("a read"), direct.valkey.get(other).await.expect("a read"));
-        found.0.is_some() && found.1.is_some()
+        let exists = |record: &RecordKey| {
+            let reply = keyplane_testkit::valkey().command(&["EXISTS", record.as_str()]);
+            reply.expect("the server answers").int() == Some(1)
+        };
+        records.iter().all(exists)
     })
     .await;
     proxy.set(Fault::Cut);
@@ -177,7 +179,7 @@ async fn a_bucket_and_a_record_are_small() {
     let id = "0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11";
     assert!(acquire(&one, "0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11", 2, id).await.admitted);
     let slot = one.slot("0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11", "user", 2);
-    let record = slot.place.record(one.valkey.app(), id);
+    let record = one.record(id, "user", id);
     let (bucket, record) = (memory(slot.key.as_str()), memory(record.as_str()));
     println!("bytes: {bucket} of a bucket, {record} of a record; a key of {} characters", slot.key.as_str().len());
     assert!(bucket < 400 && record < 400, "{bucket} of a bucket, {record} of a record");

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyplane_rate_limiting::app::limiter::{Call, Charge, ChargeKind, Limiter, Memory, Outcome, Slot, Verdict};
 use keyplane_rate_limiting::domain::{Catalog, Descriptor, Entry, Limit, Origin, Outage, Policy, PolicyId};
-use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Limiter, Memory, Outcome, Slot, Verdict};
-use keyplane_rate_limiting::store::{BatchSettings, Store};
+use keyplane_rate_limiting::store::{BatchSettings, BucketStore, RecordKey};
 use keyplane_valkey::{App, Settings, Valkey};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,7 +99,7 @@ pub(crate) async fn start_batched(
     settings.command_timeout = patience;
     let valkey = Valkey::connect(&settings, App::new(app).expect("an app")).expect("settings of a store");
     valkey.wait_ready(PATIENCE).await.expect("the store answers");
-    let limiter = Limiter::new(Store::new(valkey.clone(), batches), Outage::Closed);
+    let limiter = Limiter::new(BucketStore::new(valkey.clone(), batches), Outage::Closed);
     keyplane_testkit::eventually("it hears the bells", PATIENCE, async || limiter.hears_bells()).await;
     Instance { limiter, catalog: catalog(policies), valkey }
 }
@@ -120,7 +120,12 @@ impl Instance {
             (entry.key.clone(), value.to_owned())
         });
         let descriptor = Descriptor::new(entries);
-        Slot::new(self.limiter.store().app(), &self.catalog, compiled, descriptor, cost)
+        Slot::new(self.limiter.store(), &self.catalog, compiled, descriptor, cost)
+    }
+
+    /// Key of the record of a user's charge under a request id.
+    pub(crate) fn record(&self, user: &str, policy: &str, id: &str) -> RecordKey {
+        self.limiter.store().record_key(&self.slot(user, policy, 1).owner, id)
     }
 
     pub(crate) async fn acquire(&self, user: &str, policies: &[&str], cost: u64) -> Outcome {

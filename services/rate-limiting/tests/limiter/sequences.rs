@@ -1,8 +1,8 @@
 //! Sequences of calls of three instances against the model.
 
+use keyplane_rate_limiting::app::limiter::{Call, Charge, ChargeKind, Outcome, Settled, Source, Verdict};
 use keyplane_rate_limiting::domain::{Mode, Policy};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{Call, Charge, ChargeKind, Outcome, Settled, Source, Verdict};
 use keyplane_testkit::eventually;
 use keyplane_valkey::{Feature, Key, Script};
 use proptest::prelude::*;

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use keyplane_engine::Cluster;
+use keyplane_rate_limiting::app::limiter::{Charge, ChargeKind, Settled};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::limiter::{Charge, ChargeKind, Settled};
 use keyplane_rate_limiting::store::BatchSettings;
 use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
 
@@ -121,13 +121,13 @@ async fn slow_and_direct(delay: Duration) -> (FaultProxy, Instance, Instance) {
 
 /// Waits until the first owner has decided; whether the other one has not followed yet.
 async fn is_decided(direct: &Instance, id: &str) -> bool {
-    let record = |policy: &str| direct.slot("u", policy, 1).place.record(direct.valkey.app(), id);
-    let state = async |policy: &str| {
-        let record = direct.valkey.get(&record(policy)).await.expect("a read").expect("a record");
-        record[16]
+    let is_in = |policy: &str, state: &str| {
+        let record = direct.record("u", policy, id);
+        let reply = keyplane_testkit::valkey().command(&["GETRANGE", record.as_str(), "16", "16"]);
+        reply.expect("the server answers").text() == Some(state)
     };
-    eventually("the first owner has decided", PATIENCE, async || state("tenant").await == b'S').await;
-    state("user").await == b'o'
+    eventually("the first owner has decided", PATIENCE, async || is_in("tenant", "S")).await;
+    is_in("user", "o")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use keyplane_rate_limiting::domain::{Entry, Limit, Origin};
+use keyplane_rate_limiting::app::policies::etag;
+use keyplane_rate_limiting::domain::{Entry, Limit, Origin, Patch};
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::policies::{Patch, etag};
 
 use crate::case::{Case, amount, id, limit, new, seen, with_limit};
 

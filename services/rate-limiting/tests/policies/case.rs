@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use keyplane_contracts::names::TenantId;
 use keyplane_engine::Reply;
-use keyplane_rate_limiting::domain::{Entry, Limit, Origin, Policy, PolicyId};
-use keyplane_rate_limiting::policies::{Patch, Policies, Settings};
+use keyplane_rate_limiting::app::policies::{Policies, Settings};
+use keyplane_rate_limiting::domain::{Entry, Limit, Origin, Patch, Policy, PolicyId};
+use keyplane_rate_limiting::store::{AuditStore, PolicyStore};
 use keyplane_valkey::{App, Settings as Connection, Valkey};
 use tokio::sync::watch;
 
@@ -52,7 +53,7 @@ impl Case {
     }
 
     pub(crate) async fn start_at(&self, url: &str) -> Policies {
-        let policies = Policies::start(connect(&self.app, url).await, self.settings()).await.expect("it starts");
+        let policies = start(connect(&self.app, url).await, self.settings()).await.expect("it starts");
         let mut ready = policies.ready();
         tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.expect("in time").expect("it lives");
         policies
@@ -92,6 +93,12 @@ impl Case {
 
 fn command(args: &[&str]) -> Reply {
     keyplane_testkit::valkey().command(args).expect("the server answers")
+}
+
+/// Policies over this connection.
+pub(crate) async fn start(valkey: Valkey, settings: Settings) -> Result<Policies, Box<dyn std::error::Error>> {
+    let audit = AuditStore::new(valkey.clone(), settings.audit_age)?;
+    Ok(Policies::start(PolicyStore::new(valkey), audit, settings.file).await?)
 }
 
 /// A connection of its own that is up.

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use keyplane_engine::Valkey as Server;
+use keyplane_rate_limiting::app::policies::{Cause, Settings};
 use keyplane_rate_limiting::domain::Origin;
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::policies::{Cause, Policies, Settings};
+use keyplane_rate_limiting::store::PolicyStore;
 use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
 
-use crate::case::{Case, PATIENCE, amount, connect, connect_lazily, id, new, seen, tenant};
+use crate::case::{Case, PATIENCE, amount, connect, connect_lazily, id, new, seen, start, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everyone_knows_within_a_second() {
@@ -80,7 +81,7 @@ async fn without_the_store_the_file_is_in_force_and_nobody_is_ready() {
     let proxy = FaultProxy::to_port(server.port());
     proxy.set(Fault::Cut);
     let valkey = connect_lazily(&case.app, &proxy.url(&server.url()));
-    let policies = Policies::start(valkey, case.settings()).await.expect("it starts");
+    let policies = start(valkey, case.settings()).await.expect("it starts");
     assert_eq!((seen(&policies, "f"), *policies.ready().borrow()), (Some((5, Origin::File)), false));
     proxy.set(Fault::Pass);
     let mut ready = policies.ready();
@@ -91,7 +92,7 @@ async fn without_the_store_the_file_is_in_force_and_nobody_is_ready() {
 async fn a_store_that_lost_its_data_is_believed() {
     let server = Server::builder(&toolbox()).start().expect("a server of its own");
     let app = keyplane_testkit::app();
-    let policies = Policies::start(connect(&app, &server.url()).await, Settings::default()).await.expect("it starts");
+    let policies = start(connect(&app, &server.url()).await, Settings::default()).await.expect("it starts");
     policies.create(new("p", 10), false).await.expect("it is made");
     let version = policies.catalog().version();
     server.restart().expect("it starts again, empty");
@@ -107,8 +108,8 @@ async fn another_layout_is_neither_read_nor_written() {
     let layout = format!("{}:policies:layout", case.app);
     keyplane_testkit::valkey().command(&["SET", &layout, "999"]).expect("a later release was here");
     let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
-    let policies = Policies::start(valkey, case.settings()).await.expect("it starts");
-    let refused = policies.check().await.expect_err("another layout").to_string();
+    let policies = start(valkey.clone(), case.settings()).await.expect("it starts");
+    let refused = PolicyStore::new(valkey).check().await.expect_err("another layout").to_string();
     assert!(refused.contains("layout version 999"), "{refused}");
     policies.create(new("p", 1), false).await.expect_err("nothing is written");
     policies.set_plan(&tenant("acme"), "gold", &Cause::default()).await.expect_err("nothing is written");

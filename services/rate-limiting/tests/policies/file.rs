@@ -1,11 +1,11 @@
 //! The operator's file: what it hides and what hides it, how it changes, and how it is refused.
 
+use keyplane_rate_limiting::app::policies::{Settings, StartError};
 use keyplane_rate_limiting::domain::Origin;
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::policies::{Policies, Settings};
 use keyplane_testkit::eventually;
 
-use crate::case::{Case, FILE, PATIENCE, amount, connect, id, new, refused as told, seen};
+use crate::case::{self, Case, FILE, PATIENCE, amount, connect, id, new, refused as told, seen};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_hides_the_file() {
@@ -87,11 +87,11 @@ async fn a_file_that_is_no_good_stops_the_start() {
     let case = Case::new();
     let start = async || {
         let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
-        let error = Policies::start(valkey, Settings { file: Some(case.file()), ..case.settings() })
+        let error = case::start(valkey, Settings { file: Some(case.file()), ..case.settings() })
             .await
             .err()
             .expect("it refuses");
-        assert!(matches!(error, keyplane_server::Error::Service(_)), "{error}");
+        assert!(error.is::<StartError>(), "{error}");
         error.to_string()
     };
     let path = case.file().display().to_string();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use keyplane_rate_limiting::app::policies::{Action, Cause, Settings};
 use keyplane_rate_limiting::domain::Origin;
-use keyplane_rate_limiting::policies::{Action, Cause, Policies, Settings};
 
-use crate::case::{Case, FILE, connect, tenant};
+use crate::case::{Case, FILE, connect, start, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_are_on_plans() {
@@ -95,6 +95,6 @@ async fn an_age_that_no_key_may_have_stops_the_start() {
     let case = Case::new();
     let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
     let settings = Settings { audit_age: Duration::from_hours(24 * 1000), ..Settings::default() };
-    let error = Policies::start(valkey, settings).await.err().expect("it refuses").to_string();
+    let error = start(valkey, settings).await.err().expect("it refuses").to_string();
     assert!(error.contains("a key of the feature ratelimit may live for at most"), "{error}");
 }

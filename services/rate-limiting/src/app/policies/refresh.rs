@@ -1,0 +1,186 @@
+//! Keeps the catalog current: from the file and from the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+
+use crate::domain::{Catalog, CatalogError};
+use crate::error::Error;
+use crate::peers::policy_file::{Contents, Watch};
+use crate::store::PolicyStore;
+use crate::store::policies::{Revision, Rows};
+
+/// How often the store is asked for its revision: a bell may be missed, and everyone is to know within a second.
+const POLL: Duration = Duration::from_millis(500);
+/// The longest pause while the store is away. The bell rings when it is back.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The catalog, and what it was made of.
+pub(super) struct Current {
+    pub(super) store: PolicyStore,
+    pub(super) catalog: ArcSwap<Catalog>,
+    pub(super) ready: watch::Sender<bool>,
+    pub(super) changes: watch::Sender<u64>,
+    /// Held from the question to the store until its answer is in force, so that none overtakes a later one.
+    layers: Mutex<Arc<Layers>>,
+}
+
+/// What a catalog is made of.
+#[derive(Clone, Default)]
+pub(super) struct Layers {
+    pub(super) file: Contents,
+    /// How often the file has changed.
+    file_changes: u64,
+    stored: Rows,
+    /// Whether the store was ever read.
+    loaded: bool,
+}
+
+// === impl Current ===
+
+impl Current {
+    /// With the policies of the file, until the stored ones are known.
+    pub(super) async fn new(store: PolicyStore, file: Contents) -> Result<Current, CatalogError> {
+        let layers = Arc::new(Layers { file, ..Layers::default() });
+        let catalog = layers.clone().catalog(None).await?;
+        let changes = watch::Sender::new(catalog.version());
+        let catalog = ArcSwap::from_pointee(catalog);
+        Ok(Current { store, catalog, ready: watch::Sender::new(false), changes, layers: Mutex::new(layers) })
+    }
+
+    /// What the catalog is made of now.
+    pub(super) async fn layers(&self) -> Arc<Layers> {
+        self.layers.lock().await.clone()
+    }
+
+    /// Follows the store, for ever.
+    pub(super) async fn follow_store(&self) {
+        let mut bell = self.store.bell();
+        let (mut pause, mut told) = (POLL, String::new());
+        loop {
+            pause = match self.refresh().await {
+                Ok(()) => POLL,
+                Err(error) => {
+                    tell(&error, &mut told);
+                    (pause * 2).min(PAUSE)
+                }
+            };
+            tokio::select! {
+                () = bell.rung() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Follows the file, for ever.
+    pub(super) async fn follow_file(&self, mut watch: Watch) {
+        loop {
+            let file = watch.changed().await;
+            let mut layers = self.layers.lock().await;
+            let file_changes = layers.file_changes + 1;
+            self.install(&mut layers, |layers| Layers { file, file_changes, ..layers }).await;
+        }
+    }
+
+    /// Reads the store, if it has changed.
+    pub(super) async fn refresh(&self) -> Result<(), Error> {
+        let mut layers = self.layers.lock().await;
+        if layers.loaded && layers.stored.revision == self.store.revision().await? {
+            return Ok(());
+        }
+        self.load(&mut layers).await
+    }
+
+    /// Reads the store, unless its revision `number` or a later one is known.
+    pub(super) async fn refresh_to(&self, number: u64) -> Result<(), Error> {
+        let mut layers = self.layers.lock().await;
+        if layers.loaded && layers.stored.revision.number >= number {
+            return Ok(());
+        }
+        self.load(&mut layers).await
+    }
+
+    async fn load(&self, layers: &mut Arc<Layers>) -> Result<(), Error> {
+        let fields = self.store.all().await?;
+        let rows = decode(fields).await?;
+        let (before, now) = (layers.stored.revision, rows.revision);
+        if layers.loaded && went_back(before, now) {
+            let (before, now) = (before.number, now.number);
+            tracing::warn!(before, now, "the store has lost changes of policies, and what it holds now is in force");
+        }
+        self.install(layers, |layers| layers.with(rows)).await;
+        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        Ok(())
+    }
+
+    /// Puts what `change` makes of the layers in force.
+    async fn install(&self, layers: &mut Arc<Layers>, change: impl FnOnce(Layers) -> Layers) {
+        let next = Arc::new(change(Layers::clone(layers)));
+        match next.clone().catalog(Some(self.catalog.load_full())).await {
+            Ok(catalog) => {
+                let version = catalog.version();
+                self.catalog.store(Arc::new(catalog));
+                self.changes.send_replace(version);
+            }
+            Err(error) => tracing::error!(%error, "policies refused, the ones before stay in force"),
+        }
+        *layers = next;
+    }
+}
+
+// === impl Layers ===
+
+impl Layers {
+    /// With other rows. A policy that is damaged in them stays as it was.
+    fn with(mut self, mut rows: Rows) -> Layers {
+        for id in &rows.damaged {
+            rows.policies.extend(self.stored.policies.iter().find(|(known, _)| known.as_str() == id).map(own));
+        }
+        self.stored = rows;
+        self.loaded = true;
+        self
+    }
+
+    /// The catalog; made aside of the threads that answer calls, since many policies take some milliseconds.
+    async fn catalog(self: Arc<Layers>, before: Option<Arc<Catalog>>) -> Result<Catalog, CatalogError> {
+        let make = move || {
+            let policies = [self.file.policies.clone(), self.stored.policies.values().cloned().collect()];
+            let plans = [self.file.plans.clone(), self.stored.plans.clone()];
+            let known = before.as_ref().map_or(0, |before| before.version() + 1);
+            let version = known.max(self.stored.revision.number + self.file_changes);
+            Catalog::new(policies, plans, version, before.as_deref())
+        };
+        match tokio::task::spawn_blocking(make).await {
+            Ok(made) => made,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+async fn decode(fields: Vec<(Bytes, Bytes)>) -> Result<Rows, Error> {
+    let decoded = tokio::task::spawn_blocking(move || Rows::decode(&fields)).await;
+    decoded.unwrap_or(Err(Error::Corrupt("the policies can't be read")))
+}
+
+/// What is known stays in force. That the store is away is told by the connection; what does not pass is told here, once.
+fn tell(error: &Error, told: &mut String) {
+    let reason = error.to_string();
+    if error.is_outage() {
+        tracing::debug!(reason, "stored policies not read");
+    } else if *told != reason {
+        tracing::error!(reason, "stored policies not read, the ones before stay in force");
+        *told = reason;
+    }
+}
+
+fn went_back(before: Revision, now: Revision) -> bool {
+    now.number < before.number || (now.number == before.number && now != before)
+}
+
+fn own<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
+    (key.clone(), value.clone())
+}

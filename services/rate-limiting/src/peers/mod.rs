@@ -1,0 +1,3 @@
+//! Sources besides Valkey: the operator's policies file.
+
+pub mod policy_file;
