@@ -6,9 +6,10 @@ use std::time::Duration;
 use keyplane_revocation::{Filters, Rules};
 use keyplane_server::config::{Env, parse_duration};
 
+use crate::app::replica;
 use crate::domain::{AfterLoss, OutagePolicy};
+use crate::store;
 use crate::store::Replication;
-use crate::{replica, store};
 
 /// Settings of the revocation service.
 #[derive(Clone, Debug)]

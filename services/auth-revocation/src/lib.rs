@@ -1,14 +1,15 @@
-//! The revocation service: is this token still good?
+//! Revocation service. *Is this token still good?*
 //!
-//! Whoever logs a user out revokes, and from 100 ms after the acknowledgement no check anywhere lets the token pass, though
-//! checks of good tokens are answered from memory. `domain` has the rules of a revocation, `store` the scripts, `replica` the
-//! memory and the proof that it is fresh, `grpc` the faces: our own, Envoy's external authorization, RFC 7009.
+//! From 100 ms after a revocation is acknowledged, no check anywhere lets its tokens pass, though checks of good tokens are
+//! answered from memory. `domain` has the rules of a revocation, `store` the scripts, `app` the use cases and the replica in
+//! memory, `grpc` our own API and Envoy's external authorization, `peers` the issuers' keys.
 
+pub mod app;
 mod config;
 pub mod domain;
 pub mod error;
 mod grpc;
-pub mod replica;
+mod peers;
 mod service;
 pub mod store;
 

@@ -15,9 +15,12 @@ use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+use crate::app::check::Checker;
+use crate::app::replica::Mirror;
+use crate::app::{Authorizer, Revoker, TokenVerifier, Watches};
 use crate::config::Config;
-use crate::grpc::{Authz, Jwks, OAuth, Service, Watches};
-use crate::replica::{Checker, Mirror};
+use crate::grpc::{Authz, Service};
+use crate::peers::KeySet;
 use crate::store::Store;
 
 /// Description of this service for the kit.
@@ -29,34 +32,34 @@ pub static SERVICE: ServiceInfo = ServiceInfo {
     default_port: 50052,
 };
 
-/// The whole program: settings, telemetry, service, drain.
+/// Runs the program: settings, telemetry, service, drain.
 #[must_use]
 pub fn main() -> ExitCode {
     keyplane_server::main(&SERVICE, Config::read, start)
 }
 
-/// Starts the service. Calls are let in once the store has shown that it can do what the scripts need and holds this
-/// program's layout; it is ready once the replica has caught up, and stays ready: from then on it answers by itself, and
-/// where it can't, the outage policy does.
+/// Starts the service. Calls are admitted once the store has what the scripts need, and holds this program's layout. The
+/// service is ready once the replica has caught up, and stays ready: from then on it answers by itself, or by the outage
+/// policy.
 ///
 /// # Errors
 ///
-/// An address that can't be bound, settings of the store that make no sense, or a key set whose keys lack or share a `kid`.
-/// A store that is away is no error: the service waits for it, not ready.
+/// Address that can't be bound, inconsistent settings of the store, or a key set whose keys lack or share a `kid`. An
+/// unavailable store is no error: the service waits for it, not ready.
 pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
-    let jwks = match config.jwks {
-        Some(path) => Some(open_jwks(path, !config.without_kid.is_empty()).await?),
+    let keys = match config.jwks {
+        Some(path) => Some(open_keys(path, !config.without_kid.is_empty()).await?),
         None => None,
     };
     let valkey = Valkey::connect(&server.store, server.app.clone())?;
     let rules = config.store.rules;
     let store = Store::new(valkey.clone(), config.store).map_err(|error| Error::Service(Box::new(error)))?;
-    let mirror = Mirror::start(valkey.clone(), store.clone(), config.replica);
+    let mirror = Mirror::start(store.clone(), config.replica);
     let checker = Checker::new(mirror.clone());
     let checked = store.clone();
     let check = move || {
         let store = checked.clone();
-        async move { store.check().await }
+        async move { store.probe().await }
     };
     let fresh = checker.clone();
     let own =
@@ -64,17 +67,19 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
     let readiness = Readiness::own(check, own);
     keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let (leaving, drain) = (mirror.clone(), context.drain.clone());
-        // Else others would wait for this instance until its lease ends.
+        // Without it, others would wait for this instance until its lease runs out.
         tokio::spawn(async move {
             drain.started().await;
             leaving.leave().await;
         });
         let tenant_claim: Arc<str> = config.tenant_claim.into();
-        let watches = Watches::new(config.max_watches, mirror.clone(), rules, context.drain.clone());
+        let drain = &context.drain;
+        let watches = Watches::new(config.max_watches, store.clone(), mirror.clone(), rules, drain.clone());
         let without_kid: Arc<[String]> = config.without_kid.into();
-        let oauth = OAuth::new(jwks, config.issuers, without_kid.clone(), tenant_claim.clone(), rules);
-        let authz = Authz::new(checker.clone(), tenant_claim, without_kid);
-        let service = Service::new(store, mirror, checker, rules, oauth, watches, context.drain.clone());
+        let tokens = TokenVerifier::new(keys, config.issuers, without_kid.clone(), tenant_claim.clone(), rules);
+        let authz = Authz::new(Authorizer::new(checker.clone(), without_kid), tenant_claim);
+        let revoker = Revoker::new(store.clone(), mirror.clone(), rules, tokens);
+        let service = Service::new(store, mirror, checker, revoker, watches, drain.clone());
         let server = RevocationServiceServer::new(service)
             .max_decoding_message_size(context.max_message)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -84,9 +89,9 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
     .await
 }
 
-async fn open_jwks(path: PathBuf, without_kid: bool) -> Result<Arc<Jwks>, Error> {
+async fn open_keys(path: PathBuf, without_kid: bool) -> Result<Arc<KeySet>, Error> {
     let shown = path.display().to_string();
-    Jwks::open(path, without_kid).await.map_err(|refused| {
-        Error::Service(format!("KEYPLANE_REVOCATION_JWKS: the key set in {shown} is refused: {refused}").into())
+    KeySet::open(path, without_kid).await.map_err(|error| {
+        Error::Service(format!("KEYPLANE_REVOCATION_JWKS: the key set in {shown} is rejected: {error}").into())
     })
 }

@@ -1,38 +1,38 @@
 use crate::target::{CutoffBy, Scope, Target, TokenHash};
 use crate::time::Millis;
 
-/// What a verified token says of itself. Nothing here looks at a signature.
+/// Claims of a verified token. Nothing here verifies a signature.
 ///
-/// A text that is empty, and a time that is `None`, is a claim that the token lacks.
+/// An empty text, or a time that is `None`, is a claim that the token lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claims<'a> {
-    /// Whose token it is.
+    /// Tenant of the token.
     pub tenant: &'a str,
-    /// `iss`.
+    /// Claim `iss`.
     pub issuer: &'a str,
-    /// `jti`. Without it, or without `iss`, the token can't be revoked by itself.
+    /// Claim `jti`. Without it, or without `iss`, the token can't be revoked by itself.
     pub jti: &'a str,
-    /// `sid`.
+    /// Claim `sid`.
     pub sid: &'a str,
-    /// `sub`.
+    /// Claim `sub`.
     pub subject: &'a str,
-    /// `client_id`, or `azp`.
+    /// Claim `client_id`, or `azp`.
     pub client: &'a str,
-    /// `kid` of the header. Without it, any key of the issuer may have signed the token: see
+    /// Parameter `kid` of the header. Without it, any key of the issuer may have signed the token: see
     /// [`Answer::KeyUnknown`](crate::Answer::KeyUnknown).
     pub kid: &'a str,
-    /// `iat`, with its fraction if it has one; see [`Millis::from_seconds`].
+    /// Claim `iat`, with its fraction if it has one; see [`Millis::from_seconds`].
     pub issued_at: Option<Millis>,
-    /// `auth_time`.
+    /// Claim `auth_time`.
     pub auth_time: Option<Millis>,
-    /// `exp`.
+    /// Claim `exp`.
     pub expires: Option<Millis>,
 }
 
 // === impl Claims ===
 
 impl Claims<'_> {
-    /// All that could be held against the token, in the order of the rules: at most 7.
+    /// Targets whose revocation would cover the token, in the order of the rules: at most 7.
     pub fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::with_capacity(7);
         let mut add = |named: bool, scope: fn(&Self) -> Scope| {
@@ -52,13 +52,13 @@ impl Claims<'_> {
         targets
     }
 
-    /// The token's hash, unless it lacks what is hashed. One SHA-256, no allocation.
+    /// Hash of the token, unless it lacks a claim that is hashed. One SHA-256, no allocation.
     pub fn token(&self) -> Option<TokenHash> {
         let named = !self.issuer.is_empty() && !self.jti.is_empty();
         named.then(|| TokenHash::of(self.tenant, self.issuer, self.jti))
     }
 
-    /// Whether it names its issuer, and not the key that signed it: any key of that issuer may be the one.
+    /// Returns whether the token names its issuer, but not the key that signed it: any key of that issuer may be the one.
     pub fn hides_key(&self) -> bool {
         !self.issuer.is_empty() && self.kid.is_empty()
     }
@@ -67,7 +67,7 @@ impl Claims<'_> {
         !self.issuer.is_empty() && !self.kid.is_empty()
     }
 
-    /// Whether `target` is a key that may have signed the token, which does not say.
+    /// Returns whether `target` is a key that may have signed the token, which does not name its key.
     pub(crate) fn may_be_signed_by(&self, target: &Target) -> bool {
         let of_issuer = matches!(&target.scope, Scope::Key { issuer, .. } if **issuer == *self.issuer);
         self.hides_key() && of_issuer && *target.tenant == *self.tenant
@@ -80,7 +80,7 @@ mod tests {
     use crate::{Scope, Target, TokenHash};
 
     #[test]
-    fn all_that_can_be_held_against_a_token() {
+    fn targets_are_those_that_cover_the_token() {
         let full = Claims {
             tenant: "acme",
             issuer: "i",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_missing_names_nothing() {
+    fn a_missing_claim_names_no_target() {
         let letters =
             |claims: Claims<'_>| -> String { claims.targets().iter().map(|target| target.scope.letter()).collect() };
         assert_eq!(letters(Claims { tenant: "acme", ..Claims::default() }), "n");

@@ -5,19 +5,19 @@ use parking_lot::Mutex;
 
 use crate::time::Millis;
 
-/// The store's time, estimated from its replies and carried on by this process's monotonic clock.
+/// Clock of the store, estimated from its replies and carried on by this process's monotonic clock.
 ///
-/// This machine's wall clock has no part in it: one that jumps changes no answer. A reply bounds the estimate from both
-/// sides, since the store's clock showed its time between the question and the answer. Replies narrow the bounds; one that
+/// This machine's wall clock has no part in it: a jump of it changes no answer. A reply bounds the estimate from both sides,
+/// since the store's clock showed its time between the call and the reply. Replies narrow the bounds. A reply that
 /// contradicts them, since a clock was set or drifted, replaces them.
 #[derive(Debug)]
 pub struct StoreClock {
     base: Instant,
-    /// The store's time at `base`, in µs; [`UNKNOWN`] before the first reply.
+    /// Store's time at `base`, in µs; [`UNKNOWN`] before the first reply.
     at_base: AtomicI64,
     /// Bounds of `at_base`.
     bounds: Mutex<Option<(i64, i64)>>,
-    /// The last answer of [`StoreClock::passed`].
+    /// Last result of [`StoreClock::passed`].
     passed: Mutex<Option<(Instant, Millis)>>,
 }
 
@@ -26,12 +26,12 @@ const UNKNOWN: i64 = i64::MIN;
 // === impl StoreClock ===
 
 impl StoreClock {
-    /// A clock that knows nothing yet. `base` is now, or earlier.
+    /// Clock before the first reply. `base` is now, or earlier.
     pub fn new(base: Instant) -> Self {
         Self { base, at_base: AtomicI64::new(UNKNOWN), bounds: Mutex::new(None), passed: Mutex::new(None) }
     }
 
-    /// Takes in a reply: the store's clock showed `shown` between `sent` and `received`.
+    /// Adds a reply: the store's clock showed `shown` between `sent` and `received`.
     pub fn observe(&self, sent: Instant, received: Instant, shown: Millis) {
         let micros = shown.0.saturating_mul(1000);
         let low = micros.saturating_sub(self.since_base(received));
@@ -43,25 +43,25 @@ impl StoreClock {
         self.at_base.store(low.midpoint(high), Ordering::Relaxed);
     }
 
-    /// Whether there was a reply.
+    /// Returns whether there was a reply.
     pub fn is_known(&self) -> bool {
         self.at_base.load(Ordering::Relaxed) != UNKNOWN
     }
 
-    /// What the store's clock shows at `instant`, in µs since 1970; `None` before the first reply.
+    /// Store's time at `instant`, in µs since 1970; `None` before the first reply.
     pub fn micros_at(&self, instant: Instant) -> Option<i64> {
         let at_base = self.at_base.load(Ordering::Relaxed);
         (at_base != UNKNOWN).then(|| at_base.saturating_add(self.since_base(instant)))
     }
 
-    /// What the store's clock shows at `instant`; `None` before the first reply. No lock.
+    /// Store's time at `instant`; `None` before the first reply. No lock.
     pub fn at(&self, instant: Instant) -> Option<Millis> {
         self.micros_at(instant).map(Millis::from_micros)
     }
 
-    /// The moment up to which what has expired can be forgotten at `now`, where this machine's clock shows `wall`: it has
-    /// passed by both clocks. It moves on at most an eighth faster than time runs, so that even both clocks, ahead for a
-    /// minute, make nobody forget what still holds; the eighth catches up with them after a machine was suspended.
+    /// Moment up to which expired entries can be forgotten at `now`, where this machine's clock shows `wall`: it has passed by
+    /// both clocks. It advances at most an eighth faster than time, so that even two clocks that are ahead for a minute make
+    /// nobody forget a revocation that holds. The eighth catches up after a machine was suspended.
     pub fn passed(&self, now: Instant, wall: Millis) -> Option<Millis> {
         let clocks = self.at(now)?.min(wall);
         let mut last = self.passed.lock();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_narrow_the_estimate_and_a_slow_one_spoils_nothing() {
+    fn replies_narrow_the_estimate_and_a_slow_one_does_not_widen_it() {
         let base = Instant::now();
         let clock = StoreClock::new(base);
         assert_eq!((clock.at(base), clock.passed(base, Millis(NOW))), (None, None), "nothing is known yet");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_of_the_store_that_was_set_is_followed_at_once() {
+    fn a_store_clock_that_was_set_is_followed_at_once() {
         let base = Instant::now();
         let clock = StoreClock::new(base);
         clock.observe(base, base + ms(1), Millis(NOW));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_forgotten_by_one_clock_that_is_ahead() {
+    fn one_clock_that_is_ahead_forgets_nothing() {
         let base = Instant::now();
         let clock = StoreClock::new(base);
         clock.observe(base, base, Millis(NOW));

@@ -9,26 +9,26 @@ use crate::state::{Entry, Kept, State};
 use crate::target::{CutoffBy, RevocationId, Scope, Target};
 use crate::time::{Millis, Version};
 
-/// By name. A fast hash with a random seed; names come from callers who may revoke.
+/// Map by name, with a fast hash and a random seed: names come from callers who may revoke.
 pub(crate) type ByName<T> = HashMap<Box<str>, T, RandomState>;
 
-/// All that is revoked of a tenant, but for single tokens: held in full, and looked up by the text of a claim.
+/// Revocations of a tenant, but those of single tokens: held in full, and looked up by the text of a claim.
 #[derive(Debug)]
 pub(crate) struct Cutoffs {
     whole: Option<Held>,
-    /// By issuer, then kid.
+    /// Keys by issuer, then kid.
     keys: ByName<ByName<Held>>,
     clients: ByName<Held>,
-    /// By `iat`.
+    /// Subjects with a cutoff of `iat`.
     subjects: ByName<Held>,
-    /// By `auth_time`.
+    /// Subjects with a cutoff of `auth_time`.
     logins: ByName<Held>,
     sessions: ByName<Held>,
-    /// Before this moment nothing expires.
+    /// Moment before which nothing expires.
     soonest: Millis,
 }
 
-/// What is known of one of them: a [`State`] that is no token's, and its version.
+/// State of one of them, which is no token's, and its version.
 #[derive(Debug)]
 struct Held {
     version: Version,
@@ -38,7 +38,7 @@ struct Held {
     undone: bool,
 }
 
-/// How much is held.
+/// Size of the cutoffs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Size {
     pub(crate) count: usize,
@@ -60,7 +60,7 @@ impl Cutoffs {
         }
     }
 
-    /// Takes in an entry of this tenant, unless a higher version is held. A token's is none of them.
+    /// Applies an entry of this tenant, unless a higher version is held, or it is a token's.
     pub(crate) fn apply(&mut self, entry: &Entry) -> bool {
         self.soonest = self.soonest.min(entry.state.expires);
         match &entry.target.scope {
@@ -73,19 +73,19 @@ impl Cutoffs {
             Scope::Tenant => match &mut self.whole {
                 Some(held) => held.update(entry),
                 None => {
-                    self.whole = Some(Held::of(entry));
+                    self.whole = Some(Held::new(entry));
                     true
                 }
             },
         }
     }
 
-    /// The first of the rules by which a token of this tenant is revoked. No allocation.
+    /// First rule by which a token of this tenant is revoked. No allocation.
     pub(crate) fn revokes(&self, claims: &Claims<'_>, rules: &Rules, now: Millis) -> Option<Answer> {
         let tenant = claims.tenant;
         let cuts = |held: &Held, time| held.holds(now) && rules.cuts(held.cutoff, &held.kept, time, claims);
         let issued = claims.issued_at;
-        let answer = |rule, letter, parts: &[&str]| Some(Answer::revoked(rule, RevocationId::of(letter, parts)));
+        let answer = |rule, letter, parts: &[&str]| Some(Answer::revoked(rule, RevocationId::named(letter, parts)));
         if self.whole.as_ref().is_some_and(|held| cuts(held, issued)) {
             return answer(Rule::Tenant, 'n', &[tenant]);
         }
@@ -107,8 +107,8 @@ impl Cutoffs {
         None
     }
 
-    /// Whether a key of the token's issuer is revoked, and the token does not say which one signed it. Linear in the keys of
-    /// the issuer that were revoked.
+    /// Returns whether a key of the token's issuer is revoked, and the token does not name the key that signed it. Linear in
+    /// the revoked keys of the issuer.
     pub(crate) fn may_hide_key(&self, claims: &Claims<'_>, now: Millis) -> bool {
         let revoked = |kids: &ByName<Held>| kids.values().any(|held| held.holds(now));
         claims.hides_key() && get(&self.keys, claims.issuer).is_some_and(revoked)
@@ -118,12 +118,12 @@ impl Cutoffs {
         get(get(&self.keys, claims.issuer)?, claims.kid)
     }
 
-    /// Whether something can be forgotten.
+    /// Returns whether something can be forgotten.
     pub(crate) fn is_due(&self, now: Millis) -> bool {
         self.soonest <= now
     }
 
-    /// Forgets what has expired. Whether nothing is left.
+    /// Forgets expired entries; returns whether none is left.
     pub(crate) fn prune(&mut self, now: Millis) -> bool {
         let mut soonest = Millis(i64::MAX);
         let mut keep = |held: &Held| {
@@ -140,7 +140,7 @@ impl Cutoffs {
         });
         for held in [&mut self.clients, &mut self.subjects, &mut self.logins, &mut self.sessions] {
             held.retain(|_, held| keep(held));
-            // Gives memory back after many have expired, but not each time.
+            // Memory is given back after many have expired, but not each time.
             if held.capacity() / 4 > held.len() {
                 held.shrink_to(held.len() * 2);
             }
@@ -154,7 +154,7 @@ impl Cutoffs {
         self.whole.is_none() && self.keys.is_empty() && named.iter().all(|held| held.is_empty())
     }
 
-    /// What holds, and does so for longer than until `beyond`.
+    /// Collects entries that hold for longer than until `beyond`.
     pub(crate) fn persistent(&self, tenant: &str, beyond: Millis, entries: &mut Vec<Entry>) {
         let mut add = |held: &Held, scope: &dyn Fn() -> Scope| {
             if held.holds(beyond) {
@@ -176,7 +176,7 @@ impl Cutoffs {
         self.sessions.iter().for_each(|(sid, held)| add(held, &|| Scope::Session(sid.clone())));
     }
 
-    /// How many are held, and about how much memory they take.
+    /// Number of entries, and about how much memory they take.
     pub(crate) fn size(&self) -> Size {
         let mut size = Size { count: usize::from(self.whole.is_some()), bytes: size_of::<Self>() };
         let kids = self.keys.iter().map(|(issuer, kids)| {
@@ -186,7 +186,7 @@ impl Cutoffs {
         let kids: Vec<_> = kids.collect();
         for held in [&self.clients, &self.subjects, &self.logins, &self.sessions].into_iter().chain(kids) {
             size.count += held.len();
-            // A slot has its control byte besides.
+            // Each slot has a control byte besides.
             size.bytes += held.capacity() * (size_of::<(Box<str>, Held)>() + 1);
             size.bytes += held.iter().map(|(name, held)| name.len() + held.kept_bytes()).sum::<usize>();
         }
@@ -194,17 +194,17 @@ impl Cutoffs {
     }
 }
 
-/// Looks up a claim. A map that is empty is not asked, nor is a claim that is missing: hashing is what costs.
+/// Looks up a claim. Skips empty maps and missing claims: hashing costs most.
 fn get<'a, T>(map: &'a ByName<T>, name: &str) -> Option<&'a T> {
     if map.is_empty() || name.is_empty() { None } else { map.get(name) }
 }
 
-/// Takes in what is known of `name`, unless a higher version is held.
+/// Stores the state of `name`, unless a higher version is held.
 fn put(map: &mut ByName<Held>, name: &str, entry: &Entry) -> bool {
     match map.entry(name.into()) {
         Slot::Occupied(mut slot) => slot.get_mut().update(entry),
         Slot::Vacant(slot) => {
-            slot.insert(Held::of(entry));
+            slot.insert(Held::new(entry));
             true
         }
     }
@@ -213,7 +213,7 @@ fn put(map: &mut ByName<Held>, name: &str, entry: &Entry) -> bool {
 // === impl Held ===
 
 impl Held {
-    fn of(entry: &Entry) -> Self {
+    fn new(entry: &Entry) -> Self {
         let State { undone, expires, cutoff, token_expires: _, kept } = &entry.state;
         Self {
             version: entry.version,
@@ -227,7 +227,7 @@ impl Held {
     fn update(&mut self, entry: &Entry) -> bool {
         let newer = entry.version > self.version;
         if newer {
-            *self = Self::of(entry);
+            *self = Self::new(entry);
         }
         newer
     }

@@ -1,8 +1,8 @@
 //! Bloom filters of revoked tokens, in buckets by the time at which the tokens expire.
 //!
-//! A token that is presented says when it expires, so a check probes one bucket, and a bucket is dropped as a whole once
-//! all its tokens have expired. Where the revoker did not know that time, a token goes to the generation in which it was
-//! revoked, which every check probes for as long as a token may live.
+//! A token that is presented states its expiry, so a check probes one bucket, and a bucket is dropped as a whole once all
+//! its tokens have expired. A token whose revoker did not know the expiry goes to the generation in which it was revoked,
+//! which every check probes for as long as a token may live.
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -14,27 +14,27 @@ use crate::handover::{Reader, Writer};
 use crate::rules::Rules;
 use crate::time::{Millis, whole};
 
-/// How filters are made.
+/// Shape of the filters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Filters {
-    /// How often a check of a good token may be told that it is suspect: over 0, up to 0.5.
+    /// Share of checks of good tokens that are false positives: over 0, up to 0.5.
     ///
-    /// From 0.1 on it is meant for tests, and is forced: so many checks are, however little the filter holds.
+    /// From 0.1 on it is meant for tests, and forced: this share of checks is positive, however little the filter holds.
     pub false_positives: f64,
-    /// How much of the tokens' `exp` a bucket spans. At least a millisecond.
+    /// Span of the tokens' `exp` in a bucket; at least a millisecond.
     pub bucket: Duration,
 }
 
-/// One of the filters. As text it is what names the filter in the store: `e` or `a`, and a number.
+/// Bucket of tokens. Its text names the filter in the store: `e` or `a`, and a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bucket {
-    /// Of tokens that expire in this interval.
+    /// Tokens that expire in this interval.
     Expiry(i64),
-    /// Of tokens with unknown `exp`, that were revoked in this interval.
+    /// Tokens of unknown `exp` that were revoked in this interval.
     Generation(i64),
 }
 
-/// Which bucket a token belongs to.
+/// Assignment of tokens to buckets.
 #[derive(Clone, Copy, Debug)]
 pub struct Buckets {
     width: i64,
@@ -42,35 +42,35 @@ pub struct Buckets {
     leeway: Duration,
 }
 
-/// A Bloom filter that grows: a list of filters, each with more room than the one before (four times as much at first,
-/// then twice), and a lower rate of false positives, so that the sum of all rates stays below the configured one.
+/// Bloom filter that grows: a list of filters, each with more room than the one before (four times as much at first, then
+/// twice). Each has a lower rate of false positives, so that the sum of all rates stays below the configured one.
 #[derive(Debug)]
 pub(crate) struct Growing {
     levels: Vec<BloomFilter<Unused>>,
-    /// How many values were inserted.
+    /// Number of values that were inserted.
     len: usize,
-    /// How many more the last of the levels takes.
+    /// Room that is left in the last level.
     room: usize,
     rate: f64,
 }
 
-/// Values are hashed before they get here.
+/// Hasher of values, which are hashed before they get here.
 type Unused = BuildHasherDefault<DefaultHasher>;
 
 // === impl Filters ===
 
 impl Filters {
-    /// From this rate on it is forced.
+    /// Rate from which on it is forced.
     const FORCED: f64 = 0.1;
     const LOWEST: f64 = 1e-12;
 
-    /// The rate within its bounds.
+    /// Rate within its bounds.
     pub(crate) fn rate(&self) -> f64 {
         let rate = self.false_positives.clamp(Self::LOWEST, 0.5);
         if rate.is_nan() { Self::LOWEST } else { rate }
     }
 
-    /// Of all values, those below this are forced to be positive.
+    /// Bound below which values are forced to be positive.
     pub(crate) fn forced(&self) -> u64 {
         // 2^64: the cast saturates, and a rate is 0.5 at most.
         if self.rate() < Self::FORCED { 0 } else { (self.rate() * 18_446_744_073_709_551_616.0) as u64 }
@@ -91,13 +91,13 @@ impl fmt::Display for Bucket {
 // === impl Buckets ===
 
 impl Buckets {
-    /// The buckets of tokens that keep to `rules`.
+    /// Buckets of tokens that keep `rules`.
     pub fn new(rules: &Rules, filters: &Filters) -> Self {
         let (width, generation) = (whole(filters.bucket).max(1), whole(rules.memory()).max(1));
         Self { width, generation, leeway: rules.leeway }
     }
 
-    /// Where a token belongs that is revoked `now`, and expires at `exp`, if that is known.
+    /// Bucket of a token that is revoked `now`, and expires at `exp`, if that is known.
     pub fn bucket_of(&self, exp: Option<Millis>, now: Millis) -> Bucket {
         match exp {
             Some(exp) => self.expiry(exp),
@@ -105,17 +105,17 @@ impl Buckets {
         }
     }
 
-    /// Where a token may be that is presented `now`, and expires at `exp`: its own bucket first, then the generations
-    /// in which it can have been revoked; three buckets as a rule, four around the end of a generation.
+    /// Buckets that may hold a token that is presented `now`, and expires at `exp`: its own first, then the generations in
+    /// which it can have been revoked. Three buckets as a rule, four around the end of a generation.
     ///
-    /// Whoever wrote may have had another clock, by as much as the leeway.
+    /// The writer's clock may differ by the leeway.
     pub fn probes(&self, exp: Millis, now: Millis) -> impl Iterator<Item = Bucket> + use<> {
         let first = now.minus(self.leeway).0.saturating_sub(self.generation).div_euclid(self.generation);
         let last = now.plus(self.leeway).0.div_euclid(self.generation);
         std::iter::once(self.expiry(exp)).chain((first..=last).map(Bucket::Generation))
     }
 
-    /// From this moment on nobody needs the bucket any more: its last token has expired, leeway included.
+    /// Moment from which nobody needs the bucket: its last token has expired, leeway included.
     pub fn until(&self, bucket: Bucket) -> Millis {
         let end = match bucket {
             Bucket::Expiry(index) => index.saturating_add(1).saturating_mul(self.width),
@@ -124,17 +124,17 @@ impl Buckets {
         Millis(end).plus(self.leeway)
     }
 
-    /// Spans that two replicas must have in common, for a bucket of the one to be that of the other.
+    /// Spans that two replicas must share for their buckets to be the same.
     pub(crate) fn spans(&self) -> [i64; 3] {
         [self.width, self.generation, whole(self.leeway)]
     }
 
-    /// The bucket by `exp`.
+    /// Bucket by `exp`.
     pub(crate) fn expiry(&self, exp: Millis) -> Bucket {
         Bucket::Expiry(exp.0.div_euclid(self.width))
     }
 
-    /// The generation of a token whose record expires at `expires`: it was revoked a generation earlier.
+    /// Generation of a token whose record expires at `expires`: it was revoked a generation earlier.
     pub(crate) fn generation_of_record(&self, expires: Millis) -> Bucket {
         self.generation(Millis(expires.0.saturating_sub(self.generation)))
     }
@@ -147,27 +147,27 @@ impl Buckets {
 // === impl Growing ===
 
 impl Growing {
-    /// Room of the first level.
+    /// Capacity of the first level.
     const FIRST: usize = 1024;
-    /// So many levels after the first have four times the room of the one before: small ones cost little, and each is a
+    /// Number of levels after the first with four times the room of the one before: small ones cost little, and each is a
     /// probe.
     const STEEP: usize = 2;
-    /// Each level has so much of the rate of the one before. A lower value spends memory on the later levels, a higher
-    /// one on the first.
+    /// Ratio of a level's rate to that of the one before. A lower value spends memory on the later levels, a higher one on
+    /// the first.
     const TIGHTENING: f64 = 0.85;
 
-    /// A filter that takes no memory yet. `rate` is the probability of a false positive, over 0 and below 1.
+    /// Filter that takes no memory yet. `rate` is the probability of a false positive, over 0 and below 1.
     pub(crate) fn new(rate: f64) -> Self {
         Self { levels: Vec::new(), len: 0, room: 0, rate }
     }
 
-    /// Whether `value`, which is evenly distributed, was inserted, or looks like one that was.
+    /// Returns whether `value`, which is evenly distributed, was inserted, or looks like one that was.
     pub(crate) fn contains(&self, value: u64) -> bool {
         // The last level has most of the values.
         self.levels.iter().rev().any(|level| level.contains_hash(value))
     }
 
-    /// Inserts `value`, which is evenly distributed. `false`, and nothing, if it seems to be there.
+    /// Inserts `value`, which is evenly distributed. Returns `false`, and changes nothing, if it seems to be there.
     pub(crate) fn insert(&mut self, value: u64) -> bool {
         if self.contains(value) {
             return false;
@@ -183,17 +183,17 @@ impl Growing {
         true
     }
 
-    /// How many values were inserted.
+    /// Number of values that were inserted.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// How much memory it takes.
+    /// Memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.levels.iter().map(|level| level.num_bits() / 8 + size_of::<BloomFilter<Unused>>()).sum()
     }
 
-    /// Writes all of it.
+    /// Writes the filter.
     pub(crate) fn write(&self, out: &mut Writer) {
         for number in [self.rate.to_bits(), self.len as u64, self.room as u64, self.levels.len() as u64] {
             out.number(number);
@@ -205,7 +205,7 @@ impl Growing {
         }
     }
 
-    /// Reads what [`Growing::write`] wrote.
+    /// Reads a filter that [`Growing::write`] wrote.
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<Self> {
         let rate = Some(f64::from_bits(input.number()?)).filter(|rate| (Filters::LOWEST / 4.0..1.0).contains(rate))?;
         let [len, room] = [input.size()?, input.size()?];
@@ -230,7 +230,7 @@ impl Growing {
         self.room = Self::FIRST << (index + index.min(Self::STEEP));
         let rate = self.rate * (1.0 - Self::TIGHTENING) * Self::TIGHTENING.powi(index as i32);
         // Half as many hashes as would be best for memory, which costs a fifth more of it. Then one bit in four is set, in
-        // place of one in two, and the first look mostly tells that a value is not there: good tokens are what counts.
+        // place of one in two, and the first look mostly shows that a value is missing: good tokens count most.
         let hashes = (-rate.log2() / 2.0).round().max(1.0);
         let bits = -hashes * self.room as f64 / (1.0 - rate.powf(1.0 / hashes)).ln();
         let filter = BloomFilter::with_num_bits(bits.ceil() as usize).hasher(Unused::default());
@@ -257,7 +257,7 @@ mod tests {
         Buckets::new(&rules, &Filters { false_positives: 1e-4, bucket: Duration::from_secs(3600) })
     }
 
-    /// Evenly distributed values, the same in each run.
+    /// Evenly distributed values, equal in each run.
     fn values(from: u64, count: u64) -> impl Iterator<Item = u64> {
         use std::hash::BuildHasher;
         (from..from + count).map(|number| foldhash::quality::FixedState::default().hash_one(number))
@@ -279,14 +279,14 @@ mod tests {
     #[test]
     fn a_check_probes_the_bucket_of_exp_and_the_generations_that_may_hold_the_token() {
         assert_eq!(names(buckets().probes(Millis(5 * HOUR), Millis(10 * DAY + HOUR))), ["e5", "a9", "a10"]);
-        // Around the end of a generation the clock of whoever wrote may have been in another one.
+        // Around the end of a generation the writer's clock may have been in another one.
         assert_eq!(names(buckets().probes(Millis(0), Millis(10 * DAY))), ["e0", "a8", "a9", "a10"]);
         assert_eq!(names(buckets().probes(Millis(0), Millis(11 * DAY - LEEWAY))), ["e0", "a9", "a10", "a11"]);
         assert_eq!(names(buckets().probes(Millis(0), Millis(11 * DAY - LEEWAY - 1))), ["e0", "a9", "a10"]);
     }
 
     #[test]
-    fn whatever_is_revoked_is_probed_for_as_long_as_it_can_be_presented() {
+    fn a_revoked_token_is_probed_for_as_long_as_it_can_be_presented() {
         let buckets = buckets();
         for revoked in (9 * DAY..11 * DAY).step_by(17 * 60_000) {
             for later in (0..DAY).step_by(31 * 60_000) {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_inserted_is_missed_and_the_rate_holds_at_every_size() {
+    fn no_inserted_value_is_missed_and_the_rate_holds_at_each_size() {
         for rate in [1e-2, 1e-3] {
             let mut filter = Growing::new(rate);
             let mut inserted = 0;
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_by_what_it_holds_and_by_nothing_else() {
+    fn a_filter_grows_with_its_values_alone() {
         let (mut one, mut other) = (Growing::new(1e-4), Growing::new(1e-4));
         assert_eq!(one.bytes(), 0);
         let inserted = values(0, 5_000).filter(|value| one.insert(*value)).count();

@@ -1,8 +1,8 @@
 use crate::filter::{Bucket, Buckets};
 use crate::time::Millis;
 
-/// Filters of a partition of which the store lost revocations, and the tokens that were undone, for replicas that never knew
-/// them. Some 4 bytes a revoked token, 9 where there are few.
+/// Filters of a partition of which the store lost revocations, and its undone tokens, for replicas that never knew them.
+/// Some 4 bytes a revoked token, 9 where there are few.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
     /// Input of [`Replica::take_over`](crate::Replica::take_over).
@@ -11,13 +11,13 @@ pub struct Handover {
     pub until: Millis,
 }
 
-/// The first byte: the form of what follows.
+/// First byte: the form of the bytes after it.
 const FORM: u8 = 1;
 
-/// Writes bytes and little-endian numbers.
+/// Writer of bytes and little-endian numbers.
 pub(crate) struct Writer(Vec<u8>);
 
-/// Reads what [`Writer`] wrote; `None` where it did not write it.
+/// Reader of a [`Writer`]'s bytes; `None` for bytes of another origin.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 // === impl Writer ===
@@ -58,7 +58,7 @@ impl Writer {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        // Of another form nothing can be read.
+        // Bytes of another form can't be read.
         Self(bytes.strip_prefix(&[FORM]).unwrap_or_default())
     }
 

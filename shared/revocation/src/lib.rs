@@ -1,13 +1,13 @@
-//! What a revocation is, and whether a token is revoked: the rules, and the replica that answers from memory.
+//! Revocations: the rules that decide whether a token is revoked, and the replica that answers from memory.
 //!
 //! Pure: no I/O, and no clock is read. The service and its clients share it, so that both answer alike.
 //!
-//! - A [`Target`] is what is revoked, a [`State`] is what is known of it, and an [`Entry`] of the feed is both with a
-//!   [`Version`]: of two entries of one target the one with the higher version holds, in whichever order they come.
-//! - [`judge`] tells from exact states whether a token with these [`Claims`] is good; [`Replica`] tells it from memory
-//!   and follows the same [`Rules`], but of a single token it may only be able to say that it is [`Answer::Suspect`].
-//! - A token that does not say which key signed it is [`Answer::KeyUnknown`] while a key of its issuer is revoked.
-//! - [`Sequence`] says how far a feed was followed; [`StoreClock`] tells the store's time between its replies.
+//! - A [`Target`] is revoked, a [`State`] holds all that is known of it, and an [`Entry`] of the feed is both with a
+//!   [`Version`]. Of two entries of one target the one with the higher version holds, in whichever order they come.
+//! - [`judge`] decides from exact states whether a token with these [`Claims`] is good. [`Replica`] decides from memory, by
+//!   the same [`Rules`]; a single token may be [`Answer::Suspect`] to it.
+//! - A token that does not name its key is [`Answer::KeyUnknown`] while a key of its issuer is revoked.
+//! - [`Sequence`] is a position in the feed; [`StoreClock`] estimates the store's time between its replies.
 //! - [`filter`] has the buckets of the Bloom filters, in the store and in memory; [`wire`] has the messages.
 
 mod claims;

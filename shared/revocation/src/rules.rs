@@ -1,4 +1,4 @@
-//! Whether a token is revoked. Every rule is here, once: [`judge`] and [`crate::Replica`] both ask these functions.
+//! Rules that decide whether a token is revoked. Each is here, once: [`judge`] and [`crate::Replica`] share them.
 
 use std::time::Duration;
 
@@ -7,66 +7,67 @@ use crate::state::{Kept, State};
 use crate::target::{CutoffBy, RevocationId, Scope, Target, TokenHash};
 use crate::time::Millis;
 
-/// What every token must keep to. Counted in whole milliseconds.
+/// Rules that every token must keep. Counted in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The longest that a token may live. What revokes tokens is kept for so long.
+    /// Longest life of a token. Revocations are kept for as long.
     pub max_lifetime: Duration,
-    /// By how much clocks may differ.
+    /// Greatest difference between two clocks.
     pub leeway: Duration,
-    /// By how much issuers' clocks may be ahead: added to each cutoff, so that it only widens refusal.
+    /// Time by which issuers' clocks may be ahead: added to each cutoff, so that it only widens rejection.
     pub issuer_skew: Duration,
 }
 
-/// Why a token must be refused. Of several, the first in this order.
+/// Rule by which a token is rejected. Of several, the first in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// It has no `exp`.
+    /// Missing `exp`.
     NoExpiry,
-    /// It has expired.
+    /// Expired token.
     Expired,
-    /// It lives longer than tokens may, so that a revocation might be forgotten before it expires.
+    /// Life that is too long: a revocation might be forgotten before the token expires.
     LifetimeTooLong,
-    /// It was issued in the future.
+    /// Issue in the future.
     IssuedInFuture,
-    /// Its tenant was revoked up to a later moment.
+    /// Tenant whose tokens were revoked up to a later moment.
     Tenant,
-    /// The key that signed it was revoked.
+    /// Revoked key that signed the token.
     Key,
-    /// Its client was revoked up to a later moment.
+    /// Client whose tokens were revoked up to a later moment.
     Client,
-    /// Its user was revoked up to a later moment.
+    /// User whose tokens were revoked up to a later moment.
     Subject,
-    /// Its login session was revoked.
+    /// Revoked login session.
     Session,
-    /// The token itself was revoked.
+    /// Revoked token.
     Token,
-    /// The store lost revocations, and the token is, or looks like, one that was revoked before: see
+    /// Loss of revocations by the store: the token is, or looks like, one that was revoked before. See
     /// [`Replica::may_be_lost`](crate::Replica::may_be_lost).
     Lost,
 }
 
-/// Whether a token is good.
+/// Verdict on a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Nothing is known against it.
+    /// Good: nothing is known against it.
     Active,
-    /// It must be refused.
+    /// Rejected by a rule.
     Revoked {
-        /// Why.
+        /// Rule that rejects it.
         rule: Rule,
-        /// By what, if by a revocation.
+        /// Revocation that covers it, if there is one.
         revocation: Option<RevocationId>,
     },
-    /// A filter holds the token, or one that looks like it: only the store can tell. Everything else speaks for it.
+    /// Suspect: a filter holds the token, or one that looks like it, and only the store can tell. Nothing else is known
+    /// against it.
     Suspect(TokenHash),
-    /// A key of its issuer was revoked, and the token does not say which key signed it: it must be refused. Nothing else
-    /// speaks against it.
+    /// Rejected, since a key of its issuer was revoked, and the token does not name the key that signed it. Nothing else is
+    /// known against it.
     KeyUnknown,
 }
 
-/// Judges a token by all that is known: of each of [`Claims::targets`] the state, and where it [hides its key](Claims::hides_key)
-/// those of all keys of its issuer; in any order, those without one left out. Exact: the answer is never [`Answer::Suspect`].
+/// Judges a token by exact states: those of [`Claims::targets`], and of all keys of its issuer where it [hides its
+/// key](Claims::hides_key). States come in any order; targets without one are left out. Never [`Answer::Suspect`].
 pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, State)]) -> Answer {
     if let Some(rule) = rules.broken_by(claims, now) {
         return Answer::Revoked { rule, revocation: None };
@@ -87,25 +88,25 @@ pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, 
 // === impl Rules ===
 
 impl Rules {
-    /// The longest that a token can be accepted from now on that was issued up to now. Its issuer's clock may be ahead, by
-    /// the leeway that any clock has and by its own skew, and it is accepted for the leeway after it has expired. What is
-    /// longer ago than that needs no telling any more.
+    /// Longest time for which a token issued up to now can be accepted. Its issuer's clock may be ahead by the leeway of any
+    /// clock and by its own skew, and the token is accepted for the leeway after it has expired. Older revocations need not be
+    /// known.
     pub fn memory(&self) -> Duration {
         self.max_lifetime.saturating_add(self.leeway.saturating_mul(2)).saturating_add(self.issuer_skew)
     }
 
-    /// From when on a cutoff can be forgotten: every token that it takes in has expired by then.
+    /// Moment from which a cutoff can be forgotten: every token that it covers has expired by then.
     pub fn cutoff_expires(&self, cutoff: Millis) -> Millis {
         cutoff.plus(self.memory())
     }
 
-    /// The first whole second whose tokens a cutoff does not take in, also where their `iat` has whole seconds alone.
+    /// First whole second whose tokens a cutoff does not cover, also where their `iat` has whole seconds alone.
     pub fn reissue_time(&self, cutoff: Millis) -> Millis {
         let last = cutoff.plus(self.issuer_skew);
         Millis(last.0.div_euclid(1000).saturating_add(1).saturating_mul(1000))
     }
 
-    /// The first of the rules that the token breaks by itself, whatever was revoked.
+    /// First rule that the token breaks by itself, whatever was revoked.
     pub fn broken_by(&self, claims: &Claims<'_>, now: Millis) -> Option<Rule> {
         let Some(expires) = claims.expires else {
             return Some(Rule::NoExpiry);
@@ -121,7 +122,7 @@ impl Rules {
         claims.issued_at.is_some_and(|issued| issued > latest).then_some(Rule::IssuedInFuture)
     }
 
-    /// Whether a revocation of `scope` that holds, and is for this token's tenant, session, user and so on, revokes it.
+    /// Returns whether a revocation of `scope`, which holds and names this token's tenant, session, user and so on, covers it.
     pub(crate) fn revokes(&self, scope: &Scope, cutoff: Option<Millis>, kept: &[Kept], claims: &Claims<'_>) -> bool {
         match scope {
             Scope::Token(_) | Scope::Session(_) | Scope::Key { .. } => true,
@@ -132,7 +133,7 @@ impl Rules {
         }
     }
 
-    /// Whether a cutoff that holds takes in `time`, which is the token's `iat` or `auth_time`.
+    /// Returns whether a cutoff that holds covers `time`, the token's `iat` or `auth_time`.
     pub(crate) fn cuts(
         &self,
         cutoff: Option<Millis>,
@@ -146,8 +147,8 @@ impl Rules {
             Some(Kept { cutoff: earlier, .. }) => *earlier,
             None => cutoff,
         };
-        // A token that does not say when it was issued may have been issued before; a cutoff without a moment can't come
-        // from the service, and takes in everything.
+        // A token without a time of issue may have been issued before. A cutoff without a moment can't come from the service,
+        // and covers everything.
         let (Some(cutoff), Some(time)) = (cutoff, time) else {
             return true;
         };
@@ -166,7 +167,7 @@ impl Answer {
 // === impl Scope ===
 
 impl Scope {
-    /// The rule by which a token that it takes in is refused.
+    /// Rule that rejects a token that it covers.
     pub fn rule(&self) -> Rule {
         match self {
             Self::Token(_) => Rule::Token,

@@ -3,62 +3,63 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::text::Malformed;
 
-/// How far a feed was followed: a dense number for each partition, 0 before its first entry.
+/// Position in the feed: a dense number for each partition, 0 before its first entry.
 ///
-/// For callers its text is opaque: they compare by asking the service, never by themselves.
+/// The text is opaque to callers: they compare by asking the service, never by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sequence(Box<[u64]>);
 
-/// Why a text is not a sequence.
+/// Fault of a text that is no sequence.
 const MALFORMED: Malformed = Malformed::new("a sequence", "it must be one that a revocation or an answer came with");
 
-/// The first byte of the text: another layout has another one.
+/// First byte of the text, which names its layout.
 const LAYOUT: u8 = 1;
 
 // === impl Sequence ===
 
 impl Sequence {
-    /// The most partitions that a store has.
+    /// Most partitions of a store.
     pub const MAX_PARTITIONS: u32 = 64;
-    /// The longest text that [`Sequence::encode`] makes.
+    /// Longest text of [`Sequence::encode`], in bytes.
     pub const MAX_TEXT: usize = (1 + 10 * Self::MAX_PARTITIONS as usize) * 4 / 3 + 1;
 
-    /// Nothing yet, of `count` partitions: 1 to 64, else the nearest of them.
+    /// Start of the feed of `count` partitions: 1 to 64, else the nearest of them.
     pub fn new(count: u32) -> Self {
         Self(vec![0; count.clamp(1, Self::MAX_PARTITIONS) as usize].into())
     }
 
-    /// Up to the entry `seq` of `partition`, and nothing of the others.
+    /// Position at the entry `seq` of `partition`, and at the start of the others.
     pub fn of(partition: u32, seq: u64, count: u32) -> Self {
         let mut sequence = Self::new(count);
         sequence.set(partition, seq);
         sequence
     }
 
-    /// How many partitions it tells of.
+    /// Number of partitions.
     pub fn partitions(&self) -> u32 {
         // At most MAX_PARTITIONS.
         self.0.len() as u32
     }
 
-    /// The number of the last entry of `partition`; 0 if there is no such partition.
+    /// Number of the last entry of `partition`; 0 if there is no such partition.
     pub fn get(&self, partition: u32) -> u64 {
         self.0.get(partition as usize).copied().unwrap_or_default()
     }
 
-    /// Says that `seq` is the last entry of `partition`, also if that is less than before. Nothing if there is no such partition.
+    /// Sets the last entry of `partition` to `seq`, even below the one before. Ignored if there is no such partition.
     pub fn set(&mut self, partition: u32, seq: u64) {
         if let Some(last) = self.0.get_mut(partition as usize) {
             *last = seq;
         }
     }
 
-    /// Whether everything in `other` is in this. `false` if they are of different stores, by their number of partitions.
+    /// Returns whether this includes all of `other`; `false` if their numbers of partitions differ.
     pub fn covers(&self, other: &Self) -> bool {
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(own, other)| own >= other)
     }
 
-    /// Takes in `other`: of each partition the higher number. `false`, and nothing, if the numbers of partitions differ.
+    /// Merges `other`: the higher number of each partition. Returns `false`, and changes nothing, if the numbers of partitions
+    /// differ.
     pub fn merge(&mut self, other: &Self) -> bool {
         let same = self.0.len() == other.0.len();
         if same {
@@ -67,7 +68,7 @@ impl Sequence {
         same
     }
 
-    /// The opaque text, in the alphabet of base64url: 7 bytes with 4 partitions at their start, 856 at most.
+    /// Encodes the opaque text, in the alphabet of base64url: 7 bytes with 4 partitions at their start, 856 at most.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(1 + 4 * self.0.len());
         bytes.push(LAYOUT);
@@ -77,10 +78,10 @@ impl Sequence {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Undoes [`Sequence::encode`].
+    /// Decodes a text of [`Sequence::encode`].
     ///
     /// # Errors
-    /// [`Malformed`] for whatever it does not make.
+    /// [`Malformed`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         Self::read(text).ok_or(MALFORMED)
     }
@@ -103,7 +104,7 @@ impl Sequence {
     }
 }
 
-/// Seven bits to a byte, the lowest first; the highest bit says that more follow.
+/// Appends seven bits to a byte, the lowest first; the highest bit marks that more follow.
 fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         bytes.push((number & 0x7f) as u8 | 0x80);
@@ -134,7 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_covers_what_is_no_further_in_any_partition() {
+    fn a_sequence_covers_one_that_is_no_further_in_any_partition() {
         let mut all = Sequence::of(1, 5, 4);
         assert!(all.covers(&Sequence::new(4)) && all.covers(&all));
         assert!(all.covers(&Sequence::of(1, 4, 4)) && !all.covers(&Sequence::of(1, 6, 4)));
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_text_is_as_long_as_it_says() {
+    fn the_longest_text_has_the_stated_length() {
         let mut longest = Sequence::new(Sequence::MAX_PARTITIONS);
         (0..64).for_each(|partition| longest.set(partition, u64::MAX));
         let text = longest.encode();
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_texts_are_refused() {
+    fn forged_texts_are_malformed() {
         use base64::Engine as _;
         let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let refused = [

@@ -4,42 +4,42 @@ use crate::target::Target;
 use crate::text::{self, Malformed};
 use crate::time::{Millis, Version};
 
-/// A session that a cutoff leaves alone.
+/// Session that a cutoff leaves alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kept {
-    /// The `sid` claim.
+    /// Claim `sid`.
     pub sid: Box<str>,
-    /// The earlier cutoff that still holds for it, if there is one.
+    /// Earlier cutoff that still holds for it, if there is one.
     pub cutoff: Option<Millis>,
 }
 
-/// What is known of a target: the whole of it, never a change.
+/// State of a target: the whole of it, never a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// Whether the revocation was taken back.
+    /// Set if the revocation was undone.
     pub undone: bool,
-    /// From this moment on it can be forgotten.
+    /// Moment from which it can be forgotten.
     pub expires: Millis,
-    /// Tokens up to this moment are revoked. `None` where all are: token, session, key.
+    /// Cutoff: tokens up to this moment are revoked. `None` where all are: token, session, key.
     pub cutoff: Option<Millis>,
-    /// `exp` of the token, where one token is revoked and its `exp` is known.
+    /// Claim `exp` of the token, where one token is revoked and its `exp` is known.
     pub token_expires: Option<Millis>,
     /// Sessions that the cutoff leaves alone.
     pub kept: Vec<Kept>,
 }
 
-/// One entry of the feed: what is known of a target since a version.
+/// Entry of the feed: the state of a target since a version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// Of what.
+    /// Target of the revocation.
     pub target: Target,
-    /// What.
+    /// State of the target.
     pub state: State,
-    /// Since when. Of two entries of one target the one with the higher version holds.
+    /// Version of the state. Of two entries of one target the one with the higher version holds.
     pub version: Version,
 }
 
-/// Why a text is not a state.
+/// Fault of a text that is no state.
 const MALFORMED: Malformed = Malformed::new("a state", "it has five parts, R or U, three times, and the kept sessions");
 
 // === impl Kept ===
@@ -59,14 +59,14 @@ impl Kept {
 // === impl State ===
 
 impl State {
-    /// Whether it still holds: not undone, and not to be forgotten.
+    /// Returns whether it holds: neither undone nor expired.
     pub fn holds(&self, now: Millis) -> bool {
         !self.undone && self.expires > now
     }
 
-    /// The text in the store and in the feed: `R` (revoked) or `U` (undone), when it expires, the cutoff, the token's
-    /// `exp`, and `sid=cutoff` of each kept session with `,` between; the five with `;` between, times in milliseconds,
-    /// sids as [`text::encode`] makes them, and nothing where there is nothing.
+    /// Encodes the text in the store and in the feed: `R` (revoked) or `U` (undone), expiry, cutoff, the token's `exp`, and
+    /// `sid=cutoff` of each kept session with `,` between; the five with `;` between. Times are in milliseconds, sids as
+    /// [`text::encode`] makes them; a missing part is empty.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(48);
         out.push(if self.undone { 'U' } else { 'R' });
@@ -86,10 +86,10 @@ impl State {
         out
     }
 
-    /// Undoes [`State::encode`].
+    /// Decodes a text of [`State::encode`].
     ///
     /// # Errors
-    /// [`Malformed`] for whatever it does not make.
+    /// [`Malformed`] for any other text.
     pub fn decode(text: &str) -> Result<Self, Malformed> {
         Self::read(text).ok_or(MALFORMED)
     }
@@ -118,7 +118,7 @@ fn push_time(out: &mut String, time: Option<Millis>) {
     }
 }
 
-/// A time, or nothing; `None` if it is neither.
+/// Decodes an optional time; `None` if it is malformed.
 fn optional(text: &str) -> Option<Option<Millis>> {
     if text.is_empty() { Some(None) } else { text::number(text).map(|millis| Some(Millis(millis))) }
 }
@@ -129,7 +129,7 @@ pub(crate) mod tests {
     use crate::Millis;
     use proptest::prelude::*;
 
-    /// Any state.
+    /// Arbitrary states.
     pub(crate) fn states() -> impl Strategy<Value = State> {
         let time = || proptest::option::of((0i64..4_102_444_800_000).prop_map(Millis));
         let kept = ("[a-z ;,=%ä]{1,8}", time()).prop_map(|(sid, cutoff)| Kept { sid: sid.into(), cutoff });
@@ -156,7 +156,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn forged_texts_are_refused() {
+    fn forged_texts_are_malformed() {
         for text in [
             "",
             "R",
@@ -186,7 +186,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn it_holds_until_it_expires_or_is_undone() {
+    fn a_state_holds_until_it_expires_or_is_undone() {
         let mut state =
             State { undone: false, expires: Millis(9), cutoff: None, token_expires: None, kept: Vec::new() };
         assert!(state.holds(Millis(8)) && !state.holds(Millis(9)));
@@ -201,7 +201,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn garbage_is_refused_or_canonical(text in "[RU];[0-9;,=a%-]{0,20}") {
+        fn garbage_is_malformed_or_canonical(text in "[RU];[0-9;,=a%-]{0,20}") {
             if let Ok(state) = State::decode(&text) {
                 prop_assert_eq!(state.encode(), text);
             }

@@ -5,75 +5,75 @@ use sha2::{Digest, Sha256};
 
 use crate::text::{self, Malformed};
 
-/// A token, without its text: the first 16 bytes of SHA-256 over tenant, issuer and jti, each with its length before it
-/// as 4 bytes, big-endian. So a jti is scoped by tenant and issuer, and no other three parts can have the same hash.
+/// Hash of a token: the first 16 bytes of SHA-256 over tenant, issuer and jti, each with its length before it as 4 bytes,
+/// big-endian. A jti is scoped by tenant and issuer, and no other three parts can have the same hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; Self::BYTES]);
 
-/// The id of a revocation: a letter for the kind, and 32 hex digits. The same target has the same id.
+/// Id of a revocation: a letter for the kind, and 32 hex digits. A target always has the same id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RevocationId([u8; 33]);
 
-/// Which time of a token a cutoff counts.
+/// Time of a token that a cutoff counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CutoffBy {
-    /// `iat`.
+    /// Claim `iat`.
     IssuedAt,
-    /// `auth_time`.
+    /// Claim `auth_time`.
     AuthTime,
 }
 
-/// What is revoked within a tenant.
+/// Scope of a revocation within a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// One token.
+    /// Single token.
     Token(TokenHash),
-    /// The tokens of a login session, by `sid`.
+    /// Tokens of a login session, by `sid`.
     Session(Box<str>),
-    /// A user's tokens, up to a moment.
+    /// Tokens of a user, up to a moment.
     Subject {
-        /// The `sub` claim.
+        /// Claim `sub`.
         user: Box<str>,
-        /// Which time of a token counts.
+        /// Time of a token that counts.
         by: CutoffBy,
     },
-    /// The tokens of a client, up to a moment.
+    /// Tokens of a client, up to a moment.
     Client(Box<str>),
-    /// What a key signed.
+    /// Tokens that a key signed.
     Key {
-        /// Whose key it is.
+        /// Issuer of the key.
         issuer: Box<str>,
-        /// `kid` of the token's header.
+        /// Parameter `kid` of the token's header.
         kid: Box<str>,
     },
-    /// All tokens, up to a moment.
+    /// All tokens of the tenant, up to a moment.
     Tenant,
 }
 
-/// What is revoked.
+/// Target of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
-    /// Whose tokens.
+    /// Tenant of the tokens.
     pub tenant: Box<str>,
-    /// Which of them.
+    /// Scope within the tenant.
     pub scope: Scope,
 }
 
-/// Why a text is not a target.
+/// Fault of a text that is no target.
 const MALFORMED: Malformed = Malformed::new("a target", "it has a kind's letter, and as many parts as that kind has");
 
 // === impl TokenHash ===
 
 impl TokenHash {
-    /// How long it is.
+    /// Length in bytes.
     pub const BYTES: usize = 16;
 
-    /// The hash of a token. One SHA-256, no allocation.
+    /// Hash of a token. One SHA-256, no allocation.
     pub fn of(tenant: &str, issuer: &str, jti: &str) -> Self {
         Self(digest([tenant, issuer, jti]))
     }
 
-    /// The bytes.
+    /// Bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
@@ -113,7 +113,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// The first 16 bytes of SHA-256 over the parts, each with its length before it.
+/// First 16 bytes of SHA-256 over the parts, each with its length before it.
 fn digest<'a>(parts: impl IntoIterator<Item = &'a str> + Clone) -> [u8; 16] {
     // Hashing piece by piece costs twice as much as hashing the whole, which fits but for the longest names.
     let mut buffer = [0; 512];
@@ -133,7 +133,7 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a str> + Clone) -> [u8; 16] {
     first
 }
 
-/// The parts, each with its length before it, if they fit.
+/// Joins the parts, each with its length before it, if they fit.
 fn gather<'a, 'b>(buffer: &'a mut [u8], parts: impl IntoIterator<Item = &'b str>) -> Option<&'a [u8]> {
     let mut end = 0;
     for part in parts {
@@ -145,7 +145,7 @@ fn gather<'a, 'b>(buffer: &'a mut [u8], parts: impl IntoIterator<Item = &'b str>
     buffer.get(..end)
 }
 
-/// Parts of 4 GiB never get here: the doors stop at 256 bytes.
+/// Length of a part. Parts of 4 GiB never get here: requests allow 256 bytes.
 fn length(part: &str) -> [u8; 4] {
     u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
@@ -161,26 +161,26 @@ impl RevocationId {
         Some(Self::new(letter, hash.0))
     }
 
-    /// The id as it stands in resource names.
+    /// Id in resource names.
     pub fn as_str(&self) -> &str {
         // Made of ASCII alone, so it is never the default.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The letter of its kind, as [`Scope::letter`] has it.
+    /// Letter of its kind, as in [`Scope::letter`].
     pub fn letter(&self) -> char {
         char::from(self.0[0])
     }
 
-    /// Which of `count` partitions of the store it belongs to: the first 4 bytes of its hash, big-endian, modulo `count`.
-    /// A token's is that of [`TokenHash::partition`].
+    /// Partition of the store, of `count`, that it belongs to: the first 4 bytes of its hash, big-endian, modulo `count`. A
+    /// token's is that of [`TokenHash::partition`].
     pub fn partition(&self, count: u32) -> u32 {
         let first = self.as_str().get(1..9).and_then(|hex| u32::from_str_radix(hex, 16).ok());
         first.unwrap_or_default() % count.max(1)
     }
 
-    /// The id of what `parts` name: the tenant, and what else names it. Not for tokens.
-    pub(crate) fn of(letter: char, parts: &[&str]) -> Self {
+    /// Id of a target that `parts` name: the tenant, then the scope's names. Not for tokens.
+    pub(crate) fn named(letter: char, parts: &[&str]) -> Self {
         let mut kind = [0; 4];
         let kind: &str = letter.encode_utf8(&mut kind);
         Self::new(kind.as_bytes()[0], digest(std::iter::once(kind).chain(parts.iter().copied())))
@@ -214,7 +214,7 @@ impl fmt::Debug for RevocationId {
 // === impl Scope ===
 
 impl Scope {
-    /// The letter of its kind: in ids, and in the feed.
+    /// Letter of its kind: in ids, and in the feed.
     pub fn letter(&self) -> char {
         match self {
             Self::Token(_) => 't',
@@ -227,7 +227,8 @@ impl Scope {
         }
     }
 
-    /// Whether it ends at a moment (subject, client, tenant), or holds whenever a token was issued (token, session, key).
+    /// Returns whether it covers tokens up to a moment (subject, client, tenant), or of any time of issue (token, session,
+    /// key).
     pub fn has_cutoff(&self) -> bool {
         match self {
             Self::Token(_) | Self::Session(_) | Self::Key { .. } => false,
@@ -239,20 +240,20 @@ impl Scope {
 // === impl Target ===
 
 impl Target {
-    /// Its id. One SHA-256, but for a token; no allocation.
+    /// Id of the revocation. One SHA-256, none for a token; no allocation.
     pub fn id(&self) -> RevocationId {
         let (letter, tenant) = (self.scope.letter(), &*self.tenant);
         match &self.scope {
             Scope::Token(hash) => (*hash).into(),
             Scope::Session(name) | Scope::Subject { user: name, .. } | Scope::Client(name) => {
-                RevocationId::of(letter, &[tenant, name])
+                RevocationId::named(letter, &[tenant, name])
             }
-            Scope::Key { issuer, kid } => RevocationId::of(letter, &[tenant, issuer, kid]),
-            Scope::Tenant => RevocationId::of(letter, &[tenant]),
+            Scope::Key { issuer, kid } => RevocationId::named(letter, &[tenant, issuer, kid]),
+            Scope::Tenant => RevocationId::named(letter, &[tenant]),
         }
     }
 
-    /// The text in the feed: the kind's letter, the tenant, and what else names it, each percent-encoded
+    /// Encodes the text in the feed: the kind's letter, the tenant, and the scope's names, each percent-encoded
     /// ([`text::encode`]), with a space between.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(64);
@@ -274,10 +275,10 @@ impl Target {
         out
     }
 
-    /// Undoes [`Target::encode`].
+    /// Decodes a text of [`Target::encode`].
     ///
     /// # Errors
-    /// [`Malformed`] for whatever it does not make; a part that is empty, too.
+    /// [`Malformed`] for any other text; an empty part, too.
     pub fn decode(text: &str) -> Result<Self, Malformed> {
         Self::read(text).ok_or(MALFORMED)
     }

@@ -1,11 +1,11 @@
-//! How free text stands in the texts of this crate: percent-encoded, so that it can hold no separator.
+//! Percent-encoding of free text within the texts of this crate, so that it can hold no separator.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// All but `[A-Za-z0-9._~@-]`, as in keys.
+/// Encoded bytes: all but `[A-Za-z0-9._~@-]`, as in keys.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b'@').remove(b'-');
 
-/// A text that is not of the form that it should have. It is not repeated, since it may hold what callers sent.
+/// Error of a malformed text. The text is not repeated, since it may come from callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is malformed: {rule}")]
 pub struct Malformed {
@@ -20,7 +20,7 @@ pub fn encode(text: &str) -> String {
     out
 }
 
-/// Undoes [`encode`]. `None` for whatever [`encode`] does not make, and for nothing: one value has one text.
+/// Decodes a text of [`encode`]; `None` for any other text, and for an empty one: one value has one text.
 pub fn decode(text: &str) -> Option<Box<str>> {
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     // The crate lets broken escapes, small letters and bare bytes pass.
@@ -33,7 +33,7 @@ pub(crate) fn push(out: &mut String, text: &str) {
     out.extend(utf8_percent_encode(text, ENCODED));
 }
 
-/// Reads a number as it is written by this crate and by Lua's `%d`: no plus sign, no leading zeros.
+/// Reads a number in the form of this crate and of Lua's `%d`: no plus sign, no leading zeros.
 pub(crate) fn number(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_comes_back(text in ".{1,40}") {
+        fn encoded_text_comes_back(text in ".{1,40}") {
             let encoded = encode(&text);
             prop_assert!(encoded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~@-%".contains(&byte)));
             let decoded = decode(&encoded);
@@ -91,7 +91,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_refused_or_canonical(text in "[%a-fA-F0-9 ;=,ä]{0,12}") {
+        fn garbage_is_malformed_or_canonical(text in "[%a-fA-F0-9 ;=,ä]{0,12}") {
             if let Some(decoded) = decode(&text) {
                 prop_assert_eq!(encode(&decoded), text);
             }

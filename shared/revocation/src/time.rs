@@ -1,22 +1,24 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A moment, or a cutoff: milliseconds since 1970 began, by the store's clock. What is finer is cut off.
+/// Moment, or cutoff, in milliseconds since 1970 by the store's clock. Finer times are cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
 
-/// When a revocation was last changed: microseconds since 1970 began, by the hybrid clock of its partition, so that each
-/// change has its own. Of two states of one target the one with the higher version holds. In decimal it is the etag.
+/// Version of a revocation: time of its last change in microseconds since 1970, by the hybrid clock of its partition, so
+/// that each change has its own. Of two states of one target the one with the higher version holds. In decimal it is the
+/// etag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
 // === impl Millis ===
 
 impl Millis {
-    /// A claim in seconds (`NumericDate`), perhaps with a fraction. `None` if it is not a number, or is out of range.
+    /// Converts a claim in seconds (`NumericDate`), with or without a fraction. `None` if it is not a number, or is out of
+    /// range.
     ///
-    /// It is rounded at the microsecond before it is cut to milliseconds: `1700000000.123` is no exact double, and would
-    /// else fall a millisecond short.
+    /// The claim is rounded at the microsecond before it is cut to milliseconds: `1700000000.123` is no exact double, and
+    /// would fall a millisecond short.
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let micros = (seconds * 1e6).round();
         // Both bounds are exact doubles; NaN is in no range. The cast cuts nothing off, since it is whole and in range.
@@ -24,18 +26,18 @@ impl Millis {
         in_range.then(|| Self::from_micros(micros as i64))
     }
 
-    /// Microseconds, cut to milliseconds: towards the past, also before 1970.
+    /// Converts microseconds, cut to milliseconds: towards the past, also before 1970.
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.div_euclid(1000))
     }
 
-    /// Later by `duration`, whole milliseconds of it; the end of time if that is beyond it.
+    /// Adds the whole milliseconds of `duration`; stops at the end of time.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(whole(duration)))
     }
 
-    /// Earlier by `duration`, whole milliseconds of it; the beginning of time if that is before it.
+    /// Subtracts the whole milliseconds of `duration`; stops at the beginning of time.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(whole(duration)))
@@ -48,7 +50,7 @@ impl fmt::Display for Millis {
     }
 }
 
-/// Whole milliseconds.
+/// Whole milliseconds of a duration.
 pub(crate) fn whole(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -62,7 +64,7 @@ impl Version {
         if plain { text.parse().ok().map(Self) } else { None }
     }
 
-    /// When it was, by the clock of the partition.
+    /// Time of the change, by the clock of the partition.
     pub fn time(self) -> Millis {
         Millis(i64::try_from(self.0 / 1000).unwrap_or(i64::MAX))
     }

@@ -10,7 +10,7 @@ use crate::state::State;
 use crate::target::TokenHash;
 use crate::time::{Millis, Version};
 
-/// The revoked tokens that a replica knows: filters, and what the store said of those that the filters hold.
+/// Revoked tokens of a replica: filters, and the store's confirmations of tokens that the filters hold.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     buckets: Buckets,
@@ -20,46 +20,46 @@ pub(crate) struct Tokens {
     /// Number of filters.
     count: usize,
     confirmed: Confirmed,
-    /// Undone tokens: an older confirmation must not be remembered, and no loss revokes them.
+    /// Undone tokens: an older confirmation must not be kept, and no loss revokes them.
     undone: HashMap<TokenHash, Undone, RandomState>,
 }
 
-/// The tokens of one partition of the store.
+/// Tokens of one partition of the store.
 #[derive(Debug)]
 struct Partition {
-    /// Makes a value of a hash in a way that nobody can foresee, so that nobody can make up a jti that is a false positive.
+    /// Random hasher that makes a value of a token's hash, so that nobody can make up a jti that is a false positive.
     seed: u64,
     hasher: FixedState,
-    /// By `exp`, for one probe.
+    /// Filters by `exp`, for one probe.
     by_expiry: BTreeMap<Bucket, Held>,
-    /// Of unknown `exp`: all are probed, so that no clock matters. Two as a rule.
+    /// Filters of unknown `exp`: all are probed, so that no clock matters. Two as a rule.
     by_record: BTreeMap<Bucket, Held>,
 }
 
-/// The tokens of one bucket.
+/// Tokens of one bucket.
 #[derive(Debug)]
 pub(crate) struct Held {
     filter: Growing,
-    /// The store lost some of them, so that it can't tell any more which of the suspects are revoked.
+    /// Set once the store lost some of them, so that it can't tell which of the suspects are revoked.
     lost: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Undone {
     version: Version,
-    /// The last revocation of the token that was heard of since; 0 if none was.
+    /// Version of the last revocation of the token since; 0 if there was none.
     revoked: Version,
     expires: Millis,
 }
 
-/// Tokens that the store said are revoked, in two halves: when the young one is full, the old one is forgotten.
+/// Tokens that the store confirmed to be revoked, in two halves: when the young one is full, the old one is forgotten.
 #[derive(Debug, Default)]
 struct Confirmed {
     young: HashMap<TokenHash, Confirmation, RandomState>,
     old: HashMap<TokenHash, Confirmation, RandomState>,
 }
 
-/// A revocation that the store holds, ordered by version.
+/// Revocation that the store holds, ordered by version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Confirmation {
     version: Version,
@@ -82,25 +82,25 @@ impl Tokens {
         }
     }
 
-    /// Whether no token can be suspect.
+    /// Returns whether no token can be suspect.
     pub(crate) fn is_empty(&self) -> bool {
         self.forced == 0 && self.count == 0
     }
 
-    /// Whether the token may be revoked.
+    /// Returns whether the token may be revoked.
     pub(crate) fn holds(&self, hash: TokenHash, expires: Millis) -> bool {
         let partition = &self.partitions[self.index(hash)];
         partition.value(hash) < self.forced || self.contains(hash, expires)
     }
 
-    /// Whether a filter has the token, or one that looks like it.
+    /// Returns whether a filter has the token, or one that looks like it.
     pub(crate) fn contains(&self, hash: TokenHash, expires: Millis) -> bool {
         let partition = &self.partitions[self.index(hash)];
         let value = partition.value(hash);
         partition.probed(self.buckets.expiry(expires)).any(|held| held.filter.contains(value))
     }
 
-    /// Whether the token may be one whose revocation the store lost, and was not undone.
+    /// Returns whether the token's revocation may be one that the store lost, and was not undone.
     pub(crate) fn may_be_lost(&self, hash: TokenHash, expires: Millis) -> bool {
         let partition = &self.partitions[self.index(hash)];
         let value = partition.value(hash);
@@ -108,14 +108,14 @@ impl Tokens {
         !undone && partition.probed(self.buckets.expiry(expires)).any(|held| held.lost && held.filter.contains(value))
     }
 
-    /// Notes that the store lost revocations of a partition, of any that are held now.
+    /// Notes that the store lost revocations of a partition, any of those that are held now.
     pub(crate) fn lose(&mut self, partition: u32) {
         if let Some(partition) = self.partitions.get_mut(partition as usize) {
             partition.filters_mut().for_each(|held| held.lost = true);
         }
     }
 
-    /// Handover of a partition to replicas that do not know what the store lost of it. `None` if it lost nothing.
+    /// Handover of a partition to replicas that do not know what the store lost of it; `None` if it lost nothing.
     pub(crate) fn hand_over(&self, partition: u32) -> Option<Handover> {
         let own = self.partitions.get(partition as usize)?;
         let lost: Vec<_> = own.by_bucket().filter(|(_, held)| held.lost).collect();
@@ -137,9 +137,9 @@ impl Tokens {
         Some(Handover { bytes: out.finish(), until })
     }
 
-    /// Takes over what another replica knew of a partition, in place of what this one knows. Returns the filters that
-    /// were held so far, to be dropped where nobody waits; `None`, and changes nothing, if the bytes are not of a replica of
-    /// the same rules and settings.
+    /// Takes over another replica's tokens of a partition, in place of this one's. Returns the filters that were held so far,
+    /// to be dropped where nobody waits; `None`, and changes nothing, if the bytes are not of a replica of the same rules and
+    /// settings.
     pub(crate) fn take_over(&mut self, partition: u32, bytes: &[u8]) -> Option<Vec<Held>> {
         let mut input = Reader::new(bytes);
         input.spans(&self.buckets)?;
@@ -166,12 +166,12 @@ impl Tokens {
         Some(before.by_expiry.into_values().chain(before.by_record.into_values()).collect())
     }
 
-    /// Whether the store said that the token is revoked, that still holds `now`, and nothing was heard of it since.
+    /// Returns whether the store confirmed the token's revocation, it still holds `now`, and no entry of it came since.
     pub(crate) fn is_confirmed(&self, hash: TokenHash, now: Millis) -> bool {
         self.confirmed.get(hash).is_some_and(|known| known.expires > now)
     }
 
-    /// Takes in what is known of a token.
+    /// Applies the state of a token.
     pub(crate) fn apply(&mut self, hash: TokenHash, state: &State, version: Version, floor: Millis) -> bool {
         if self.confirmed.get(hash).is_some_and(|known| known.version < version) {
             self.confirmed.remove(hash);
@@ -198,7 +198,7 @@ impl Tokens {
             Held { filter: Growing::new(rate), lost: false }
         });
         held.filter.insert(value);
-        // The filter can't tell whether it was this token that it held before, nor its version.
+        // The filter can't tell whether it held this very token before, nor its version.
         true
     }
 
@@ -219,7 +219,7 @@ impl Tokens {
         }
     }
 
-    /// Forgets what is no longer needed. Returns the filters, to be dropped where nobody waits.
+    /// Forgets tokens that are no longer needed. Returns the filters, to be dropped where nobody waits.
     pub(crate) fn prune(&mut self, now: Millis) -> Vec<Held> {
         self.undone.retain(|_, undone| undone.expires > now);
         let mut dropped = Vec::new();
@@ -236,7 +236,7 @@ impl Tokens {
         dropped
     }
 
-    /// How many tokens are held.
+    /// Number of tokens that are held.
     pub(crate) fn len(&self) -> usize {
         self.filters().map(|held| held.filter.len()).sum()
     }
@@ -256,7 +256,7 @@ impl Tokens {
         self.filters().filter(|held| held.lost).map(|held| held.filter.len()).sum()
     }
 
-    /// How much memory the filters take.
+    /// Memory of the filters, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.filters().map(|held| held.filter.bytes()).sum()
     }
@@ -274,7 +274,7 @@ impl Tokens {
 // === impl Undone ===
 
 impl Undone {
-    /// Whether the token was not revoked again.
+    /// Returns whether the token was not revoked again.
     fn holds(&self) -> bool {
         self.revoked < self.version
     }
@@ -291,7 +291,7 @@ impl Partition {
         self.hasher.hash_one(u128::from_ne_bytes(*hash.as_bytes()))
     }
 
-    /// The filters that may hold a token that expires within `bucket`.
+    /// Filters that may hold a token that expires within `bucket`.
     fn probed(&self, bucket: Bucket) -> impl Iterator<Item = &Held> {
         self.by_expiry.get(&bucket).into_iter().chain(self.by_record.values())
     }
@@ -304,7 +304,7 @@ impl Partition {
         self.by_expiry.iter().chain(&self.by_record)
     }
 
-    /// The filters of this kind of buckets.
+    /// Filters of this kind of buckets.
     fn filters_of(&mut self, bucket: Bucket) -> &mut BTreeMap<Bucket, Held> {
         match bucket {
             Bucket::Expiry(_) => &mut self.by_expiry,
@@ -327,8 +327,8 @@ impl Confirmed {
         self.young.get(&hash).or_else(|| self.old.get(&hash)).copied()
     }
 
-    fn insert(&mut self, hash: TokenHash, said: Confirmation) {
-        let last = self.get(hash).map_or(said, |known| known.max(said));
+    fn insert(&mut self, hash: TokenHash, confirmation: Confirmation) {
+        let last = self.get(hash).map_or(confirmation, |known| known.max(confirmation));
         if self.young.len() >= Self::MOST {
             self.old = std::mem::take(&mut self.young);
         }
@@ -347,7 +347,7 @@ mod tests {
     use crate::{Millis, TokenHash, Version};
 
     #[test]
-    fn what_was_confirmed_is_bounded() {
+    fn confirmations_are_bounded() {
         let hash = |number: u128| TokenHash::from(number.to_be_bytes());
         let mut confirmed = Confirmed::default();
         let said = Confirmation { version: Version(1), expires: Millis(1) };

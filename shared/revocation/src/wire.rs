@@ -1,4 +1,4 @@
-//! The messages of `keyplane.revocation.v1`, to what they stand for and back.
+//! Conversion between the messages of `keyplane.revocation.v1` and this crate's types.
 
 use keyplane_contracts::revocation::v1 as pb;
 use prost_types::{Duration as PbDuration, Timestamp};
@@ -9,43 +9,43 @@ use crate::state::{Entry, Kept, State};
 use crate::target::{CutoffBy, Scope, Target, TokenHash};
 use crate::time::{Millis, Version};
 
-/// A message that does not stand for anything. Values are not repeated.
+/// Error of a malformed message. Values are not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {rule}")]
 pub struct Invalid {
-    /// The field, in proto spelling.
+    /// Field, in proto spelling.
     pub field: &'static str,
-    /// The rule that it breaks.
+    /// Rule that it breaks.
     pub rule: &'static str,
 }
 
 // --- times ---
 
-/// A moment, cut to the millisecond, towards the past.
+/// Reads a moment, cut to the millisecond, towards the past.
 ///
 /// # Errors
-/// [`Invalid`], with `field` as it is given, if it is not within the years 1 to 9999, or its nanoseconds are not 0 to 999,999,999.
+/// [`Invalid`] with `field`, for a moment outside of the years 1 to 9999, or nanoseconds outside of 0 to 999,999,999.
 pub fn millis(field: &'static str, timestamp: &Timestamp) -> Result<Millis, Invalid> {
     let millis = keyplane_contracts::timestamp::millis(timestamp);
     millis.map(Millis).ok_or(Invalid { field, rule: keyplane_contracts::timestamp::RULE })
 }
 
-/// A moment, if it is set; see [`millis`].
+/// Reads an optional moment; see [`millis`].
 ///
 /// # Errors
-/// As [`millis`].
+/// Those of [`millis`].
 pub fn optional_millis(field: &'static str, timestamp: Option<&Timestamp>) -> Result<Option<Millis>, Invalid> {
     timestamp.map(|timestamp| millis(field, timestamp)).transpose()
 }
 
-/// A moment as a message; what is before the year 1 or after 9999 becomes the nearest that a message can tell.
+/// Writes a moment; one outside of the years 1 to 9999 becomes the nearest of them.
 pub fn timestamp(millis: Millis) -> Timestamp {
     keyplane_contracts::timestamp::from_millis(millis.0)
 }
 
 // --- rules ---
 
-/// The rules as a message.
+/// Writes the rules.
 pub fn rules(rules: &Rules) -> pb::Rules {
     pb::Rules {
         max_lifetime: Some(duration(rules.max_lifetime)),
@@ -54,7 +54,7 @@ pub fn rules(rules: &Rules) -> pb::Rules {
     }
 }
 
-/// The rules of a message.
+/// Reads the rules.
 ///
 /// # Errors
 /// [`Invalid`] if a duration is negative or malformed, or `max_lifetime` is missing; the others are zero then.
@@ -73,14 +73,14 @@ pub fn rules_of(message: &pb::Rules) -> Result<Rules, Invalid> {
 }
 
 fn duration(duration: Duration) -> PbDuration {
-    // Settings are days at most; the longest that a message can tell is 10,000 years.
+    // Settings are days at most; the longest duration of a message is 10,000 years.
     PbDuration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
     }
 }
 
-/// A rule as a message.
+/// Writes a rule.
 pub fn rule(rule: Rule) -> pb::Rule {
     match rule {
         Rule::NoExpiry => pb::Rule::NoExpiry,
@@ -97,7 +97,7 @@ pub fn rule(rule: Rule) -> pb::Rule {
     }
 }
 
-/// The rule of a message. `None` if it is unspecified, or goes with a verdict of its own, so that nothing is revoked.
+/// Reads a rule; `None` if it is unspecified, or goes with a verdict of its own, so that nothing is revoked.
 pub fn rule_of(message: pb::Rule) -> Option<Rule> {
     match message {
         pb::Rule::Unspecified | pb::Rule::KeyUnknown => None,
@@ -117,7 +117,7 @@ pub fn rule_of(message: pb::Rule) -> Option<Rule> {
 
 // --- the feed ---
 
-/// The kind of a scope as a message.
+/// Writes the kind of a scope.
 pub fn scope(scope: &Scope) -> pb::Scope {
     match scope {
         Scope::Token(_) => pb::Scope::Token,
@@ -130,8 +130,8 @@ pub fn scope(scope: &Scope) -> pb::Scope {
     }
 }
 
-/// What a scope names, for the fields `target` and `issuer`: the sid, user, client or kid, and the issuer of a key. Empty
-/// where there is nothing; a token has none, since its hash is all that is known of it.
+/// Names of a scope, for the fields `target` and `issuer`: the sid, user, client or kid, and the issuer of a key; empty where
+/// there is none. A token has none, since only its hash is known.
 pub fn names(scope: &Scope) -> (&str, &str) {
     match scope {
         Scope::Token(_) | Scope::Tenant => ("", ""),
@@ -140,7 +140,7 @@ pub fn names(scope: &Scope) -> (&str, &str) {
     }
 }
 
-/// An entry as a message. Times before the year 1 or after 9999 become the nearest that a message can tell.
+/// Writes an entry. Times outside of the years 1 to 9999 become the nearest of them.
 pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
     let Entry { target, state, version } = entry;
     let (name, issuer) = names(&target.scope);
@@ -164,11 +164,11 @@ pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
     }
 }
 
-/// The entry of a message.
+/// Reads an entry.
 ///
 /// # Errors
-/// [`Invalid`] with the first field that is missing, or stands for nothing. What is known must not be guessed: a replica
-/// that can't read an entry must not answer.
+/// [`Invalid`] with the first field that is missing or malformed. Entries must not be guessed: a replica that can't read one
+/// must not answer.
 pub fn entry_of(message: &pb::FeedEntry) -> Result<Entry, Invalid> {
     let expires = message.expire_time.as_ref().ok_or(Invalid { field: "expire_time", rule: "must be set" })?;
     let kept = |kept: &pb::feed_entry::Kept| {

@@ -1,6 +1,5 @@
-//! The replica and the exact judge, against a model that knows neither: every token is judged by going through all that
-//! ever happened. What happened reaches the replica in any order, some of it twice, each time through the feed's texts
-//! and through messages.
+//! Replica and exact judge against a model that knows neither: the model judges a token by going through all events. The
+//! events reach the replica in any order, some of them twice, each time through the feed's texts and through messages.
 
 mod model {
     pub(crate) mod exact;
@@ -17,14 +16,14 @@ use model::service::{Service, Step, steps, tokens};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-/// A replica, and what is on its way to it.
+/// Replica, and the entries on their way to it.
 struct Follower {
     replica: Replica,
     pending: Vec<Entry>,
     arrived: Vec<Entry>,
-    /// What the store answered, and nobody told the replica yet.
+    /// Answers of the store that have not reached the replica.
     answers: Vec<(TokenHash, Version, Millis)>,
-    /// Up to here it has forgotten.
+    /// Moment up to which it has forgotten.
     floor: i64,
 }
 
@@ -35,7 +34,7 @@ impl Follower {
         Self { replica, pending: Vec::new(), arrived: Vec::new(), answers: Vec::new(), floor: i64::MIN }
     }
 
-    /// Takes in one of what is on its way; or again what was taken in before.
+    /// Applies an entry that is on its way, or one that was applied before.
     fn deliver(&mut self, pick: usize) {
         if self.pending.is_empty() {
             if let Some(entry) = self.arrived.get(pick % self.arrived.len().max(1)) {
@@ -59,7 +58,7 @@ impl Follower {
         self.replica.prune(Millis(now));
     }
 
-    /// What becomes of a token: what is suspect is resolved by the store, which is exact.
+    /// Judges a token; the store, which is exact, resolves suspects.
     fn check(&mut self, token: &Token, service: &Service, now: i64, remember: bool) -> Answer {
         let answer = self.replica.check(&token.claims(), Millis(now));
         let Answer::Suspect(hash) = answer else {
@@ -77,7 +76,7 @@ impl Follower {
         self.replica.cleared(&token.claims(), Millis(now))
     }
 
-    /// An answer of the store that was long on its way.
+    /// Delivers an answer of the store that was long on its way.
     fn late_answer(&mut self, pick: usize) {
         if !self.answers.is_empty() {
             let (hash, version, expires) = self.answers.swap_remove(pick % self.answers.len());
@@ -86,26 +85,26 @@ impl Follower {
     }
 }
 
-/// An entry as it comes out of the feed, and out of a Watch.
+/// Converts an entry to the feed's texts and to messages, and back.
 fn transported(entry: &Entry) -> Entry {
     let target = Target::decode(&entry.target.encode()).expect("the feed holds targets");
     let state = State::decode(&entry.state.encode()).expect("the feed holds states");
     wire::entry_of(&wire::feed_entry(&Entry { target, state, version: entry.version })).expect("messages hold entries")
 }
 
-fn compare(what: &str, token: &Token, expected: &Verdict, found: Answer) -> Result<(), TestCaseError> {
-    let found = match found {
+fn compare(source: &str, token: &Token, expected: &Verdict, answer: Answer) -> Result<(), TestCaseError> {
+    let answer = match answer {
         Answer::Active => Verdict::Active,
         Answer::Revoked { rule, revocation } => Verdict::Revoked(rule, revocation.map(|id| id.to_string())),
         Answer::KeyUnknown => Verdict::KeyUnknown,
-        Answer::Suspect(_) => return Err(TestCaseError::fail(format!("{what} leaves {token:?} suspect"))),
+        Answer::Suspect(_) => return Err(TestCaseError::fail(format!("{source} leaves {token:?} suspect"))),
     };
-    let wrong = match (expected, &found) {
+    let wrong = match (expected, &answer) {
         (Verdict::Revoked(..) | Verdict::KeyUnknown, Verdict::Active) => "a false active",
         (Verdict::Active, Verdict::Revoked(..) | Verdict::KeyUnknown) => "a false revoked",
         _ => "the wrong reason",
     };
-    prop_assert_eq!(&found, expected, "{}: {} for {:?}", what, wrong, token);
+    prop_assert_eq!(&answer, expected, "{}: {} for {:?}", source, wrong, token);
     Ok(())
 }
 
@@ -136,7 +135,7 @@ fn play(
             Step::Prune(skew) => follower.prune(service.now + skew),
             Step::Check { skew, order, remember } => {
                 follower.catch_up(order);
-                // The checker's clock is not the store's, and the replica does not go back behind what it forgot.
+                // The checker's clock is not the store's, and the replica does not go back behind the moment that it forgot up to.
                 let asked = service.now + skew;
                 let now = asked.max(follower.floor);
                 for token in tokens {
@@ -148,7 +147,7 @@ fn play(
                     }
                     let exact = judge(&token.claims(), &rules, Millis(now), &service.known());
                     compare("the judge", token, &expected, exact)?;
-                    // The store is asked with the time that the replica would have taken.
+                    // The store judges at the replica's time.
                     let found = match follower.check(token, &service, now, remember) {
                         found if asked == now => found,
                         found => {
@@ -165,7 +164,7 @@ fn play(
     Ok((active, revoked, unknown))
 }
 
-/// At least 1000 games. Those that failed once are played first.
+/// Configuration of at least 1000 games. Games that failed once are played first.
 fn config() -> ProptestConfig {
     let failed = FileFailurePersistence::Direct("proptest-regressions/model.txt");
     let default = ProptestConfig::default();
@@ -176,7 +175,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn never_a_false_active_and_never_a_false_revoked(
+    fn no_answer_is_falsely_active_or_falsely_revoked(
         skew in prop_oneof![Just(0), Just(5_000)],
         false_positives in prop_oneof![Just(1e-4), Just(0.5)],
         tokens in tokens(),
@@ -191,7 +190,7 @@ proptest! {
     }
 }
 
-/// The test above proves nothing if its tokens are all active, or all dead.
+/// Guards the test above, which proves nothing if its tokens are all active, or all revoked.
 #[test]
 fn the_games_have_both_good_tokens_and_revoked_ones() {
     use proptest::strategy::ValueTree;

@@ -1,3 +1,5 @@
+//! Audit: entries, pages, and the tokens of pages.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyplane_revocation::Millis;
@@ -7,49 +9,49 @@ use super::{Cause, Record};
 /// Longest token of a page that can be one of ours: a tenant has at most 63 bytes.
 const MAX_TOKEN: usize = 256;
 
-/// Something that was revoked, or taken back.
+/// Audited revocation or undo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When, by the store's clock.
+    /// Time of the change, by the store's clock.
     pub time: Millis,
-    /// The revocation as it was then.
+    /// Revocation after the change.
     pub record: Record,
-    /// Who and why.
+    /// Initiator and reason.
     pub cause: Cause,
 }
 
-/// A page of the audit.
+/// Page of the audit.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
-    /// Newest first.
+    /// Entries, newest first.
     pub entries: Vec<AuditEntry>,
-    /// Where the next page begins, if there is one.
+    /// Token of the next page, if there is one.
     pub next: Option<AuditToken>,
 }
 
-/// The last entry of a page. The audit of all partitions is read as one list: the newest first, and of one moment by
-/// position and partition.
+/// Last entry of a page. The audit of all partitions is read as one list: the newest first; entries of one millisecond by
+/// place and partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditToken {
     /// Milliseconds of its id.
     pub millis: u64,
-    /// Its place among those of the same millisecond in its partition.
+    /// Place among the entries of that millisecond in the partition.
     pub place: u64,
-    /// Its partition.
+    /// Partition of the entry.
     pub partition: u32,
 }
 
 // === impl AuditToken ===
 
 impl AuditToken {
-    /// The opaque text that callers of `tenant` get.
+    /// Encodes the opaque text for callers of `tenant`.
     #[must_use]
     pub fn encode(&self, tenant: &str) -> String {
         let AuditToken { millis, place, partition } = self;
         URL_SAFE_NO_PAD.encode(format!("1 {millis} {place} {partition} {tenant}"))
     }
 
-    /// Reads the text back; `None` if it is none, or is another tenant's.
+    /// Decodes the text; `None` if it is malformed, or another tenant's.
     #[must_use]
     pub fn parse(text: &str, tenant: &str) -> Option<AuditToken> {
         if text.len() > MAX_TOKEN {
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_by_its_tenant_alone() {
+    fn a_token_is_valid_for_its_tenant_alone() {
         let token = AuditToken { millis: 1_790_000_000_000, place: 3, partition: 63 };
         assert_eq!(AuditToken::parse(&token.encode("acme"), "acme"), Some(token));
         assert_eq!(AuditToken::parse(&token.encode("acme"), "acm"), None);

@@ -1,43 +1,45 @@
+//! Policies for answers that neither memory nor the store can give.
+
 use std::fmt;
 use std::time::Duration;
 
-/// What is answered about a token that nothing is known against, while neither memory nor the store can tell.
+/// Policy for tokens that nothing is known against, while neither memory nor the store can tell.
 ///
-/// What memory holds against a token, no policy lets pass.
+/// No policy lets a token pass that memory holds to be revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutagePolicy {
-    /// Nothing: the call fails with UNAVAILABLE (`FRESHNESS_UNKNOWN`).
+    /// Closed: the call fails with UNAVAILABLE (`FRESHNESS_UNKNOWN`).
     #[default]
     Closed,
-    /// The token is active.
+    /// Open: the token is active.
     Open,
-    /// The token is active if what memory holds is at most so old; else as [`OutagePolicy::Closed`].
+    /// Last knowledge: the token is active while memory is at most this old; then [`OutagePolicy::Closed`].
     LastKnown(Duration),
 }
 
-/// Answer about a token that the store does not know, and a filter of before a loss holds.
+/// Answer about a token that the store does not know, and that a filter from before a loss holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterLoss {
-    /// Revoked, until the token expires. Good tokens are refused at the filters' rate of false positives.
+    /// Revoked, until the token expires. Good tokens are rejected at the filters' rate of false positives.
     #[default]
     Refuse,
-    /// Active, also if the token's revocation was lost and could not be given back.
+    /// Active, even if the token's revocation was lost and could not be given back.
     AskStore,
 }
 
-/// The longest that [`OutagePolicy::LastKnown`] takes.
+/// Longest time of [`OutagePolicy::LastKnown`].
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Why a text is not an outage policy.
+/// Fault of a text that is no outage policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutagePolicyError {
-    /// It is none of the three.
+    /// Text that names none of the policies.
     #[error("must be `closed`, `open`, or `last-known` and a time such as `last-known 30s`")]
     Unknown,
-    /// The time is none, by the words of whoever reads times.
+    /// Malformed time, in the words of the function that reads times.
     #[error("last-known: {0}")]
     Time(String),
-    /// The time is out of range.
+    /// Time out of range.
     #[error("last-known must have a time of more than 0s and at most 24h")]
     Range,
 }
@@ -49,7 +51,7 @@ impl OutagePolicy {
     ///
     /// # Errors
     ///
-    /// The rule that the text breaks, worded to follow the name of a setting.
+    /// Rule that the text breaks, worded to follow the name of a setting.
     pub fn parse(
         text: &str,
         duration: impl Fn(&str) -> Result<Duration, String>,
@@ -67,8 +69,8 @@ impl OutagePolicy {
         }
     }
 
-    /// Whether it lets a token pass that nothing is known against, by knowledge of this `age`; `None` where there never
-    /// was any.
+    /// Returns whether a token passes that nothing is known against, by knowledge of this `age`; `None`: memory never caught
+    /// up.
     #[must_use]
     pub fn lets_pass(self, age: Option<Duration>) -> bool {
         match self {
@@ -115,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_is_read_as_it_is_shown() {
+    fn each_policy_is_read_as_it_is_displayed() {
         for policy in [OutagePolicy::Closed, OutagePolicy::Open, OutagePolicy::LastKnown(Duration::from_secs(30))] {
             assert_eq!(parse(&policy.to_string()), Ok(policy));
         }
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_rule() {
+    fn any_other_text_is_rejected_with_the_rule() {
         for text in ["", "Closed", "last-known", "open 3ms", "closed now", "last-known 1ms 2ms", "half-open"] {
             assert_eq!(parse(text), Err(OutagePolicyError::Unknown), "{text:?}");
         }
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes() {
+    fn tokens_pass_by_policy_and_age() {
         let (second, minute) = (Duration::from_secs(1), Duration::from_mins(1));
         for age in [None, Some(second)] {
             assert!(!OutagePolicy::Closed.lets_pass(age) && OutagePolicy::Open.lets_pass(age));

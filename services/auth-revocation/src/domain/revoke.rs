@@ -1,115 +1,117 @@
+//! Revocations: what is asked for, what is stored, and what a write returns.
+
 use keyplane_revocation::{Millis, Sequence, State, Target, Version};
 
-/// Something to be revoked.
+/// Revocation to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoke {
-    /// What it covers.
+    /// Target that it covers.
     pub target: Target,
-    /// Up to when. Always [`Cutoff::All`] for a token, a session and a key, and never for the others.
+    /// Tokens of the target that it covers. Always [`Cutoff::All`] for a token, a session and a key, never for the others.
     pub cutoff: Cutoff,
-    /// A token: its `exp`, if that is known. Else: until when it holds at least; `None` for as long as a token that it
-    /// covers may live (a key: 400 days).
+    /// Expiry. For a token: its `exp`, if that is known. Else: shortest time that it holds; `None` for as long as a token
+    /// that it covers may live (a key: 400 days).
     pub expires: Option<Millis>,
-    /// Whether `expires` is certain: false where a caller says a token's `exp`, and nothing proves it. Such a token is
-    /// held as one of unknown `exp`, where every check looks.
+    /// False where a caller states a token's `exp` without proof. The token is held then as one of unknown `exp`, where every
+    /// check looks.
     pub exp_is_proven: bool,
     /// Sessions (`sid`) that a cutoff leaves alone. At most 16.
     pub keep: Vec<Box<str>>,
-    /// Who and why.
+    /// Initiator and reason.
     pub cause: Cause,
 }
 
-/// Up to when tokens are revoked.
+/// Tokens that a revocation covers, by their time of issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cutoff {
-    /// Whenever they were issued.
+    /// Any time of issue.
     All,
-    /// Up to the moment at which the store hears of it.
+    /// Issue before the store makes the revocation.
     Now,
-    /// Up to this moment, which is not in the future by the store's clock.
+    /// Issue before this moment, which is not in the future by the store's clock.
     At(Millis),
 }
 
-/// Who revoked, and why: for the audit alone.
+/// Initiator and reason of a change: for the audit alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
-    /// Why.
+    /// Reason of the change.
     pub reason: Reason,
-    /// Who. At most 128 bytes.
+    /// Name of the initiator; at most 128 bytes.
     pub initiator: String,
-    /// In words. At most 256 bytes, never a token.
+    /// Description in words; at most 256 bytes, never a token.
     pub description: String,
 }
 
-/// Why something was revoked.
+/// Reason of a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reason {
-    /// Not said.
+    /// No reason given.
     #[default]
     Unspecified,
-    /// The user logged out.
+    /// Logout of the user.
     Logout,
-    /// The account was deactivated.
+    /// Deactivation of the account.
     Deactivated,
-    /// A password or another credential was changed.
+    /// Change of a password or another credential.
     CredentialChange,
-    /// A token, a key or a device was stolen, or may have been.
+    /// Theft, certain or suspected, of a token, a key or a device.
     Compromised,
-    /// A person decided so.
+    /// Decision of a person.
     Administrative,
-    /// A rule decided so.
+    /// Decision of a rule.
     Policy,
 }
 
-/// A revocation as the store has it.
+/// Revocation as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What it covers.
+    /// Target that it covers.
     pub target: Target,
-    /// Its state.
+    /// State of the revocation.
     pub state: State,
-    /// Its version: when it last changed, in µs of the store's clock or a little more. In decimal it is the etag.
+    /// Version: time of the last change, in µs of the store's clock or a little more. In decimal it is the etag.
     pub version: Version,
 }
 
-/// How safe an acknowledged write is.
+/// Durability of an acknowledged write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// The primary has it: a failover of the store may lose it.
+    /// Held by the primary alone: a failover of the store may lose it.
     PrimaryOnly,
-    /// As many replicas of the store as are wanted have it as well.
+    /// Held by the primary, and by as many replicas of the store as are wanted.
     Replicated,
 }
 
-/// What a call made of the revocation.
+/// Effect of a call on the revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was made, changed, or taken back: there is an entry in the feed and in the audit.
+    /// Change: it was made, changed, or undone; the feed and the audit have an entry.
     Changed,
-    /// It was like that before, and all is as it was.
+    /// None: it was like that before.
     Unchanged,
-    /// All that it would cover has expired by the store's clock: nothing was written, and `record` is what would have been,
-    /// with the version 0.
+    /// None, since all that it would cover has expired by the store's clock. `record` is what would have been written, with
+    /// the version 0.
     Expired,
 }
 
-/// A revocation that is acknowledged.
+/// Acknowledged write of a revocation.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// As it is now.
+    /// Revocation as it is now.
     pub record: Record,
-    /// Whoever has applied this has applied it.
+    /// Sequence that covers the write: an instance that has applied it has applied the write.
     pub sequence: Sequence,
-    /// How safe it is.
+    /// Durability of the write.
     pub durability: Durability,
-    /// What the call made of it.
+    /// Effect of the call.
     pub outcome: Outcome,
 }
 
 // === impl Reason ===
 
 impl Reason {
-    /// All of them, in the order of the contract.
+    /// All reasons, in the order of the contract.
     pub const ALL: [Reason; 7] = [
         Reason::Unspecified,
         Reason::Logout,
@@ -120,7 +122,7 @@ impl Reason {
         Reason::Policy,
     ];
 
-    /// The word under which the audit keeps it.
+    /// Word in the audit.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -134,7 +136,7 @@ impl Reason {
         }
     }
 
-    /// The reason of a word; one of a later release is [`Reason::Unspecified`].
+    /// Reason of a word in the audit; [`Reason::Unspecified`] for a word of a later release.
     #[must_use]
     pub fn from_word(word: &str) -> Reason {
         Reason::ALL.into_iter().find(|reason| reason.as_str() == word).unwrap_or_default()
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_is_read_as_it_was_written() {
+    fn each_reason_is_read_as_it_was_written() {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_word(reason.as_str()), reason);
         }

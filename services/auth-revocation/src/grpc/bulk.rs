@@ -1,4 +1,4 @@
-//! BulkRevoke: results in the order of the items, and what waits goes to the store together.
+//! BulkRevoke: results in the order of the items; items that wait go to the store together.
 
 use std::sync::Arc;
 
@@ -9,35 +9,36 @@ use keyplane_server::{Drain, status};
 use tonic::Status;
 
 use super::convert;
-use super::writer::Writer;
+use super::revoke::bounds;
+use crate::app::Revoker;
 use crate::error::Error;
 
 /// Items that go to the store together.
 const GROUP: usize = 128;
-/// Groups under way at a time: with the one whose results are being taken, 1,024 items.
+/// Groups in flight: with the one whose results are being sent, 1,024 items.
 const GROUPS: usize = 7;
 
-/// What comes next.
+/// Next item of the stream.
 enum Step {
-    /// An item.
+    /// Item to revoke.
     Item(pb::BulkRevokeRequest),
-    /// The stream ends with this status, after the results of the items before.
+    /// End of the stream with this status, after the results of the items before.
     End(Status),
 }
 
 type Answer = Result<pb::BulkRevokeResponse, Status>;
 
-/// Makes the revocations that `items` asks for. Nothing more is read once the drain has started, the caller's side broke, or
-/// 1,024 items are under way; what was read is finished.
-pub(super) fn stream<S>(writer: Arc<Writer>, items: S, drain: Drain) -> impl Stream<Item = Answer> + Send
+/// Makes the revocations of `items`. Reading stops once the drain has started or the caller's side broke, and pauses while
+/// 1,024 items are in flight; items that were read are finished.
+pub(super) fn stream<S>(revoker: Arc<Revoker>, items: S, drain: Drain) -> impl Stream<Item = Answer> + Send
 where
     S: Stream<Item = Result<pb::BulkRevokeRequest, Status>> + Send + Unpin + 'static,
 {
     steps(items, drain)
         .ready_chunks(GROUP)
         .map(move |group| {
-            let writer = writer.clone();
-            async move { stream::iter(revoke(&writer, group).await) }
+            let revoker = revoker.clone();
+            async move { stream::iter(revoke(&revoker, group).await) }
         })
         .buffered(GROUPS)
         .flatten()
@@ -62,32 +63,32 @@ where
     }))
 }
 
-async fn revoke(writer: &Writer, group: Vec<Step>) -> Vec<Answer> {
-    let mut asked = Vec::with_capacity(group.len());
+async fn revoke(revoker: &Revoker, group: Vec<Step>) -> Vec<Answer> {
+    let mut read = Vec::with_capacity(group.len());
     let mut revokes = Vec::with_capacity(group.len());
     let mut end = None;
-    let requests = group.iter().map(|step| match step {
-        Step::Item(request) => request.request.as_ref(),
+    let tokens = group.iter().map(|step| match step {
+        Step::Item(request) => request.request.as_ref().and_then(convert::token_of),
         Step::End(_) => None,
     });
-    let proven = writer.prove(requests).await;
+    let proven = revoker.prove(tokens).await;
     for (step, proven) in group.into_iter().zip(proven) {
         match step {
             Step::Item(mut request) => {
-                let revoke = convert::bulk_item(&mut request, writer.bounds(), proven);
-                asked.push((request.item, revoke.map(|revoke| revokes.push(revoke))));
+                let revoke = convert::bulk_item(&mut request, bounds(revoker), proven);
+                read.push((request.item, revoke.map(|revoke| revokes.push(revoke))));
             }
             Step::End(status) => end = Some(Err(status)),
         }
     }
-    let mut made = writer.revoke(revokes).await.into_iter();
-    let answer = |(item, read): (String, Result<(), Error>)| {
-        let result = match read {
+    let mut made = revoker.revoke(revokes).await.into_iter();
+    let answer = |(item, revoke): (String, Result<(), Error>)| {
+        let result = match revoke {
             // The store answers each that it was given.
             Ok(()) => made.next().unwrap_or(Err(Error::Corrupt("a revocation without a result"))),
             Err(error) => Err(error),
         };
-        Ok(pb::BulkRevokeResponse { item, result: Some(convert::result(&result, writer.rules())) })
+        Ok(pb::BulkRevokeResponse { item, result: Some(convert::result(&result, revoker.rules())) })
     };
-    asked.into_iter().map(answer).chain(end).collect()
+    read.into_iter().map(answer).chain(end).collect()
 }

@@ -1,4 +1,4 @@
-//! Who revoked what, and why.
+//! Audit of a tenant: every revocation and undo, with its cause.
 
 use futures::future::try_join_all;
 use keyplane_valkey::StreamEntry;
@@ -10,17 +10,17 @@ use crate::error::Error;
 // === impl Store ===
 
 impl Store {
-    /// A page of a tenant's audit, newest first, from where the page before ended. Reads up to `size` entries of each
-    /// partition, since any may have the newest.
+    /// Reads a page of a tenant's audit, newest first, after the entry `after`. Reads up to `size` entries of each partition,
+    /// since any may have the newest.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// [`Error::Store`]; [`Error::Corrupt`]. Cancel safe.
     pub async fn audit(&self, tenant: &str, size: u32, after: Option<&AuditToken>) -> Result<AuditPage, Error> {
         let size = size.max(1) as usize;
         let streams = (0..self.partitions()).map(|partition| self.newest(tenant, partition, size, after));
         let mut rows: Vec<(AuditToken, StreamEntry)> = try_join_all(streams).await?.into_iter().flatten().collect();
-        // The newest first; of one moment, the later place first, and then the lower partition: see `from`.
+        // The newest first; of one millisecond, the later place first, and then the lower partition: see `from`.
         rows.sort_unstable_by(|(a, _), (b, _)| {
             (b.millis, b.place).cmp(&(a.millis, a.place)).then(a.partition.cmp(&b.partition))
         });
@@ -31,7 +31,7 @@ impl Store {
         Ok(AuditPage { entries, next })
     }
 
-    /// One more than a page of one partition, so that it shows whether there is another page.
+    /// Reads one entry more than a page of a partition, which shows whether there is another page.
     async fn newest(
         &self,
         tenant: &str,
@@ -50,7 +50,7 @@ impl Store {
     }
 }
 
-/// Where a partition goes on after an entry of any partition.
+/// First bound of a partition's range after an entry of any partition.
 fn from(after: &AuditToken, partition: u32) -> String {
     let excluded = if partition <= after.partition { "(" } else { "" };
     format!("{excluded}{}-{}", after.millis, after.place)

@@ -1,4 +1,4 @@
-//! Whether a token is revoked, from the primaries.
+//! Exact checks on the primaries: judges a token by all its revocations, or reads the revocation of a single token.
 
 use std::time::Instant;
 
@@ -10,15 +10,15 @@ use super::{Spans, Store, codec, scripts};
 use crate::domain::Record;
 use crate::error::Error;
 
-/// What a token may be revoked by in one partition.
+/// Targets in one partition that may revoke a token.
 #[derive(Default)]
 struct Share {
     others: Vec<(Target, RevocationId)>,
     token: Option<(Target, RevocationId, TokenHash)>,
 }
 
-/// Record that was read, if it is there.
-fn found(read: Result<Record, Error>) -> Result<Option<Record>, Error> {
+/// Record of a read, if it exists.
+fn optional(read: Result<Record, Error>) -> Result<Option<Record>, Error> {
     match read {
         Ok(record) => Ok(Some(record)),
         Err(Error::NotFound) => Ok(None),
@@ -29,20 +29,20 @@ fn found(read: Result<Record, Error>) -> Result<Option<Record>, Error> {
 // === impl Store ===
 
 impl Store {
-    /// Judges a token by all that the store has: a script for each partition that has a share in it, all at the same time;
-    /// where the token does not say which key signed it, also the revoked keys of its issuer. Exact: never [`Answer::Suspect`].
-    /// Time is the store's; of several nodes', the latest.
+    /// Judges a token by all that the store has: a script for each partition that has a share in it, all at the same time.
+    /// Reads the revoked keys of the issuer as well, where the token does not name the key that signed it. Exact: never
+    /// [`Answer::Suspect`]. Time is the store's; of several nodes', the latest.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// [`Error::Store`]; [`Error::Corrupt`]. Cancel safe.
     pub async fn judge(&self, claims: &Claims<'_>) -> Result<Answer, Error> {
         let spans = self.spans();
         let mut shares: Vec<(u32, Share)> = Vec::new();
         for target in claims.targets() {
             let id = target.id();
             let partition = self.partition(&id);
-            let index = shares.iter().position(|(of, _)| *of == partition).unwrap_or_else(|| {
+            let index = shares.iter().position(|(known, _)| *known == partition).unwrap_or_else(|| {
                 shares.push((partition, Share::default()));
                 shares.len() - 1
             });
@@ -54,31 +54,31 @@ impl Store {
                 }
             }
         }
-        let asked = shares.iter().map(|(partition, share)| self.ask(spans, *partition, share, claims.expires));
-        // Boxed: what few tokens need must not make the others' checks large.
-        let (answers, mut known) = try_join(try_join_all(asked), Box::pin(self.keys_of(claims))).await?;
+        let calls = shares.iter().map(|(partition, share)| self.judge_share(spans, *partition, share, claims.expires));
+        // Boxed: the reads of few tokens must not make the others' checks large.
+        let (answers, mut known) = try_join(try_join_all(calls), Box::pin(self.keys_of(claims))).await?;
         let mut now = Millis(i64::MIN);
-        for (heard, states) in answers {
-            now = now.max(heard);
+        for (store_time, states) in answers {
+            now = now.max(store_time);
             known.extend(states);
         }
         Ok(judge(claims, &self.inner.settings.rules, now, &known))
     }
 
-    /// The revocations of all keys that may have signed a token that does not say which: see [`Claims::hides_key`]. Of any
-    /// other token there are none to ask for.
+    /// Reads the revocations of all keys that may have signed a token that does not name its key: see
+    /// [`Claims::hides_key`]. Returns none for any other token.
     async fn keys_of(&self, claims: &Claims<'_>) -> Result<Vec<(Target, State)>, Error> {
         if !claims.hides_key() {
             return Ok(Vec::new());
         }
-        let lists = (0..self.partitions()).map(|partition| self.listed(partition, claims));
+        let lists = (0..self.partitions()).map(|partition| self.listed_keys(partition, claims));
         let listed = try_join_all(lists).await?.concat();
-        let records = listed.iter().map(|id| async move { found(self.get(claims.tenant, id).await) });
+        let records = listed.iter().map(|id| async move { optional(self.get(claims.tenant, id).await) });
         let records = try_join_all(records).await?;
         Ok(records.into_iter().flatten().map(|record| (record.target, record.state)).collect())
     }
 
-    async fn listed(&self, partition: u32, claims: &Claims<'_>) -> Result<Vec<RevocationId>, Error> {
+    async fn listed_keys(&self, partition: u32, claims: &Claims<'_>) -> Result<Vec<RevocationId>, Error> {
         let list = self.keys().keys_of(claims.tenant, claims.issuer, partition);
         let reply = self.inner.valkey.run(&scripts::KEYS, &[&list], &[]).await?.array()?;
         let id = |value: &Value| -> Result<RevocationId, Error> {
@@ -87,17 +87,17 @@ impl Store {
         reply.iter().map(id).collect()
     }
 
-    /// A token's revocation, if it is revoked. One plain GET: exact, and no filter is asked.
+    /// Reads a token's revocation, if it is revoked. One plain GET: exact, without a filter.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// [`Error::Store`]; [`Error::Corrupt`]. Cancel safe.
     pub async fn token_revocation(&self, tenant: &str, token: TokenHash) -> Result<Option<Record>, Error> {
-        let record = found(self.get(tenant, &token.into()).await)?;
+        let record = optional(self.get(tenant, &token.into()).await)?;
         Ok(record.filter(|record| !record.state.undone))
     }
 
-    async fn ask(
+    async fn judge_share(
         &self,
         spans: &Spans,
         partition: u32,
@@ -139,6 +139,6 @@ impl Store {
                 known.push((target.clone(), record.state));
             }
         }
-        Ok((self.heard_time(sent, now)?, known))
+        Ok((self.observe_time(sent, now)?, known))
     }
 }

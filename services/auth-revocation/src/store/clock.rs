@@ -1,4 +1,4 @@
-//! The store's time, and this machine's.
+//! Clock of the store, estimated from its replies, and of this machine.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,8 +11,8 @@ use crate::error::Error;
 // === impl Store ===
 
 impl Store {
-    /// The store's time, estimated from its replies, see [`StoreClock`](keyplane_revocation::StoreClock). Before the first
-    /// reply, this machine's. Scripts read the store's clock themselves, and refuse keys that follow from another idea of it.
+    /// Estimate of the store's time, see [`StoreClock`](keyplane_revocation::StoreClock); this machine's time before the
+    /// first reply. Scripts read the store's clock themselves, and ask for another call where their keys follow from another time.
     #[must_use]
     pub fn now(&self) -> Millis {
         self.time().unwrap_or_else(|| self.wall())
@@ -24,15 +24,15 @@ impl Store {
         self.inner.clock.at(Instant::now())
     }
 
-    /// Whether the store has replied, so that its time is known. No clock is read.
+    /// Returns whether the store has replied, so that its time is known. No clock is read.
     #[must_use]
     pub fn knows_time(&self) -> bool {
         self.inner.clock.is_known()
     }
 
-    /// Time since 1970 as in [`Store::now`], to the microsecond.
+    /// Time of [`Store::now`] since 1970, to the microsecond.
     #[must_use]
-    pub fn since_1970(&self) -> Duration {
+    pub fn unix_time(&self) -> Duration {
         let micros = self.inner.clock.micros_at(Instant::now());
         let micros = micros.unwrap_or_else(|| self.wall().0.saturating_mul(1000));
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
@@ -44,15 +44,15 @@ impl Store {
         self.time().map(|store| self.wall().0.saturating_sub(store.0))
     }
 
-    /// The moment up to which what has expired can be forgotten, see
+    /// Moment up to which expired entries can be forgotten, see
     /// [`StoreClock::passed`](keyplane_revocation::StoreClock::passed); `None` before the store's first reply.
     #[must_use]
     pub fn passed(&self) -> Option<Millis> {
         self.inner.clock.passed(Instant::now(), self.wall())
     }
 
-    /// Takes in the store's time, which is in a reply to a question that was `sent`.
-    pub(super) fn heard_time(&self, sent: Instant, now: &Value) -> Result<Millis, Error> {
+    /// Feeds the estimate with the store's time `now`, from the reply to a call that was `sent`.
+    pub(super) fn observe_time(&self, sent: Instant, now: &Value) -> Result<Millis, Error> {
         let now = codec::moment(now)?;
         self.inner.clock.observe(sent, Instant::now(), now);
         Ok(now)
@@ -63,7 +63,7 @@ impl Store {
     }
 }
 
-/// This machine's clock.
+/// Time by this machine's clock.
 pub(super) fn wall() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -6,7 +6,7 @@ use keyplane_valkey::{StreamEntry, Value};
 use crate::domain::{AuditEntry, Cause, Reason, Record};
 use crate::error::Error;
 
-/// A record from its text. A token's does not name the token: it is `tenant`'s, and the id is its hash.
+/// Decodes a record. A token's record does not name its target: the token is `tenant`'s, and `id` holds its hash.
 pub(super) fn record(text: &str, tenant: &str, id: &RevocationId) -> Result<Record, Error> {
     let malformed = Error::Corrupt("a record is malformed");
     let mut head = text.splitn(3, ';');
@@ -28,11 +28,11 @@ fn token_target(tenant: &str, id: &RevocationId) -> Option<Target> {
     Some(Target { tenant: tenant.into(), scope: Scope::Token(hash) })
 }
 
-/// An entry of a tenant's audit.
+/// Decodes an entry of a tenant's audit.
 pub(super) fn audit(raw: &StreamEntry) -> Result<AuditEntry, Error> {
     let get = |name: &str| {
-        let found = raw.fields.iter().find(|(field, _)| field.as_ref() == name.as_bytes());
-        found.map_or(Err(Error::Corrupt("an entry of the audit lacks a field")), |(_, value)| text(value))
+        let field = raw.fields.iter().find(|(own, _)| own.as_ref() == name.as_bytes());
+        field.map_or(Err(Error::Corrupt("an entry of the audit lacks a field")), |(_, value)| text(value))
     };
     let (millis, _) = position(&raw.id)?;
     let version = Version::parse(get("v")?).ok_or(Error::Corrupt("a version in the audit is malformed"))?;
@@ -49,23 +49,23 @@ pub(super) fn audit(raw: &StreamEntry) -> Result<AuditEntry, Error> {
     })
 }
 
-/// The two numbers of an entry's id.
+/// Decodes an entry's id: milliseconds, and place among the entries of that millisecond.
 pub(super) fn position(id: &str) -> Result<(u64, u64), Error> {
     let parse = || id.split_once('-').and_then(|(millis, place)| Some((millis.parse().ok()?, place.parse().ok()?)));
     parse().ok_or(Error::Corrupt("an id of a stream is malformed"))
 }
 
-/// The elements of an array of just `N`.
+/// Decodes an array of exactly `N` elements.
 pub(super) fn exactly<const N: usize>(value: Value) -> Result<[Value; N], Error> {
     <[Value; N]>::try_from(value.array()?).map_err(|_| Error::Corrupt("a reply of another length"))
 }
 
-/// A moment in a reply.
+/// Decodes a moment of a reply.
 pub(super) fn moment(value: &Value) -> Result<Millis, Error> {
     Ok(Millis(value.int()?))
 }
 
-/// A number that is never negative, in a reply.
+/// Decodes a number of a reply that is never negative.
 pub(super) fn count(value: &Value) -> Result<u64, Error> {
     u64::try_from(value.int()?).map_err(|_| Error::Corrupt("a number in a reply is negative"))
 }
@@ -75,7 +75,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
 }
 
 pub(super) fn number(bytes: &[u8]) -> Result<u64, Error> {
-    text(bytes)?.parse().map_err(|_| Error::Corrupt("a number that is none"))
+    text(bytes)?.parse().map_err(|_| Error::Corrupt("a malformed number"))
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_form_is_refused() {
+    fn a_malformed_record_is_corrupt() {
         let token = RevocationId::parse("t0102030405060708090a0b0c0d0e0f10").expect("an id");
         let session = RevocationId::parse("s0102030405060708090a0b0c0d0e0f10").expect("an id");
         for text in ["", "17", "17;;", "x;;R;9;;;;", "17;;R;9;;;", "17;;X;9;;;;", "17;;R;9;;;;x"] {

@@ -1,32 +1,71 @@
-//! The feed of a partition: a stream of states in full, each entry chained to the one before it.
+//! Feed of a partition: a stream of whole states, each entry chained to the one before it.
+
+use std::sync::Arc;
 
 use keyplane_revocation::{Entry, State, Target, Version};
 use keyplane_valkey::StreamEntry;
 
+use super::Store;
 use super::codec::{number, text};
+use crate::domain::{Link, Step};
 use crate::error::Error;
 
-/// An entry of a partition's feed.
+/// Id before every other of a stream.
+pub const START: &str = "0-0";
+
+/// Entry of a partition's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedRecord {
-    /// Its id in the stream, from which one reads on.
+    /// Id in the stream: the position to read on from.
     pub id: String,
-    /// Its number: one more than that of the entry before.
+    /// Dense number: one more than that of the entry before.
     pub seq: u64,
-    /// Random, so that another history of the same length is noticed.
+    /// Random text, which tells the entry from one of the same number in another history.
     pub nonce: Box<str>,
-    /// The nonce of the entry before; empty for the first of a partition.
+    /// Nonce of the entry before; empty for the first of a partition.
     pub previous: Box<str>,
-    /// What it says.
-    pub entry: Entry,
+    /// Revocation, and its state from this entry on.
+    pub entry: Arc<Entry>,
 }
 
-/// Reads an entry of the stream.
-///
-/// # Errors
-///
-/// [`Error::Corrupt`] if this service did not write it.
-pub fn decode(raw: &StreamEntry) -> Result<FeedRecord, Error> {
+// === impl Store ===
+
+impl Store {
+    /// Reads at most `count` entries of a partition's feed after the id `after`, or from its start; the oldest first.
+    /// Fewer than `count`: the feed ends with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]; [`Error::Corrupt`]. Cancel safe.
+    pub async fn feed_page(&self, partition: u32, after: Option<&str>, count: u64) -> Result<Vec<FeedRecord>, Error> {
+        let key = self.keys().feed(partition);
+        decode_all(&self.inner.valkey.xrange(&key, &range_start(after), "+", count).await?)
+    }
+}
+
+// === impl FeedRecord ===
+
+impl FeedRecord {
+    /// Number and nonce.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        Link { seq: self.seq, nonce: nonce(&self.nonce) }
+    }
+
+    /// Relation to `last`, the entry that was applied last.
+    #[must_use]
+    pub fn step_from(&self, last: Link) -> Step {
+        last.step(self.link(), nonce(&self.previous))
+    }
+}
+
+/// Decodes entries of the stream.
+pub(super) fn decode_all(raw: &[StreamEntry]) -> Result<Vec<FeedRecord>, Error> {
+    raw.iter().map(decode).collect()
+}
+
+/// Decodes an entry of the stream; [`Error::Corrupt`] if this service did not write it.
+fn decode(raw: &StreamEntry) -> Result<FeedRecord, Error> {
     let get =
         |name: &str| raw.fields.iter().find(|(field, _)| field.as_ref() == name.as_bytes()).map(|(_, value)| value);
     let need = |name| get(name).ok_or(Error::Corrupt("an entry of the feed lacks a field"));
@@ -35,7 +74,7 @@ pub fn decode(raw: &StreamEntry) -> Result<FeedRecord, Error> {
         state: State::decode(text(need("t")?)?).map_err(|_| Error::Corrupt("a state in the feed is malformed"))?,
         version: Version(match get("w") {
             Some(own) => number(own)?,
-            None => time(&raw.id)?,
+            None => moment(&raw.id).ok_or(Error::Corrupt("an id in the feed is malformed"))?,
         }),
     };
     Ok(FeedRecord {
@@ -43,18 +82,27 @@ pub fn decode(raw: &StreamEntry) -> Result<FeedRecord, Error> {
         seq: number(need("q")?)?,
         nonce: text(need("n")?)?.into(),
         previous: text(need("p")?)?.into(),
-        entry,
+        entry: Arc::new(entry),
     })
 }
 
-/// The partition's clock when the entry was appended, in µs: its id is `<µs / 1000>-<µs % 1000>`.
-fn time(id: &str) -> Result<u64, Error> {
-    let parse = || {
-        let (millis, rest) = id.split_once('-')?;
-        let (millis, rest): (u64, u64) = (millis.parse().ok()?, rest.parse().ok()?);
-        (rest < 1000).then(|| millis.checked_mul(1000)?.checked_add(rest))?
-    };
-    parse().ok_or(Error::Corrupt("an id in the feed is malformed"))
+/// Partition's clock, in µs since 1970, when the entry with this id was appended: the id is `<µs / 1000>-<µs % 1000>`.
+#[must_use]
+pub fn moment(id: &str) -> Option<u64> {
+    let (millis, rest) = id.split_once('-')?;
+    let (millis, rest): (u64, u64) = (millis.parse().ok()?, rest.parse().ok()?);
+    (rest < 1000).then(|| millis.checked_mul(1000)?.checked_add(rest))?
+}
+
+/// First bound of a range of the stream, past the id `after`.
+pub(super) fn range_start(after: Option<&str>) -> String {
+    after.map_or_else(|| "-".to_owned(), |after| format!("({after}"))
+}
+
+/// Decodes a nonce; 0 for the empty one before the first entry. Nonces are 16 hex digits; any other text, which the
+/// service does not write, becomes a number that no nonce is likely to be.
+pub(super) fn nonce(text: &str) -> u64 {
+    if text.is_empty() { 0 } else { u64::from_str_radix(text, 16).unwrap_or(u64::MAX) }
 }
 
 #[cfg(test)]
@@ -73,7 +121,7 @@ mod tests {
     const PLAIN: [(&str, &str); 5] = [("q", "7"), ("n", "aa"), ("p", ""), ("s", "n acme"), ("t", "R;9;5;;")];
 
     #[test]
-    fn the_version_is_that_of_the_id_unless_it_was_appended_again() {
+    fn the_version_comes_from_the_id_unless_the_entry_was_appended_again() {
         let entry = decode(&raw("1790000000123-456", &PLAIN)).expect("a whole entry");
         assert_eq!((entry.seq, &*entry.nonce, &*entry.previous), (7, "aa", ""));
         assert_eq!(entry.entry.version, Version(1_790_000_000_123_456));
@@ -83,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_service_does_not_write_is_refused() {
+    fn malformed_entries_are_corrupt() {
         for id in ["", "1", "1-", "-1", "x-1", "1-1000", "99999999999999999999-1"] {
             assert!(decode(&raw(id, &PLAIN)).is_err(), "the id {id:?}");
         }

@@ -2,22 +2,22 @@ use keyplane_revocation::RevocationId;
 use keyplane_revocation::filter::Bucket;
 use keyplane_valkey::{App, Feature, Key};
 
-/// The place of a tenant in keys that are for all tenants: no tenant has this name.
+/// Segment in place of the tenant in keys for all tenants: no tenant has this name.
 const ALL: &str = "_";
 
-/// The keys of the revocations. Those of one partition share its hash tag, so that a script can touch them together:
+/// Keys of revocations. The keys of one partition share its hash tag, so that a script can touch them together:
 ///
 /// | key | holds |
 /// |---|---|
 /// | `<app>:revocation:<tenant>:<id>:{p<n>}` | the state of a revocation (string) |
-/// | `<app>:revocation:<tenant>:keys:<issuer>:{p<n>}` | ids of the revoked keys of an issuer, by when they end (zset) |
-/// | `<app>:revocation:<tenant>:audit:{p<n>}` | who revoked what, and why (stream) |
-/// | `<app>:revocation:_:head:{p<n>}` | how far the partition is, and which filters can be trusted (hash) |
-/// | `<app>:revocation:_:feed:{p<n>}` | the states, in the order in which they were written (stream) |
-/// | `<app>:revocation:_:bloom:<bucket>:{p<n>}` | tokens that were revoked (Bloom filter) |
-/// | `<app>:revocation:_:lost:<giver>:{p<n>}` | what an instance hands over after a loss (hash) |
-/// | `<app>:revocation:_:leases:{p0}` | the instances of the service (zset) |
-/// | `<app>:revocation:_:positions:{p0}` | how far each has followed the feed (hash) |
+/// | `<app>:revocation:<tenant>:keys:<issuer>:{p<n>}` | ids of the revoked keys of an issuer, by their end (zset) |
+/// | `<app>:revocation:<tenant>:audit:{p<n>}` | audit: every revocation and undo, with its cause (stream) |
+/// | `<app>:revocation:_:head:{p<n>}` | last entry of the feed, and trusted filters (hash) |
+/// | `<app>:revocation:_:feed:{p<n>}` | states, in the order of their writes (stream) |
+/// | `<app>:revocation:_:bloom:<bucket>:{p<n>}` | revoked tokens (Bloom filter) |
+/// | `<app>:revocation:_:lost:<giver>:{p<n>}` | handover of an instance after a loss (hash) |
+/// | `<app>:revocation:_:leases:{p0}` | instances of the service (zset) |
+/// | `<app>:revocation:_:positions:{p0}` | sequence that each instance has applied (hash) |
 pub(super) struct Keys<'a>(pub(super) &'a App);
 
 // === impl Keys ===

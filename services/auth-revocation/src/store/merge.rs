@@ -1,26 +1,26 @@
-//! States that go into the feed again: what a failover lost, and what the feed is about to forget.
+//! States that go into the feed again: those that a failover lost, and those that the feed is about to forget.
 
 use std::time::{Duration, Instant};
 
 use keyplane_revocation::{Entry, Millis, Scope};
 use keyplane_valkey::{Arg, Key};
 
-use super::{AGAIN, ITEMS, Spans, Store, codec, nonces, scripts};
+use super::{ATTEMPTS, ITEMS, Spans, Store, codec, nonces, scripts};
 use crate::error::Error;
 
-/// What an item's arguments are made of.
+/// Keys and arguments of an item.
 struct Item {
     record: Key,
     /// `token`, `key`, or neither.
     kind: &'static str,
-    /// Filter of a token, or list of the keys of an issuer.
+    /// Filter of a token, or list of an issuer's keys.
     held_in: Option<Key>,
     nonce: String,
     target: String,
     state: String,
     bucket: String,
     until: i64,
-    /// Its name there: a token's hash, or a key's id.
+    /// Member of `held_in`: a token's hash, or a key's id.
     item: String,
     version: u64,
     expires: i64,
@@ -29,24 +29,24 @@ struct Item {
 // === impl Store ===
 
 impl Store {
-    /// Writes those of the entries that belong to `partition` again, unless the store has them, or later ones of their
-    /// targets, or they have expired; returns how many it wrote. Idempotent; a call of the script for each 64.
+    /// Writes entries of `partition` again, unless the store has them, or later ones of their targets, or they have expired.
+    /// Entries of other partitions are left out. Returns the number of writes. Idempotent; a call of the script for each 64.
     ///
     /// Dropped or failed half-way, some are written.
     ///
     /// # Errors
     ///
-    /// The store's, or [`Error::NoRandomness`].
+    /// [`Error::Store`]; [`Error::NoRandomness`].
     pub async fn merge(&self, partition: u32, entries: &[Entry]) -> Result<u64, Error> {
         self.append_again(partition, entries, None).await
     }
 
-    /// The same, and those that the store has are appended to the feed again, as the store has them, if their last copy
-    /// in it is of `age` or more. For what expires later than [`Settings::retention`](super::Settings::retention) from now.
+    /// Merges entries as [`Store::merge`] does, and appends to the feed again those that the store has, if their last copy in
+    /// the feed is `age` old or more. Meant for entries that outlast [`Settings::retention`](super::Settings::retention).
     ///
     /// # Errors
     ///
-    /// The store's, or [`Error::NoRandomness`].
+    /// [`Error::Store`]; [`Error::NoRandomness`].
     pub async fn refresh(&self, partition: u32, entries: &[Entry], age: Duration) -> Result<u64, Error> {
         self.append_again(partition, entries, Some(age)).await
     }
@@ -63,11 +63,11 @@ impl Store {
     async fn append_chunk(&self, partition: u32, entries: &[&Entry], age: Option<Duration>) -> Result<u64, Error> {
         let spans = self.spans();
         let age = age.map_or_else(String::new, |age| age.as_millis().to_string());
-        for _ in 0..AGAIN {
+        for _ in 0..ATTEMPTS {
             let now = self.now();
             let generation = spans.generation_of(now);
             let items = self.copies(partition, entries, spans, now)?;
-            let (head, feed) = (self.head_key(partition), self.feed_key(partition));
+            let (head, feed) = (self.keys().head(partition), self.keys().feed(partition));
             let mut keys = vec![&head, &feed];
             let mut args = spans.common(items.len(), generation).to_vec();
             args.push((&age).into());
@@ -87,7 +87,7 @@ impl Store {
             }
             let sent = Instant::now();
             let reply = self.inner.valkey.run(&scripts::MERGE, &keys, &args).await?;
-            if let Some(reply) = self.heard(sent, reply)? {
+            if let Some(reply) = self.accept(sent, reply)? {
                 return codec::count(reply.get(2).ok_or(Error::Corrupt("a reply of another length"))?);
             }
         }

@@ -1,4 +1,5 @@
-//! The only place that talks to Valkey: exact revocations, the feed that tells of them, filters, audit, and who follows.
+//! Store in Valkey, which only this module talks to: exact revocations, their feed, filters, audit, and the service's
+//! instances.
 //!
 //! A target belongs to one of a fixed number of partitions, and everything about it is in the slot of that partition, so
 //! that one script changes all of it at once. `scripts/common.lua` describes the layout.
@@ -8,40 +9,47 @@ mod check;
 mod clock;
 mod codec;
 pub mod feed;
+mod feed_reader;
+mod handover;
+mod instances;
 mod keys;
-mod link;
-pub mod lost;
 mod merge;
-mod replicas;
+mod replicated;
 mod scripts;
 mod settings;
 mod write;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
-use futures::future::join_all;
+use futures::future::{join_all, pending};
 use keyplane_revocation::{RevocationId, StoreClock};
 use keyplane_server::random;
-use keyplane_valkey::{ErrorKind, Feature, Key, Need, TtlError, Valkey, Value};
+use keyplane_valkey::{ErrorKind, Feature, Need, TtlError, Valkey, Value};
+use tokio::sync::OnceCell;
+use tokio::time::sleep;
 
 use crate::domain::Record;
 use crate::error::Error;
 use keys::Keys;
-use link::Links;
+use replicated::ReplicatedWrites;
 use settings::Spans;
 
+pub use feed_reader::{FeedHead, FeedReader};
+pub use handover::HandoverNotice;
 pub use settings::{LONGEST, Replication, Settings};
 
-/// The version of the layout that `scripts/common.lua` describes.
+/// Version of the layout that `scripts/common.lua` describes.
 const LAYOUT: u32 = 1;
-/// How many items one call of a script takes.
+/// Items of one call of a script.
 const ITEMS: usize = 64;
-/// How often a call is sent again with the keys of another generation. More than once means clocks that jump.
-const AGAIN: u32 = 3;
+/// Attempts of a call, each with the keys of another generation. More than two means clocks that jump.
+const ATTEMPTS: u32 = 3;
+/// Pause between two attempts to probe the store.
+const PROBE_AGAIN: Duration = Duration::from_millis(200);
 
-/// The revocations. Cheap to clone.
+/// Stored revocations. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -52,56 +60,75 @@ struct Inner {
     settings: Settings,
     spans: Spans,
     clock: StoreClock,
-    links: Links,
+    writes: ReplicatedWrites,
+    /// Set once the store was found to hold this program's layout.
+    usable: OnceCell<()>,
 }
 
 // === impl Store ===
 
 impl Store {
-    /// The revocations in `valkey`. Nothing is asked yet: see [`Store::check`].
+    /// Revocations in `valkey`. No I/O yet: see [`Store::probe`].
     ///
     /// # Errors
     ///
-    /// If anything would have to be kept for longer than keys of this feature may live.
+    /// [`TtlError`] if the settings ask for keys that live longer than keys of this feature may.
     pub fn new(valkey: Valkey, settings: Settings) -> Result<Store, TtlError> {
-        let links = Links::new(settings.partitions, settings.replication);
+        let writes = ReplicatedWrites::new(settings.partitions, settings.replication);
         let spans = Spans::new(&settings)?;
         let clock = StoreClock::new(Instant::now());
-        Ok(Store { inner: Arc::new(Inner { valkey, settings, spans, clock, links }) })
+        Ok(Store { inner: Arc::new(Inner { valkey, settings, spans, clock, writes, usable: OnceCell::new() }) })
     }
 
-    /// Asks the engine for what the scripts need, holds the stored layout against this program's, and finds out whether
-    /// writes can be replicated. To be called at start, before anything else; calling it again does no harm.
+    /// Probes the engine for what the scripts need, compares the stored layout with this program's, and looks for replicas
+    /// that writes can wait for. Call it at start, before anything else; repeating it does no harm.
     ///
     /// # Errors
     ///
-    /// What is missing, or which layout was found ([`ErrorKind::Layout`], also for another number of partitions). Without
-    /// Bloom filters and without `WAIT` everything works: slower, and PRIMARY_ONLY.
-    pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
-        let Inner { valkey, settings, links, .. } = &*self.inner;
+    /// The missing feature, or the layout that was found ([`ErrorKind::Layout`], also for another number of partitions).
+    /// Neither Bloom filters nor `WAIT` are required: without them checks are slower, and writes are PRIMARY_ONLY.
+    pub async fn probe(&self) -> Result<(), keyplane_valkey::Error> {
+        let Inner { valkey, settings, writes, .. } = &*self.inner;
         valkey.probe(&[Need::Scripts, Need::Streams]).await?;
         valkey.check_layout_with(Feature::REVOCATION, LAYOUT, settings.partitions).await?;
         if settings.replication == Replication::Off {
             return Ok(());
         }
         match valkey.probe(&[Need::Wait]).await {
-            Ok(_) => links.allow(),
+            Ok(_) => writes.allow(),
             Err(error) if error.kind() == ErrorKind::FeatureMissing => {
                 tracing::info!(%error, "revocations are acknowledged by the primary alone");
                 return Ok(());
             }
             Err(error) => return Err(error),
         }
-        join_all((0..settings.partitions).map(|partition| links.look(valkey, partition, self.head_key(partition))))
-            .await;
+        let looks =
+            (0..settings.partitions).map(|partition| writes.look(valkey, partition, self.keys().head(partition)));
+        join_all(looks).await;
         Ok(())
+    }
+
+    /// Waits until the store answers and holds this program's layout; for ever where it holds another one. Callers share
+    /// the wait. Cancel safe.
+    pub async fn wait_usable(&self) {
+        let probe = || async {
+            while let Err(error) = self.probe().await {
+                if error.kind() == ErrorKind::Layout {
+                    tracing::error!(%error, "the feed is not followed");
+                    return pending().await;
+                }
+                tracing::debug!(%error, "the feed cannot be followed yet");
+                sleep(PROBE_AGAIN).await;
+            }
+        };
+        self.inner.usable.get_or_init(probe).await;
     }
 
     /// Reads a revocation, also one that was undone. One plain GET.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], also if its time has passed; or the store's.
+    /// [`Error::NotFound`], also for one that has expired; [`Error::Store`]; [`Error::Corrupt`]. Cancel safe.
     pub async fn get(&self, tenant: &str, id: &RevocationId) -> Result<Record, Error> {
         let key = self.keys().record(tenant, id, self.partition(id));
         let bytes = self.inner.valkey.get(&key).await?.ok_or(Error::NotFound)?;
@@ -109,29 +136,16 @@ impl Store {
         if record.state.expires > self.now() { Ok(record) } else { Err(Error::NotFound) }
     }
 
-    /// Into how many partitions the revocations are spread.
+    /// Number of partitions that the revocations are spread over.
     #[must_use]
     pub fn partitions(&self) -> u32 {
         self.inner.settings.partitions
     }
 
-    /// How the revocations are kept.
+    /// Settings of the store.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
-    }
-
-    /// The feed of a partition: see [`feed::decode`].
-    #[must_use]
-    pub fn feed_key(&self, partition: u32) -> Key {
-        self.keys().feed(partition)
-    }
-
-    /// The hash whose fields `q` and `n` are the number and the nonce of the last entry of a partition's feed, always
-    /// written together with that entry. There is none before the first.
-    #[must_use]
-    pub fn head_key(&self, partition: u32) -> Key {
-        self.keys().head(partition)
     }
 
     fn keys(&self) -> Keys<'_> {
@@ -146,25 +160,25 @@ impl Store {
         &self.inner.spans
     }
 
-    /// Reply of a script that writes, to a call that was `sent`; `None` if it is to be called again with other keys.
-    fn heard(&self, sent: Instant, reply: Value) -> Result<Option<Vec<Value>>, Error> {
+    /// Reply of a script that writes, to a call that was `sent`; `None` if it asks for another call with the keys of now.
+    fn accept(&self, sent: Instant, reply: Value) -> Result<Option<Vec<Value>>, Error> {
         let reply = reply.array()?;
         let [status, now, ..] = reply.as_slice() else {
             return Err(Error::Corrupt("a reply of another length"));
         };
-        self.heard_time(sent, now)?;
+        self.observe_time(sent, now)?;
         Ok((status.text()? != "AGAIN").then_some(reply))
     }
 }
 
-/// 16 hex digits that nobody can guess, for each of `count` entries of the feed.
+/// Random nonces for `count` entries of the feed: 16 hex digits each.
 fn nonces(count: usize) -> Result<Vec<String>, Error> {
     let mut bytes = vec![0; 8 * count];
     random::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
     Ok(bytes.chunks_exact(8).map(|nonce| HEXLOWER.encode(nonce)).collect())
 }
 
-/// The error for a clock of the store that jumps about: no call found the time at which it was meant to run.
+/// Error for a store whose clock jumps: no attempt ran at the time that its keys were made for.
 fn jumped() -> Error {
     Error::Corrupt("the store's clock jumps by more than a token's life")
 }

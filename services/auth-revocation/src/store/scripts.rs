@@ -8,4 +8,4 @@ script!(pub(super) LOST = "revocation.lost", ["scripts/lost.lua"]);
 script!(pub(super) CHECK = "revocation.check", ["scripts/check.lua"]);
 script!(pub(super) KEYS = "revocation.keys", ["scripts/keys.lua"]);
 script!(pub(super) REPORT = "revocation.report", ["scripts/report.lua"]);
-script!(pub(super) REPLICAS = "revocation.replicas", ["scripts/replicas.lua"]);
+script!(pub(super) INSTANCES = "revocation.instances", ["scripts/instances.lua"]);

@@ -1,3 +1,5 @@
+//! Settings of the store, and the lifetimes of keys that follow from them.
+
 use std::time::Duration;
 
 use keyplane_revocation::filter::Buckets;
@@ -6,47 +8,47 @@ use keyplane_valkey::{Arg, Feature, Ttl, TtlError};
 
 use super::clock::wall;
 
-/// The longest that a revocation of a session or of a key can be asked to hold.
+/// Longest time that a revocation of a session or of a key can be asked to hold.
 pub const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-/// How long what is needed is kept beyond the need, so that a retry has nothing to prolong.
+/// Time that a revocation is kept beyond its need, so that a retry has nothing to prolong.
 const SLACK: Duration = Duration::from_secs(60);
-/// How long the head of a partition is kept after the last revocation: it must outlive them all.
+/// Lifetime of a partition's head after the last revocation: it must outlive them all.
 const HEAD: Duration = Duration::from_secs(800 * 24 * 60 * 60);
-/// How many tokens a filter is made for; it grows.
+/// First capacity of a filter, in tokens; it grows.
 const CAPACITY: u32 = 10_000;
 
-/// How the revocations are kept.
+/// Settings of the store.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Into how many partitions they are spread: 1 to 64. Fixed when the store is used first.
+    /// Number of partitions that revocations are spread over: 1 to 64. Fixed when the store is first used.
     pub partitions: u32,
-    /// What tokens keep to: everything about how long revocations are kept follows from it.
+    /// Rules for tokens. The lifetimes of revocations follow from them.
     pub rules: Rules,
-    /// How the Bloom filters of tokens are made.
+    /// Shape of the Bloom filters of tokens.
     pub filters: Filters,
-    /// How long the audit is kept.
+    /// Time for which the audit is kept.
     pub audit_age: Duration,
-    /// When a write counts as replicated.
+    /// Condition under which a write counts as replicated.
     pub replication: Replication,
-    /// This machine's clock. Answers do not rest on it: see [`Store::now`](super::Store::now).
+    /// Clock of this machine. Answers do not rest on it: see [`Store::now`](super::Store::now).
     pub wall: fn() -> Millis,
 }
 
-/// When a write counts as replicated.
+/// Condition under which a write counts as replicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replication {
-    /// Where the engine has `WAIT`, this user may call it, and enough replicas are attached.
+    /// Replicas have it, where the engine has `WAIT`, this user may call it, and enough replicas are attached.
     Auto {
-        /// As soon as so many replicas have it.
+        /// Number of replicas that must have the write.
         replicas: u32,
-        /// How long a write waits for them.
+        /// Longest wait of a write for them.
         within: Duration,
     },
-    /// Never: no write waits.
+    /// None: no write waits, and none counts as replicated.
     Off,
 }
 
-/// The settings as scripts take them, in milliseconds. Each TTL is one that keys of this feature may have.
+/// Settings as arguments of scripts, in milliseconds. Each TTL is one that keys of this feature may have.
 #[derive(Clone, Debug)]
 pub(super) struct Spans {
     pub(super) buckets: Buckets,
@@ -57,11 +59,11 @@ pub(super) struct Spans {
     pub(super) leeway: u64,
     pub(super) furthest_exp: u64,
     pub(super) furthest_end: u64,
-    /// How long a token of unknown expiry is held at least, and what is added.
+    /// Shortest time that a token of unknown expiry is held, and the slack that is added.
     pub(super) token: (u64, u64),
-    /// The same of a cutoff, and of a session.
+    /// Shortest time and slack of a cutoff, and of a session.
     pub(super) cutoff: (u64, u64),
-    /// The same of a key.
+    /// Shortest time and slack of a key.
     pub(super) key: (u64, u64),
     false_positives: String,
 }
@@ -69,8 +71,8 @@ pub(super) struct Spans {
 // === impl Settings ===
 
 impl Default for Settings {
-    /// 4 partitions, tokens of at most 24 h, clocks that differ by at most 60 s, filters of an hour that are wrong once in
-    /// 10,000 checks, an audit of 90 days, and one replica, awaited for 50 ms.
+    /// Defaults: 4 partitions, tokens of at most 24 h, clocks that differ by at most 60 s, filters of an hour with one false
+    /// positive in 10,000 checks, an audit of 90 days, and a wait of 50 ms for one replica.
     fn default() -> Settings {
         let day = Duration::from_secs(24 * 60 * 60);
         Settings {
@@ -85,7 +87,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long the feed keeps an entry. What expires later must be appended again before: see
+    /// Time for which the feed keeps an entry. Entries that expire later must be appended again before: see
     /// [`Store::refresh`](super::Store::refresh).
     #[must_use]
     pub fn retention(&self) -> Duration {
@@ -110,7 +112,7 @@ impl Spans {
             leeway: millis(rules.leeway),
             furthest_exp: ttl(memory)?,
             furthest_end: ttl(LONGEST)?,
-            // The replica's generations reach no further than that.
+            // The generations of the replica in memory reach no further.
             token: (ttl(memory)?, millis(rules.leeway)),
             cutoff: (ttl(memory)?, millis(SLACK)),
             key: (ttl(LONGEST)?, millis(SLACK)),
@@ -118,12 +120,12 @@ impl Spans {
         })
     }
 
-    /// The generation of filters at a time, of which the scripts must have the same idea.
+    /// Generation of filters at a time. The scripts must arrive at the same one.
     pub(super) fn generation_of(&self, now: Millis) -> u64 {
         u64::try_from(now.0).unwrap_or_default() / self.generation.max(1)
     }
 
-    /// ARGV[1..8] of the scripts that write: see `scripts/common.lua`.
+    /// Arguments ARGV[1..8] of the scripts that write: see `scripts/common.lua`.
     pub(super) fn common(&self, items: usize, generation: u64) -> [Arg<'_>; 8] {
         [
             Arg::from(items as u64),

@@ -1,4 +1,4 @@
-//! To revoke, and to take back.
+//! Writes: revoking and undoing.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +8,19 @@ use keyplane_revocation::{CutoffBy, Millis, RevocationId, Scope, Sequence, State
 use keyplane_valkey::{Arg, Key, Value};
 use tokio::time::sleep;
 
-use super::{AGAIN, ITEMS, Spans, Store, codec, nonces, scripts};
+use super::{ATTEMPTS, ITEMS, Inner, Spans, Store, codec, nonces, scripts};
 use crate::domain::{Cause, Cutoff, Durability, Outcome, Record, Revoke, Written};
 use crate::error::Error;
 
-/// Time after the reply by which the cutoff's millisecond is over on the store's clock.
+/// Time after the reply at which the cutoff's millisecond is over on the store's clock.
 const PASSED: Duration = Duration::from_millis(1);
 
-/// What an item's keys and arguments are made of, besides the [`Revoke`].
+/// Keys and arguments of an item, besides those of the [`Revoke`].
 struct Item<'a> {
     record: Key,
     audit: Key,
     filters: Option<Filters>,
-    /// List of its issuer's keys, and its id; for a key alone.
+    /// List of the issuer's keys, and the id in it; for a key alone.
     list: Option<(Key, &'a str)>,
     nonce: String,
     target: String,
@@ -29,7 +29,7 @@ struct Item<'a> {
     keep: String,
 }
 
-/// The filter that follows from the token's `exp`, and the one of the generation.
+/// Filters of a token: that of its `exp`, and that of the generation.
 struct Filters {
     known: Option<(Key, String, i64)>,
     generation: (Key, String, i64),
@@ -39,20 +39,20 @@ struct Filters {
 // === impl Store ===
 
 impl Store {
-    /// Revokes. Each has a result of its own, in the same order. Those of one partition go together, 64 in a call of the
+    /// Revokes. Each item has a result of its own, in the same order. Items of one partition go together, 64 in a call of the
     /// script, and all calls at the same time.
     ///
     /// A revocation that holds already is returned as it is ([`Outcome::Unchanged`]); it is only ever prolonged, and a cutoff
-    /// only ever moves forward. What has expired already is not written ([`Outcome::Expired`]). Dropped before it is done,
-    /// any of them may have been made; making them again does no harm.
+    /// only ever moves forward. A revocation that has expired already is not written ([`Outcome::Expired`]). Dropped before
+    /// it is done, any of them may have been made; repeating them does no harm.
     ///
-    /// A cutoff returns once the millisecond that it names is over by the store's clock, so that what is issued
-    /// afterwards is later: one or two milliseconds more.
+    /// A cutoff returns once the millisecond that it names is over by the store's clock, so that tokens issued afterwards are
+    /// later: one or two milliseconds more.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for a cutoff later than the store's clock (`cutoff_time`), and for a token that would live, or a
-    /// revocation that would hold, longer than it may (`expire_time`); or the store's.
+    /// revocation that would hold, longer than allowed (`expire_time`); [`Error::Store`]; [`Error::NoRandomness`].
     pub async fn revoke(&self, revokes: Vec<Revoke>) -> Vec<Result<Written, Error>> {
         let mut groups: Vec<Vec<(usize, RevocationId)>> = vec![Vec::new(); self.partitions() as usize];
         for (index, revoke) in revokes.iter().enumerate() {
@@ -81,14 +81,14 @@ impl Store {
         results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
     }
 
-    /// Takes a revocation back: from now on it is as if it had not been, but for the audit. What would write it again from
-    /// before is ignored; revoking the same target anew is not.
+    /// Undoes a revocation: from now on it has no effect; only the audit keeps it. Copies of its earlier states are ignored;
+    /// revoking the target anew is not.
     ///
     /// Repeating it changes nothing, whatever version it names.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::StaleWrite`], or the store's.
+    /// [`Error::NotFound`]; [`Error::StaleWrite`]; [`Error::Store`]; [`Error::NoRandomness`].
     pub async fn undo(
         &self,
         tenant: &str,
@@ -108,10 +108,10 @@ impl Store {
         let mut args = spans.common(1, spans.generation_of(self.now())).to_vec();
         args.extend([Arg::from(&nonce), (&token).into(), (&version).into()]);
         args.extend(cause_args(&cause));
-        let (valkey, links) = (&self.inner.valkey, &self.inner.links);
+        let Inner { valkey, writes, .. } = &*self.inner;
         let sent = Instant::now();
         let (reply, durability) =
-            links.run(valkey, partition, &scripts::UNDO, &[&head, &feed, &record, &audit], &args).await?;
+            writes.run(valkey, partition, &scripts::UNDO, &[&head, &feed, &record, &audit], &args).await?;
         let reply = reply.array()?;
         let outcome = match reply.first().ok_or(Error::Corrupt("an empty reply"))?.text()? {
             "MISSING" => return Err(Error::NotFound),
@@ -123,7 +123,7 @@ impl Store {
             _ => Outcome::Changed,
         };
         let [_, now, sequence, text] = codec::exactly(Value::Array(reply))?;
-        self.heard_time(sent, &now)?;
+        self.observe_time(sent, &now)?;
         let record = codec::record(text.text()?, tenant, id)?;
         let sequence = Sequence::of(partition, codec::count(&sequence)?, self.partitions());
         Ok(Written { record, sequence, durability, outcome })
@@ -135,20 +135,20 @@ impl Store {
         revokes: &[(&Revoke, &RevocationId)],
     ) -> Result<Vec<Result<Written, Error>>, Error> {
         let spans = self.spans();
-        for _ in 0..AGAIN {
+        for _ in 0..ATTEMPTS {
             let now = self.now();
             let items = self.items(partition, revokes, spans, now)?;
-            let (head, feed) = (self.head_key(partition), self.feed_key(partition));
+            let (head, feed) = (self.keys().head(partition), self.keys().feed(partition));
             let mut keys = vec![&head, &feed];
             let mut args = spans.common(items.len(), spans.generation_of(now)).to_vec();
             args.extend([Arg::from(spans.leeway), spans.furthest_exp.into(), spans.furthest_end.into()]);
             for (item, (revoke, _)) in items.iter().zip(revokes) {
                 item.push(&head, revoke, spans, &mut keys, &mut args);
             }
-            let (valkey, links) = (&self.inner.valkey, &self.inner.links);
+            let Inner { valkey, writes, .. } = &*self.inner;
             let sent = Instant::now();
-            let (reply, durability) = links.run(valkey, partition, &scripts::REVOKE, &keys, &args).await?;
-            let Some(reply) = self.heard(sent, reply)? else { continue };
+            let (reply, durability) = writes.run(valkey, partition, &scripts::REVOKE, &keys, &args).await?;
+            let Some(reply) = self.accept(sent, reply)? else { continue };
             let [_, now, last, rows] = codec::exactly(Value::Array(reply))?;
             let (now, last) = (codec::moment(&now)?, codec::count(&last)?);
             let rows = rows.array()?;
@@ -214,7 +214,7 @@ impl Store {
         Ok(revokes.iter().zip(nonces(revokes.len())?).map(item).collect())
     }
 
-    /// What became of one item.
+    /// Result of one item.
     fn written(
         &self,
         row: Value,
@@ -225,28 +225,28 @@ impl Store {
         durability: Durability,
     ) -> Result<Written, Error> {
         let [status, seq, text] = codec::exactly(row)?;
-        let refuse = |field, rule: &str| Err(Error::Invalid(vec![Violation::new(field, rule)]));
+        let reject = |field, rule: &str| Err(Error::Invalid(vec![Violation::new(field, rule)]));
         let (outcome, seq) = match status.text()? {
             "CHANGED" => (Outcome::Changed, codec::count(&seq)?),
             "SAME" => (Outcome::Unchanged, last),
             "EXPIRED" => (Outcome::Expired, last),
-            "FUTURE" => return refuse("cutoff_time", "must not be in the future, by the store's clock"),
+            "FUTURE" => return reject("cutoff_time", "must not be in the future, by the store's clock"),
             "FAR" if matches!(revoke.target.scope, Scope::Token(_)) => {
-                return refuse("expire_time", "must not be further from now than tokens may live");
+                return reject("expire_time", "must not be further from now than tokens may live");
             }
-            "FAR" => return refuse("expire_time", "must be at most 400 days from now"),
+            "FAR" => return reject("expire_time", "must be at most 400 days from now"),
             _ => return Err(Error::Corrupt("an unknown outcome in a reply")),
         };
         let record = match outcome {
             Outcome::Changed | Outcome::Unchanged => codec::record(text.text()?, &revoke.target.tenant, id)?,
-            Outcome::Expired => self.expired(revoke),
+            Outcome::Expired => self.expired_record(revoke),
         };
         let sequence = Sequence::of(partition, seq, self.partitions());
         Ok(Written { record, sequence, durability, outcome })
     }
 
-    /// What would have been written.
-    fn expired(&self, revoke: &Revoke) -> Record {
+    /// Record that would have been written.
+    fn expired_record(&self, revoke: &Revoke) -> Record {
         let expires = revoke.expires.unwrap_or_default();
         let is_token = matches!(revoke.target.scope, Scope::Token(_));
         let leeway = if is_token { self.inner.settings.rules.leeway } else { Duration::ZERO };

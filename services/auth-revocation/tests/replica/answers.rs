@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use keyplane_auth_revocation::app::check::{Demands, Source};
 use keyplane_auth_revocation::domain::{Cause, Record};
-use keyplane_auth_revocation::replica::{Demands, Source};
 use keyplane_revocation::{Answer, CutoffBy, Millis, Rule, Scope, Sequence, State, Target, Version};
 use keyplane_testkit::eventually;
 
@@ -135,7 +135,7 @@ async fn a_false_positive_locks_nobody_out() {
     let app = keyplane_testkit::app();
     let wrong = |kept: &mut keyplane_auth_revocation::store::Settings, settings: &mut _| {
         kept.filters.false_positives = 0.5;
-        let settings: &mut keyplane_auth_revocation::replica::Settings = settings;
+        let settings: &mut keyplane_auth_revocation::app::replica::Settings = settings;
         settings.bound = Duration::from_secs(5);
         settings.ask = PATIENCE;
     };

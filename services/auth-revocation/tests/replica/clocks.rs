@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use keyplane_auth_revocation::app::check::{Demands, Source};
 use keyplane_auth_revocation::domain::{Cutoff, Outcome, Revoke};
-use keyplane_auth_revocation::replica::{Demands, Source};
 use keyplane_revocation::{Answer, Claims, CutoffBy, Millis, Rule, Rules, Scope};
 use keyplane_testkit::eventually;
 
@@ -132,7 +132,7 @@ async fn a_login_right_after_a_logout_everywhere_is_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_revoked_whatever_expiry_is_said() {
     let app = keyplane_testkit::app();
-    let change = |_: &mut _, settings: &mut keyplane_auth_revocation::replica::Settings| {
+    let change = |_: &mut _, settings: &mut keyplane_auth_revocation::app::replica::Settings| {
         (settings.bound, settings.ask) = (Duration::from_secs(5), PATIENCE);
     };
     let (one, other) = (rig::start(&app, &url(), change).await, rig::start(&app, &url(), change).await);

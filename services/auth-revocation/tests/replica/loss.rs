@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use futures::stream::{self, StreamExt as _};
+use keyplane_auth_revocation::app::check::{Demands, Source};
+use keyplane_auth_revocation::app::replica::Settings;
 use keyplane_auth_revocation::domain::{AfterLoss, Cause};
 use keyplane_auth_revocation::error::Error;
-use keyplane_auth_revocation::replica::{Demands, Settings, Source};
 use keyplane_auth_revocation::store;
 use keyplane_engine::Valkey;
 use keyplane_revocation::{Answer, Rule, Sequence, Version};
@@ -88,8 +89,8 @@ async fn follows(instance: &Instance, from: &Instance) {
 async fn hands_over(instance: &Instance) {
     for partition in 0..instance.store.partitions() {
         eventually("it sees the loss and hands over", PATIENCE, async || {
-            let given = instance.store.handed_over(partition).await.map_err(|error| error.to_string())?;
-            given.map(drop).ok_or_else(|| format!("nothing of partition {partition} is handed over"))
+            let head = instance.store.feed_head(partition).await.map_err(|error| error.to_string())?;
+            head.handover.map(drop).ok_or_else(|| format!("nothing of partition {partition} is handed over"))
         })
         .await;
     }
@@ -98,9 +99,9 @@ async fn hands_over(instance: &Instance) {
 
 /// Version up to which the giver of a partition's handover knew everything, for each partition.
 async fn uptos(instance: &Instance) -> Vec<Option<Version>> {
-    let asked = (0..instance.store.partitions()).map(|partition| instance.store.handed_over(partition));
-    let given = join_all(asked).await.into_iter();
-    given.map(|given| given.ok().flatten().map(|lost| lost.upto)).collect()
+    let asked = (0..instance.store.partitions()).map(|partition| instance.store.feed_head(partition));
+    let heads = join_all(asked).await.into_iter();
+    heads.map(|head| head.ok().and_then(|head| head.handover).map(|handover| handover.upto)).collect()
 }
 
 fn restart_empty(valkey: &Valkey) {

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures::future;
+use keyplane_auth_revocation::app::check::{Demands, Source};
 use keyplane_auth_revocation::domain::OutagePolicy;
 use keyplane_auth_revocation::error::Error;
-use keyplane_auth_revocation::replica::{Demands, Source};
 use keyplane_engine::Valkey;
 use keyplane_revocation::{Answer, Scope};
 use keyplane_testkit::{Fault, FaultProxy, eventually};

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use keyplane_auth_revocation::app::check::{Checked, Checker, Demands, Source};
+use keyplane_auth_revocation::app::replica::{Mirror, Settings};
 use keyplane_auth_revocation::domain::{Cause, Cutoff, Revoke, Written};
 use keyplane_auth_revocation::error::Error;
-use keyplane_auth_revocation::replica::{Checked, Checker, Demands, Mirror, Settings, Source};
 use keyplane_auth_revocation::store::{self, Store};
 use keyplane_revocation::{Answer, Claims, Millis, Rule, Scope, Target, TokenHash};
 use keyplane_testkit::eventually;
@@ -43,8 +44,8 @@ pub(crate) fn begin(app: &str, url: &str, change: impl FnOnce(&mut store::Settin
     let mut connection = keyplane_valkey::Settings::new(url);
     connection.command_timeout = Duration::from_millis(500);
     let valkey = Valkey::connect(&connection, App::new(app).expect("an app")).expect("settings of a store");
-    let store = Store::new(valkey.clone(), kept).expect("settings of a store");
-    let mirror = Mirror::start(valkey, store.clone(), settings);
+    let store = Store::new(valkey, kept).expect("settings of a store");
+    let mirror = Mirror::start(store.clone(), settings);
     let checker = Checker::new(mirror.clone());
     Instance { store, mirror, checker }
 }

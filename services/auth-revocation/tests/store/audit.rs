@@ -92,14 +92,14 @@ async fn instances_live_as_long_as_they_report() {
     report("brief", 1, Duration::from_millis(50)).await;
     case.nothing_is_eternal(modules());
     eventually("a lease ends", Duration::from_secs(5), async || {
-        let mut live = case.store.replicas().await.expect("the instances");
+        let mut live = case.store.instances().await.expect("the instances");
         live.sort_by(|(a, _), (b, _)| a.cmp(b));
         let expected = [("a".to_owned(), Sequence::of(1, 4, 4)), ("b".to_owned(), Sequence::of(1, 5, 4))];
         if live == expected { Ok(()) } else { Err(live) }
     })
     .await;
     report("a", 4, Duration::ZERO).await;
-    let live = case.store.replicas().await.expect("the instances");
+    let live = case.store.instances().await.expect("the instances");
     assert_eq!(live, [("b".to_owned(), Sequence::of(1, 5, 4))], "who leaves is gone at once");
     assert_eq!(case.keys_with(modules(), ":positions:").len(), 1);
 }

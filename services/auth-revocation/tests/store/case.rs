@@ -1,15 +1,15 @@
 //! A store of its own on a server that the tests share, and a view behind its back.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use keyplane_auth_revocation::domain::{Cause, Cutoff, Reason, Revoke, Written};
 use keyplane_auth_revocation::error::Error;
-use keyplane_auth_revocation::store::feed::{self, FeedRecord};
+use keyplane_auth_revocation::store::feed::FeedRecord;
 use keyplane_auth_revocation::store::{Settings, Store};
 use keyplane_engine::{Reply, Valkey as Server};
-use keyplane_revocation::{Answer, Claims, CutoffBy, Millis, Rule, Scope, Target, TokenHash};
-use keyplane_valkey::{App, Settings as Connection, Valkey};
+use keyplane_revocation::{Answer, Claims, CutoffBy, Entry, Millis, Rule, Scope, Target, TokenHash};
+use keyplane_valkey::{App, Feature, Key, Settings as Connection, Valkey};
 
 pub(crate) const TENANT: &str = "acme";
 pub(crate) const ISSUER: &str = "https://idp.example";
@@ -51,7 +51,7 @@ impl Case {
         let app = keyplane_testkit::app();
         let valkey = connect(&app, url).await;
         let store = Store::new(valkey.clone(), settings).expect("lifetimes that keys may have");
-        store.check().await.expect("the test server can do what the store needs");
+        store.probe().await.expect("the test server can do what the store needs");
         Case { app, valkey, store }
     }
 
@@ -85,12 +85,20 @@ impl Case {
 
     /// All entries of a partition's feed.
     pub(crate) async fn feed(&self, partition: u32) -> Vec<FeedRecord> {
-        let raw =
-            self.valkey.xrange(&self.store.feed_key(partition), "-", "+", 100_000).await.expect("the feed is read");
-        raw.iter().map(|entry| feed::decode(entry).expect("an entry of this service")).collect()
+        self.store.feed_page(partition, None, 100_000).await.expect("the feed is read")
     }
 
-    /// Of all partitions.
+    /// States in a partition's feed.
+    pub(crate) async fn entries(&self, partition: u32) -> Vec<Entry> {
+        self.feed(partition).await.into_iter().map(|record| Arc::unwrap_or_clone(record.entry)).collect()
+    }
+
+    /// Key of a partition's head.
+    pub(crate) fn head_key(&self, partition: u32) -> Key {
+        Key::partitioned(self.valkey.app(), Feature::REVOCATION, "_", &["head"], partition)
+    }
+
+    /// Feeds of all partitions.
     pub(crate) async fn feeds(&self) -> Vec<Vec<FeedRecord>> {
         let mut feeds = Vec::new();
         for partition in 0..self.store.partitions() {

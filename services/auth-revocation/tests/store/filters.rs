@@ -16,7 +16,7 @@ fn soon(case: &Case) -> Millis {
 
 /// The flags of the filters in the head: '+' or '-', and when each ends.
 async fn flags(case: &Case) -> Vec<String> {
-    let head = case.valkey.hgetall(&case.store.head_key(0)).await.expect("the head");
+    let head = case.valkey.hgetall(&case.head_key(0)).await.expect("the head");
     let flags = head.iter().filter(|(field, _)| field.starts_with(b"b"));
     flags.map(|(_, value)| String::from_utf8_lossy(&value[..1]).into_owned()).collect()
 }

@@ -208,7 +208,7 @@ impl Run {
     }
 
     async fn entries(&self, partition: u32) -> Vec<Entry> {
-        self.case.feed(partition).await.into_iter().map(|record| record.entry).collect()
+        self.case.entries(partition).await
     }
 
     async fn lose(&self, lost: Lost) {

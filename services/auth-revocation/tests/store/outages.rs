@@ -14,7 +14,7 @@ async fn one_partition() -> Case {
 }
 
 async fn entries(case: &Case) -> Vec<Entry> {
-    case.feed(0).await.into_iter().map(|record| record.entry).collect()
+    case.entries(0).await
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn what_was_lost_is_written_again_once() {
     let known = entries(&case).await;
     assert!(case.lose(modules(), "revocation:") > 5);
     // The new primary has a history of its own.
-    case.store.check().await.expect("the layout is written again");
+    case.store.probe().await.expect("the layout is written again");
     case.revoke(session("other", None)).await.expect("a revocation");
     assert_eq!(case.rule(&case.claims("j")).await, None, "it is lost");
 
@@ -55,7 +55,7 @@ async fn what_was_lost_is_written_again_once() {
     assert_eq!(record, made.record, "with its own version");
     let feed = case.feed(0).await;
     assert_eq!(feed.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5], "the chain is dense");
-    assert_eq!(feed[1].entry, known[0], "an entry that is appended again is what it was");
+    assert_eq!(*feed[1].entry, known[0], "an entry that is appended again is what it was");
     case.nothing_is_eternal(modules());
 }
 
@@ -84,7 +84,7 @@ async fn the_feed_is_told_again_of_what_it_is_about_to_forget() {
     assert_eq!(refresh(Duration::ZERO).await, 2);
     let feed = case.feed(0).await;
     assert_eq!(feed.len(), 5);
-    assert_eq!(feed[3].entry, known[0], "the same state, and the same version");
+    assert_eq!(*feed[3].entry, known[0], "the same state, and the same version");
     assert_eq!(feed[4].entry, feed[2].entry, "as the store has it, not as the caller knew it");
     assert_eq!(refresh(Duration::from_secs(3600)).await, 0, "another instance finds young copies");
     // What the store lost is written whatever its age.

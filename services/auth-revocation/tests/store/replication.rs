@@ -43,7 +43,7 @@ async fn a_replica_that_has_it_makes_it_replicated() {
     let impatient =
         Settings { replication: Replication::Auto { replicas: 1, within: Duration::from_millis(50) }, ..settings(1) };
     let waits = keyplane_auth_revocation::store::Store::new(case.valkey.clone(), impatient).expect("settings");
-    waits.check().await.expect("the store is there");
+    waits.probe().await.expect("the store is there");
     let result = waits.revoke(vec![session("paused", None)]).await.remove(0).expect("the primary has it");
     assert_eq!(result.durability, Durability::PrimaryOnly);
     replica.resume().expect("the replica goes on");

@@ -239,7 +239,7 @@ async fn the_feed_is_a_dense_chain_and_the_head_is_its_end() {
             count += 1;
         }
         assert_eq!(sequence.get(partition), seq, "the last acknowledged is the last in the feed");
-        let head = case.valkey.hgetall(&case.store.head_key(partition)).await.expect("the head");
+        let head = case.valkey.hgetall(&case.head_key(partition)).await.expect("the head");
         let field = |name: &str| head.iter().find(|(field, _)| field == name).map(|(_, value)| value.to_vec());
         assert_eq!(field("q"), Some(seq.to_string().into_bytes()));
         assert_eq!(field("n"), Some(previous.as_bytes().to_vec()));
@@ -255,7 +255,7 @@ async fn versions_rise_although_the_clock_steps_back() {
     let first = case.revoke(session("a", None)).await.expect("a revocation");
     // As if the clock had been an hour ahead when the last one was written.
     let ahead = first.record.version.0 + 3_600_000_000;
-    let head = case.store.head_key(0);
+    let head = case.head_key(0);
     modules().command(&["HSET", head.as_str(), "v", &ahead.to_string()]).expect("the head is changed");
     let second = case.revoke(session("b", None)).await.expect("a revocation");
     assert_eq!(second.record.version, Version(ahead + 1));
@@ -302,7 +302,7 @@ async fn another_number_of_partitions_is_refused_at_the_start() {
     let case = Case::new().await;
     let valkey = connect(&case.app, &modules().url()).await;
     let other = Store::new(valkey, Settings { partitions: 8, ..Settings::default() }).expect("settings");
-    let error = other.check().await.expect_err("targets would be looked for in another partition");
+    let error = other.probe().await.expect_err("targets would be looked for in another partition");
     assert_eq!(error.kind(), ErrorKind::Layout);
     assert!(error.to_string().contains('8') && error.to_string().contains('4'), "it names both: {error}");
     let day = Duration::from_secs(86_400);
@@ -333,11 +333,11 @@ async fn a_cluster_has_all_keys_of_a_call_in_one_slot() {
     case.store.undo(TENANT, &target.id(), None, Cause::default()).await.expect("undone");
     assert_eq!(case.rule(&keyed).await, Some(Rule::Client));
     case.store.report("i-1", &Sequence::new(16), Duration::from_secs(3)).await.expect("a report");
-    assert_eq!(case.store.replicas().await.expect("the instances").len(), 1);
+    assert_eq!(case.store.instances().await.expect("the instances").len(), 1);
     let page = case.store.audit(TENANT, 1000, None).await.expect("the audit of all nodes");
     assert_eq!(page.entries.len(), 204);
     for partition in 0..16 {
-        let entries: Vec<_> = case.feed(partition).await.into_iter().map(|record| record.entry).collect();
+        let entries = case.entries(partition).await;
         assert_eq!(case.store.merge(partition, &entries).await.expect("a merge"), 0, "nothing was lost");
     }
 }

@@ -1,4 +1,4 @@
-//! What the replica says once the store has lost revocations.
+//! Answers of the replica once the store has lost revocations.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn replica(false_positives: f64) -> Replica {
     Replica::partitioned(rules, filters, PARTITIONS)
 }
 
-/// Tokens of all ages: they expire within 20 hours.
+/// Claims of tokens of all ages: they expire within 20 hours.
 fn claims(jti: &str) -> Claims<'_> {
     let hours = jti.bytes().map(i64::from).sum::<i64>() % 20 + 1;
     Claims { tenant: "acme", issuer: "i", jti, expires: Some(Millis(NOW + hours * HOUR)), ..Claims::default() }
@@ -29,7 +29,7 @@ fn hash(jti: &str) -> TokenHash {
     TokenHash::of("acme", "i", jti)
 }
 
-/// The revocation of a token, whose revoker knew when it expires, or did not.
+/// Revocation of a token; `knows_exp`: the revoker knew when it expires.
 fn entry(jti: &str, version: u64, knows_exp: bool) -> Entry {
     let token_expires = claims(jti).expires.filter(|_| knows_exp);
     let expires = token_expires.unwrap_or(Millis(NOW + 24 * HOUR));
@@ -47,31 +47,31 @@ fn lose_all(replica: &Replica) {
     (0..PARTITIONS).for_each(|partition| replica.lose(partition));
 }
 
-/// Whether the token is refused by a store that knows nothing of it.
-fn is_refused(replica: &Replica, jti: &str) -> bool {
+/// Returns whether the token is rejected though the store knows nothing of it.
+fn is_rejected(replica: &Replica, jti: &str) -> bool {
     let claims = claims(jti);
     matches!(replica.check(&claims, Millis(NOW)), Answer::Suspect(_)) && replica.may_be_lost(&claims)
 }
 
 #[test]
-fn after_a_loss_all_that_was_held_is_refused_and_few_good_tokens_are() {
+fn after_a_loss_held_tokens_are_rejected_and_few_good_ones() {
     let (count, rate) = (100_000, 1e-3);
     let replica = replica(rate);
     let jtis: Vec<String> = (0..count).map(|number| format!("revoked-{number}")).collect();
     for (version, jti) in (1..).zip(&jtis) {
         replica.apply(&entry(jti, version, version % 8 != 0));
     }
-    assert!(!jtis[..1000].iter().any(|jti| is_refused(&replica, jti)), "while the store has all, it decides");
+    assert!(!jtis[..1000].iter().any(|jti| is_rejected(&replica, jti)), "while the store has all, it decides");
     lose_all(&replica);
-    let active = jtis.iter().filter(|jti| !is_refused(&replica, jti)).count();
+    let active = jtis.iter().filter(|jti| !is_rejected(&replica, jti)).count();
     assert_eq!(active, 0, "of {count} revoked tokens");
     assert_eq!(replica.stats().lost, replica.stats().tokens);
-    let good = (0..30_000).filter(|number| is_refused(&replica, &format!("good-{number}"))).count();
+    let good = (0..30_000).filter(|number| is_rejected(&replica, &format!("good-{number}"))).count();
     assert!(good as f64 <= 2.0 * rate * 3e4, "{good} of 30,000 good tokens are refused; configured is {rate}");
 }
 
 #[test]
-fn what_was_undone_passes_and_what_was_revoked_again_does_not() {
+fn undone_tokens_pass_and_tokens_revoked_again_do_not() {
     let replica = replica(1e-9);
     for (version, jti) in [(1, "revoked"), (2, "undone"), (3, "again"), (4, "old-news")] {
         replica.apply(&entry(jti, version, true));
@@ -84,9 +84,9 @@ fn what_was_undone_passes_and_what_was_revoked_again_does_not() {
     replica.apply(&entry("old-news", 8, true));
     assert_eq!((0..PARTITIONS).map(|partition| replica.revoked_tokens(partition)).sum::<usize>(), 2);
     lose_all(&replica);
-    let refused = |jti| is_refused(&replica, jti);
+    let refused = |jti| is_rejected(&replica, jti);
     assert!(refused("revoked") && refused("again") && !refused("undone") && !refused("old-news"));
-    // The way to let one pass that should not have been refused.
+    // Revoking and undoing lets a token pass that was rejected wrongly.
     replica.apply(&entry("revoked", 10, true));
     replica.apply(&undone("revoked", 11));
     assert!(!refused("revoked"));
@@ -123,7 +123,7 @@ fn filled(rate: f64, count: usize) -> (Replica, Vec<String>) {
 }
 
 #[test]
-fn what_is_handed_over_is_known_as_to_the_giver() {
+fn a_handover_makes_the_receiver_know_what_the_giver_knew() {
     let (giver, jtis) = filled(1e-4, 5_000);
     assert_eq!(giver.hand_over(0), None, "nothing was lost");
     giver.apply(&undone("j-7", 10_000));
@@ -142,10 +142,10 @@ fn what_is_handed_over_is_known_as_to_the_giver() {
     }
     assert_eq!(taker.stats(), giver.stats());
     for jti in jtis.iter().chain(&(0..5_000).map(|number| format!("good-{number}")).collect::<Vec<_>>()) {
-        assert_eq!(is_refused(&taker, jti), is_refused(&giver, jti), "{jti}");
+        assert_eq!(is_rejected(&taker, jti), is_rejected(&giver, jti), "{jti}");
     }
-    assert!(is_refused(&taker, "j-8") && !is_refused(&taker, "j-7"));
-    // It goes on from there.
+    assert!(is_rejected(&taker, "j-8") && !is_rejected(&taker, "j-7"));
+    // The receiver goes on from there.
     taker.apply(&entry("new", 20_000, true));
     assert!(matches!(taker.check(&claims("new"), Millis(NOW)), Answer::Suspect(_)));
     taker.prune(Millis(NOW + 100 * HOUR));
@@ -153,7 +153,7 @@ fn what_is_handed_over_is_known_as_to_the_giver() {
 }
 
 #[test]
-fn what_is_not_of_an_equal_replica_is_not_taken_over() {
+fn bytes_of_an_unequal_replica_are_not_taken_over() {
     let (giver, _) = filled(1e-4, 200);
     lose_all(&giver);
     let bytes = giver.hand_over(1).expect("something was lost").bytes;
@@ -170,19 +170,19 @@ fn what_is_not_of_an_equal_replica_is_not_taken_over() {
     assert!(jtis.iter().all(|jti| matches!(taker.check(&claims(jti), Millis(NOW)), Answer::Suspect(_))));
 }
 
-/// What happens to a few tokens, and to the store.
+/// Event in the life of a few tokens and of the store.
 #[derive(Clone, Debug)]
-enum Happens {
+enum Event {
     Revoke(usize, bool),
     Undo(usize),
     Lose(u32),
 }
 
-fn happens() -> impl Strategy<Value = Vec<Happens>> {
+fn events() -> impl Strategy<Value = Vec<Event>> {
     let one = prop_oneof![
-        4 => (0..8usize, any::<bool>()).prop_map(|(token, knows_exp)| Happens::Revoke(token, knows_exp)),
-        2 => (0..8usize).prop_map(Happens::Undo),
-        1 => (0..PARTITIONS).prop_map(Happens::Lose),
+        4 => (0..8usize, any::<bool>()).prop_map(|(token, knows_exp)| Event::Revoke(token, knows_exp)),
+        2 => (0..8usize).prop_map(Event::Undo),
+        1 => (0..PARTITIONS).prop_map(Event::Lose),
     ];
     prop::collection::vec(one, 1..60)
 }
@@ -205,32 +205,32 @@ proptest! {
         replica.check(&claims("j-0"), Millis(NOW));
     }
 
-    /// The model: which tokens are revoked, and whether the store still knows it.
+    /// Model: the revoked tokens, and whether the store still knows of each.
     #[test]
-    fn a_revoked_token_is_known_to_the_store_or_refused_after_a_loss(happens in happens()) {
+    fn a_revoked_token_is_known_to_the_store_or_rejected_after_a_loss(events in events()) {
         let replica = replica(1e-12);
         let jtis: Vec<String> = (0..8).map(|token| format!("j-{token}")).collect();
         let (mut revoked, mut stored) = (HashSet::new(), HashMap::new());
-        for (version, happens) in (1..).zip(happens) {
-            match happens {
-                Happens::Revoke(token, knows_exp) => {
+        for (version, event) in (1..).zip(events) {
+            match event {
+                Event::Revoke(token, knows_exp) => {
                     replica.apply(&entry(&jtis[token], version, knows_exp));
                     revoked.insert(token);
                     stored.insert(token, true);
                 }
-                Happens::Undo(token) => {
+                Event::Undo(token) => {
                     replica.apply(&undone(&jtis[token], version));
                     revoked.remove(&token);
                     stored.insert(token, false);
                 }
-                Happens::Lose(partition) => {
+                Event::Lose(partition) => {
                     replica.lose(partition);
                     stored.retain(|token, _| hash(&jtis[*token]).partition(PARTITIONS) != partition);
                 }
             }
             for (token, jti) in jtis.iter().enumerate() {
                 let suspect = matches!(replica.check(&claims(jti), Millis(NOW)), Answer::Suspect(_));
-                // As the service does: the store is asked first, if it knows anything of the token.
+                // The service asks the store first, too.
                 let refused = suspect && stored.get(&token).copied().unwrap_or_else(|| replica.may_be_lost(&claims(jti)));
                 prop_assert_eq!(refused, revoked.contains(&token), "{} after {} steps", jti, version);
             }

@@ -67,7 +67,7 @@ fn check(replica: &Replica, jti: &str) -> Answer {
 }
 
 #[test]
-fn every_scope_is_held_and_named() {
+fn each_scope_is_held_and_named() {
     for scope in scopes() {
         let (replica, entry) = (replica(1e-4), entry(scope.clone(), 1));
         assert_eq!(check(&replica, "j-1"), Answer::Active);
@@ -104,7 +104,7 @@ fn a_revoked_token_is_suspect_until_it_is_confirmed() {
         replica.confirm(hash, Version(1), entry.state.expires);
         let revoked = Answer::Revoked { rule: Rule::Token, revocation: Some(RevocationId::from(hash)) };
         assert_eq!(check(&replica, "j-1"), revoked);
-        // The same again is no news; what is later is.
+        // A repeated entry changes nothing; a later one does.
         replica.apply(&entry);
         assert_eq!(check(&replica, "j-1"), revoked);
         entry.version = Version(2);
@@ -117,7 +117,7 @@ fn a_revoked_token_is_suspect_until_it_is_confirmed() {
 fn a_confirmation_that_an_undo_overtook_is_not_remembered() {
     let (replica, hash) = (replica(1e-4), TokenHash::of("acme", "i", "j-1"));
     replica.apply(&entry(token("j-1"), 1));
-    // The store was asked, then came the undo, then the store's answer.
+    // First the call to the store, then the undo, then the store's reply.
     assert!(replica.apply(&undone(entry(token("j-1"), 2))));
     replica.confirm(hash, Version(1), Millis(NOW + HOUR));
     assert_eq!(check(&replica, "j-1"), Answer::Suspect(hash));
@@ -137,7 +137,7 @@ fn a_confirmation_ends_with_the_revocation_that_it_is_of() {
     replica.confirm(hash, Version(1), entry.state.expires);
     assert!(matches!(replica.check(&claims("j-1"), Millis(end - 1)), Answer::Revoked { rule: Rule::Token, .. }));
     assert_eq!(replica.check(&claims("j-1"), Millis(end)), Answer::Suspect(hash), "the store has to be asked again");
-    // Prolonged: whichever answer of the store comes last, the later revocation counts.
+    // Prolonged: the later revocation counts, whichever reply of the store comes last.
     replica.confirm(hash, Version(2), Millis(end + 1));
     replica.confirm(hash, Version(1), Millis(end));
     assert!(matches!(replica.check(&claims("j-1"), Millis(end)), Answer::Revoked { rule: Rule::Token, .. }));
@@ -196,7 +196,7 @@ fn a_batch_is_answered_in_its_order() {
 }
 
 #[test]
-fn what_has_expired_is_forgotten_and_nothing_else() {
+fn only_expired_entries_are_forgotten() {
     let replica = replica(1e-4);
     for scope in scopes() {
         replica.apply(&entry(scope, 1));
@@ -263,7 +263,7 @@ fn no_floor_outlives_the_clock_that_made_it() {
 }
 
 #[test]
-fn what_outlives_the_feed_is_told_in_full() {
+fn entries_that_outlive_the_feed_are_complete() {
     let replica = replica(1e-4);
     let mut expected = Vec::new();
     for (version, scope) in (1..).zip(scopes()) {
@@ -281,7 +281,7 @@ fn what_outlives_the_feed_is_told_in_full() {
 }
 
 #[test]
-fn it_says_what_it_takes() {
+fn stats_report_the_size() {
     let replica = replica(1e-4);
     assert_eq!(replica.stats(), Stats::default());
     for number in 0..1000 {
@@ -303,7 +303,7 @@ fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_revoked()
     replica.apply(&key("i", 2));
     assert_eq!(replica.check(&bare, now), Answer::KeyUnknown);
     assert_eq!(replica.check(&claims("j-1"), now), Answer::Active, "it was signed by another");
-    // Also where a filter holds it: what the store knows goes first.
+    // Also where a filter holds it: the store's knowledge goes first.
     replica.apply(&entry(token("j-1"), 3));
     assert!(matches!(replica.check(&bare, now), Answer::Suspect(_)));
     assert_eq!(replica.cleared(&bare, now), Answer::KeyUnknown);

@@ -12,7 +12,7 @@ const MINUTE: i64 = 60_000;
 const RULES: Rules =
     Rules { max_lifetime: Duration::from_secs(3600), leeway: Duration::from_secs(60), issuer_skew: Duration::ZERO };
 
-/// A good token of an hour, half of which is over.
+/// Good token of an hour, half of which is over.
 fn claims() -> Claims<'static> {
     Claims {
         tenant: "acme",
@@ -52,7 +52,7 @@ fn rule(claims: &Claims<'_>, rules: &Rules, known: &[(Target, State)]) -> Option
     }
 }
 
-/// The rule for a token of this `iat` under a cutoff for its user.
+/// Rule for a token of this `iat` under a cutoff for its user.
 fn by_cutoff(iat: Option<Millis>, cutoff: i64) -> Option<Rule> {
     rule(&Claims { issued_at: iat, ..claims() }, &RULES, &[known(subject(CutoffBy::IssuedAt), Some(cutoff))])
 }
@@ -115,12 +115,12 @@ fn a_login_in_the_second_of_the_logout_works_if_iat_has_a_fraction() {
 }
 
 #[test]
-fn a_token_that_does_not_say_when_is_revoked_by_any_cutoff() {
+fn a_token_without_time_of_issue_is_revoked_by_any_cutoff() {
     assert_eq!(by_cutoff(None, NOW - 10 * HOUR), Some(Rule::Subject));
     let logins = [known(subject(CutoffBy::AuthTime), Some(NOW - 10 * HOUR))];
     assert_eq!(rule(&claims(), &RULES, &logins), None);
     assert_eq!(rule(&Claims { auth_time: None, ..claims() }, &RULES, &logins), Some(Rule::Subject));
-    // What it does not say for another kind of cutoff does not matter.
+    // The time of another kind of cutoff does not matter.
     assert_eq!(rule(&Claims { issued_at: None, ..claims() }, &RULES, &logins), None);
 }
 
@@ -147,7 +147,7 @@ fn kept_sessions_are_under_the_cutoff_before() {
 }
 
 #[test]
-fn of_several_rules_the_first_is_told() {
+fn the_first_of_several_rules_is_reported() {
     let mut all = vec![
         known(Scope::Token(TokenHash::of("acme", "https://idp", "j-1")), None),
         known(Scope::Session("s-1".into()), None),
@@ -172,7 +172,7 @@ fn of_several_rules_the_first_is_told() {
 }
 
 #[test]
-fn what_is_anothers_undone_or_expired_is_not_held_against_a_token() {
+fn revocations_of_others_undone_or_expired_do_not_cover_a_token() {
     for scope in [
         Scope::Token(TokenHash::of("acme", "https://other", "j-1")),
         Scope::Token(TokenHash::of("other", "https://idp", "j-1")),
@@ -193,13 +193,13 @@ fn what_is_anothers_undone_or_expired_is_not_held_against_a_token() {
 }
 
 #[test]
-fn a_cutoff_without_a_moment_takes_in_everything() {
+fn a_cutoff_without_a_moment_covers_everything() {
     assert_eq!(rule(&claims(), &RULES, &[known(Scope::Tenant, None)]), Some(Rule::Tenant));
 }
 
 proptest! {
     #[test]
-    fn skew_of_issuers_only_adds_to_what_a_cutoff_revokes(
+    fn skew_of_issuers_only_widens_a_cutoff(
         iat in proptest::option::of(-5000i64..5000), cutoff in -5000i64..5000, skew in 0u64..5000,
     ) {
         let cutoff = Some(Millis(cutoff));
@@ -210,7 +210,7 @@ proptest! {
         prop_assert!(cuts(skew) || !cuts(0), "what is revoked without skew is revoked with it");
     }
 
-    /// No token comes back to life when the cutoff that revoked it is forgotten.
+    /// Cutoffs are kept until every token that they revoke has expired.
     #[test]
     fn a_cutoff_outlives_every_token_that_it_revokes(
         iat in 0i64..4 * HOUR, life in 0i64..2 * HOUR, cutoff in 0i64..4 * HOUR, skew in 0u64..5000, later in 0i64..HOUR,
@@ -224,8 +224,8 @@ proptest! {
         }
     }
 
-    /// A token that is revoked by itself, though nobody said when it expires, does not come back to life when that is
-    /// forgotten; however far its issuer's clock was ahead, within what the rules let pass.
+    /// Revocations of single tokens of unknown expiry outlive the tokens, however far ahead the issuer's clock was within the
+    /// rules.
     #[test]
     fn a_token_of_unknown_expiry_is_remembered_for_as_long_as_it_is_accepted(
         short in 0i64..MINUTE, ahead in 0.0..=1.0f64, skew in 0u64..=60_000, later in 0i64..MINUTE,
@@ -274,7 +274,7 @@ fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_revoked()
     for over in [State { undone: true, ..state.clone() }, State { expires: Millis(NOW), ..state }] {
         assert_eq!(judged(&bare, &[(target.clone(), over)]), Answer::Active);
     }
-    // What is certain is said first.
+    // Certain rules come first.
     let both = [key("https://idp"), known(Scope::Token(TokenHash::of("acme", "https://idp", "j-1")), None)];
     assert!(matches!(judged(&bare, &both), Answer::Revoked { rule: Rule::Token, .. }));
     assert!(matches!(judged(&Claims { expires: None, ..bare }, &both), Answer::Revoked { rule: Rule::NoExpiry, .. }));

@@ -1,7 +1,7 @@
 use super::{CutoffBy, RevocationId, Scope, Target, TokenHash};
 use proptest::prelude::*;
 
-/// Any target, with names that are out to break the text.
+/// Arbitrary targets, with names that could break the text.
 pub(crate) fn targets() -> impl Strategy<Value = Target> {
     let name = || "[a-z0-9 ;,=%:/|ä-]{1,12}".prop_map(String::into_boxed_str);
     let by = prop_oneof![Just(CutoffBy::IssuedAt), Just(CutoffBy::AuthTime)];
@@ -21,7 +21,7 @@ fn target(scope: Scope) -> Target {
 }
 
 #[test]
-fn the_hash_of_a_token_is_what_the_contract_says() {
+fn the_hash_of_a_token_follows_the_contract() {
     // printf '\0\0\0\4acme\0\0\0\1i\0\0\0\3j-1' | sha256sum
     assert_eq!(TokenHash::of("acme", "i", "j-1").to_string(), "134ce11187b89c722851ca9fa1c557e8");
     let target = target(Scope::Token(TokenHash::of("acme", "i", "j-1")));
@@ -29,7 +29,7 @@ fn the_hash_of_a_token_is_what_the_contract_says() {
 }
 
 #[test]
-fn the_id_of_a_session_is_what_the_contract_says() {
+fn the_id_of_a_session_follows_the_contract() {
     // printf '\0\0\0\1s\0\0\0\4acme\0\0\0\3s-1' | sha256sum
     assert_eq!(target(Scope::Session("s-1".into())).id().as_str(), "s17a9eb11b74f4c8503e302db584ad5ae");
 }
@@ -75,7 +75,7 @@ fn the_text_in_the_feed() {
 }
 
 #[test]
-fn forged_texts_are_refused() {
+fn forged_texts_are_malformed() {
     for text in [
         "",
         "s",
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_refused_or_canonical(text in "[tsiackn] [a-f0-9% ]{0,40}") {
+    fn garbage_is_malformed_or_canonical(text in "[tsiackn] [a-f0-9% ]{0,40}") {
         if let Ok(target) = Target::decode(&text) {
             prop_assert_eq!(target.encode(), text);
         }

@@ -14,7 +14,7 @@ fn read(seconds: i64, nanos: i32) -> Option<i64> {
 }
 
 #[test]
-fn what_is_finer_than_a_millisecond_is_cut_off() {
+fn times_are_cut_to_the_millisecond() {
     assert_eq!(read(1, 1_999_999), Some(1001));
     assert_eq!(read(1, 999_999_999), Some(1999));
     // Nanoseconds count towards the future, before 1970 too.
@@ -23,7 +23,7 @@ fn what_is_finer_than_a_millisecond_is_cut_off() {
 }
 
 #[test]
-fn what_is_no_time_is_refused() {
+fn malformed_times_are_invalid() {
     for (seconds, nanos) in [
         (i64::MAX, 0),
         (i64::MIN, 0),
@@ -61,7 +61,7 @@ fn rules_come_back() {
 }
 
 #[test]
-fn every_rule_has_its_message() {
+fn each_rule_has_its_message() {
     for number in 1..=10 {
         let message = pb::Rule::try_from(number).expect("the contract has ten rules");
         assert_eq!(rule_of(message).map(rule), Some(message));
@@ -71,7 +71,7 @@ fn every_rule_has_its_message() {
 }
 
 #[test]
-fn an_entry_that_stands_for_nothing_is_refused() {
+fn a_malformed_entry_is_invalid() {
     let good = pb::FeedEntry {
         tenant: "acme".to_owned(),
         scope: pb::Scope::Key.into(),
@@ -111,7 +111,7 @@ proptest! {
 
     #[test]
     fn an_entry_comes_back(target in targets(), mut state in states(), version in 0u64..1 << 62) {
-        // Within what a message can tell.
+        // Within the range of a message.
         state.expires.0 = state.expires.0.rem_euclid(253_402_300_799_999);
         let entry = Entry { target, state, version: Version(version) };
         prop_assert_eq!(entry_of(&feed_entry(&entry)), Ok(entry));

@@ -1,4 +1,4 @@
-//! The model: all that happened, in order, and nothing else. Whether a token is revoked is told by going through it.
+//! Model: all events, in order, and nothing else. A token is judged by going through them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use keyplane_revocation::{Claims, Millis, Rule, Rules};
 
 use super::service::{Kind, Revoke};
 
-/// A token of the game.
+/// Token of the game.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) tenant: &'static str,
@@ -21,7 +21,7 @@ pub(crate) struct Token {
     pub(crate) exp: Option<i64>,
 }
 
-/// What is right.
+/// Right verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
     Active,
@@ -29,14 +29,14 @@ pub(crate) enum Verdict {
     KeyUnknown,
 }
 
-/// What happened to each target, in order.
+/// Events of each target, in order.
 pub(crate) struct History {
     rules: Rules,
     happened: BTreeMap<(&'static str, Kind), Vec<Event>>,
 }
 
 enum Event {
-    /// Everything up to `at` is revoked, but for the sessions; or all, without a moment. Forgotten at `until`.
+    /// Revocation of everything up to `at`, but for the sessions; of all, without a moment. Forgotten at `until`.
     Revoked {
         time: i64,
         at: Option<i64>,
@@ -62,7 +62,7 @@ impl Token {
         }
     }
 
-    /// What takes it in, in the order of the rules.
+    /// Kinds of revocations that cover it, in the order of the rules.
     fn kinds(&self) -> [(Kind, Rule, bool); 7] {
         let named = |name: &str| !name.is_empty();
         [
@@ -134,9 +134,9 @@ impl History {
     }
 }
 
-/// Goes through what happened to one target.
+/// Goes through the events of one target.
 fn revoked(events: &[Event], token: &Token, time: Option<i64>, skew: i64, now: i64) -> bool {
-    // Those that hold together, and until when.
+    // Revocations that hold together, and their end.
     let mut together: Vec<(Option<i64>, &[&str])> = Vec::new();
     let mut end = i64::MIN;
     let mut undone = false;
@@ -165,7 +165,7 @@ fn revoked(events: &[Event], token: &Token, time: Option<i64>, skew: i64, now: i
     !undone && end > now && by_any
 }
 
-/// How long a token can be good for that was issued by now, by clocks that may be ahead.
+/// Longest time for which a token issued by now can be good, by clocks that may be ahead.
 pub(crate) fn longest(rules: &Rules) -> i64 {
     (rules.max_lifetime + rules.leeway + rules.leeway + rules.issuer_skew).as_millis() as i64
 }

@@ -1,4 +1,4 @@
-//! The service, as far as the replica can tell: it keeps one state for each target, merges, and numbers its entries.
+//! Service as the replica sees it: one state for each target, merged, with numbered entries.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use proptest::prelude::*;
 
 use super::exact::{Token, longest};
 
-/// When the game begins.
+/// Start of the game.
 const BEGIN: i64 = 1_800_000_000_000;
 const MINUTE: i64 = 60_000;
 const SIDS: [&str; 4] = ["", "s-1", "s-2", "s=3,;"];
 
-/// What a revocation is for, within a tenant.
+/// Kind of a revocation, within a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Tenant,
@@ -26,20 +26,20 @@ pub(crate) enum Kind {
     Token(&'static str, String),
 }
 
-/// A revocation: of something that a token of the game has.
+/// Revocation of a target that a token of the game has.
 #[derive(Clone, Debug)]
 pub(crate) struct Revoke {
     token: usize,
     kind: u8,
     back: i64,
-    /// In place of `back`: so much after the token was issued, or its user logged in.
+    /// Time after the token was issued, or its user logged in; in place of `back`.
     after: Option<i64>,
     pub(crate) holds_for: i64,
     knows_exp: bool,
     pub(crate) kept: Vec<&'static str>,
 }
 
-/// What happens in the game.
+/// Event of the game.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Advance(i64),
@@ -51,7 +51,7 @@ pub(crate) enum Step {
     Check { skew: i64, order: usize, remember: bool },
 }
 
-/// The service.
+/// Model of the service.
 pub(crate) struct Service {
     pub(crate) now: i64,
     rules: Rules,
@@ -149,7 +149,7 @@ impl Revoke {
         &tokens[self.token % tokens.len()]
     }
 
-    /// The tenant, and what is revoked; the tenant itself where the token lacks the claim.
+    /// Tenant, and the kind of target; the tenant itself where the token lacks the claim.
     pub(crate) fn target(&self, tokens: &[Token]) -> (&'static str, Kind) {
         let token = self.token(tokens);
         let kind = match self.kind {
@@ -165,7 +165,7 @@ impl Revoke {
         (token.tenant, kind)
     }
 
-    /// The cutoff, where there is one.
+    /// Cutoff, where there is one.
     pub(crate) fn cutoff(&self, tokens: &[Token], now: i64) -> Option<i64> {
         let token = self.token(tokens);
         let time = match self.target(tokens).1 {
@@ -178,7 +178,7 @@ impl Revoke {
         Some(after.unwrap_or(now - self.back))
     }
 
-    /// The token's `exp`, if the revoker knows it.
+    /// Expiry of the token, if the revoker knows it.
     pub(crate) fn exp(&self, tokens: &[Token]) -> Option<i64> {
         self.token(tokens).exp.filter(|_| self.knows_exp)
     }
@@ -221,12 +221,12 @@ impl Service {
         Some(self.put(target, state))
     }
 
-    /// Everything that the store holds.
+    /// States that the store holds.
     pub(crate) fn known(&self) -> Vec<(Target, State)> {
         self.records.iter().map(|(target, (state, _))| (target.clone(), state.clone())).collect()
     }
 
-    /// What the store says of a suspect.
+    /// Answer of the store about a suspect.
     pub(crate) fn revoked_token(
         &self,
         token: &Token,
@@ -246,7 +246,7 @@ impl Service {
     }
 }
 
-/// A session that a new cutoff leaves alone: the cutoff before it still holds for it, or what held for it already.
+/// Session that a new cutoff leaves alone: the cutoff before it still holds for it, or the one that held for it already.
 fn keep(sid: &str, old: Option<&State>) -> Kept {
     let known = old.and_then(|old| old.kept.iter().find(|kept| &*kept.sid == sid));
     let cutoff = match known {

@@ -1,6 +1,6 @@
-//! The claims that the gateway verified, out of what it tells of a request.
+//! Claims that the gateway verified, from the metadata of a request.
 //!
-//! Only the metadata of its filter `jwt_authn` counts: a header may hold anything, and nobody has looked at its signature.
+//! Only the metadata of its filter `jwt_authn` counts: a header may hold anything, and nobody has verified its signature.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_revocation::{Claims, Millis};
 
-/// Where `jwt_authn` puts what it verified.
+use crate::domain::names::is_nameable;
+
+/// Name under which `jwt_authn` puts what it verified.
 pub(super) const FILTER: &str = "envoy.filters.http.jwt_authn";
-/// Its `payload_in_metadata`.
+/// Setting `payload_in_metadata` of `jwt_authn`.
 const PAYLOAD: &str = "payload";
-/// Its `header_in_metadata`.
+/// Setting `header_in_metadata` of `jwt_authn`.
 const HEADER: &str = "header";
 /// Seconds up to the year 10000.
 const LATEST: f64 = 253_402_300_800.0;
-/// Bytes of an issuer, a jti, a sid, a client, a kid.
-const LONGEST: usize = 256;
 
-/// Why a request has no claims that could be checked.
+/// Fault of a request without claims that can be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal<'a> {
-    /// The gateway verified no token.
+pub(super) enum Fault<'a> {
+    /// No token that the gateway verified.
     NoToken,
-    /// The token lacks the claim.
+    /// Missing claim.
     Missing(&'a str),
-    /// The claim breaks its rule.
+    /// Claim that breaks a rule.
     Malformed(&'a str, &'static str),
-    /// Its header lists extensions that whoever accepts the token must understand, and nobody here does.
+    /// Header that lists critical extensions, of which this service understands none.
     Critical,
 }
 
@@ -41,39 +41,39 @@ const OBJECT: &str = "an object";
 
 type Fields = HashMap<String, Value>;
 
-// === impl Refusal ===
+// === impl Fault ===
 
-impl Refusal<'_> {
-    /// Words for whoever sent the token, which tell nothing of it but the name of a claim.
-    pub(super) fn words(self) -> String {
+impl Fault<'_> {
+    /// Message for the sender of the token, which repeats nothing of it but the name of a claim.
+    pub(super) fn message(self) -> String {
         match self {
-            Refusal::NoToken => "the request has no token that was verified".to_owned(),
-            Refusal::Missing(claim) => format!("the token lacks the claim {claim}"),
-            Refusal::Malformed(claim, rule) => format!("the token's claim {claim} must be {rule}"),
-            Refusal::Critical => "the token's header crit lists extensions, and none is understood here".to_owned(),
+            Fault::NoToken => "the request has no token that was verified".to_owned(),
+            Fault::Missing(claim) => format!("the token lacks the claim {claim}"),
+            Fault::Malformed(claim, rule) => format!("the token's claim {claim} must be {rule}"),
+            Fault::Critical => "the token's header crit lists extensions, and none is understood here".to_owned(),
         }
     }
 }
 
-/// The claims of the token that the gateway verified; its tenant stands in the claim `tenant_claim`.
-pub(super) fn read<'a>(request: &'a CheckRequest, tenant_claim: &'a str) -> Result<Claims<'a>, Refusal<'a>> {
+/// Reads the claims of the token that the gateway verified; the claim `tenant_claim` names its tenant.
+pub(super) fn read<'a>(request: &'a CheckRequest, tenant_claim: &'a str) -> Result<Claims<'a>, Fault<'a>> {
     let metadata = request.attributes.as_ref().and_then(|attributes| attributes.metadata_context.as_ref());
-    let verified = metadata.and_then(|metadata| metadata.filter_metadata.get(FILTER)).ok_or(Refusal::NoToken)?;
-    let payload = structure(&verified.fields, PAYLOAD)?.ok_or(Refusal::NoToken)?;
+    let verified = metadata.and_then(|metadata| metadata.filter_metadata.get(FILTER)).ok_or(Fault::NoToken)?;
+    let payload = structure(&verified.fields, PAYLOAD)?.ok_or(Fault::NoToken)?;
     let header = structure(&verified.fields, HEADER)?;
     // RFC 7515, section 4.1.11. The gateway does not look at it.
     if header.is_some_and(|header| header.contains_key("crit")) {
-        return Err(Refusal::Critical);
+        return Err(Fault::Critical);
     }
 
     let tenant = text(payload, tenant_claim)?;
     if tenant.is_empty() {
-        return Err(Refusal::Missing(tenant_claim));
+        return Err(Fault::Missing(tenant_claim));
     }
-    TenantId::parse(tenant, "").map_err(|_| Refusal::Malformed(tenant_claim, "the id of a tenant"))?;
+    TenantId::parse(tenant, "").map_err(|_| Fault::Malformed(tenant_claim, "the id of a tenant"))?;
     let subject = text(payload, "sub")?;
     if !subject.is_empty() {
-        Id::parse(subject, "").map_err(|_| Refusal::Malformed("sub", "the id of a user"))?;
+        Id::parse(subject, "").map_err(|_| Fault::Malformed("sub", "the id of a user"))?;
     }
     let client = match bounded(payload, "client_id")? {
         "" => bounded(payload, "azp")?,
@@ -97,60 +97,59 @@ fn kind<'a>(fields: &'a Fields, name: &str) -> Option<&'a Kind> {
     fields.get(name).and_then(|value| value.kind.as_ref())
 }
 
-fn structure<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a Fields>, Refusal<'a>> {
+fn structure<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a Fields>, Fault<'a>> {
     match kind(fields, name) {
         None => Ok(None),
         Some(Kind::StructValue(inner)) => Ok(Some(&inner.fields)),
         Some(
             Kind::NullValue(_) | Kind::NumberValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::ListValue(_),
-        ) => Err(Refusal::Malformed(name, OBJECT)),
+        ) => Err(Fault::Malformed(name, OBJECT)),
     }
 }
 
-/// A text; empty where the claim is missing.
-fn text<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
+/// Reads a text; empty where the claim is missing.
+fn text<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Fault<'a>> {
     match kind(fields, name) {
         None => Ok(""),
         Some(Kind::StringValue(text)) => Ok(text),
         Some(
             Kind::NullValue(_) | Kind::NumberValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
-        ) => Err(Refusal::Malformed(name, TEXT)),
+        ) => Err(Fault::Malformed(name, TEXT)),
     }
 }
 
-/// A text that a revocation could name.
-fn bounded<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Refusal<'a>> {
+/// Reads a text that a revocation could name.
+fn bounded<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Fault<'a>> {
     let text = text(fields, name)?;
-    let holds = text.len() <= LONGEST && !text.chars().any(char::is_control);
-    if holds { Ok(text) } else { Err(Refusal::Malformed(name, TEXT)) }
+    if is_nameable(text) { Ok(text) } else { Err(Fault::Malformed(name, TEXT)) }
 }
 
-fn number<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<f64>, Refusal<'a>> {
+fn number<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<f64>, Fault<'a>> {
     match kind(fields, name) {
         None => Ok(None),
         Some(Kind::NumberValue(number)) => Ok(Some(*number)),
         Some(
             Kind::NullValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
-        ) => Err(Refusal::Malformed(name, TIME)),
+        ) => Err(Fault::Malformed(name, TIME)),
     }
 }
 
-/// A time: `exact`, in whole milliseconds, wins over `name`, in seconds.
-fn time<'a>(fields: &'a Fields, exact: &'static str, name: &'static str) -> Result<Option<Millis>, Refusal<'a>> {
+/// Reads a time: `exact`, in whole milliseconds, wins over `name`, in seconds.
+fn time<'a>(fields: &'a Fields, exact: &'static str, name: &'static str) -> Result<Option<Millis>, Fault<'a>> {
     match number(fields, exact)? {
         None => seconds(fields, name),
         // Whole, and in range: the cast cuts nothing off.
         Some(ms) if ms.fract() == 0.0 && (0.0..LATEST * 1e3).contains(&ms) => Ok(Some(Millis(ms as i64))),
-        Some(_) => Err(Refusal::Malformed(exact, EXACT_TIME)),
+        Some(_) => Err(Fault::Malformed(exact, EXACT_TIME)),
     }
 }
 
-/// A time in seconds, perhaps with a fraction.
-fn seconds<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<Millis>, Refusal<'a>> {
+/// Reads a time in seconds, with or without a fraction.
+fn seconds<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<Millis>, Fault<'a>> {
     let Some(seconds) = number(fields, name)? else { return Ok(None) };
     let in_range = (0.0..LATEST).contains(&seconds);
     let time = in_range.then(|| Millis::from_seconds(seconds)).flatten();
-    time.map(Some).ok_or(Refusal::Malformed(name, TIME))
+    time.map(Some).ok_or(Fault::Malformed(name, TIME))
 }
 
 #[cfg(test)]
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_is_read() {
+    fn each_claim_is_read() {
         let request = request(&serde_json::json!({
             "payload": {"tenant": "acme", "iss": "https://idp", "jti": "j", "sid": "s", "sub": "u-42", "azp": "portal",
                         "iat": 1_700_000_000.25, "auth_time": 1_700_000_000, "exp": 1_700_000_600},
@@ -221,18 +220,18 @@ mod tests {
     }
 
     #[test]
-    fn a_critical_extension_is_refused() {
+    fn a_critical_extension_is_rejected() {
         for crit in [serde_json::json!(["exp"]), serde_json::json!([]), serde_json::json!("b64")] {
             let request = request(&serde_json::json!({"payload": {"tenant": "acme"}, "header": {"crit": crit}}));
-            assert_eq!(read(&request, "tenant").map(|_| ()), Err(Refusal::Critical));
+            assert_eq!(read(&request, "tenant").map(|_| ()), Err(Fault::Critical));
         }
     }
 
     #[test]
-    fn what_is_not_a_claim_is_refused_by_name() {
-        let refused = |payload: serde_json::Value| {
+    fn a_malformed_claim_is_rejected_by_name() {
+        let rejected = |payload: serde_json::Value| {
             let request = request(&serde_json::json!({ "payload": payload }));
-            read(&request, "tenant").map(|_| ()).map_err(|refusal| refusal.words())
+            read(&request, "tenant").map(|_| ()).map_err(|fault| fault.message())
         };
         let cases = [
             (serde_json::json!({"sub": "u"}), "the token lacks the claim tenant"),
@@ -276,10 +275,10 @@ mod tests {
                 "the token's claim iat_ms must be a time in whole milliseconds since 1970",
             ),
         ];
-        for (payload, refusal) in cases {
-            assert_eq!(refused(payload.clone()), Err(refusal.to_owned()), "{payload}");
+        for (payload, fault) in cases {
+            assert_eq!(rejected(payload.clone()), Err(fault.to_owned()), "{payload}");
         }
-        assert_eq!(read(&CheckRequest::default(), "tenant").map(|_| ()), Err(Refusal::NoToken));
-        assert_eq!(read(&request(&serde_json::json!({})), "tenant").map(|_| ()), Err(Refusal::NoToken));
+        assert_eq!(read(&CheckRequest::default(), "tenant").map(|_| ()), Err(Fault::NoToken));
+        assert_eq!(read(&request(&serde_json::json!({})), "tenant").map(|_| ()), Err(Fault::NoToken));
     }
 }

@@ -1,4 +1,4 @@
-//! What the gateway is told.
+//! Responses to the gateway.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,14 @@ use envoy_types::pb::google::rpc;
 use keyplane_revocation::{Claims, Rule};
 use tonic::Code;
 
-/// The request may pass. Its tenant, subject, jti and client, as far as the token has them, go on to the filters after.
+/// Response for a request that may pass. Tenant, subject, jti and client of its token go on to the filters after.
 pub(super) fn allowed(claims: &Claims<'_>) -> CheckResponse {
-    let told = [("tenant", claims.tenant), ("subject", claims.subject), ("jti", claims.jti), ("client", claims.client)];
+    let named =
+        [("tenant", claims.tenant), ("subject", claims.subject), ("jti", claims.jti), ("client", claims.client)];
     let field = |(name, text): (&str, &str)| {
         (!text.is_empty()).then(|| (name.to_owned(), Value { kind: Some(Kind::StringValue(text.to_owned())) }))
     };
-    let fields: HashMap<_, _> = told.into_iter().filter_map(field).collect();
+    let fields: HashMap<_, _> = named.into_iter().filter_map(field).collect();
     CheckResponse {
         status: Some(rpc::Status { code: Code::Ok.into(), ..rpc::Status::default() }),
         dynamic_metadata: Some(Struct { fields }),
@@ -28,9 +29,10 @@ pub(super) fn allowed(claims: &Claims<'_>) -> CheckResponse {
     }
 }
 
-/// The token must be refused. RFC 6750 has one error for it; the words say what a client may do.
-pub(super) fn refused(rule: Rule) -> CheckResponse {
-    let why = match rule {
+/// Response for a token that breaks a rule or was revoked. RFC 6750 has one error for it; the words say what a client may
+/// do.
+pub(super) fn rejected(rule: Rule) -> CheckResponse {
+    let reason = match rule {
         Rule::Expired => "the token has expired",
         Rule::NoExpiry => "the token never expires",
         Rule::LifetimeTooLong => "the token lives longer than tokens may",
@@ -40,15 +42,15 @@ pub(super) fn refused(rule: Rule) -> CheckResponse {
         }
         Rule::Lost => "the token may have been revoked; log in again",
     };
-    unacceptable(why)
+    unauthenticated(reason)
 }
 
-/// The request has no token that could be checked, or one that must be refused. `why` is for its bearer.
-pub(super) fn unacceptable(why: &str) -> CheckResponse {
-    // Without what an error_description may not have (RFC 6750, section 3): the name of a claim is the operator's.
+/// Response for a token that is rejected, or that cannot be checked. `reason` is for its bearer.
+pub(super) fn unauthenticated(reason: &str) -> CheckResponse {
+    // Without the characters that error_description forbids (RFC 6750, section 3): operators name claims as they like.
     let allowed = |c: &char| (' '..='~').contains(c) && !['"', '\\'].contains(c);
-    let why: String = why.chars().filter(allowed).collect();
-    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
+    let reason: String = reason.chars().filter(allowed).collect();
+    let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
     let header = HeaderValue { key: "www-authenticate".to_owned(), value: challenge, ..HeaderValue::default() };
     let header = HeaderValueOption {
         header: Some(header),
@@ -62,7 +64,7 @@ pub(super) fn unacceptable(why: &str) -> CheckResponse {
             status: Some(HttpStatus { code: StatusCode::Unauthorized.into() }),
             headers: vec![header],
             // The message of the body that the gateway makes, as for its own refusals.
-            body: why,
+            body: reason,
         })),
     }
 }

@@ -1,5 +1,5 @@
-//! Claims to be checked, and what came of it. This is the path that every request of the mesh takes: claims are borrowed from
-//! the message, and what a good one costs is looking at its bytes.
+//! Checks: requests and responses. Every request of the mesh takes this path, so claims are borrowed from the message, and a
+//! good one costs a look at its bytes.
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::rules::revocation as stated;
@@ -7,13 +7,14 @@ use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_revocation::{Answer, Claims, Millis, RevocationId, wire};
 
 use super::{checked, fields, reply};
+use crate::app::check::{Checked, Demands};
+use crate::domain::names::{is_nameable, is_user};
 use crate::error::Error;
-use crate::replica::{Checked, Demands};
 
-/// Claims of one batch.
+/// Most claims of one batch.
 const BATCH: usize = stated::BATCH;
 
-/// The claims, and how fresh the answer must be. `partitions` are the store's.
+/// Reads a check: its claims, and the demands on the answer. `partitions` are the store's.
 pub(in crate::grpc) fn check(request: &pb::CheckRequest, partitions: u32) -> Result<(Claims<'_>, Demands), Error> {
     let mut violations = Violations::new();
     let tenant = violations.keep(fields::tenant(&request.parent, "parent"));
@@ -28,7 +29,7 @@ pub(in crate::grpc) fn check(request: &pb::CheckRequest, partitions: u32) -> Res
     checked(claims, violations).map(|claims| (claims, demands))
 }
 
-/// All claims of the batch, and how fresh the answers must be.
+/// Reads a batch: all claims, and the demands on the answers.
 pub(in crate::grpc) fn batch(
     request: &pb::BatchCheckRequest,
     partitions: u32,
@@ -49,7 +50,7 @@ pub(in crate::grpc) fn batch(
     checked(Some(all), violations).map(|all| (all, demands))
 }
 
-/// How fresh an answer must be.
+/// Reads the demands on an answer.
 fn demands(
     min_sequence: &str,
     max_staleness: Option<prost_types::Duration>,
@@ -59,7 +60,7 @@ fn demands(
     let sequence = (!min_sequence.is_empty()).then(|| fields::sequence(min_sequence, "min_sequence", partitions));
     let min_sequence = sequence.and_then(|sequence| violations.keep(sequence));
     let negative = || Violation::new("max_staleness", "must not be negative");
-    let max_staleness = max_staleness.and_then(|asked| violations.keep(duration(asked).ok_or_else(negative)));
+    let max_staleness = max_staleness.and_then(|sent| violations.keep(duration(sent).ok_or_else(negative)));
     Demands { min_sequence, max_staleness, policy: None }
 }
 
@@ -76,11 +77,11 @@ fn claims_of<'a>(
     read
 }
 
-/// The claims, if each of them keeps its rule. Allocates nothing.
+/// Reads claims; `None` if one of them breaks its rule. Allocates nothing.
 fn read<'a>(tenant: &'a str, claims: &'a pb::Claims) -> Option<Claims<'a>> {
     let [issuer, jti, sid, client, kid] = names(claims).map(|(text, _)| text);
-    let named = [issuer, jti, sid, client, kid].into_iter().all(fields::nameable);
-    if !named || !fields::is_user(&claims.subject) {
+    let named = [issuer, jti, sid, client, kid].into_iter().all(is_nameable);
+    if !named || !is_user(&claims.subject) {
         return None;
     }
     Some(Claims {
@@ -97,14 +98,14 @@ fn read<'a>(tenant: &'a str, claims: &'a pb::Claims) -> Option<Claims<'a>> {
     })
 }
 
-/// What is wrong with claims that can't be read.
+/// Adds the violations of claims that can't be read.
 fn explain(claims: &pb::Claims, at: &str, violations: &mut Violations) {
-    for (text, what) in names(claims) {
-        if !fields::nameable(text) {
-            violations.add(format!("{at}.{what}"), fields::unnameable(text));
+    for (text, field) in names(claims) {
+        if !is_nameable(text) {
+            violations.add(format!("{at}.{field}"), fields::unnameable(text));
         }
     }
-    if !fields::is_user(&claims.subject) {
+    if !is_user(&claims.subject) {
         fields::user(&claims.subject, &format!("{at}.subject"), violations);
     }
     let times = [
@@ -112,9 +113,9 @@ fn explain(claims: &pb::Claims, at: &str, violations: &mut Violations) {
         (claims.auth_time.as_ref(), "auth_time"),
         (claims.expire_time.as_ref(), "expire_time"),
     ];
-    for (found, what) in times {
-        if time(found).is_none() {
-            violations.add(format!("{at}.{what}"), fields::NO_MOMENT);
+    for (sent, field) in times {
+        if time(sent).is_none() {
+            violations.add(format!("{at}.{field}"), fields::NO_MOMENT);
         }
     }
 }
@@ -129,36 +130,36 @@ fn names(claims: &pb::Claims) -> [(&str, &'static str); 5] {
     ]
 }
 
-/// A time that may be missing; `None` if it is there and can't be.
+/// Reads an optional time; `None` if it is malformed.
 fn time(time: Option<&prost_types::Timestamp>) -> Option<Option<Millis>> {
     time.map_or(Some(None), |time| fields::moment(time).map(Some))
 }
 
 // === responses ===
 
-/// Whether the token of `tenant` is good.
-pub(in crate::grpc) fn check_response(tenant: &str, found: &Checked) -> pb::CheckResponse {
-    let (verdict, rule, revocation) = told(found.answer);
+/// Response about a token of `tenant`.
+pub(in crate::grpc) fn check_response(tenant: &str, checked: &Checked) -> pb::CheckResponse {
+    let (verdict, rule, revocation) = parts(checked.answer);
     pb::CheckResponse {
         verdict: verdict.into(),
         rule: rule.into(),
         revocation: revocation.map_or_else(String::new, |id| reply::name(tenant, &id)),
-        freshness: Some(reply::freshness(&found.freshness)),
+        freshness: Some(reply::freshness(&checked.freshness)),
     }
 }
 
-/// Whether one token among many is good; `None` where it can't be told.
+/// Result about one token among many; `None` where neither memory nor the store can tell.
 pub(in crate::grpc) fn check_result(answer: Option<Answer>) -> pb::CheckResult {
-    let (verdict, rule, _) = answer.map_or((pb::Verdict::Unknown, pb::Rule::Unspecified, None), told);
+    let (verdict, rule, _) = answer.map_or((pb::Verdict::Unknown, pb::Rule::Unspecified, None), parts);
     pb::CheckResult { verdict: verdict.into(), rule: rule.into() }
 }
 
-fn told(answer: Answer) -> (pb::Verdict, pb::Rule, Option<RevocationId>) {
+fn parts(answer: Answer) -> (pb::Verdict, pb::Rule, Option<RevocationId>) {
     match answer {
         Answer::Active => (pb::Verdict::Active, pb::Rule::Unspecified, None),
         Answer::Revoked { rule, revocation } => (pb::Verdict::Revoked, wire::rule(rule), revocation),
         Answer::KeyUnknown => (pb::Verdict::KeyUnknown, pb::Rule::KeyUnknown, None),
-        // The checker confirms what is suspect; if it ever did not, nothing must pass.
+        // The checker confirms suspects; if it ever did not, nothing must pass.
         Answer::Suspect(hash) => (pb::Verdict::Revoked, pb::Rule::Token, Some(hash.into())),
     }
 }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_violated_field_is_named_with_its_place() {
+    fn each_violated_field_is_named_with_its_index() {
         let bad = pb::Claims {
             issuer: "i".repeat(257),
             jti: "a\nb".into(),
@@ -201,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_no_violation() {
+    fn missing_claims_are_no_violation() {
         let request = pb::CheckRequest {
             parent: "tenants/acme".into(),
             claims: Some(pb::Claims::default()),
             ..pb::CheckRequest::default()
         };
-        let (claims, demands) = check(&request, 4).expect("an empty token is one that is refused");
+        let (claims, demands) = check(&request, 4).expect("a token without claims is rejected by the check");
         assert_eq!(claims, Claims { tenant: "acme", ..Claims::default() });
         assert_eq!((demands.min_sequence, demands.max_staleness), (None, None));
     }

@@ -1,4 +1,4 @@
-//! The rules of single fields. A violation names the rule and the length of what was sent, never the value.
+//! Rules of single fields. A violation names the rule and the length of the value, never the value.
 
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::revocation::v1 as pb;
@@ -6,12 +6,10 @@ use keyplane_contracts::rules::revocation as stated;
 use keyplane_contracts::{Violation, Violations, timestamp};
 use keyplane_revocation::{Millis, RevocationId, Sequence};
 
+use crate::domain::names::{LONGEST, is_nameable};
 use crate::domain::{Cause, Reason};
 
-/// Bytes of an issuer, a jti, a sid, a client, a kid.
-const LONGEST: usize = stated::CLAIM;
-
-/// The tenant of `tenants/{tenant}`.
+/// Reads the tenant of `tenants/{tenant}`.
 pub(in crate::grpc) fn tenant<'a>(name: &'a str, field: &str) -> Result<&'a str, Violation> {
     match name.strip_prefix("tenants/").filter(|tenant| !tenant.contains('/')) {
         Some(tenant) => TenantId::parse(tenant, field).map(|_| tenant),
@@ -19,7 +17,7 @@ pub(in crate::grpc) fn tenant<'a>(name: &'a str, field: &str) -> Result<&'a str,
     }
 }
 
-/// The tenant and the id of `tenants/{tenant}/revocations/{revocation}`.
+/// Reads the tenant and the id of `tenants/{tenant}/revocations/{revocation}`.
 pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str, RevocationId), Violation> {
     let mismatch = || broken(field, "must have the form tenants/{tenant}/revocations/{revocation}", name);
     let (parent, id) = name.split_once("/revocations/").ok_or_else(mismatch)?;
@@ -28,23 +26,16 @@ pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str
     Ok((tenant, RevocationId::parse(id).ok_or_else(|| broken(field, rule, name))?))
 }
 
-/// A text that must be there and can be named: 1 to 256 bytes, no control characters.
-pub(super) fn named(text: &str, field: &str, what: &'static str, violations: &mut Violations) -> Option<Box<str>> {
-    if !text.is_empty() && nameable(text) {
+/// Reads a required name: 1 to 256 bytes, no control characters.
+pub(super) fn named(text: &str, at: &str, field: &'static str, violations: &mut Violations) -> Option<Box<str>> {
+    if !text.is_empty() && is_nameable(text) {
         return Some(text.into());
     }
-    violations.add([field, what].concat(), unnameable(text));
+    violations.add([at, field].concat(), unnameable(text));
     None
 }
 
-/// Whether `text` has at most 256 bytes and no control characters.
-pub(in crate::grpc) fn nameable(text: &str) -> bool {
-    // No control character of ASCII, and no sign that one beyond ASCII may be in it: then there is none.
-    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    text.len() <= LONGEST && (plain || !text.chars().any(char::is_control))
-}
-
-/// What is wrong with a text that is not [`nameable`].
+/// Rule that a text breaks which is not [nameable](is_nameable).
 pub(super) fn unnameable(text: &str) -> String {
     match text.len() {
         0 => "must be set".to_owned(),
@@ -52,37 +43,31 @@ pub(super) fn unnameable(text: &str) -> String {
     }
 }
 
-/// A user, where one must be named.
+/// Reads a required user.
 pub(super) fn user(text: &str, field: &str, violations: &mut Violations) -> Option<Box<str>> {
     violations.keep(Id::parse(text, field)).map(|_| text.into())
 }
 
-/// Whether `text` is a user, as [`Id`] has it, or nothing. Allocates nothing.
-pub(in crate::grpc) fn is_user(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@|:+-".contains(&byte);
-    text.len() <= 128 && text.bytes().all(allowed)
-}
-
-/// A moment, cut to milliseconds: since 1970, up to the year 9999.
+/// Reads a moment, cut to milliseconds: since 1970, up to the year 9999.
 pub(super) fn moment(time: &prost_types::Timestamp) -> Option<Millis> {
     timestamp::millis(time).filter(|millis| *millis >= 0).map(Millis)
 }
 
-/// What is wrong with a time that is not a [`moment`].
+/// Rule of a [`moment`].
 pub(super) const NO_MOMENT: &str = "must be a time between the years 1970 and 9999";
 
-/// A time that may be missing.
+/// Reads an optional time.
 pub(super) fn optional_moment(
     time: Option<prost_types::Timestamp>,
-    field: &str,
-    what: &'static str,
+    at: &str,
+    field: &'static str,
     violations: &mut Violations,
 ) -> Option<Millis> {
-    let broken = || Violation::new([field, what].concat(), NO_MOMENT);
+    let broken = || Violation::new([at, field].concat(), NO_MOMENT);
     time.and_then(|time| violations.keep(moment(&time).ok_or_else(broken)))
 }
 
-/// Who revoked, and why.
+/// Reads initiator and reason.
 pub(super) fn cause(cause: Option<pb::Cause>, at: &str, violations: &mut Violations) -> Cause {
     let cause = cause.unwrap_or_default();
     let mut short = |text: &str, name: &str, most: usize| {
@@ -101,7 +86,7 @@ pub(super) fn cause(cause: Option<pb::Cause>, at: &str, violations: &mut Violati
     Cause { reason: reason_in(reason), initiator: cause.initiator, description: cause.description }
 }
 
-/// A sequence of this store.
+/// Reads a sequence of this store.
 pub(super) fn sequence(text: &str, field: &str, partitions: u32) -> Result<Sequence, Violation> {
     let sequence = Sequence::parse(text).ok().filter(|sequence| sequence.partitions() == partitions);
     sequence.ok_or_else(|| broken(field, "must be the sequence of a revocation", text))
@@ -131,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_apart() {
+    fn names_are_parsed() {
         let id = format!("t{}", "0f".repeat(16));
         let name = format!("tenants/acme/revocations/{id}");
         assert_eq!(revocation_name(&name, "name").map(|(tenant, id)| (tenant, id.to_string())), Ok(("acme", id)));
@@ -144,26 +129,8 @@ mod tests {
         for name in ["", "acme", "tenants/", "tenants/ACME", "tenants/a/b", "tenants/-"] {
             let violation = tenant(name, "parent").expect_err(name);
             assert_eq!(violation.field, "parent");
-            assert!(name.is_empty() || !violation.description.contains("ACME"), "the value is never told");
+            assert!(name.is_empty() || !violation.description.contains("ACME"), "the value is never repeated");
         }
-    }
-
-    #[test]
-    fn what_can_be_named() {
-        for good in ["j", "https://idp.example/", "grüße", "a b", &"x".repeat(256)] {
-            assert!(nameable(good), "{good}");
-        }
-        for bad in ["a\nb", "\u{7f}", "a\u{85}b", &"x".repeat(257)] {
-            assert!(!nameable(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_user_is_an_id() {
-        for text in (0..=0x17f).filter_map(char::from_u32).map(String::from).chain(["x".repeat(128), "x".repeat(129)]) {
-            assert_eq!(is_user(&text), Id::parse(&text, "").is_ok(), "{text:?}");
-        }
-        assert!(is_user(""), "a claim may be missing");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Claims of a JWT that is to be revoked. Its signature is not verified here.
+//! Claims of a JWT to revoke. Its signature is not verified here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,23 +8,23 @@ use serde_json::{Map, Value};
 /// Longest token, in bytes.
 const LONGEST: usize = keyplane_contracts::rules::revocation::TOKEN;
 
-/// The claims by which a token is revoked.
+/// Claims by which a token is revoked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Jwt {
-    /// `iss`; empty if it is missing.
+    /// Claim `iss`; empty if it is missing.
     pub(super) issuer: String,
-    /// `jti`; empty if it is missing.
+    /// Claim `jti`; empty if it is missing.
     pub(super) jti: String,
-    /// The claim that names the tenant, if there is one.
+    /// Claim that names the tenant, if there is one.
     pub(super) tenant: Option<String>,
-    /// `exp`.
+    /// Claim `exp`.
     pub(super) expires: Option<Millis>,
 }
 
 // === impl Jwt ===
 
 impl Jwt {
-    /// Reads a token in its compact form: three parts, of which the second is a JSON object. `None` if it is none.
+    /// Reads a token in its compact form: three parts, of which the second is a JSON object. `None` for any other text.
     pub(super) fn read(token: &str, tenant_claim: &str) -> Option<Jwt> {
         let mut parts = token.split('.');
         let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_claims_that_count_are_read() {
+    fn claims_are_read() {
         let jwt = read(r#"{"iss":"i","jti":"j","tenant":"acme","exp":1700000000.123,"sub":"u"}"#);
         let expires = Some(Millis(1_700_000_000_123));
         assert_eq!(jwt, Some(Jwt { issuer: "i".into(), jti: "j".into(), tenant: Some("acme".into()), expires }));
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_no_token_is_refused() {
+    fn malformed_text_is_no_token() {
         for token in ["", "a", "a.b", "e30.e30", "e30.e30.sig.x", "e30.!.sig", "e30.W10.sig", "e30.eyJ.sig"] {
             assert_eq!(Jwt::read(token, "tenant"), None, "{token}");
         }

@@ -1,21 +1,21 @@
-//! What is answered.
+//! Responses about revocations, and how fresh an answer is.
 
 use std::time::Duration;
 
 use keyplane_contracts::revocation::v1 as pb;
-use keyplane_revocation::{Millis, RevocationId, Rules, Sequence, wire};
+use keyplane_revocation::{RevocationId, Rules, Sequence, wire};
 use keyplane_server::item_error;
 
+use crate::app::check::{Freshness, Source};
 use crate::domain::{AuditEntry, AuditPage, Cause, Durability, Outcome, Reason, Record, Written};
 use crate::error::Error;
-use crate::replica::{Freshness, Head, Propagation, Source};
 
-/// The name of a revocation.
+/// Name of a revocation.
 pub(super) fn name(tenant: &str, id: &RevocationId) -> String {
     ["tenants/", tenant, "/revocations/", id.as_str()].concat()
 }
 
-/// A revocation that was read.
+/// Revocation that was read.
 pub(in crate::grpc) fn revocation(record: &Record, rules: &Rules) -> pb::Revocation {
     let Record { target, state, version } = record;
     let (named, issuer) = wire::names(&target.scope);
@@ -38,7 +38,7 @@ pub(in crate::grpc) fn revocation(record: &Record, rules: &Rules) -> pb::Revocat
     }
 }
 
-/// A revocation that was made or taken back.
+/// Revocation that was made or undone.
 pub(in crate::grpc) fn written(written: &Written, rules: &Rules) -> pb::Revocation {
     let mut message = revocation(&written.record, rules);
     if written.outcome == Outcome::Expired {
@@ -48,7 +48,7 @@ pub(in crate::grpc) fn written(written: &Written, rules: &Rules) -> pb::Revocati
     pb::Revocation { sequence, durability: durability(written.durability).into(), ..message }
 }
 
-/// Result of one revocation of a batch.
+/// Result of one revocation among many.
 pub(in crate::grpc) fn result(made: &Result<Written, Error>, rules: &Rules) -> pb::RevokeResult {
     match made {
         Ok(made) => pb::RevokeResult { revocation: Some(written(made, rules)), ..pb::RevokeResult::default() },
@@ -56,7 +56,7 @@ pub(in crate::grpc) fn result(made: &Result<Written, Error>, rules: &Rules) -> p
     }
 }
 
-/// What became of a batch: each result, all that was made, and the weakest of it.
+/// Results of a batch, with the sequence that covers all of them, and the weakest durability.
 pub(in crate::grpc) fn batch_revoked(
     results: &[Result<Written, Error>],
     partitions: u32,
@@ -75,7 +75,7 @@ pub(in crate::grpc) fn batch_revoked(
     }
 }
 
-/// A page of the audit.
+/// Page of the audit.
 pub(in crate::grpc) fn audit_page(tenant: &str, page: AuditPage, rules: &Rules) -> pb::ListAuditEntriesResponse {
     let next_page_token = page.next.map_or_else(String::new, |token| token.encode(tenant));
     let audit_entries = page.entries.into_iter().map(|entry| audit_entry(entry, rules)).collect();
@@ -110,7 +110,7 @@ fn durability(durability: Durability) -> pb::Durability {
     }
 }
 
-/// How fresh an answer is.
+/// Freshness of an answer.
 pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
     let source = match freshness.source {
         Source::Local => pb::Source::Local,
@@ -120,26 +120,7 @@ pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
     pb::Freshness { sequence: freshness.sequence.to_string(), age: Some(span(freshness.age)), source: source.into() }
 }
 
-/// Position of this instance in the feed, and the store's time.
-pub(in crate::grpc) fn head(head: &Head, store_time: Option<Millis>) -> pb::GetHeadResponse {
-    pb::GetHeadResponse {
-        sequence: head.sequence.to_string(),
-        epoch: head.epoch.to_string(),
-        age: head.age.map(span),
-        store_time: store_time.map(wire::timestamp),
-    }
-}
-
-/// Who has applied a revocation.
-pub(in crate::grpc) fn propagation(propagation: Propagation) -> pb::WaitForPropagationResponse {
-    pb::WaitForPropagationResponse {
-        complete: propagation.complete,
-        instance_count: i32::try_from(propagation.instances).unwrap_or(i32::MAX),
-        lagging_instances: propagation.lagging,
-    }
-}
-
-fn span(span: Duration) -> prost_types::Duration {
-    // Ages are far below what a message can tell.
+pub(super) fn span(span: Duration) -> prost_types::Duration {
+    // Ages are far below the longest duration of a message.
     prost_types::Duration::try_from(span).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What is to be revoked.
+//! Requests to revoke.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use keyplane_revocation::{CutoffBy, Millis, Rules, Scope, Target, TokenHash};
 
 use super::jwt::Jwt;
 use super::{checked, fields};
+use crate::domain::names::is_nameable;
 use crate::domain::{Cutoff, Revoke};
 use crate::error::Error;
 
-/// Revocations of one batch.
+/// Most revocations of one batch.
 const BATCH: usize = stated::BATCH;
-/// Sessions that a cutoff may leave alone.
+/// Most sessions that a cutoff may leave alone.
 const KEPT: usize = stated::KEPT;
-/// The longest that a session or a key can be refused.
+/// Longest time that a session or a key can be revoked for.
 const LONGEST: Duration = Duration::from_hours(400 * 24);
 
 /// Bounds of a request's fields.
@@ -25,24 +26,32 @@ const LONGEST: Duration = Duration::from_hours(400 * 24);
 pub(in crate::grpc) struct Bounds<'a> {
     /// Rules for tokens.
     pub(in crate::grpc) rules: &'a Rules,
-    /// The store's time.
+    /// Store's time.
     pub(in crate::grpc) now: Millis,
-    /// The claim that names a token's tenant.
+    /// Claim that names a token's tenant.
     pub(in crate::grpc) tenant_claim: &'a str,
 }
 
-/// A request that is being read.
+/// Request that is being read.
 struct Reading<'a> {
-    /// Where it stands in what was sent: `requests[3].token.`; empty if it is what was sent.
+    /// Path of the request in the message, such as `requests[3].token.`; empty for the message itself.
     at: &'a str,
-    /// The parent of the batch that it is part of.
+    /// Parent of the batch that it is part of.
     parent: Option<&'a str>,
     bounds: Bounds<'a>,
-    /// What is wrong with it so far.
+    /// Violations so far.
     violations: Violations,
 }
 
-/// Revocations of a batch. `proven` says of each, in order, whether the signature of its `token` holds.
+/// Token of a request that revokes one; `None` where its claims are stated instead.
+pub(in crate::grpc) fn token_of(request: &pb::RevokeRequest) -> Option<&str> {
+    match &request.target {
+        Some(Of::Token(request)) => Some(request.token.as_str()),
+        Some(Of::Session(_) | Of::Subject(_) | Of::Client(_) | Of::Key(_) | Of::Tenant(_)) | None => None,
+    }
+}
+
+/// Reads a batch. `proven` states for each item, in order, whether the signature of its `token` holds.
 pub(in crate::grpc) fn batch_revoke(
     request: pb::BatchRevokeRequest,
     bounds: Bounds<'_>,
@@ -56,14 +65,14 @@ pub(in crate::grpc) fn batch_revoke(
         return checked(None, violations);
     }
     let mut revokes = Vec::with_capacity(sent);
-    for (index, one) in request.requests.into_iter().enumerate() {
+    for (index, item) in request.requests.into_iter().enumerate() {
         let (at, proven) = (format!("requests[{index}]"), proven.get(index).copied().unwrap_or(false));
-        revokes.extend(any(one, Some(&request.parent), &at, bounds, proven, &mut violations));
+        revokes.extend(any(item, Some(&request.parent), &at, bounds, proven, &mut violations));
     }
     checked(tenant, violations).map(|()| revokes)
 }
 
-/// An item of a bulk, with its parent.
+/// Reads an item of a bulk, with its parent.
 pub(in crate::grpc) fn bulk_item(
     request: &mut pb::BulkRevokeRequest,
     bounds: Bounds<'_>,
@@ -73,14 +82,14 @@ pub(in crate::grpc) fn bulk_item(
     let sent = request.item.len();
     if sent > 128 {
         violations.add("item", format!("must have at most 128 bytes; {sent} were sent"));
-        // It comes back with the result.
+        // The item comes back with the result.
         request.item.clear();
     }
     let revoke = any(request.request.take().unwrap_or_default(), None, "request", bounds, proven, &mut violations);
     checked(revoke, violations)
 }
 
-/// One of many at `at`; where the many have a parent, each has none or the same.
+/// Reads an item at the path `at`; in a batch with a parent, each item has none or the same.
 fn any(
     request: pb::RevokeRequest,
     parent: Option<&str>,
@@ -105,7 +114,7 @@ fn any(
     read.map_err(|found| violations.extend(found)).ok()
 }
 
-/// A token; `proven`: the signature of its `token` holds.
+/// Reads a token; `proven`: the signature of its `token` holds.
 pub(in crate::grpc) fn revoke_token(
     request: pb::RevokeTokenRequest,
     bounds: Bounds<'_>,
@@ -114,27 +123,27 @@ pub(in crate::grpc) fn revoke_token(
     token(request, proven, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
-/// A login session.
+/// Reads a login session.
 pub(in crate::grpc) fn revoke_session(request: pb::RevokeSessionRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
     session(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
-/// A user.
+/// Reads a user.
 pub(in crate::grpc) fn revoke_subject(request: pb::RevokeSubjectRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
     subject(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
-/// A client.
+/// Reads a client.
 pub(in crate::grpc) fn revoke_client(request: pb::RevokeClientRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
     client(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
-/// A signing key.
+/// Reads a signing key.
 pub(in crate::grpc) fn revoke_key(request: pb::RevokeKeyRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
     key(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
 
-/// A tenant.
+/// Reads a tenant.
 pub(in crate::grpc) fn revoke_tenant(request: pb::RevokeTenantRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
     whole_tenant(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
 }
@@ -143,7 +152,7 @@ type Read = Result<Revoke, Vec<Violation>>;
 
 fn token(request: pb::RevokeTokenRequest, proven: bool, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
-    // A token that lives longer than tokens may is refused in any case; no need to remember it for so long.
+    // A token that lives longer than tokens may is always rejected; no need to remember it for so long.
     let stated = reading.until(request.expire_time, reading.bounds.rules.max_lifetime);
     let (issuer, jti, expires) = if request.token.is_empty() {
         (reading.named(&request.issuer, "issuer"), reading.named(&request.jti, "jti"), stated)
@@ -211,8 +220,8 @@ impl<'a> Reading<'a> {
         Reading { at, parent, bounds, violations: Violations::new() }
     }
 
-    fn violated(&mut self, what: &str, rule: String) {
-        self.violations.add([self.at, what].concat(), rule);
+    fn violated(&mut self, field: &str, rule: String) {
+        self.violations.add([self.at, field].concat(), rule);
     }
 
     fn tenant(&mut self, own: &str) -> Option<Box<str>> {
@@ -223,48 +232,48 @@ impl<'a> Reading<'a> {
         if !own.is_empty() && own != parent {
             self.violated("parent", "must be empty, or the parent of the batch".to_owned());
         }
-        // What is wrong with the batch's is told once, by the batch.
+        // The batch reports its own parent's violation, once.
         fields::tenant(parent, "").ok().map(Into::into)
     }
 
-    fn named(&mut self, text: &str, what: &'static str) -> Option<Box<str>> {
-        fields::named(text, self.at, what, &mut self.violations)
+    fn named(&mut self, text: &str, field: &'static str) -> Option<Box<str>> {
+        fields::named(text, self.at, field, &mut self.violations)
     }
 
-    /// Until when, at most `most` (and the leeway of clocks) from now. What has passed is no error: the store finds that
-    /// there is nothing left to revoke.
+    /// Reads an end, at most `most` (and the leeway of clocks) from now. A past end is no error: the store finds that there is
+    /// nothing left to revoke.
     fn until(&mut self, time: Option<prost_types::Timestamp>, most: Duration) -> Option<Millis> {
         let until = fields::optional_moment(time, self.at, "expire_time", &mut self.violations)?;
         self.near("expire_time", until, most);
         Some(until)
     }
 
-    fn near(&mut self, what: &str, until: Millis, most: Duration) {
+    fn near(&mut self, field: &str, until: Millis, most: Duration) {
         if until > self.bounds.now.plus(most).plus(self.bounds.rules.leeway) {
-            self.violated(what, format!("must be at most {} s from now", most.as_secs()));
+            self.violated(field, format!("must be at most {} s from now", most.as_secs()));
         }
     }
 
-    /// Claims of `request.token`. Fields beside it must agree with them.
+    /// Reads the claims of `request.token`. Fields beside it must agree with them.
     fn jwt(&mut self, request: &pb::RevokeTokenRequest, tenant: Option<&str>, stated: Option<Millis>) -> Option<Jwt> {
         let Some(jwt) = Jwt::read(&request.token, self.bounds.tenant_claim) else {
             let sent = request.token.len();
             self.violated("token", format!("must be a JWT of at most 16384 bytes; {sent} bytes were sent"));
             return None;
         };
-        for (what, stated, claim) in [("issuer", &request.issuer, &jwt.issuer), ("jti", &request.jti, &jwt.jti)] {
-            if claim.is_empty() || !fields::nameable(claim) {
-                self.violated("token", format!("its {what} {}", fields::unnameable(claim)));
+        for (name, stated, claim) in [("issuer", &request.issuer, &jwt.issuer), ("jti", &request.jti, &jwt.jti)] {
+            if claim.is_empty() || !is_nameable(claim) {
+                self.violated("token", format!("its {name} {}", fields::unnameable(claim)));
             }
             if !stated.is_empty() && stated != claim {
-                self.violated(what, "must be empty, or what the token says".to_owned());
+                self.violated(name, "must be empty, or the claim of the token".to_owned());
             }
         }
         if jwt.tenant.as_deref().is_some_and(|own| tenant.is_some_and(|tenant| tenant != own)) {
             self.violated("token", "must be a token of the tenant in `parent`".to_owned());
         }
         if stated.is_some() && stated != jwt.expires {
-            self.violated("expire_time", "must be unset, or what the token says".to_owned());
+            self.violated("expire_time", "must be unset, or the claim of the token".to_owned());
         }
         if let Some(expires) = jwt.expires {
             self.near("token", expires, self.bounds.rules.max_lifetime);
@@ -272,7 +281,7 @@ impl<'a> Reading<'a> {
         Some(jwt)
     }
 
-    /// Up to when. That it is not in the future is for the store's clock to say.
+    /// Reads a cutoff. The store's clock decides whether it is in the future.
     fn cutoff(&mut self, time: Option<prost_types::Timestamp>) -> Cutoff {
         let at = fields::optional_moment(time, self.at, "cutoff_time", &mut self.violations);
         at.map_or(Cutoff::Now, Cutoff::At)
@@ -285,7 +294,7 @@ impl<'a> Reading<'a> {
         }
         let mut kept: Vec<Box<str>> = Vec::with_capacity(sids.len());
         for (index, sid) in sids.iter().enumerate() {
-            if sid.is_empty() || !fields::nameable(sid) {
+            if sid.is_empty() || !is_nameable(sid) {
                 self.violated(&format!("keep_sids[{index}]"), fields::unnameable(sid));
             } else if !kept.iter().any(|known| **known == **sid) {
                 kept.push(sid.as_str().into());

@@ -1,25 +1,25 @@
-//! The body of an RFC 7009 request: a form, or the same as JSON.
+//! Body of an RFC 7009 request: a form, or its parameters as JSON.
 
 use keyplane_contracts::Violation;
 use keyplane_contracts::google::api::HttpBody;
 use serde::Deserialize;
 use url::form_urlencoded;
 
-/// The largest body, in bytes.
+/// Largest body, in bytes.
 const LARGEST: usize = 16 * 1024;
 
-/// What a caller sent. Parameters besides these mean nothing here, as the RFC has it.
+/// Parameters of the request. Others are ignored, as the RFC asks.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Parameters {
-    /// The token.
+    /// Token to revoke.
     #[serde(default)]
     pub(super) token: String,
-    /// What kind of token the caller thinks that it is.
+    /// Type of the token, as the caller believes.
     #[serde(default)]
     pub(super) token_type_hint: String,
 }
 
-/// The parameters in `body`. A parameter that comes twice is refused: two readers of such a body may see two tokens.
+/// Reads the parameters in `body`. A repeated parameter is rejected: two readers of such a body may see two tokens.
 pub(super) fn read(body: &HttpBody) -> Result<Parameters, Violation> {
     let sent = body.data.len();
     if sent > LARGEST {
@@ -43,12 +43,12 @@ pub(super) fn read(body: &HttpBody) -> Result<Parameters, Violation> {
 fn form(data: &[u8]) -> Result<Parameters, Violation> {
     let (mut token, mut hint) = (None, None);
     for (name, value) in form_urlencoded::parse(data) {
-        let (place, field) = match &*name {
+        let (slot, field) = match &*name {
             "token" => (&mut token, "body.token"),
             "token_type_hint" => (&mut hint, "body.token_type_hint"),
             _ => continue,
         };
-        if place.replace(value.into_owned()).is_some() {
+        if slot.replace(value.into_owned()).is_some() {
             return Err(Violation::new(field, "must be sent once"));
         }
     }
@@ -56,7 +56,7 @@ fn form(data: &[u8]) -> Result<Parameters, Violation> {
 }
 
 fn json(data: &[u8]) -> Result<Parameters, Violation> {
-    // serde's own words may hold a part of the token.
+    // Messages of serde may hold a part of the token.
     let rule = "must be a JSON object whose `token` and `token_type_hint` are texts, each sent once at most";
     serde_json::from_slice(data).map_err(|_| Violation::new("body", rule))
 }
@@ -71,11 +71,13 @@ mod tests {
     fn parse(content_type: &str, data: &str) -> Result<(String, String), String> {
         let data = bytes::Bytes::copy_from_slice(data.as_bytes());
         let body = HttpBody { content_type: content_type.to_owned(), data };
-        read(&body).map(|found| (found.token, found.token_type_hint)).map_err(|violation| violation.field)
+        read(&body)
+            .map(|parameters| (parameters.token, parameters.token_type_hint))
+            .map_err(|violation| violation.field)
     }
 
     #[test]
-    fn a_form_and_json_say_the_same() {
+    fn a_form_and_json_are_equivalent() {
         let both = Ok(("a.b.c".to_owned(), "access_token".to_owned()));
         assert_eq!(parse(FORM, "token=a.b.c&token_type_hint=access_token&client_id=x&client_id=y"), both);
         assert_eq!(
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_rule_is_named() {
+    fn the_violated_field_is_named() {
         assert_eq!(parse(FORM, ""), Err("body.token".to_owned()));
         assert_eq!(parse(FORM, "token=&x=1"), Err("body.token".to_owned()));
         assert_eq!(parse(JSON, "{}"), Err("body.token".to_owned()));

@@ -1,15 +1,15 @@
--- revocation.check: all that one partition knows against a token. Reads only.
+-- revocation.check: reads everything that one partition knows against a token. Reads only.
 --
 -- KEYS[1] head (see common.lua)
--- KEYS[2..] records of what is not the token itself; then, if the token itself is of this partition: its record, and the
---           filters that it may be in
--- ARGV[1] how many of the first   ARGV[2] item for filters, '' if the token itself is elsewhere
--- ARGV[3] the generation by the caller's idea of the time, from which the filters follow   ARGV[4] its length, ms
--- ARGV[5..] for each filter: its bucket; none where the token says no exp
+-- KEYS[2..] records of targets other than the token; then, if the token is of this partition: its record, and the filters
+--           that may hold it
+-- ARGV[1] number of records of other targets   ARGV[2] item for filters, '' if the token is of another partition
+-- ARGV[3] generation by the caller's time, from which the filters follow   ARGV[4] length of a generation, ms
+-- ARGV[5..] bucket of each filter; none where the token has no exp
 -- Reply: {now in ms, record or nil, ...}, the token's last
 -- A retry reads anew.
 --
--- Not this file's copy of common.lua: there is nothing to write.
+-- Needs nothing of common.lua: it does not write.
 
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -21,9 +21,9 @@ if count > 0 then
 end
 if item == '' then return reply end
 
--- Whether a filter says, and can be trusted in it, that the token was never revoked.
+-- True if a filter can be trusted, and shows that the token was never revoked.
 local function clean(flag, filter, quiet)
-  -- No flag: nothing was ever put into this bucket, unless the head was lost meanwhile.
+  -- Without a flag, nothing was ever put into this bucket, unless the head was lost meanwhile.
   if not flag then return quiet end
   if string.byte(flag) ~= 43 or redis.call('EXISTS', filter) == 0 then return false end
   return redis.pcall('BF.EXISTS', filter, item) == 0

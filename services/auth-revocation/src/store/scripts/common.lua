@@ -1,20 +1,20 @@
 -- Prepended to every script that writes revocations.
 --
 -- KEYS[1] head   hash of the partition: q number and n nonce of the last entry of the feed; v the partition's clock, µs;
---                c since when the filters tell of everything, ms (0: always); b<bucket> a filter: '+' if it can be trusted,
---                else '-', and until when it is needed, ms; l what was handed over after a loss: see lost.lua
+--                c moment since which the filters are complete, ms (0: always); b<bucket> a filter: '+' if it can be
+--                trusted, else '-', and the moment until which it is needed, ms; l notice of a handover: see lost.lua
 -- KEYS[2] feed   stream of states in full; id <v / 1000>-<v % 1000>; fields q (dense), n nonce, p nonce of the entry before,
 --                s target, t state, and in a re-append w: the state's own version, which is older than the id
--- ARGV[1] items in this call   ARGV[2] how long the feed is kept, ms   ARGV[3] how long the head is kept, ms
--- ARGV[4] how long the audit is kept, ms
--- ARGV[5] generation of filters for tokens of unknown expiry, by the caller's idea of the time   ARGV[6] its length, ms
--- ARGV[7] false positives of a filter that is made, 0 to 1   ARGV[8] its first capacity
+-- ARGV[1] items in this call   ARGV[2] lifetime of feed entries, ms   ARGV[3] lifetime of the head, ms
+-- ARGV[4] lifetime of the audit, ms
+-- ARGV[5] generation of filters for tokens of unknown expiry, by the caller's time   ARGV[6] its length, ms
+-- ARGV[7] false positives of a new filter, 0 to 1   ARGV[8] first capacity of a new filter
 --
 -- A record is a string, `<version>;<ms of its last re-append, if any>;<state>;<target, but of a token>`; a state is
 -- `<R|U>;<expires, ms>;<cutoff, ms>;<exp of the token, ms>;<sid>=<cutoff>,...`. The higher version holds. Versions are µs by
 -- the clock of the partition, which never stands still and never goes back.
 --
--- A filter counts only where flag and key both say that it was left nothing out of. What fails about it fails no call.
+-- A filter counts only where flag and key both show that it is complete. A failure of a filter fails no call.
 --
 -- Time is the server's. Numbers are integers below 2^53.
 
@@ -36,7 +36,7 @@ local function open()
     return
   end
   q, nonce, top, since, fresh = 0, '', 0, 0, true
-  -- If the head alone was lost, the feed goes on where it ends, and what the filters lack can't be known.
+  -- If the head alone was lost, the feed goes on where it ends, and the filters may be incomplete.
   local last = redis.call('XREVRANGE', FEED, '+', '-', 'COUNT', 1)[1]
   if last then
     local fields = {}
@@ -47,11 +47,11 @@ local function open()
 end
 open()
 
--- Whether the caller's keys of this generation are those of now. Else: nothing was written, and the caller tries again.
+-- True if the caller's keys are those of another generation than now. Then nothing is written, and the caller calls again.
 local GENERATION = math.floor(now_ms / tonumber(ARGV[6]))
 local elsewhen = GENERATION ~= tonumber(ARGV[5])
 
--- A record, or nil. One that can't be read is of version 0 and undone, so that whatever is written mends it.
+-- Reads a record, or nil. A malformed one counts as version 0 and undone, so that any write mends it.
 local function load(key)
   local text = redis.call('GET', key)
   if not text then return nil end
@@ -64,7 +64,7 @@ local function load(key)
   return record
 end
 
--- The next moment of the partition's clock.
+-- Advances the partition's clock; returns its moment.
 local function tick(known)
   top = math.max(now, top + 1, known and known.version + 1 or 0)
   return int(top)
@@ -72,7 +72,7 @@ end
 
 local trimmed, latest = false, 0
 
--- Appends a state to the feed, at the last tick; `own` is its version where that is older.
+-- Appends a state to the feed, at the last tick; `own` is the state's version where that is older.
 local function append(new, target, state, expires, own)
   q = q + 1
   local id = string.format('%.0f-%.0f', math.floor(top / 1000), top % 1000)
@@ -90,12 +90,12 @@ local function append(new, target, state, expires, own)
   nonce, latest = new, math.max(latest, expires)
 end
 
--- Makes a key that exists live until `expires` at least.
+-- Extends the life of an existing key to `expires` at least.
 local function extend(key, expires)
   if redis.call('PEXPIREAT', key, expires, 'GT') == 0 then redis.call('PEXPIREAT', key, expires, 'NX') end
 end
 
--- Writes a record; its key never dies earlier than it would have.
+-- Writes a record; its key never expires earlier than before.
 local function save(key, known, version, appended, state, target, expires)
   local text = table.concat({ version, appended, state, target }, ';')
   if known then
@@ -107,8 +107,8 @@ local function save(key, known, version, appended, state, target, expires)
   return text
 end
 
--- Lists a revoked key with those of its issuer, where it is found by whoever does not know its kid. One that was undone stays
--- in the list: its record says so.
+-- Lists a revoked key with those of its issuer, for checks that do not know the kid. An undone one stays in the list: its
+-- record shows that it is undone.
 local function list(keys, id, expires)
   redis.call('ZREMRANGEBYSCORE', keys, '-inf', int(now_ms))
   redis.call('ZADD', keys, 'GT', int(expires), id)
@@ -126,7 +126,7 @@ local function failed(reply)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
--- Makes a filter for a bucket that has none, and forgets the flags of those that are over.
+-- Makes a filter for a bucket that has none, and forgets the flags of buckets that have ended.
 local function reserve(filter, bucket, expires)
   if since > 0 and now_ms < since + 2 * tonumber(ARGV[6]) then return flag(bucket, '-', expires) end
   if failed(redis.pcall('BF.RESERVE', filter, ARGV[7], ARGV[8], 'EXPANSION', 2)) then
@@ -140,7 +140,7 @@ local function reserve(filter, bucket, expires)
   flag(bucket, '+', expires)
 end
 
--- Puts a token into the filter of a bucket, or notes that the filter can't be trusted any more.
+-- Puts a token into the filter of a bucket, or marks the filter as not trusted.
 local function note(filter, bucket, expires, item)
   if flags[bucket] == nil then
     local known = redis.call('HGET', HEAD, 'b' .. bucket)
@@ -158,7 +158,7 @@ end
 
 local audited = {}
 
--- Writes down who did what, and why.
+-- Appends to the audit.
 local function audit(key, version, state, target, reason, initiator, description)
   local add = { '*', 'v', version, 't', state, 's', target, 'w', reason, 'i', initiator, 'd', description }
   if audited[key] then
@@ -170,7 +170,7 @@ local function audit(key, version, state, target, reason, initiator, description
   end
 end
 
--- To be called once, at the end. It writes even where nothing changed, so that a WAIT after it covers what was there before.
+-- Writes the head; call it once, at the end. Writes even where nothing changed, so that a WAIT after it covers earlier writes.
 local function close()
   if latest > 0 then
     redis.call('HSET', HEAD, 'q', int(q), 'n', nonce, 'v', int(top))

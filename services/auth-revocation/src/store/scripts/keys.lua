@@ -1,7 +1,7 @@
--- revocation.keys: ids of the keys of an issuer that were revoked, in one partition. Reads only.
+-- revocation.keys: reads the ids of an issuer's revoked keys, in one partition. Reads only.
 --
--- KEYS[1] the list (see list in common.lua)
--- Reply: ids, also of those that were undone since
+-- KEYS[1] list of the issuer's keys (see list in common.lua)
+-- Reply: ids, also of keys whose revocation was undone since
 -- A retry reads anew.
 
 local clock = redis.call('TIME')

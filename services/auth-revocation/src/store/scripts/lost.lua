@@ -1,12 +1,12 @@
--- revocation.lost: names what an instance hands over in the head of the partition, once all parts are kept; unless what is
--- named there comes from one that knew as much.
+-- revocation.lost: writes the notice of a handover into the head of the partition, once all parts are written; unless the
+-- notice there is of an instance that knew as much.
 --
--- KEYS[1] head    hash; field l: `<version up to which the giver knew all>;<until when it is needed, ms>;<parts>;<giver>`
--- KEYS[2] lost    hash of what this instance hands over   KEYS[3] that of what was named before (any key, where none was)
--- ARGV[1] version up to which it knew all   ARGV[2] the new field l   ARGV[3] the field that KEYS[3] comes from, or ''
--- ARGV[4] how long the head is kept, ms   ARGV[5] until when KEYS[2] is needed, ms
--- Reply: {'OK'}, or {'KNOWN'} if another one's stays
--- A retry finds its own, and changes nothing.
+-- KEYS[1] head    hash; field l: `<version up to which the giver knew all>;<moment until which it is needed, ms>;<parts>;<giver>`
+-- KEYS[2] lost    hash with the parts of this handover   KEYS[3] that of the handover before (any key, where there was none)
+-- ARGV[1] version up to which the giver knew all   ARGV[2] new field l   ARGV[3] field that names KEYS[3], or ''
+-- ARGV[4] lifetime of the head, ms   ARGV[5] moment until which KEYS[2] is needed, ms
+-- Reply: {'OK'}, or {'KNOWN'} if another instance's handover stays
+-- A retry finds its own notice, and changes nothing.
 local known = redis.call('HGET', KEYS[1], 'l')
 if known == ARGV[2] then return { 'OK' } end
 if known and tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[1]) then

@@ -1,11 +1,11 @@
--- revocation.merge: writes states again that the store lost, or that the feed is about to forget. Up to 64, of one partition.
+-- revocation.merge: writes up to 64 states of one partition again, which the store lost, or the feed is about to forget.
 --
--- KEYS[3..] of each item: record, filter of the token's bucket or of the generation (of a key: the list of its issuer's keys;
---         of any other: any key of the slot)
--- ARGV[9] age from which the feed's copy of a record that is not lost is appended again, ms, '' for never
+-- KEYS[3..] of each item: record, filter of the token's bucket or of the generation (of a key: list of its issuer's keys; of
+--         any other: any key of the slot)
+-- ARGV[9] age of the feed's copy from which a record that is not lost is appended again, ms; '' for never
 -- ARGV[10..] of each item:
 --    1 nonce of the feed entry   2 target   3 'token', 'key', else ''   4 version   5 state   6 its expiry, ms
---    7 bucket of its filter   8 until when the filter is needed, ms   9 item for filters, or id for the list
+--    7 bucket of its filter   8 moment until which the filter is needed, ms   9 item for filters, or id for the list
 -- Reply: {'AGAIN', now in ms} if the generation is another and nothing was written, else {'OK', now in ms, number appended}
 -- A retry appends nothing: it finds the same version, and a young copy.
 
@@ -24,7 +24,7 @@ for index = 0, ITEMS - 1 do
     if expires > now_ms then
       tick()
       append(ARGV[a], target, state, expires, int(version))
-      -- No later change may get a version that this one would win against.
+      -- Later changes must get higher versions than this one.
       top = math.max(top, version)
       save(KEYS[k], old, int(version), int(now_ms), state, named, expires)
       if is_token then note(KEYS[k + 1], ARGV[a + 6], tonumber(ARGV[a + 7]), ARGV[a + 8]) end

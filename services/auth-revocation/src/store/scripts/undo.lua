@@ -1,10 +1,10 @@
--- revocation.undo: takes a revocation back. It stays as a tombstone for as long as it would have held.
+-- revocation.undo: undoes a revocation. A tombstone stays for as long as the revocation would have held.
 --
 -- KEYS[3] record   KEYS[4] audit of its tenant
--- ARGV[9] nonce of the feed entry   ARGV[10] target, of a token; else the record has it   ARGV[11] version that must be
---         the current one, '' for any   ARGV[12] reason   ARGV[13] initiator   ARGV[14] description
+-- ARGV[9] nonce of the feed entry   ARGV[10] target of a token; the record has any other   ARGV[11] version that must be the
+--         current one, '' for any   ARGV[12] reason   ARGV[13] initiator   ARGV[14] description
 -- Reply: {'MISSING'} | {'VERSION', current} | {'CHANGED' | 'SAME', now in ms, number of its (SAME: the last) entry, record}
--- A retry says 'SAME', whatever version it names.
+-- A retry replies 'SAME', whatever version it names.
 
 local old = load(KEYS[3])
 if not old or old.expires <= now_ms then return { 'MISSING' } end
