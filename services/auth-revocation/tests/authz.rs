@@ -1,4 +1,4 @@
-//! Envoy's external authorization, over gRPC on a real store, and while that is away.
+//! Envoy's external authorization, over gRPC on a real store, and while that is unavailable.
 
 mod support;
 
@@ -39,12 +39,12 @@ fn structure(json: &serde_json::Value) -> Struct {
     Struct { fields: fields.collect() }
 }
 
-/// A request whose token the gateway verified, on a route with `extensions`.
+/// Request whose token the gateway verified, on a route with `extensions`.
 fn request(payload: &serde_json::Value, extensions: &[(&str, &str)]) -> CheckRequest {
     request_with(&json!({"payload": payload, "header": {"kid": "k-1", "alg": "ES256"}}), extensions)
 }
 
-/// A request of whose token the gateway says what `verified` says.
+/// Request with `verified` as the gateway's metadata, on a route with `extensions`.
 fn request_with(verified: &serde_json::Value, extensions: &[(&str, &str)]) -> CheckRequest {
     let verified = structure(verified);
     let metadata = Metadata {
@@ -70,7 +70,7 @@ async fn ask(service: &Service, request: CheckRequest) -> Result<CheckResponse, 
     client.check(request).await.map(tonic::Response::into_inner)
 }
 
-/// The status of HTTP, and the challenge if there is one.
+/// Status of HTTP, and the challenge if there is one.
 fn outcome(response: &CheckResponse) -> (i32, String) {
     let code = response.status.as_ref().expect("a status").code;
     match response.http_response.as_ref().expect("a response") {
@@ -92,7 +92,7 @@ fn outcome(response: &CheckResponse) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_token_passes_and_the_limiter_learns_whose_it_is() {
+async fn a_good_token_passes_with_metadata_for_the_limiter() {
     let service = shared(&[]).await;
     let response = ask(&service, request(&payload("j-1"), &[])).await.expect("it can be told");
     assert_eq!(outcome(&response), (200, String::new()));
@@ -164,9 +164,9 @@ async fn without_a_verified_token_of_a_tenant_nothing_passes() {
     assert_eq!(outcome(&ask(&service, request(&good, &[])).await.expect("it can be told")).0, 200);
 }
 
-/// The gateway holds it against every key, and nobody knows which one signed it.
+/// Tokens without `kid`: the gateway verifies them with every key, and nobody knows which one signed them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_does_not_name_its_key_is_refused_unless_its_issuer_may() {
+async fn a_token_without_kid_is_rejected_unless_its_issuer_is_listed() {
     let service = shared(&[("KEYPLANE_REVOCATION_ISSUERS_WITHOUT_KID", "https://old.example")]).await;
     let of = |issuer: &str, header: &serde_json::Value| {
         let mut payload = payload("j-1");
@@ -181,10 +181,10 @@ async fn a_token_that_does_not_name_its_key_is_refused_unless_its_issuer_may() {
         assert_eq!(told(of("https://old.example", &header)).await.0, 200, "{header}");
     }
     assert_eq!(told(of(ISSUER, &json!({"kid": "k-1"}))).await.0, 200);
-    // As long as no header is told of, it may be any.
+    // Without the header in the metadata, it may be any.
     assert_eq!(told(request_with(&json!({"payload": payload("j-1")}), &[])).await, refused);
 
-    // What nobody has to name can't be revoked, alone or among others.
+    // A key that tokens need not name can't be revoked, alone or among others.
     let key = |issuer: &str| pb::RevokeKeyRequest {
         parent: PARENT.into(),
         issuer: issuer.into(),
@@ -205,7 +205,7 @@ async fn a_token_that_does_not_name_its_key_is_refused_unless_its_issuer_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_told_is_an_error_unless_the_route_says_otherwise() {
+async fn unknown_freshness_is_an_error_unless_the_route_has_a_policy() {
     let valkey = keyplane_testkit::valkey();
     let proxy = FaultProxy::to_port(valkey.port());
     let settings = [("KEYPLANE_REVOCATION_MAX_STALENESS", "100ms"), ("KEYPLANE_REVOCATION_STORE_TIMEOUT", "100ms")];
@@ -226,9 +226,9 @@ async fn what_cannot_be_told_is_an_error_unless_the_route_says_otherwise() {
     for policy in ["open", "last-known 10m"] {
         assert_eq!(outcome(&told("j-2", policy).await.expect("the route lets it pass")).0, 200, "{policy}");
         let known = told("j-1", policy).await.map(|response| outcome(&response).0);
-        assert!(!matches!(known, Ok(200)), "what memory holds against a token, no policy lets pass: {policy}");
+        assert!(!matches!(known, Ok(200)), "no policy lets a token pass that memory holds to be revoked: {policy}");
     }
-    // What breaks a rule by itself needs no knowledge.
+    // A token that breaks a rule by itself needs no knowledge.
     let expired = json!({"tenant": "acme", "exp": seconds_from_now(-600).seconds});
     assert_eq!(outcome(&ask(&service, request(&expired, &[])).await.expect("it can be told")).0, 401);
 
@@ -238,7 +238,7 @@ async fn what_cannot_be_told_is_an_error_unless_the_route_says_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_whose_policy_is_none_is_refused() {
+async fn a_route_with_an_invalid_policy_is_rejected() {
     let service = shared(&[]).await;
     for policy in ["ope", "", "last-known", "last-known 30", "Open"] {
         let status =
@@ -250,7 +250,7 @@ async fn a_route_whose_policy_is_none_is_refused() {
     assert_eq!(outcome(&response.expect("a policy")).0, 200);
 }
 
-/// The declaration that reflection serves is of the same wire format as Envoy's, as far as it goes.
+/// Compatibility of the declaration that reflection serves with Envoy's wire format, as far as it goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_declaration_is_wire_compatible() {
     let pool = DescriptorPool::decode(EXT_AUTHZ_DESCRIPTOR_SET).expect("it decodes");
@@ -273,7 +273,7 @@ async fn the_declaration_is_wire_compatible() {
     assert_eq!(method.methods().map(|method| method.name().to_owned()).collect::<Vec<_>>(), ["Check"]);
 }
 
-/// Fields that the message's type does not declare, in it and in what it holds.
+/// Number of fields that the message's type does not declare, in it and in its parts.
 fn unknown(message: &DynamicMessage) -> usize {
     let within = message.fields().map(|(_, value)| {
         let inner = value.as_message().into_iter();

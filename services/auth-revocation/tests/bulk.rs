@@ -1,4 +1,4 @@
-//! Many revocations at once: batches, and the stream.
+//! BatchRevoke and BulkRevoke.
 
 mod support;
 
@@ -110,7 +110,7 @@ async fn a_bulk_answers_in_order_and_a_bad_item_is_a_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_a_bulk_after_the_results_of_what_was_read() {
+async fn a_drain_ends_a_bulk_after_the_results_of_items_that_were_read() {
     let Service { running, client } = shared(&[]).await;
     let (items, feed) = tokio::sync::mpsc::channel(8);
     let stream = tokio_stream::wrappers::ReceiverStream::new(feed);

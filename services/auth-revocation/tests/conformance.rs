@@ -1,4 +1,4 @@
-//! What the contract promises of each call, over gRPC on a real store.
+//! Contract of each call, over gRPC on a real store.
 
 mod support;
 
@@ -14,7 +14,7 @@ fn cause() -> pb::Cause {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_revoked_at_once_where_it_was_asked() {
+async fn a_token_is_revoked_at_once_on_the_instance_that_was_called() {
     let service = shared(&[]).await;
     let before = service.check(claims("j-1")).await;
     assert_eq!((before.verdict(), before.rule()), (pb::Verdict::Active, pb::Rule::Unspecified));
@@ -49,7 +49,7 @@ async fn one_tenant_cannot_revoke_anothers_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_scope_refuses_what_it_covers_and_no_more() {
+async fn each_scope_rejects_the_tokens_that_it_covers_and_no_others() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let other = pb::Claims {
@@ -71,7 +71,7 @@ async fn every_scope_refuses_what_it_covers_and_no_more() {
         pb::RevokeSubjectRequest { parent: parent(), subject: "u-42".into(), ..pb::RevokeSubjectRequest::default() };
     let made = client.revoke_subject(subject).await.expect("a user").into_inner();
     assert_eq!((made.scope(), made.target.as_str()), (pb::Scope::SubjectIssuedAt, "u-42"));
-    assert!(made.cutoff_time.is_some(), "the store said when");
+    assert!(made.cutoff_time.is_some(), "the store sets it");
     assert_eq!(service.rule(claims("j")).await, pb::Rule::Subject);
 
     let portal =
@@ -120,7 +120,7 @@ async fn a_login_after_the_logout_works_and_kept_sessions_go_on() {
     let later = pb::Claims { issue_time: Some(seconds_from_now(-10)), ..claims("later") };
     assert_eq!(service.rule(later.clone()).await, pb::Rule::Unspecified);
 
-    // By the time of the login: a token that was issued later, for a login before, is refused as well.
+    // By the time of the login: a token that was issued later, for a login before, is rejected as well.
     let request = pb::RevokeSubjectRequest {
         parent: PARENT.into(),
         subject: "u-42".into(),
@@ -137,7 +137,7 @@ async fn a_login_after_the_logout_works_and_kept_sessions_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_that_break_a_rule_by_themselves_are_refused() {
+async fn tokens_that_break_a_rule_by_themselves_are_rejected() {
     let service = shared(&[]).await;
     let cases = [
         (pb::Claims { expire_time: None, ..claims("j") }, pb::Rule::NoExpiry),
@@ -152,7 +152,7 @@ async fn tokens_that_break_a_rule_by_themselves_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_as_fresh_as_it_was_demanded() {
+async fn an_answer_is_as_fresh_as_demanded() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let made = service.revoke_token("j-1").await;
@@ -208,7 +208,7 @@ async fn many_are_checked_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_is_read_taken_back_and_made_again() {
+async fn a_revocation_is_read_undone_and_made_again() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let made = service.revoke_token("j-1").await;
@@ -244,13 +244,13 @@ async fn a_revocation_is_read_taken_back_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_expired_need_not_be_revoked_and_the_future_cannot_be() {
+async fn expired_tokens_need_no_revocation_and_future_cutoffs_are_invalid() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let expired = pb::RevokeTokenRequest { expire_time: Some(seconds_from_now(-3600)), ..token("j-1") };
     let made = client.revoke_token(expired).await.expect("a late retry is no error").into_inner();
     assert_eq!((made.etag.as_str(), made.update_time), ("", None), "nothing was stored");
-    assert_eq!(made.state(), pb::revocation::State::AlreadyExpired, "and nothing is said to be revoked");
+    assert_eq!(made.state(), pb::revocation::State::AlreadyExpired, "and the response claims no revocation");
     let status = client.get_revocation(pb::GetRevocationRequest { name: made.name }).await.unwrap_err();
     details(&status, Code::NotFound, "REVOCATION_NOT_FOUND");
 
@@ -261,7 +261,7 @@ async fn what_has_expired_need_not_be_revoked_and_the_future_cannot_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_violated_field_is_named_and_no_value_is_told() {
+async fn each_violated_field_is_named_and_no_value_is_repeated() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let request = pb::RevokeSubjectRequest {
@@ -298,7 +298,7 @@ async fn every_violated_field_is_named_and_no_value_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_tells_who_and_why_newest_first() {
+async fn the_audit_names_initiator_and_reason_newest_first() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let mut names = Vec::new();
@@ -337,7 +337,7 @@ async fn the_audit_tells_who_and_why_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_barrier_waits_for_every_instance_or_names_those_that_lag() {
+async fn wait_for_propagation_is_complete_or_names_lagging_instances() {
     let app = keyplane_testkit::app();
     let url = keyplane_testkit::valkey().url();
     let first = support::start(&app, &url, &[], |_| {}).await;
@@ -354,7 +354,7 @@ async fn a_barrier_waits_for_every_instance_or_names_those_that_lag() {
     assert_eq!((found.complete, found.instance_count), (true, 2), "{found:?}");
     assert_eq!(first.rule(claims("j-1")).await, pb::Rule::Token, "so the first knows");
 
-    // A sequence far ahead: nobody has it, and the call says so before the deadline that it was given.
+    // A sequence far ahead: nobody has it, and the call answers before its deadline.
     let ahead = keyplane_revocation::Sequence::of(0, 1_000_000, 4).encode();
     let mut request = Request::new(wait(&ahead, 10));
     request.set_timeout(Duration::from_millis(500));
@@ -363,14 +363,14 @@ async fn a_barrier_waits_for_every_instance_or_names_those_that_lag() {
 
     assert_eq!(violated(&client.wait_for_propagation(wait("", 11)).await.unwrap_err()), ["sequence", "timeout"]);
 
-    // Who stops in good order is not waited for. (The lease would last for three seconds more.)
+    // Nobody waits for an instance that shut down in good order. (Its lease would last for three seconds more.)
     second.running.drain_and_stop().await;
     let found = client.wait_for_propagation(wait(&made.sequence, 10)).await.expect("the store answers").into_inner();
     assert_eq!((found.complete, found.instance_count), (true, 1), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_head_says_how_far_an_instance_is() {
+async fn the_head_is_the_position_of_the_instance() {
     let service = shared(&[]).await;
     let made = service.revoke_token("j-1").await;
     let wanted = keyplane_revocation::Sequence::parse(&made.sequence).expect("a sequence");

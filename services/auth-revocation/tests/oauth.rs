@@ -1,4 +1,4 @@
-//! RFC 7009: who holds a token can revoke it, and nobody else.
+//! RFC 7009: the bearer of a token can revoke it, and nobody else.
 
 mod support;
 
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use support::{ISSUER, PARENT, Service, claims, details, seconds_from_now, shared, violated};
 use tonic::{Code, Status};
 
-/// A key pair of P-256, made for the test.
+/// Key pair of P-256, made for the test.
 struct Pair {
     kid: String,
     key: EncodingKey,
 }
 
-/// The key set in a file, which goes with it.
+/// Key set in a file, which is deleted with it.
 struct KeySet(tempfile::NamedTempFile);
 
 // === impl Pair ===
@@ -58,7 +58,7 @@ impl Pair {
 // === impl KeySet ===
 
 impl KeySet {
-    fn of(pairs: &[&Pair]) -> KeySet {
+    fn new(pairs: &[&Pair]) -> KeySet {
         let set = KeySet(tempfile::NamedTempFile::new().expect("a file"));
         set.put(pairs);
         set
@@ -94,9 +94,9 @@ async fn is_revoked(service: &Service) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_holds_is_revoked() {
+async fn a_valid_token_is_revoked() {
     let pair = Pair::new("k-1");
-    let set = KeySet::of(&[&pair]);
+    let set = KeySet::new(&[&pair]);
     let service = serve(&set).await;
     revoke(&service, &pair.sign(&json!({}))).await.expect("200");
     assert!(is_revoked(&service).await);
@@ -117,7 +117,7 @@ async fn a_token_that_holds_is_revoked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_does_not_hold_is_200_and_has_no_effect() {
     let (pair, stranger) = (Pair::new("k-1"), Pair::new("k-1"));
-    let set = KeySet::of(&[&pair]);
+    let set = KeySet::new(&[&pair]);
     let service = serve(&set).await;
     let good = pair.sign(&json!({}));
     let (signed, _) = good.rsplit_once('.').expect("three parts");
@@ -138,13 +138,13 @@ async fn whatever_does_not_hold_is_200_and_has_no_effect() {
         assert!(!is_revoked(&service).await, "{token}");
     }
     revoke(&service, &good).await.expect("200");
-    assert!(is_revoked(&service).await, "the same with its own signature");
+    assert!(is_revoked(&service).await, "with its own signature");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_request_is_refused() {
+async fn malformed_requests_are_rejected() {
     let pair = Pair::new("k-1");
-    let set = KeySet::of(&[&pair]);
+    let set = KeySet::new(&[&pair]);
     let service = serve(&set).await;
     let form = "application/x-www-form-urlencoded";
     let refused =
@@ -161,11 +161,11 @@ async fn what_is_no_request_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_the_call_is_refused() {
+async fn without_keys_the_call_is_rejected() {
     let service = shared(&[]).await;
     let status = revoke(&service, "a.b.c").await.unwrap_err();
     details(&status, Code::FailedPrecondition, "JWKS_NOT_CONFIGURED");
-    let set = KeySet::of(&[]);
+    let set = KeySet::new(&[]);
     let path = set.path();
     drop(set);
     let service = shared(&[("KEYPLANE_REVOCATION_JWKS", &path)]).await;
@@ -174,14 +174,14 @@ async fn without_keys_the_call_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_lack_or_share_a_kid_are_refused_at_the_start() {
+async fn keys_that_lack_or_share_a_kid_fail_the_start() {
     let (one, other, nameless) = (Pair::new("k-1"), Pair::new("k-1"), Pair::new(""));
     let valkey = keyplane_testkit::valkey();
     for (pairs, says) in [
         (vec![&one, &other], "keys[0] and keys[1] have the same `kid`"),
         (vec![&one, &nameless], "keys[1] has no `kid`"),
     ] {
-        let set = KeySet::of(&pairs);
+        let set = KeySet::new(&pairs);
         let (app, url) = (keyplane_testkit::app(), valkey.url());
         let settings = [
             ("KEYPLANE_APP", app.as_str()),
@@ -196,8 +196,8 @@ async fn keys_that_lack_or_share_a_kid_are_refused_at_the_start() {
         let told = format!("{refused}");
         assert!(told.contains(says) && told.contains("KEYPLANE_REVOCATION_JWKS"), "{told}");
     }
-    // Nobody can name its key, and the operator says that it is so.
-    let set = KeySet::of(&[]);
+    // Nobody can name its key, and the operator lists the issuer.
+    let set = KeySet::new(&[]);
     let mut bare = json!(one.public());
     bare.as_object_mut().unwrap().remove("kid");
     std::fs::write(set.0.path(), json!({ "keys": [bare] }).to_string()).expect("it is written");
@@ -210,12 +210,12 @@ async fn keys_that_lack_or_share_a_kid_are_refused_at_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_whose_keys_share_a_kid_does_not_take_the_place_of_a_good_one() {
     let (good, stranger, new) = (Pair::new("k-1"), Pair::new("k-1"), Pair::new("k-2"));
-    let set = KeySet::of(&[&good]);
+    let set = KeySet::new(&[&good]);
     let service = serve(&set).await;
     set.put(&[&good, &new, &stranger]);
-    // It is looked for in the file at once.
+    // The file is searched for the key at once.
     revoke(&service, &new.sign(&json!({}))).await.expect("200");
-    assert!(!is_revoked(&service).await, "the set is refused as a whole");
+    assert!(!is_revoked(&service).await, "the set is rejected as a whole");
     revoke(&service, &stranger.sign(&json!({}))).await.expect("200");
     assert!(!is_revoked(&service).await);
     revoke(&service, &good.sign(&json!({}))).await.expect("200");
@@ -228,7 +228,7 @@ async fn a_set_whose_keys_share_a_kid_does_not_take_the_place_of_a_good_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_found_at_once_and_an_old_one_is_dropped() {
     let (old, new) = (Pair::new("old"), Pair::new("new"));
-    let set = KeySet::of(&[&old]);
+    let set = KeySet::new(&[&old]);
     let service = serve(&set).await;
     revoke(&service, &old.sign(&json!({"jti": "j-0"}))).await.expect("200");
     set.put(&[&old, &new]);
@@ -251,22 +251,22 @@ fn by_token(token: &str) -> pb::RevokeTokenRequest {
     pb::RevokeTokenRequest { parent: PARENT.into(), token: token.into(), ..pb::RevokeTokenRequest::default() }
 }
 
-/// For how many seconds from now the revocation holds.
+/// Time in seconds from now for which the revocation holds.
 fn holds_for(made: &pb::Revocation) -> i64 {
     made.expire_time.expect("an end").seconds - seconds_from_now(0).seconds
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_sent_is_revoked_by_what_it_says() {
+async fn a_token_in_the_request_is_revoked_by_its_claims() {
     let (pair, stranger) = (Pair::new("k-1"), Pair::new("k-1"));
-    let set = KeySet::of(&[&pair]);
+    let set = KeySet::new(&[&pair]);
     let service = serve(&set).await;
     let mut client = service.client.clone();
     let exp = claims("").expire_time.unwrap().seconds;
     let made = client.revoke_token(by_token(&pair.sign(&json!({})))).await.expect("it is revoked").into_inner();
     assert!(is_revoked(&service).await);
     assert!(holds_for(&made) <= 600 + 60, "its `exp` is proven, so that it is held no longer: {made:?}");
-    // Nobody the service knows has signed it: it is believed in what it names, and not in when it expires.
+    // Signed by an unknown key: its names are believed, its expiry is not.
     let forged = stranger.sign(&json!({"jti": "j-2", "exp": exp - 500}));
     let made = client.revoke_token(by_token(&forged)).await.expect("it is revoked").into_inner();
     assert!(holds_for(&made) > 24 * 3600, "{made:?}");
@@ -274,7 +274,7 @@ async fn a_token_that_is_sent_is_revoked_by_what_it_says() {
     let old = pair.sign(&json!({"jti": "j-3", "exp": exp - 3600}));
     let made = client.revoke_token(by_token(&old)).await.expect("no error").into_inner();
     assert_eq!(made.state(), pb::revocation::State::AlreadyExpired);
-    // Many at once, each by its own token.
+    // A batch, each item by its own token.
     let one = |token: &str| pb::RevokeRequest {
         target: Some(pb::revoke_request::Target::Token(pb::RevokeTokenRequest {
             parent: String::new(),
@@ -292,9 +292,9 @@ async fn a_token_that_is_sent_is_revoked_by_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_beside_a_token_says_the_same() {
+async fn fields_beside_a_token_must_agree_with_it() {
     let pair = Pair::new("k-1");
-    let set = KeySet::of(&[&pair]);
+    let set = KeySet::new(&[&pair]);
     let service = serve(&set).await;
     let exp = seconds_from_now(600);
     let good = pair.sign(&json!({"exp": exp.seconds}));
@@ -313,11 +313,11 @@ async fn what_stands_beside_a_token_says_the_same() {
     assert_eq!(refused(by_token(&pair.sign(&json!({"iss": null, "jti": ""})))).await, ["token", "token"]);
 }
 
-/// An instance whose clock is a day ahead took every token for expired, and revoked none.
+/// Clocks that are a day ahead must not make every token look expired.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_hinders_no_revocation() {
+async fn a_wrong_clock_hinders_no_revocation() {
     let pair = Pair::new("k-1");
-    let set = KeySet::of(&[&pair]);
+    let set = KeySet::new(&[&pair]);
     for wall in [(|| Millis(now().0 + 90_000_000)) as fn() -> Millis, || Millis(now().0 - 90_000_000)] {
         let settings = [("KEYPLANE_REVOCATION_JWKS", &*set.path())];
         let (app, url) = (keyplane_testkit::app(), keyplane_testkit::valkey().url());

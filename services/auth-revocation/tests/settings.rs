@@ -1,4 +1,4 @@
-//! The documented settings are those that the program reads.
+//! Settings: the documented ones are those that the program reads.
 
 mod support;
 
@@ -14,7 +14,7 @@ const END: &str = "<!-- settings auth-revocation:end -->";
 fn the_table_in_the_docs_is_the_programs() {
     let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
     let table = server.settings.markdown();
-    // What every service has stands in the table of session.
+    // Settings of every service are in the table of session.
     let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
     let text = std::fs::read_to_string(docs).expect("docs/operations.md");
@@ -31,7 +31,7 @@ fn is_own(line: &str) -> bool {
 }
 
 #[test]
-fn wrong_settings_are_told_at_once() {
+fn invalid_settings_are_reported_together() {
     let given = [
         ("KEYPLANE_REVOCATION_PARTITIONS", "65"),
         ("KEYPLANE_REVOCATION_MAX_STALENESS", "5ms"),
@@ -54,7 +54,7 @@ fn wrong_settings_are_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cutoff_says_from_when_on_a_whole_second_is_good() {
+async fn a_cutoff_names_the_first_good_whole_second() {
     let service = shared(&[("KEYPLANE_REVOCATION_ISSUER_SKEW", "2s")]).await;
     let mut client = service.client.clone();
     let request = pb::RevokeSubjectRequest { parent: PARENT.into(), subject: "u-42".into(), ..Default::default() };

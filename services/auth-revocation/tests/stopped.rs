@@ -1,4 +1,4 @@
-//! A program that was stopped (SIGSTOP) and goes on answers what has waited for it.
+//! Resume of a stopped program (SIGSTOP): it answers the checks that waited for it.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,7 +28,7 @@ fn claims(jti: &str) -> pb::Claims {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waited_for_a_stopped_program_is_answered() {
+async fn checks_that_waited_for_a_stopped_program_are_answered() {
     let [port, admin] = [(); 2].map(|()| free_port().expect("a free port"));
     let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-auth-revocation"))
         .name("auth-revocation")
@@ -59,7 +59,7 @@ async fn what_waited_for_a_stopped_program_is_answered() {
             async move { client.check(request).await.map(|reply| reply.into_inner().verdict()) }
         });
         let resume = async {
-            // The time that passes is what the test is about.
+            // The test is about the time that passes.
             tokio::time::sleep_until((stopped + stop).into()).await;
             process.signal(Signal::CONT).expect("it can go on");
         };

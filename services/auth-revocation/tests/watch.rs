@@ -1,4 +1,4 @@
-//! Watches: what a replica elsewhere is told, when, and how it goes on where it was.
+//! Watches: the updates of a replica elsewhere, and how it resumes.
 
 mod support;
 
@@ -16,7 +16,7 @@ use tonic::{Code, Status, Streaming};
 
 struct Watch {
     stream: Streaming<pb::WatchResponse>,
-    /// What a replica would know: by target, the highest version.
+    /// Knowledge of a replica: by target, the highest version.
     known: HashMap<Vec<u8>, pb::FeedEntry>,
     last: pb::WatchResponse,
 }
@@ -115,7 +115,7 @@ async fn a_snapshot_and_then_each_change() {
     service.client.clone().undo_revocation(undo).await.expect("it is undone");
     watch.until("the undo is told", |watch| watch.known.values().any(|entry| entry.undone)).await;
 
-    // Whoever has applied all of that, in the same epoch, is as fresh as the head says.
+    // A replica that has applied all of it, in the same epoch, is as fresh as the head.
     let mut client = service.client.clone();
     let head = client.get_head(pb::GetHeadRequest {}).await.expect("a head").into_inner();
     assert_eq!(head.epoch, epoch);
@@ -137,7 +137,7 @@ async fn nothing_is_missed_between_the_snapshot_and_the_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenants_watch_tells_of_no_other_but_goes_on_with_them() {
+async fn a_tenants_watch_sends_no_other_entries_but_advances_with_them() {
     let service = shared(&[]).await;
     revoke_many(&service, "tenants/other", "j", 10).await;
     revoke_many(&service, PARENT, "j", 10).await;
@@ -153,7 +153,7 @@ async fn a_tenants_watch_tells_of_no_other_but_goes_on_with_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_has_nothing_to_tell_says_so_every_second() {
+async fn a_silent_watch_sends_a_heartbeat_each_second() {
     let service = shared(&[]).await;
     let mut watch = Watch::open(&service, PARENT, "").await.expect("it begins");
     watch.live().await;
@@ -165,7 +165,7 @@ async fn a_watch_that_has_nothing_to_tell_says_so_every_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_goes_on_where_it_was_also_at_another_instance() {
+async fn a_watch_resumes_also_at_another_instance() {
     let app = keyplane_testkit::app();
     let url = keyplane_testkit::valkey().url();
     let first = start(&app, &url, &[], |_| {}).await;
@@ -192,7 +192,7 @@ async fn a_watch_goes_on_where_it_was_also_at_another_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_broke_off_is_no_whole_replica() {
+async fn an_interrupted_snapshot_is_no_complete_replica() {
     let service = shared(&[]).await;
     revoke_many(&service, PARENT, "j", 1500).await;
     let mut watch = Watch::open(&service, PARENT, "").await.expect("it begins");
@@ -227,7 +227,7 @@ async fn a_token_that_the_feed_has_outlived_gets_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_falls_behind_starts_again() {
+async fn a_watch_that_falls_behind_is_interrupted() {
     let (app, url) = (keyplane_testkit::app(), keyplane_testkit::valkey().url());
     let service = start(&app, &url, &[], |config| config.replica.backlog = 8).await;
     let mut watch = Watch::open(&service, "tenants/-", "").await.expect("it begins");
@@ -244,7 +244,7 @@ async fn whoever_falls_behind_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_serves_so_many_watches() {
+async fn an_instance_serves_its_maximum_of_watches() {
     let service = shared(&[("KEYPLANE_REVOCATION_MAX_WATCHES", "1")]).await;
     let watch = Watch::open(&service, PARENT, "").await.expect("the first");
     let status = Watch::open(&service, PARENT, "").await.map(drop).expect_err("the second");

@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the writer's buckets are these.
+    /// Returns whether the writer's buckets are these.
     pub(crate) fn spans(&mut self, buckets: &Buckets) -> Option<()> {
         buckets.spans().into_iter().all(|span| self.number() == Some(span.cast_unsigned())).then_some(())
     }

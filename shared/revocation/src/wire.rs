@@ -33,7 +33,7 @@ pub fn millis(field: &'static str, timestamp: &Timestamp) -> Result<Millis, Inva
 /// Reads an optional moment; see [`millis`].
 ///
 /// # Errors
-/// Those of [`millis`].
+/// [`Invalid`]: see [`millis`].
 pub fn optional_millis(field: &'static str, timestamp: Option<&Timestamp>) -> Result<Option<Millis>, Invalid> {
     timestamp.map(|timestamp| millis(field, timestamp)).transpose()
 }

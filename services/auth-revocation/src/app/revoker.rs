@@ -78,7 +78,7 @@ impl Revoker {
     ///
     /// # Errors
     ///
-    /// Those of [`TokenVerifier::revocation`] and [`Revoker::revoke`].
+    /// Errors of [`TokenVerifier::revocation`] and [`Revoker::revoke`].
     pub(crate) async fn revoke_for_bearer(&self, tenant: &str, token: &str, type_hint: &str) -> Result<(), Error> {
         match self.tokens.revocation(tenant, token, type_hint, self.now()).await? {
             Some(revoke) => self.revoke_one(revoke).await.map(drop),

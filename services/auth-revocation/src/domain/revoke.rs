@@ -24,11 +24,11 @@ pub struct Revoke {
 /// Tokens that a revocation covers, by their time of issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cutoff {
-    /// Any time of issue.
+    /// Tokens of any time of issue.
     All,
-    /// Issue before the store makes the revocation.
+    /// Tokens issued before the store makes the revocation.
     Now,
-    /// Issue before this moment, which is not in the future by the store's clock.
+    /// Tokens issued up to this moment, which is not in the future by the store's clock.
     At(Millis),
 }
 
@@ -46,7 +46,7 @@ pub struct Cause {
 /// Reason of a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reason {
-    /// No reason given.
+    /// Unspecified reason.
     #[default]
     Unspecified,
     /// Logout of the user.
@@ -88,10 +88,10 @@ pub enum Durability {
 pub enum Outcome {
     /// Change: it was made, changed, or undone; the feed and the audit have an entry.
     Changed,
-    /// None: it was like that before.
+    /// Repetition: it was like that before.
     Unchanged,
-    /// None, since all that it would cover has expired by the store's clock. `record` is what would have been written, with
-    /// the version 0.
+    /// Expiry: all that it would cover has expired by the store's clock, and nothing was written. `record` is what would have
+    /// been written, with the version 0.
     Expired,
 }
 

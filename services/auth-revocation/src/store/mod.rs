@@ -85,7 +85,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The missing feature, or the layout that was found ([`ErrorKind::Layout`], also for another number of partitions).
+    /// Missing feature, or the layout that was found ([`ErrorKind::Layout`], also for another number of partitions).
     /// Neither Bloom filters nor `WAIT` are required: without them checks are slower, and writes are PRIMARY_ONLY.
     pub async fn probe(&self) -> Result<(), keyplane_valkey::Error> {
         let Inner { valkey, settings, writes, .. } = &*self.inner;

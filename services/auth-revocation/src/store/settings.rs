@@ -44,7 +44,7 @@ pub enum Replication {
         /// Longest wait of a write for them.
         within: Duration,
     },
-    /// None: no write waits, and none counts as replicated.
+    /// Off: no write waits, and none counts as replicated.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! While all is well.
+//! Answers of the replica while the store is available.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn url() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_instance_revokes_every_other_refuses_from_memory() {
+async fn a_revocation_on_one_instance_rejects_from_memory_on_the_others() {
     let app = keyplane_testkit::app();
     let one = rig::start(&app, &url(), rig::unchanged).await;
     let other = rig::start(&app, &url(), rig::unchanged).await;
@@ -81,7 +81,7 @@ async fn an_own_write_is_known_before_the_feed_brings_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_proves_its_freshness_and_keeps_to_what_is_demanded() {
+async fn an_answer_proves_its_freshness_and_meets_the_demands() {
     let app = keyplane_testkit::app();
     let instance = rig::start(&app, &url(), |_, settings| settings.bound = Duration::from_secs(5)).await;
     let (written, _) = instance.revoke_elsewhere(scope_of("j")).await;
@@ -129,7 +129,7 @@ async fn a_batch_is_answered_as_its_tokens_are() {
     assert!(none.answers.is_empty());
 }
 
-/// With filters that are wrong every other time, and a memory that was read from the feed, so that nothing is certain.
+/// Filters that are wrong every other time, and memory that was read from the feed, so that nothing is certain.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_false_positive_locks_nobody_out() {
     let app = keyplane_testkit::app();
@@ -150,19 +150,19 @@ async fn a_false_positive_locks_nobody_out() {
     for number in 0..400 {
         let jti = format!("good-{number}");
         suspects += u32::from(instance.recall(&token(&jti)).is_none());
-        // A busy machine may be late; what is told must be right.
+        // A busy machine may be late; its answers must be right.
         let checked = eventually("it can be told", PATIENCE, async || instance.check(&token(&jti)).await).await;
         assert_eq!(checked.answer, Answer::Active, "{jti} was never revoked");
     }
     println!("{suspects} of 400 good tokens were suspects");
-    assert!(suspects > 20, "the filters must be wrong for this test to tell anything; {suspects} suspects");
+    assert!(suspects > 20, "the filters must be wrong for this test to prove anything; {suspects} suspects");
     for jti in &revoked {
         assert!(instance.check(&token(jti)).await.is_ok_and(|checked| is_revoked(&checked.answer)), "{jti} is revoked");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_is_ready_once_it_knows_what_was_revoked_before() {
+async fn an_instance_is_ready_once_it_knows_earlier_revocations() {
     let app = keyplane_testkit::app();
     let one = rig::start(&app, &url(), rig::unchanged).await;
     let jtis: Vec<String> = (0..2500).map(|number| format!("j-{number}")).collect();
@@ -188,12 +188,12 @@ async fn an_instance_is_ready_once_it_knows_what_was_revoked_before() {
         jtis.len()
     );
     for jti in jtis.iter().step_by(100) {
-        late.refuses(&token(jti)).await;
+        late.rejects(&token(jti)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lasts_longer_than_the_feed_is_appended_again() {
+async fn revocations_that_outlast_the_feed_are_appended_again() {
     let app = keyplane_testkit::app();
     let valkey = keyplane_testkit::valkey();
     let one = rig::start(&app, &url(), rig::unchanged).await;

@@ -1,4 +1,4 @@
-//! Clocks that are wrong: this machine's, or that of whoever says when a token expires.
+//! Wrong clocks: this machine's, or that of a caller who states when a token expires.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use keyplane_testkit::eventually;
 use crate::rig::{self, PATIENCE, is_revoked, now, revocation, rule, scope_of, token};
 
 const HOUR: i64 = 3_600_000;
-/// Between two rounds of forgetting. While a clock is wrong there are many.
+/// Time between two rounds of forgetting: many while a clock is wrong.
 const PRUNE: Duration = Duration::from_millis(5);
-/// How long it is looked at.
+/// Time for which the checks are observed.
 const WHILE: Duration = Duration::from_millis(300);
 
 fn url() -> String {
@@ -28,7 +28,7 @@ fn of_user<'a>(jti: &'a str, user: &'a str) -> Claims<'a> {
     Claims { subject: user, ..token(jti) }
 }
 
-/// A token whose `exp` is said, and does not have to be right.
+/// Token whose `exp` is stated, and may be wrong.
 fn stated(jti: &str, exp: i64) -> Revoke {
     Revoke { expires: Some(Millis(exp)), exp_is_proven: false, ..revocation(scope_of(jti)) }
 }
@@ -72,7 +72,7 @@ async fn a_clock_that_jumps_changes_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_starts_with_a_wrong_clock_goes_by_the_stores() {
+async fn an_instance_that_starts_with_a_wrong_clock_uses_the_stores() {
     for ahead in [25 * HOUR, -25 * HOUR] {
         static AHEAD: AtomicI64 = AtomicI64::new(0);
         AHEAD.store(ahead, Ordering::Relaxed);
@@ -130,7 +130,7 @@ async fn a_login_right_after_a_logout_everywhere_is_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_revoked_whatever_expiry_is_said() {
+async fn a_token_is_revoked_whatever_expiry_is_stated() {
     let app = keyplane_testkit::app();
     let change = |_: &mut _, settings: &mut keyplane_auth_revocation::app::replica::Settings| {
         (settings.bound, settings.ask) = (Duration::from_secs(5), PATIENCE);
@@ -158,7 +158,7 @@ async fn a_token_is_revoked_whatever_expiry_is_said() {
     }
     let gone = one.store.revoke(vec![stated("gone", now().0 - 2 * HOUR)]).await.pop().expect("one result");
     assert_eq!(gone.expect("no error").outcome, Outcome::Expired, "nothing is claimed to be revoked");
-    // What holds is said to hold, also to whoever is wrong about its expiry.
+    // A revocation that holds is reported so, also to a caller who is wrong about its expiry.
     let known = one.store.revoke(vec![stated("right", now().0 - 2 * HOUR)]).await.pop().expect("one result");
     assert_eq!(known.expect("no error").outcome, Outcome::Unchanged);
     let at = Revoke { cutoff: Cutoff::At(Millis(now().0 - HOUR)), ..revocation(user("u")) };

@@ -1,4 +1,4 @@
-//! When a primary of a cluster is lost.
+//! Loss of a primary of a cluster.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use keyplane_engine::Cluster;
 use crate::rig::{self, scope_of, token};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_replicated_outlives_its_primary() {
+async fn a_replicated_revocation_outlives_its_primary() {
     let cluster = Cluster::builder(&keyplane_testkit::toolbox()).replicas(1).may_wait(true).start().expect("a cluster");
     let app = keyplane_testkit::app();
     let one = rig::start(&app, &cluster.url(), |kept, _| kept.partitions = 2).await;
@@ -34,9 +34,9 @@ async fn what_was_replicated_outlives_its_primary() {
     one.answers_from_memory().await;
     println!("answers from memory {:?} after the primary was killed", killed.elapsed());
     let (written, _) = one.revoke(scope_of("after")).await;
-    other.refuses(&token("after")).await;
+    other.rejects(&token("after")).await;
     assert!(one.mirror.wait(&written.sequence, rig::PATIENCE).await.is_ok_and(|propagation| propagation.complete));
     for (jti, _) in &durable {
-        other.refuses(&token(jti)).await;
+        other.rejects(&token(jti)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! When the store forgets.
+//! Losses that the instances give back to the store.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ fn server() -> Valkey {
     Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server of its own")
 }
 
-/// The keys of all partitions' feeds.
+/// Keys of all partitions' feeds.
 fn feeds(app: &str) -> Vec<String> {
     (0..4).map(|partition| format!("{app}:revocation:_:feed:{{p{partition}}}")).collect()
 }
 
-/// Revokes one token for each partition and a session, and takes one back.
+/// Revokes one token for each partition and a session, and undoes one.
 async fn fill(instance: &Instance) -> Vec<String> {
     let jtis: Vec<String> = (0..24).map(|number| format!("j-{number}")).collect();
     for jti in &jtis {
@@ -34,9 +34,9 @@ async fn fill(instance: &Instance) -> Vec<String> {
 
 async fn knows_all(instance: &Instance, jtis: &[String]) {
     for jti in jtis {
-        instance.refuses(&token(jti)).await;
+        instance.rejects(&token(jti)).await;
     }
-    instance.refuses(&keyplane_revocation::Claims { sid: "s", ..token("other") }).await;
+    instance.rejects(&keyplane_revocation::Claims { sid: "s", ..token("other") }).await;
     eventually("what was taken back stays so", PATIENCE, async || {
         let mistake = instance.check(&token("mistake")).await.map_err(|error| error.to_string())?;
         if mistake.answer == Answer::Active { Ok(()) } else { Err(format!("{mistake:?}")) }
@@ -45,7 +45,7 @@ async fn knows_all(instance: &Instance, jtis: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_restarted_store_lost_is_given_back() {
+async fn losses_of_a_restarted_store_are_given_back() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let one = rig::start(&app, &valkey.url(), rig::unchanged).await;
     let other = rig::start(&app, &valkey.url(), rig::unchanged).await;
@@ -68,14 +68,14 @@ async fn what_a_restarted_store_lost_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flushed_store_is_not_believed_until_it_is_whole_again() {
+async fn a_flushed_store_is_not_believed_until_it_is_complete_again() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let proxy = FaultProxy::to_port(valkey.port());
     let one = rig::start(&app, &valkey.url(), rig::unchanged).await;
     let other = rig::start(&app, &proxy.url(&valkey.url()), rig::unchanged).await;
     let jtis = fill(&one).await;
     knows_all(&other, &jtis).await;
-    // The other one has not heard of the last, which the store then loses.
+    // The other instance has not received the last one, which the store then loses.
     proxy.set(Fault::Cut);
     let (_, acknowledged) = one.revoke(scope_of("last")).await;
     valkey.command(&["FLUSHALL"]).expect("everything is gone");
@@ -85,7 +85,7 @@ async fn a_flushed_store_is_not_believed_until_it_is_whole_again() {
     other.answers_from_memory().await;
     for instance in [&one, &other] {
         knows_all(instance, &jtis).await;
-        instance.refuses(&token("last")).await;
+        instance.rejects(&token("last")).await;
     }
 }
 
@@ -110,7 +110,7 @@ async fn a_feed_that_was_trimmed_is_filled_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_that_were_trimmed_unseen_are_never_taken_for_good_tokens() {
+async fn entries_trimmed_before_they_were_read_never_count_as_good_tokens() {
     let (app, valkey) = (keyplane_testkit::app(), keyplane_testkit::valkey());
     let proxy = FaultProxy::to_port(valkey.port());
     let one = rig::start(&app, &valkey.url(), rig::unchanged).await;
@@ -142,7 +142,7 @@ async fn entries_that_were_trimmed_unseen_are_never_taken_for_good_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_feed_that_expired_whole_is_no_loss() {
+async fn a_feed_that_expired_entirely_is_no_loss() {
     let (app, valkey) = (keyplane_testkit::app(), keyplane_testkit::valkey());
     let short = |kept: &mut keyplane_auth_revocation::store::Settings, _: &mut _| kept.rules.leeway = Duration::ZERO;
     let one = rig::start(&app, &valkey.url(), short).await;
@@ -165,5 +165,5 @@ async fn a_feed_that_expired_whole_is_no_loss() {
         instance.answers_from_memory().await;
     }
     one.revoke(scope_of("next")).await;
-    late.refuses(&token("next")).await;
+    late.rejects(&token("next")).await;
 }

@@ -1,4 +1,4 @@
-//! When the store loses what it had acknowledged, and nobody can give it back any more.
+//! Losses of acknowledged revocations that nobody can give back to the store.
 
 use std::time::{Duration, Instant};
 
@@ -29,12 +29,13 @@ fn names(kind: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{kind}-{number}")).collect()
 }
 
-/// Nothing can be given back: as if all had been revoked more than a minute ago. Reads may take long on a busy machine.
+/// Settings with which nothing can be given back, as if all had been revoked more than a minute ago. Reads may take long on
+/// a busy machine.
 fn without_tail(_: &mut store::Settings, settings: &mut Settings) {
     (settings.tail, settings.ask) = (Duration::ZERO, PATIENCE);
 }
 
-/// Revokes tokens: every fourth without its `exp`. What a busy machine makes too late is written again.
+/// Revokes tokens, every fourth without its `exp`. Revocations that a busy machine makes too late are written again.
 async fn revoke_all(instance: &Instance, jtis: &[String]) {
     let revokes = jtis.iter().enumerate().map(|(index, jti)| {
         let mut revoke = rig::revocation(scope_of(jti));
@@ -57,7 +58,7 @@ async fn undo(instance: &Instance, jti: &str) {
     instance.mirror.apply(&undone.record);
 }
 
-/// The rule by which each is refused; `None` for one that is active.
+/// Rule by which each token is rejected; `None` for an active one.
 async fn rules(instance: &Instance, jtis: &[String], demands: &Demands) -> Vec<Option<Rule>> {
     let asked = jtis.iter().map(|jti| async move {
         eventually("a check can tell", PATIENCE, async || {
@@ -73,7 +74,7 @@ async fn rules(instance: &Instance, jtis: &[String], demands: &Demands) -> Vec<O
     stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
 }
 
-/// How many tokens are refused by a rule, or active.
+/// Number of tokens that are rejected by a rule, or active.
 fn count(rules: &[Option<Rule>], rule: Option<Rule>) -> usize {
     rules.iter().filter(|found| **found == rule).count()
 }
@@ -110,7 +111,7 @@ fn restart_empty(valkey: &Valkey) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_that_is_longer_than_the_tail_takes_nothing_from_it() {
+async fn an_outage_longer_than_the_recent_changes_forgets_none_of_them() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let tail = Duration::from_secs(2);
     let change = |_: &mut store::Settings, settings: &mut Settings| {
@@ -137,7 +138,7 @@ async fn an_outage_that_is_longer_than_the_tail_takes_nothing_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_can_give_back_stays_refused() {
+async fn tokens_that_nobody_can_give_back_stay_rejected() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let change = |kept: &mut store::Settings, settings: &mut Settings| {
         kept.filters.false_positives = 0.01;
@@ -170,7 +171,7 @@ async fn what_nobody_can_give_back_stays_refused() {
         assert!(wrongly <= 100, "{wrongly} of 5,000 good tokens are refused; the rate is 0.01");
         assert!(instance.mirror.stats().lost > 9_000, "{:?}", instance.mirror.stats());
     }
-    // Life goes on.
+    // New revocations go on.
     revoke_all(&one, &["later".into(), "j-0".into()]).await;
     let known = rules(&other, &["later".into(), "j-0".into()], &ask).await;
     assert_eq!(count(&known, Some(Rule::Token)), 2, "the store knows these: {known:?}");
@@ -185,7 +186,7 @@ async fn what_nobody_can_give_back_stays_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_was_cut_off_before_the_loss_waits_until_it_is_told_what_it_never_knew() {
+async fn an_instance_cut_off_before_the_loss_waits_for_the_handover() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let change = |kept: &mut store::Settings, settings: &mut Settings| {
         settings.settle = SETTLE;
@@ -203,7 +204,7 @@ async fn an_instance_that_was_cut_off_before_the_loss_waits_until_it_is_told_wha
     one.answers_from_memory().await;
     informed.set(Fault::Cut);
     restart_empty(&valkey);
-    // The one that lacks them is back first, and nothing in the store tells it so.
+    // The instance that lacks them is back first, and nothing in the store shows it.
     proxy.set(Fault::Pass);
     eventually("it sees the loss", PATIENCE, async || other.mirror.stats().lost > 0).await;
     let checks = unheard[..50].iter().map(async |jti| {
@@ -218,7 +219,7 @@ async fn an_instance_that_was_cut_off_before_the_loss_waits_until_it_is_told_wha
         let refused = rules(&other, jtis, &Demands::default()).await;
         assert_eq!(count(&refused, Some(Rule::Lost)), jtis.len(), "active: {}", count(&refused, None));
     }
-    // Another loss, and the one that it was told by is not there any more: it hands on all that it knows.
+    // Another loss, after the giver has ended: the receiver hands on all that it knows.
     let told = uptos(&other).await;
     drop(one);
     restart_empty(&valkey);
@@ -234,7 +235,7 @@ async fn an_instance_that_was_cut_off_before_the_loss_waits_until_it_is_told_wha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_lacks_something_does_not_outdo_the_one_that_knew_it_at_the_next_loss() {
+async fn the_handover_of_the_best_informed_instance_survives_the_next_loss() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let change = |kept: &mut store::Settings, settings: &mut Settings| {
         settings.settle = SETTLE;
@@ -274,9 +275,9 @@ async fn an_instance_that_lacks_something_does_not_outdo_the_one_that_knew_it_at
     }
 }
 
-/// Shows that the tests above would see tokens that pass.
+/// Control: the tests above would see tokens that pass.
 #[tokio::test(flavor = "multi_thread")]
-async fn with_ask_store_what_nobody_can_give_back_passes() {
+async fn with_ask_store_tokens_that_nobody_can_give_back_pass() {
     let (app, valkey) = (keyplane_testkit::app(), server());
     let one = rig::start(&app, &valkey.url(), |kept, settings| {
         settings.after_loss = AfterLoss::AskStore;
@@ -305,7 +306,7 @@ async fn a_replica_that_is_promoted_without_its_last_writes_lets_none_of_them_pa
     revoke_all(&one, &lost).await;
     one.answers_from_memory().await;
 
-    // What the replica has becomes what this store has, and this store is written to again: a failover in place.
+    // The replica's data becomes this store's, and this store is written to again: a failover in place.
     proxy.set(Fault::Cut);
     let port = replica.port().to_string();
     valkey.command(&["REPLICAOF", "127.0.0.1", &port]).expect("it follows the replica");
@@ -327,7 +328,7 @@ async fn a_replica_that_is_promoted_without_its_last_writes_lets_none_of_them_pa
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_has_just_lost_a_suspect_does_not_clear_it() {
     let (app, valkey) = (keyplane_testkit::app(), server());
-    // So that memory is fresh, and hears of the loss long after the checks.
+    // Memory stays fresh, and learns of the loss long after the checks.
     let one = rig::start(&app, &valkey.url(), |kept, settings| {
         (settings.bound, settings.beat) = (Duration::from_secs(60), Duration::from_secs(20));
         without_tail(kept, settings);

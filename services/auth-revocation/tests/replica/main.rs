@@ -1,4 +1,4 @@
-//! The replica on a real store: what it knows, when it may say so, and what happens when the store fails or forgets.
+//! Revocation replica on a real store: its answers, and outages and losses of the store.
 
 mod answers;
 mod clocks;

@@ -1,4 +1,4 @@
-//! When an instance is cut off.
+//! Outages: an instance is cut off from the store.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use keyplane_testkit::{Fault, FaultProxy, eventually};
 
 use crate::rig::{self, Instance, PATIENCE, is_revoked, scope_of, token};
 
-/// How long it is looked at.
+/// Time for which the checks are observed.
 const WHILE: Duration = Duration::from_millis(700);
 
-/// One instance that is well, and one behind a proxy.
+/// Starts an instance with a direct connection, and one behind a proxy.
 async fn two(bound: Option<Duration>) -> (Instance, Instance, FaultProxy) {
     let (app, valkey) = (keyplane_testkit::app(), keyplane_testkit::valkey());
     let proxy = FaultProxy::to_port(valkey.port());
@@ -29,11 +29,11 @@ async fn two(bound: Option<Duration>) -> (Instance, Instance, FaultProxy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_is_cut_off_stops_to_answer_and_comes_back() {
+async fn an_instance_that_is_cut_off_stops_answering_and_recovers() {
     for fault in [Fault::Cut, Fault::BlackHole, Fault::HalfOpen] {
         let (well, behind, proxy) = two(None).await;
         let (_, acknowledged) = well.revoke(scope_of("before")).await;
-        behind.refuses(&token("before")).await;
+        behind.rejects(&token("before")).await;
         behind.answers_from_memory().await;
         println!("{fault:?}: known everywhere after {:?}", acknowledged.elapsed());
 
@@ -55,7 +55,7 @@ async fn an_instance_that_is_cut_off_stops_to_answer_and_comes_back() {
     }
 }
 
-/// Memory stays young for a long time, so that only the checks that need the store notice that it misses a beat.
+/// Store that misses a beat: memory stays young for long, so that only checks that need the store notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_misses_a_beat_is_waited_for() {
     let (app, valkey) = (keyplane_testkit::app(), Valkey::builder(&keyplane_testkit::toolbox()).start());
@@ -91,7 +91,7 @@ async fn a_store_that_misses_a_beat_is_waited_for() {
     }
 }
 
-/// Shows that the tests here would see late answers.
+/// Control: the tests here would see late answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_bound_late_answers_are_seen() {
     let (well, behind, proxy) = two(Some(Duration::from_secs(3600))).await;
@@ -102,13 +102,13 @@ async fn without_the_bound_late_answers_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_speak_when_nobody_else_can() {
+async fn policies_answer_when_neither_memory_nor_store_can() {
     let (well, behind, proxy) = two(None).await;
     well.revoke(scope_of("j")).await;
     well.revoke(Scope::Session("s".into())).await;
-    behind.refuses(&token("j")).await;
+    behind.rejects(&token("j")).await;
     let of_session = keyplane_revocation::Claims { sid: "s", ..token("other") };
-    behind.refuses(&of_session).await;
+    behind.rejects(&of_session).await;
     proxy.set(Fault::Cut);
     eventually("memory is too old", PATIENCE, async || behind.recall(&token("good")).is_none()).await;
 

@@ -1,4 +1,4 @@
-//! An instance without its faces: store, replica and checker, in this process.
+//! Instance without gRPC: store, replica and checker, in this process.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,10 +16,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const TENANT: &str = "acme";
 const ISSUER: &str = "https://idp.example";
 
-/// From so long after the acknowledgement on, no check may be begun that is answered active.
+/// Time after the acknowledgement from which on no check may begin that is answered active.
 pub(crate) const BOUND: Duration = Duration::from_millis(100);
 
-/// When all tokens expire: to whoever revokes one, and to whoever checks it, also an hour's end later.
+/// Expiry of all tokens: equal for revokers and checkers, also across the end of an hour.
 static EXPIRES: LazyLock<Millis> = LazyLock::new(|| Millis(now().0 + 3_600_000));
 
 pub(crate) struct Instance {
@@ -28,14 +28,14 @@ pub(crate) struct Instance {
     pub(crate) checker: Checker,
 }
 
-/// An instance on the store at `url` that has caught up. `change` sets what is not the default.
+/// Starts an instance on the store at `url`, and waits until it has caught up. `change` changes the defaults.
 pub(crate) async fn start(app: &str, url: &str, change: impl FnOnce(&mut store::Settings, &mut Settings)) -> Instance {
     let instance = begin(app, url, change);
     instance.wait_ready().await;
     instance
 }
 
-/// The same, without waiting.
+/// Starts an instance without waiting.
 pub(crate) fn begin(app: &str, url: &str, change: impl FnOnce(&mut store::Settings, &mut Settings)) -> Instance {
     let mut kept = store::Settings::default();
     let mut settings = Settings::new(kept.rules, kept.filters);
@@ -61,14 +61,14 @@ impl Instance {
         ready.expect("the replica catches up: see what the store and the log say").expect("it lives");
     }
 
-    /// Revokes, and takes the acknowledged record into memory, as the service does.
+    /// Revokes, and applies the acknowledged record to memory, as the service does.
     pub(crate) async fn revoke(&self, scope: Scope) -> (Written, Instant) {
         let written = self.revoke_elsewhere(scope).await;
         self.mirror.apply(&written.0.record);
         written
     }
 
-    /// Revokes as another instance would: memory hears of it by the feed alone.
+    /// Revokes as another instance would: memory learns of it by the feed alone.
     pub(crate) async fn revoke_elsewhere(&self, scope: Scope) -> (Written, Instant) {
         let revoke = revocation(scope);
         let mut results = self.store.revoke(vec![revoke]).await;
@@ -80,15 +80,15 @@ impl Instance {
         self.checker.check(claims, &Demands::default()).await
     }
 
-    /// What memory alone says.
+    /// Answer of memory alone.
     pub(crate) fn recall(&self, claims: &Claims<'_>) -> Option<Answer> {
         self.checker.check_now(claims, &Demands::default()).map(|checked| checked.answer)
     }
 
-    /// Waits until memory refuses a token.
-    pub(crate) async fn refuses(&self, claims: &Claims<'_>) {
-        let what = format!("{claims:?} is refused");
-        eventually(&what, PATIENCE, async || {
+    /// Waits until a token is rejected.
+    pub(crate) async fn rejects(&self, claims: &Claims<'_>) {
+        let description = format!("{claims:?} is rejected");
+        eventually(&description, PATIENCE, async || {
             let checked = self.check(claims).await.map_err(|error| error.to_string())?;
             if is_revoked(&checked.answer) { Ok(()) } else { Err(format!("{checked:?}")) }
         })
@@ -105,7 +105,7 @@ impl Instance {
         .await;
     }
 
-    /// Checks for as long as `time`, beginning 100 ms after `acknowledged`; how often the answer was active.
+    /// Checks for `time`, beginning 100 ms after `acknowledged`; returns how often the answer was active.
     pub(crate) async fn late_actives(&self, claims: &Claims<'_>, acknowledged: Instant, time: Duration) -> u32 {
         tokio::time::sleep_until((acknowledged + BOUND).into()).await;
         let (begun, mut late) = (Instant::now(), 0);
@@ -130,7 +130,7 @@ pub(crate) fn rule(answer: &Answer) -> Option<Rule> {
     }
 }
 
-/// A good token of an hour, without anything but its jti.
+/// Good token of an hour, with no claims but its jti.
 pub(crate) fn token(jti: &str) -> Claims<'_> {
     let issued_at = Some(Millis(now().0 - 1000));
     Claims { tenant: TENANT, issuer: ISSUER, jti, issued_at, expires: Some(*EXPIRES), ..Claims::default() }

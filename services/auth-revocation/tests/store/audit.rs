@@ -1,4 +1,4 @@
-//! Who revoked what; and who follows.
+//! Audit, and leases of the instances.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn all_pages(case: &Case, size: u32) -> Vec<AuditEntry> {
 }
 
 #[tokio::test]
-async fn the_audit_says_who_did_what_and_why() {
+async fn the_audit_names_initiator_change_and_reason() {
     let case = Case::new().await;
     let cause =
         Cause { reason: Reason::Compromised, initiator: "ops@x".into(), description: "laptop; stolen,\u{e4}".into() };
@@ -44,7 +44,7 @@ async fn the_audit_says_who_did_what_and_why() {
 #[tokio::test]
 async fn pages_join_into_one_list_whatever_their_size() {
     let case = Case::new().await;
-    // Many in one moment, over all partitions.
+    // Many entries in one moment, over all partitions.
     for round in 0..3 {
         for result in case.store.revoke((0..40).map(|n| session(&format!("{round}-{n}"), None)).collect()).await {
             result.expect("a revocation");
@@ -59,7 +59,7 @@ async fn pages_join_into_one_list_whatever_their_size() {
 }
 
 #[tokio::test]
-async fn the_audit_forgets_what_is_too_old() {
+async fn the_audit_forgets_old_entries() {
     let settings = Settings { partitions: 1, audit_age: Duration::from_millis(400), ..Settings::default() };
     let case = Case::on(&modules().url(), settings).await;
     for result in case.store.revoke((0..300).map(|n| session(&n.to_string(), None)).collect()).await {
@@ -100,6 +100,6 @@ async fn instances_live_as_long_as_they_report() {
     .await;
     report("a", 4, Duration::ZERO).await;
     let live = case.store.instances().await.expect("the instances");
-    assert_eq!(live, [("b".to_owned(), Sequence::of(1, 5, 4))], "who leaves is gone at once");
+    assert_eq!(live, [("b".to_owned(), Sequence::of(1, 5, 4))], "an instance that leaves is removed at once");
     assert_eq!(case.keys_with(modules(), ":positions:").len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A store of its own on a server that the tests share, and a view behind its back.
+//! Store of its own on a server that the tests share, and a view behind its back.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) const TENANT: &str = "acme";
 pub(crate) const ISSUER: &str = "https://idp.example";
 pub(crate) const HOUR: i64 = 3_600_000;
 
-/// The server with Bloom filters.
+/// Server with Bloom filters.
 static MODULES: LazyLock<Server> = LazyLock::new(|| {
     Server::builder(&keyplane_testkit::toolbox()).modules(true).start().expect("a server with modules")
 });
@@ -42,7 +42,7 @@ pub(crate) async fn connect(app: &str, url: &str) -> Valkey {
 // === impl Case ===
 
 impl Case {
-    /// On the server with Bloom filters.
+    /// Case on the server with Bloom filters.
     pub(crate) async fn new() -> Case {
         Case::on(&modules().url(), Settings::default()).await
     }
@@ -61,7 +61,7 @@ impl Case {
         results.remove(0)
     }
 
-    /// What the store says of a token; the rule, if it is refused.
+    /// Rule by which the store rejects a token; `None` if it is good.
     pub(crate) async fn rule(&self, claims: &Claims<'_>) -> Option<Rule> {
         match self.store.judge(claims).await.expect("the store judges") {
             Answer::Active => None,
@@ -83,7 +83,7 @@ impl Case {
         }
     }
 
-    /// All entries of a partition's feed.
+    /// Entries of a partition's feed.
     pub(crate) async fn feed(&self, partition: u32) -> Vec<FeedRecord> {
         self.store.feed_page(partition, None, 100_000).await.expect("the feed is read")
     }
@@ -111,7 +111,7 @@ impl Case {
         self.feeds().await.iter().map(Vec::len).sum()
     }
 
-    /// The names of this case's keys that contain `part`, on `server`.
+    /// Names of this case's keys that contain `part`, on `server`.
     pub(crate) fn keys_with(&self, server: &Server, part: &str) -> Vec<String> {
         let reply = server.command(&["KEYS", &format!("{}:*{part}*", self.app)]).expect("the keys of the case");
         let Reply::Array(keys) = reply else { panic!("a list of keys, not {reply:?}") };
@@ -127,7 +127,7 @@ impl Case {
         keys.len()
     }
 
-    /// Every key has a TTL that its feature allows, but for the layout.
+    /// Asserts that each key has a TTL that its feature allows, but for the layout.
     pub(crate) fn nothing_is_eternal(&self, server: &Server) {
         let keys = self.keys_with(server, "");
         assert!(keys.len() > 1, "the case has written something");
@@ -152,7 +152,7 @@ pub(crate) fn token(jti: &str, expires: Option<Millis>) -> Revoke {
     Revoke { expires, ..revoke(Scope::Token(hash), Cutoff::All) }
 }
 
-/// A token whose `exp` a caller says without proof.
+/// Token whose `exp` a caller states without proof.
 pub(crate) fn stated(jti: &str, expires: Millis) -> Revoke {
     Revoke { exp_is_proven: false, ..token(jti, Some(expires)) }
 }

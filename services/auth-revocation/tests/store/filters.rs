@@ -1,4 +1,4 @@
-//! The Bloom filters in the store: whatever becomes of them, no answer is wrong.
+//! Bloom filters in the store: no answer is wrong, whatever happens to them.
 
 use keyplane_auth_revocation::domain::{Cause, Outcome};
 use keyplane_auth_revocation::store::Settings;
@@ -14,7 +14,7 @@ fn soon(case: &Case) -> Millis {
     Millis(case.store.now().0 + HOUR)
 }
 
-/// The flags of the filters in the head: '+' or '-', and when each ends.
+/// Flags of the filters in the head: '+' or '-'.
 async fn flags(case: &Case) -> Vec<String> {
     let head = case.valkey.hgetall(&case.head_key(0)).await.expect("the head");
     let flags = head.iter().filter(|(field, _)| field.starts_with(b"b"));
@@ -38,7 +38,7 @@ async fn a_clean_filter_spares_the_exact_read() {
     forge(&case, "forged");
     assert_eq!(case.rule(&case.claims("forged")).await, None, "the filter answers, as nothing was ever put into it");
     assert_eq!(case.rule(&case.claims("j")).await, Some(Rule::Token));
-    // A token that says no exp has no bucket.
+    // A token without exp has no bucket.
     assert_eq!(case.rule(&Claims { expires: None, ..case.claims("forged") }).await, Some(Rule::NoExpiry));
 }
 
@@ -116,7 +116,7 @@ async fn without_the_module_everything_is_read_exactly() {
 }
 
 #[tokio::test]
-async fn a_filter_that_is_wrong_half_of_the_time_refuses_nobody() {
+async fn a_filter_that_is_wrong_half_of_the_time_rejects_no_good_token() {
     let filters = Filters { false_positives: 0.5, ..Settings::default().filters };
     let case = Case::on(&modules().url(), Settings { partitions: 1, filters, ..Settings::default() }).await;
     let revokes = (0..2000).map(|n| token(&format!("j-{n}"), Some(soon(&case)))).collect();

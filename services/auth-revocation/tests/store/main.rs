@@ -1,4 +1,4 @@
-//! The store against a real Valkey: what it writes, what it never loses, and that it answers as an exact model does.
+//! Store against a real Valkey: its writes, its losses, and its answers against an exact model.
 
 mod audit;
 mod case;

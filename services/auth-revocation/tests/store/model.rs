@@ -1,7 +1,7 @@
-//! The store against an exact model: whatever is revoked, undone, lost and told again, both judge every token alike.
+//! Store against an exact model: after any revocations, undos, losses and repetitions, both judge each token alike.
 //!
-//! The model knows nothing of records, versions or filters: of each target it remembers the cutoffs that were made, with
-//! the sessions that each left alone, and of a token what its own rules say.
+//! The model has no records, versions or filters. It remembers the cutoffs of each target, with the sessions that each left
+//! alone, and knows the rules that a token breaks by itself.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -22,10 +22,10 @@ static CLUSTER: LazyLock<Cluster> =
     LazyLock::new(|| Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster of three primaries"));
 
 const NAMES: [&str; 3] = ["x", "y", "z w"];
-/// How far apart the moments of a run are, ms; a token or a cutoff is at one of them, or a millisecond beside it.
+/// Distance of a run's moments, ms; a token or a cutoff is at one of them, or a millisecond beside it.
 const STEP: i64 = 1000;
 
-/// What is done to the store.
+/// Call of the store, or a fault.
 #[derive(Clone, Debug)]
 enum Call {
     Token {
@@ -43,26 +43,26 @@ enum Call {
         moment: u8,
         keep: Vec<usize>,
     },
-    /// The one that was revoked so long ago is taken back.
+    /// Undo of the target that was revoked this many calls ago.
     Undo {
         ago: usize,
     },
-    /// The feed is told again from some entry on, as by a replica that has old news.
+    /// Merge of the feed from some entry on, as by an instance with old entries.
     Merge {
         from: usize,
     },
-    /// A failover: the records are gone, and what the feed told comes back.
+    /// Failover: the records are lost, and the feed's entries are merged.
     Lose(Lost),
     Check(Presented),
 }
 
-/// What whoever revokes a token knows of its `exp`.
+/// Knowledge of a token's revoker about its `exp`.
 #[derive(Clone, Copy, Debug)]
 enum Exp {
     Unknown,
-    /// Read from the token, whose signature holds.
+    /// Proven: read from the token, whose signature holds.
     Proven,
-    /// Said, and right only if it is this token's.
+    /// Stated, and right only if it is this token's.
     Stated {
         of: usize,
     },
@@ -82,20 +82,20 @@ enum Lost {
     Heads,
 }
 
-/// A token, in indices of names and moments.
+/// Token, in indices of names and moments.
 #[derive(Clone, Debug)]
 struct Presented {
     names: [usize; 5],
-    /// Whether it says which key signed it.
+    /// Set if it names the key that signed it.
     has_kid: bool,
     issued: Option<(u8, i64)>,
     logged_in: Option<(u8, i64)>,
 }
 
-/// A cutoff that was made: tokens up to it, but for these sessions. Without a moment: all.
+/// Cutoff that was made: tokens up to it, but for these sessions. Without a moment: all.
 type Made = (Option<i64>, Vec<usize>);
 
-/// What holds, by target.
+/// Cutoffs that hold, by target.
 #[derive(Default)]
 struct Model {
     made: BTreeMap<Target, Vec<Made>>,
@@ -104,7 +104,7 @@ struct Model {
 // === impl Model ===
 
 impl Model {
-    /// Whether it is a later cutoff than any that holds.
+    /// Adds a cutoff; returns whether it is later than any that holds.
     fn cut(&mut self, target: Target, cutoff: i64, keep: Vec<usize>) -> bool {
         let made = self.made.entry(target).or_default();
         let later = made.iter().all(|(at, _)| at.is_none_or(|at| at < cutoff));
@@ -114,7 +114,7 @@ impl Model {
         later
     }
 
-    /// Whether a revocation that holds revokes a token of this session, issued (or whose user logged in) at `time`.
+    /// Returns whether a revocation that holds covers a token of this session, issued (or whose user logged in) at `time`.
     fn revokes(&self, target: &Target, session: usize, time: Option<i64>) -> bool {
         let made = self.made.get(target).map(Vec::as_slice).unwrap_or_default();
         let mut concerning = made.iter().filter(|(_, keep)| !keep.contains(&session));
@@ -130,7 +130,7 @@ impl Model {
 struct Run {
     case: Case,
     model: Model,
-    /// A moment in the past, from which the run's moments count.
+    /// Moment in the past from which the run's moments count.
     base: i64,
     revoked: Vec<Target>,
 }
@@ -149,7 +149,7 @@ impl Run {
         self.base + i64::from(moment) * STEP
     }
 
-    /// Each token has an `exp` of its own.
+    /// Expiry of a token; each has its own.
     fn exp(&self, name: usize) -> Millis {
         Millis(self.base + HOUR / 2 + HOUR * [0, 1, 9][name])
     }
@@ -184,7 +184,7 @@ impl Run {
                 let Some(target) = self.revoked.iter().rev().nth(ago).cloned() else { return };
                 let undone = self.case.store.undo(TENANT, &target.id(), None, Cause::default()).await.expect("undone");
                 let held = self.model.made.remove(&target).is_some();
-                assert_eq!(undone.outcome == Outcome::Changed, held, "only what holds can be taken back");
+                assert_eq!(undone.outcome == Outcome::Changed, held, "only a revocation that holds can be undone");
             }
             Call::Merge { from } => {
                 for partition in 0..3 {
@@ -225,7 +225,7 @@ impl Run {
         }
     }
 
-    /// On whichever node the keys are.
+    /// Deletes keys on whichever node they are.
     fn delete(&self, part: &str, but: &str) {
         let nodes = CLUSTER.nodes().iter().chain([modules()]);
         for node in nodes {

@@ -1,4 +1,4 @@
-//! What a failover loses is written again, once, and never against a later word.
+//! Losses: revocations that a failover lost are written again, once, and never over a later state.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn entries(case: &Case) -> Vec<Entry> {
 }
 
 #[tokio::test]
-async fn a_tombstone_wins_over_what_comes_late() {
+async fn a_tombstone_wins_over_late_entries() {
     let case = one_partition().await;
     let made = case.revoke(session("s", None)).await.expect("a revocation");
     let before = entries(&case).await;
@@ -29,7 +29,7 @@ async fn a_tombstone_wins_over_what_comes_late() {
 }
 
 #[tokio::test]
-async fn what_was_lost_is_written_again_once() {
+async fn lost_revocations_are_written_again_once() {
     let case = one_partition().await;
     let exp = Some(Millis(case.store.now().0 + HOUR));
     let now = case.store.now().0;
@@ -55,12 +55,12 @@ async fn what_was_lost_is_written_again_once() {
     assert_eq!(record, made.record, "with its own version");
     let feed = case.feed(0).await;
     assert_eq!(feed.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5], "the chain is dense");
-    assert_eq!(*feed[1].entry, known[0], "an entry that is appended again is what it was");
+    assert_eq!(*feed[1].entry, known[0], "an entry that is appended again is unchanged");
     case.nothing_is_eternal(modules());
 }
 
 #[tokio::test]
-async fn whatever_is_merged_the_next_version_is_higher() {
+async fn the_version_after_a_merge_is_higher() {
     let case = one_partition().await;
     let made = case.revoke(session("s", None)).await.expect("a revocation");
     let ahead = Version(made.record.version.0 + 3_600_000_000);
@@ -73,7 +73,7 @@ async fn whatever_is_merged_the_next_version_is_higher() {
 }
 
 #[tokio::test]
-async fn the_feed_is_told_again_of_what_it_is_about_to_forget() {
+async fn entries_that_the_feed_is_about_to_forget_are_appended_again() {
     let case = one_partition().await;
     case.revoke(session("long", Some(Millis(case.store.now().0 + 300 * 24 * HOUR)))).await.expect("a revocation");
     let undone = case.revoke(session("undone", Some(Millis(case.store.now().0 + HOUR)))).await.expect("a revocation");
@@ -87,7 +87,7 @@ async fn the_feed_is_told_again_of_what_it_is_about_to_forget() {
     assert_eq!(*feed[3].entry, known[0], "the same state, and the same version");
     assert_eq!(feed[4].entry, feed[2].entry, "as the store has it, not as the caller knew it");
     assert_eq!(refresh(Duration::from_secs(3600)).await, 0, "another instance finds young copies");
-    // What the store lost is written whatever its age.
+    // A lost revocation is written whatever its age.
     assert_eq!(case.lose(modules(), "revocation:"), 6);
     assert_eq!(refresh(Duration::from_secs(3600)).await, 2);
     case.nothing_is_eternal(modules());

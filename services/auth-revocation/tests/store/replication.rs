@@ -1,4 +1,4 @@
-//! REPLICATED is said only where replicas have it, and nobody waits where there are none.
+//! Replication: REPLICATED is returned only where replicas have the write, and nobody waits where there are none.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ async fn durability(case: &Case, sid: &str) -> Durability {
 }
 
 #[tokio::test]
-async fn a_replica_that_has_it_makes_it_replicated() {
+async fn a_write_that_a_replica_has_is_replicated() {
     let primary = start(|builder| builder);
     let replica = start(|builder| builder.replica_of(&primary));
     let case = Case::on(&primary.url(), settings(1)).await;
@@ -60,7 +60,7 @@ async fn a_replica_that_has_it_makes_it_replicated() {
 async fn without_a_replica_nobody_waits() {
     let primary = start(|builder| builder);
     let case = Case::on(&primary.url(), settings(1)).await;
-    // Whoever waited once would have waited for 2 s.
+    // A single wait would take 2 s.
     let before = Instant::now();
     for n in 0..20 {
         assert_eq!(durability(&case, &n.to_string()).await, Durability::PrimaryOnly);
@@ -81,7 +81,7 @@ async fn without_a_replica_nobody_waits() {
 }
 
 #[tokio::test]
-async fn where_the_user_may_not_wait_the_primary_acknowledges() {
+async fn without_the_right_to_wait_the_primary_acknowledges() {
     let case = Case::on(&modules().url(), settings(1)).await;
     assert_eq!(durability(&case, "s").await, Durability::PrimaryOnly);
 }

@@ -1,4 +1,4 @@
-//! Revoking and undoing: what changes, what does not, and what the feed tells.
+//! Revoking and undoing: records, outcomes, and the feed.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn a_token_that_is_revoked_again_stays_as_it_is() {
     assert_eq!(first.record.state.token_expires, Some(exp));
     let again = case.revoke(token("j-1", Some(exp))).await.expect("the same revocation");
     assert_eq!((again.outcome, &again.record), (Outcome::Unchanged, &first.record));
-    assert!(again.sequence.covers(&first.sequence), "whoever waits for the repetition waits for the first");
+    assert!(again.sequence.covers(&first.sequence), "waiting for the repetition waits for the first");
     assert_eq!(case.feed_length().await, 1, "a repetition appends nothing");
     assert_eq!(case.store.audit(TENANT, 10, None).await.expect("the audit").entries.len(), 1);
     assert_eq!(case.rule(&case.claims("j-1")).await, Some(Rule::Token));
@@ -43,7 +43,7 @@ async fn a_token_that_is_revoked_again_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn of_two_expiries_of_a_token_the_later_holds_and_neither_is_trusted() {
+async fn the_later_of_two_expiries_holds_and_neither_is_trusted() {
     let case = Case::new().await;
     let now = case.store.now().0;
     let (soon, late) = (Millis(now + HOUR), Millis(now + 5 * HOUR));
@@ -73,12 +73,12 @@ async fn a_token_of_unknown_expiry_is_held_for_as_long_as_any_may_live() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_not_written_and_what_lives_too_long_is_refused() {
+async fn expired_tokens_are_not_written_and_too_long_lives_are_rejected() {
     let case = Case::new().await;
     let now = case.store.now().0;
-    let gone = case.revoke(token("old", Some(Millis(now - 61_000)))).await.expect("nothing to do is no error");
-    assert_eq!((gone.outcome, gone.record.version), (Outcome::Expired, Version(0)));
-    assert!(matches!(case.store.get(TENANT, &gone.record.target.id()).await, Err(Error::NotFound)));
+    let expired = case.revoke(token("old", Some(Millis(now - 61_000)))).await.expect("nothing to do is no error");
+    assert_eq!((expired.outcome, expired.record.version), (Outcome::Expired, Version(0)));
+    assert!(matches!(case.store.get(TENANT, &expired.record.target.id()).await, Err(Error::NotFound)));
     let within_leeway = case.revoke(token("late", Some(Millis(now - 30_000)))).await.expect("a revocation");
     assert_eq!(within_leeway.outcome, Outcome::Changed, "a verifier with leeway accepts the token still");
     for revoke in [token("far", Some(Millis(now + 25 * HOUR))), session("far", Some(Millis(now + 401 * 24 * HOUR)))] {
@@ -133,10 +133,14 @@ async fn a_cutoff_is_not_in_the_future_and_never_moves_back() {
     let issued = |at| Claims { subject: "u", issued_at: Some(Millis(at)), ..case.claims("j") };
     assert_eq!(case.rule(&issued(cutoff.0)).await, Some(Rule::Subject), "issued in the very millisecond");
     assert_eq!(case.rule(&issued(cutoff.0 + 1)).await, None, "issued in the next one");
-    assert_eq!(case.rule(&Claims { issued_at: None, ..issued(0) }).await, Some(Rule::Subject), "it does not say");
+    assert_eq!(
+        case.rule(&Claims { issued_at: None, ..issued(0) }).await,
+        Some(Rule::Subject),
+        "without a time of issue"
+    );
 }
 
-/// A login can be refreshed for weeks: its tokens keep their `auth_time`, and each has a new `iat` and `exp`.
+/// Logins that are refreshed for weeks: their tokens keep the `auth_time`, and each has a new `iat` and `exp`.
 #[tokio::test]
 async fn a_cutoff_of_logins_outlives_the_tokens_of_its_day() {
     let case = Case::new().await;
@@ -173,7 +177,7 @@ async fn sessions_that_are_kept_fall_back_to_the_cutoff_before() {
 }
 
 #[tokio::test]
-async fn undo_takes_back_what_its_etag_names_and_only_once() {
+async fn undo_undoes_the_version_of_its_etag_once() {
     let case = Case::new().await;
     let exp = Some(Millis(case.store.now().0 + HOUR));
     let made = case.revoke(token("j", exp)).await.expect("a revocation");
@@ -200,7 +204,7 @@ async fn undo_takes_back_what_its_etag_names_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_jti_of_one_tenant_and_issuer_is_nobody_elses() {
+async fn a_jti_is_scoped_by_tenant_and_issuer() {
     let case = Case::new().await;
     case.revoke(token("j", None)).await.expect("a revocation");
     case.revoke(session("s", None)).await.expect("a revocation");
@@ -271,7 +275,7 @@ async fn a_call_that_comes_when_a_generation_ends_is_sent_again() {
     let rules = Rules { max_lifetime: Duration::from_millis(100), leeway: Duration::ZERO, issuer_skew: Duration::ZERO };
     let case = Case::on(&server.url(), Settings { partitions: 1, rules, ..Settings::default() }).await;
     let mut sent = 0;
-    // Some call is under way when one of the generations ends, which are 100 ms long.
+    // Some call is in flight when one of the generations ends, which are 100 ms long.
     eventually("a call is sent again", Duration::from_secs(30), async || {
         for _ in 0..200 {
             sent += 1;
@@ -287,7 +291,7 @@ async fn a_call_that_comes_when_a_generation_ends_is_sent_again() {
 }
 
 #[tokio::test]
-async fn one_item_that_is_refused_refuses_no_other() {
+async fn a_rejected_item_rejects_no_other() {
     let case = Case::new().await;
     let future = Millis(case.store.now().0 + HOUR);
     let items = vec![session("a", None), tenant(Cutoff::At(future)), session("b", None), session("a", None)];
@@ -298,7 +302,7 @@ async fn one_item_that_is_refused_refuses_no_other() {
 }
 
 #[tokio::test]
-async fn another_number_of_partitions_is_refused_at_the_start() {
+async fn another_number_of_partitions_is_rejected_at_the_start() {
     let case = Case::new().await;
     let valkey = connect(&case.app, &modules().url()).await;
     let other = Store::new(valkey, Settings { partitions: 8, ..Settings::default() }).expect("settings");

@@ -1,4 +1,4 @@
-//! What the tests of the revocation service share: the whole service, in this process, on ports of its own.
+//! Shared by the tests of the revocation service: the whole service, in this process, on ports of its own.
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::time::{Duration, SystemTime};
@@ -21,15 +21,15 @@ pub struct Service {
     pub client: RevocationServiceClient<Channel>,
 }
 
-/// The service on the server that the tests of this binary share, ready.
+/// Starts the service on the server that the tests of this binary share, and waits until it is ready.
 pub async fn shared(settings: &[(&str, &str)]) -> Service {
     start(&keyplane_testkit::app(), &keyplane_testkit::valkey().url(), settings, |_| {}).await
 }
 
-/// The service on the store at `url`, ready. `change` sets what no variable does.
+/// Starts the service on the store at `url`, and waits until it is ready. `change` sets what no variable does.
 pub async fn start(app: &str, url: &str, settings: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Service {
     let own = [
-        // Tests share the cores with others: what is a lag there must not make these ask the store.
+        // Tests share the cores with others: a lag there must not make these ask the store.
         ("KEYPLANE_REVOCATION_MAX_STALENESS", "5s"),
         ("KEYPLANE_REVOCATION_STORE_TIMEOUT", "5s"),
     ];
@@ -59,13 +59,13 @@ impl Service {
         self.client.clone().check(request).await.expect("it can be told").into_inner()
     }
 
-    /// The rule by which the token is refused; RULE_UNSPECIFIED if it is good.
+    /// Rule by which the token is rejected; RULE_UNSPECIFIED if it is good.
     pub async fn rule(&self, claims: pb::Claims) -> pb::Rule {
         self.check(claims).await.rule()
     }
 }
 
-/// A request that revokes the token `jti`, which expires as that of [`claims`] does.
+/// Request that revokes the token `jti` of [`claims`].
 pub fn token(jti: &str) -> pb::RevokeTokenRequest {
     pb::RevokeTokenRequest {
         parent: PARENT.into(),
@@ -76,7 +76,7 @@ pub fn token(jti: &str) -> pb::RevokeTokenRequest {
     }
 }
 
-/// What a token says that was issued a minute ago, for ten minutes.
+/// Claims of a token that was issued a minute ago, for ten minutes.
 pub fn claims(jti: &str) -> pb::Claims {
     pb::Claims {
         issuer: ISSUER.into(),

@@ -23,11 +23,11 @@ pub(super) enum FallbackReason {
     Stale,
     /// Memory and the store are being reconciled.
     Doubt,
-    /// The caller demands a sequence that was not applied.
+    /// Sequence that the caller demands, and memory has not applied.
     Sequence,
-    /// The caller demands fresher knowledge than memory has.
+    /// Staleness that the caller demands, and memory exceeds.
     Staleness,
-    /// A filter holds the token, and the store did not answer.
+    /// Suspect: a filter holds the token, and the store did not answer.
     Suspect,
 }
 

@@ -1,7 +1,7 @@
 //! Maintenance: forgets expired entries, and appends to the feed again what outlasts the feed's retention.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -31,6 +31,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 Err(error) => tracing::debug!(%error, "long-lived revocations could not be appended again yet"),
             },
         }
+    }
+}
+
+/// Beats for the detector of stalls, until it is dropped.
+pub(super) async fn beat(shared: Arc<Shared>) {
+    let mut beats = interval(shared.settings.beat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        shared.stalls.beat(Instant::now());
     }
 }
 

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyplane_revocation::{Entry, Sequence, Stats};
+use keyplane_revocation::{Sequence, Stats};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-use super::shared::Shared;
-use super::{Propagation, Settings, follow, gauges, lease, maintenance, propagation, stall};
+use super::shared::{Applied, Head, Shared};
+use super::{Propagation, Settings, follow, gauges, lease, maintenance, propagation};
 use crate::domain::Record;
 use crate::error::Error;
 use crate::store::Store;
@@ -20,31 +20,6 @@ use crate::store::Store;
 pub struct Mirror {
     pub(in crate::app) shared: Arc<Shared>,
     _tasks: Arc<JoinSet<()>>,
-}
-
-/// Entry of the feed that was applied.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// Partition of the entry.
-    pub partition: u32,
-    /// Number in the partition.
-    pub seq: u64,
-    /// Id in the stream.
-    pub id: Arc<str>,
-    /// Revocation, and its state.
-    pub entry: Arc<Entry>,
-}
-
-/// Position of the replica in the feed.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// Applied sequence, in the form of [`Sequence::encode`].
-    pub sequence: Arc<str>,
-    /// Name of the instance, and a count. A new epoch begins when the feed can't be compared with that of before.
-    pub epoch: Arc<str>,
-    /// Age of memory: everything that was acknowledged this long ago is in `sequence`. `None` at the start, and while
-    /// memory and the store are being reconciled.
-    pub age: Option<Duration>,
 }
 
 // === impl Mirror ===
@@ -63,7 +38,7 @@ impl Mirror {
         }
         tasks.spawn(lease::run(shared.clone()));
         tasks.spawn(maintenance::run(shared.clone()));
-        tasks.spawn(stall::run(shared.clone()));
+        tasks.spawn(maintenance::beat(shared.clone()));
         Mirror { shared, _tasks: Arc::new(tasks) }
     }
 

@@ -30,8 +30,9 @@ mod shared;
 mod stall;
 
 pub(in crate::app) use freshness::Reading;
-pub use mirror::{Applied, Head, Mirror};
+pub use mirror::Mirror;
 pub(in crate::app) use partitions::Position;
 pub use propagation::Propagation;
 pub use settings::Settings;
 pub(in crate::app) use shared::Shared;
+pub use shared::{Applied, Head};

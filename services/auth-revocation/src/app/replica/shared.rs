@@ -12,8 +12,8 @@ use super::freshness::Moments;
 use super::metrics::Metrics;
 use super::partitions::{Partitions, Position};
 use super::readiness::Readiness;
+use super::settings::Settings;
 use super::stall::StallDetector;
-use super::{Applied, Head, Settings};
 use crate::domain::Record;
 use crate::store::Store;
 use crate::store::feed::{self, FeedRecord};
@@ -38,6 +38,31 @@ pub(in crate::app) struct Shared {
     pub(super) metrics: Metrics,
     /// Set once this instance has ended its lease.
     pub(super) left: AtomicBool,
+}
+
+/// Entry of the feed that was applied.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Partition of the entry.
+    pub partition: u32,
+    /// Number in the partition.
+    pub seq: u64,
+    /// Id in the stream.
+    pub id: Arc<str>,
+    /// Revocation, and its state.
+    pub entry: Arc<Entry>,
+}
+
+/// Position of the replica in the feed.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Applied sequence, in the form of [`Sequence::encode`].
+    pub sequence: Arc<str>,
+    /// Name of the instance, and a count. A new epoch begins when the feed can't be compared with that of before.
+    pub epoch: Arc<str>,
+    /// Age of memory: everything that was acknowledged this long ago is in `sequence`. `None` at the start, and while
+    /// memory and the store are being reconciled.
+    pub age: Option<Duration>,
 }
 
 // === impl Shared ===

@@ -1,12 +1,8 @@
 //! Stalls of this process: it was stopped (SIGSTOP, a paused machine), or had no CPU.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
-
-use super::shared::Shared;
 
 /// Time for which a stall counts as recent: by then connections were made anew, and memory has caught up.
 const RESUMED: Duration = Duration::from_secs(1);
@@ -20,16 +16,6 @@ pub(in crate::app) struct StallDetector {
     longest: Duration,
 }
 
-/// Beats until it is dropped.
-pub(super) async fn run(shared: Arc<Shared>) {
-    let mut beats = interval(shared.settings.beat);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        beats.tick().await;
-        shared.stalls.beat(Instant::now());
-    }
-}
-
 // === impl StallDetector ===
 
 impl StallDetector {
@@ -37,7 +23,7 @@ impl StallDetector {
         StallDetector { beats: Mutex::new((now, None)), longest }
     }
 
-    fn beat(&self, now: Instant) {
+    pub(super) fn beat(&self, now: Instant) {
         let mut beats = self.beats.lock();
         if now.saturating_duration_since(beats.0) > self.longest {
             beats.1 = Some(now);

@@ -24,7 +24,7 @@ const LATEST: f64 = 253_402_300_800.0;
 /// Fault of a request without claims that can be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault<'a> {
-    /// No token that the gateway verified.
+    /// Missing token: the gateway verified none.
     NoToken,
     /// Missing claim.
     Missing(&'a str),

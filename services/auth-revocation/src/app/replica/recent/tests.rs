@@ -88,7 +88,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         3 => (0..6usize).prop_map(Event::Entry),
         3 => (1..30_000u64).prop_map(Event::Fresh),
-        1 => prop_oneof![Just(130), Just(600), 2..2_000u64].prop_map(Event::Away),
+        1 => prop_oneof![Just(130), Just(600), 2..2_000u64].prop_map(Event::Outage),
     ];
     prop::collection::vec(event, 1..60)
 }
