@@ -198,7 +198,8 @@ async fn a_token_without_kid_is_rejected_unless_its_issuer_is_listed() {
     let requests = vec![one("https://old.example"), one(ISSUER), one("https://old.example")];
     let batch = pb::BatchRevokeRequest { parent: PARENT.into(), requests };
     let results = client.batch_revoke(batch).await.expect("each has a result").into_inner().results;
-    let reasons: Vec<_> = results.iter().map(|result| result.error.as_ref().map(|error| error.reason.as_str())).collect();
+    let reasons: Vec<_> =
+        results.iter().map(|result| result.error.as_ref().map(|error| error.reason.as_str())).collect();
     assert_eq!(reasons, [Some("ISSUER_WITHOUT_KID"), None, Some("ISSUER_WITHOUT_KID")]);
     assert_eq!(results[1].revocation.as_ref().map(|made| made.issuer.as_str()), Some(ISSUER));
     assert_eq!(told(of("https://old.example", &json!({}))).await.0, 200);

@@ -148,7 +148,8 @@ pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
         Scope::Token(hash) => hash.as_bytes().to_vec(),
         Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => Vec::new(),
     };
-    let kept = |kept: &Kept| pb::feed_entry::Kept { sid: kept.sid.to_string(), cutoff_time: kept.cutoff.map(timestamp) };
+    let kept =
+        |kept: &Kept| pb::feed_entry::Kept { sid: kept.sid.to_string(), cutoff_time: kept.cutoff.map(timestamp) };
     pb::FeedEntry {
         tenant: target.tenant.to_string(),
         scope: scope(&target.scope).into(),
