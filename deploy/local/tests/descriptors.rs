@@ -60,7 +60,7 @@ fn gateway_with(name: &str, more: &str) -> ((Envoy, Here), String) {
 /// The example of docs/operations.md.
 fn documented() -> &'static str {
     let document = include_str!("../../../docs/operations.md");
-    let section = document.split_once("### What is known afterwards only").expect("the section").1;
+    let section = document.split_once("### Costs known afterwards").expect("the section").1;
     section.split("```").nth(1).and_then(|block| block.strip_prefix("yaml\n")).expect("an example in YAML")
 }
 
