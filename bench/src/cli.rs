@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,21 +32,21 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Revokes while things go wrong, and looks for checks that let a revoked token pass.
+    /// Revokes during faults, and looks for checks that let a revoked token pass.
     Propagation {
         #[command(flatten)]
         options: propagation::Options,
         #[command(flatten)]
         output: Output,
     },
-    /// Lets everything fail at random under load, and holds what README promises against what happens.
+    /// Lets everything fail at random under load, and checks every promise.
     Soak {
         #[command(flatten)]
         options: soak::Options,
         #[command(flatten)]
         output: Output,
     },
-    /// Compares checks of tokens with an echo, and tells what a million revocations cost.
+    /// Compares checks of tokens with an echo, and measures a million revocations.
     Revocation {
         #[command(flatten)]
         options: revocation::Options,
@@ -70,15 +70,15 @@ enum Command {
     /// Runs the gateway's guard; `gateway` starts it itself.
     #[command(hide = true)]
     Guard {
-        /// Where it listens.
+        /// Socket to listen on.
         socket: PathBuf,
     },
     /// Runs a service; the other commands start it themselves.
     #[command(hide = true)]
     Serve {
-        /// Which one.
+        /// Service to run.
         service: serve::Service,
-        /// The yardsticks as well.
+        /// Starts the yardsticks too.
         #[arg(long)]
         echo: bool,
     },
@@ -91,7 +91,7 @@ struct Output {
     json: Option<PathBuf>,
 }
 
-/// The whole program. Exit codes: 0 when no call failed, 1 when one did or the run could not be made, 2 for a wrong
+/// Whole program. Exit codes: 0 when no call failed, 1 when one did or the run could not be made, 2 for a wrong
 /// command line.
 #[must_use]
 pub fn main() -> ExitCode {

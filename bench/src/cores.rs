@@ -1,4 +1,4 @@
-//! Which cores a program runs on, so that one which is measured can have one for itself.
+//! Confines a program to some cores, so that a measured one can have a core for itself.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 use crate::Error;
 
-/// The cores of this process: one, and all others.
+/// Cores of this process: one, and all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Split {
     pub(crate) one: CpuSet,
@@ -14,12 +14,12 @@ pub(crate) struct Split {
     all: CpuSet,
 }
 
-/// The calling thread, and what it starts, is on some cores until this is dropped. To be dropped by the same thread.
+/// Calling thread, and what it starts, is on some cores until this is dropped. To be dropped by the same thread.
 pub(crate) struct Confined {
     before: CpuSet,
 }
 
-/// Each core of this process.
+/// Cores of this process.
 pub(crate) fn each() -> Result<Vec<CpuSet>, Error> {
     let all = sched_getaffinity(None)?;
     let cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
@@ -50,7 +50,7 @@ impl Split {
         place(pid, &self.others)
     }
 
-    /// And back to all.
+    /// Returns to all cores.
     pub(crate) fn move_back(&self, pid: u32) -> Result<(), Error> {
         place(pid, &self.all)
     }
@@ -73,7 +73,7 @@ impl Drop for Confined {
     }
 }
 
-/// Every thread has its own cores.
+/// Counts the cores of every thread.
 fn place(pid: u32, cores: &CpuSet) -> Result<(), Error> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let thread = thread?.file_name().to_string_lossy().parse()?;
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_confined_thread_starts_is_confined() {
+    fn children_of_a_confined_thread_are_confined() {
         let Some(split) = Split::new().unwrap() else { return };
         let confined = Confined::to(&split.one).unwrap();
         let cores = std::thread::available_parallelism().unwrap();

@@ -1,4 +1,4 @@
-//! The rate-limiting service's script for one bucket, with nothing around it. The generator runs it itself for the row `raw
+//! Rate-limiting service's script for one bucket, with nothing around it. The generator runs it itself for the row `raw
 //! decide`, and the echo service for the row `echo + decide`.
 
 use std::time::Duration;
@@ -9,10 +9,10 @@ use keyplane_valkey::{Arg, Error, Feature, Key, Valkey};
 
 /// Amount of the limit that rows are measured under, for an hour: more than a run makes calls of a user.
 pub(crate) const AMOUNT: u64 = 2_000;
-/// The hour.
+/// Hour.
 pub(crate) const PERIOD: Duration = Duration::from_hours(1);
 
-/// The store, as the rate-limiting service uses it, without gathering.
+/// Store, as the rate-limiting service uses it, without gathering.
 #[derive(Clone)]
 pub(crate) struct Decide {
     valkey: Valkey,
@@ -46,7 +46,7 @@ impl Decide {
         Ok(reply.bytes()?.to_vec())
     }
 
-    /// The same, for the service's own store, which gathers what waits.
+    /// Buckets for the service's own store, which gathers waiting calls.
     pub(crate) fn group(&self, tenant: &str, user: &str) -> Group {
         let descriptor = Descriptor::new([("tenant", tenant), ("user", user)]);
         let key = Owner::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);

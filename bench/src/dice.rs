@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// A small generator (xorshift64*), seeded by the system. Not for secrets.
+/// Small generator (xorshift64*), seeded by the system. Not for secrets.
 #[derive(Debug)]
 pub(crate) struct Dice(u64);
 
@@ -14,7 +14,7 @@ impl Dice {
         Dice(RandomState::new().hash_one(0_u8) | 1)
     }
 
-    /// The same numbers for the same seed.
+    /// Makes the same numbers for the same seed.
     pub(crate) fn seeded(seed: u64) -> Dice {
         // Neighbouring seeds must not begin alike, and 0 would stay 0.
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d | 1);
@@ -29,12 +29,12 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// From 0 to `end`, which is not reached; 0 if that is 0.
+    /// Number from 0 to `end`, exclusive; 0 if `end` is 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 16).checked_rem(end).unwrap_or(0)
     }
 
-    /// From 0 to 1, which is not reached.
+    /// Number from 0 to 1, exclusive.
     pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -1,4 +1,4 @@
-//! The yardsticks: an empty echo, and RPCs whose handlers run one raw command.
+//! Yardsticks: an empty echo, and RPCs whose handlers run one raw command.
 
 use keyplane_server::config::ServerConfig;
 use keyplane_server::{Readiness, Running, ServiceInfo, status};

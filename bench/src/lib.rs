@@ -1,13 +1,15 @@
-//! The load generator and its report.
+//! Load generator and its report.
 //!
-//! `mesh` compares the session calls with what bounds them: an empty echo on the same server kit, the raw Valkey
-//! commands, and an RPC whose handler runs just that raw command. `sessions` updates and watches thousands of sessions
-//! in an open loop. `revocation` holds checks of tokens against the echo, and tells what a million revocations cost.
-//! `ratelimit` holds limits against the echo, their own script and envoyproxy/ratelimit. `gateway` tells what the guard of
-//! JSON bodies costs, and those who send none.
-//! `propagation` proves that no revoked token passes 100 ms after the acknowledgement, whatever goes wrong. `soak` holds all
-//! that README promises against what happens under random faults. The services run
-//! in child processes of their own, on an embedded Valkey. `docs/BENCHMARKS.md` says how to read the figures.
+//! - `mesh` compares the session calls with what bounds them: an empty echo on the same server kit, the raw Valkey
+//!   commands, and an RPC whose handler runs just that raw command.
+//! - `sessions` updates and watches thousands of sessions in an open loop.
+//! - `revocation` compares checks of tokens with the echo, and measures a million revocations.
+//! - `ratelimit` compares limits with the echo, their own script and envoyproxy/ratelimit.
+//! - `gateway` measures the price of the JSON guard, with and without a body.
+//! - `propagation` proves that no revoked token passes 100 ms after the acknowledgement, under any fault.
+//! - `soak` checks every promise under load and random faults.
+//!
+//! The services run in child processes of their own, on an embedded Valkey. `docs/BENCHMARKS.md` explains the figures.
 
 mod cli;
 mod closed;
@@ -35,10 +37,10 @@ mod usage;
 
 pub use cli::main;
 
-/// What stops a run, in words. A call that fails doesn't: it is counted.
+/// Failure that stops a run, as text. A failed call is counted instead.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What build.rs made of the echo service.
+/// Code that build.rs generated for the echo service.
 mod pb {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     tonic::include_proto!("keyplane.bench.v1");

@@ -1,4 +1,4 @@
-//! The sessions that a run works on.
+//! Sessions that a run works on.
 
 use futures::stream::{StreamExt as _, TryStreamExt as _, iter};
 use keyplane_contracts::session::v1 as pb;
@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use crate::Error;
 use crate::raw::Place;
 
-/// The tenant of every session.
+/// Tenant of every session.
 pub(crate) const TENANT: &str = "bench";
 
 /// Sessions that are made at the same time.
@@ -20,7 +20,7 @@ const AT_A_TIME: usize = 32;
 /// Attempts at one of them, while the store does not answer in time.
 const ATTEMPTS: u32 = 10;
 
-/// A session by its full name and by its parts.
+/// Session by its full name and by its parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) name: String,
@@ -35,7 +35,7 @@ impl Made {
         Place { tenant: TENANT, user: &self.user, session: &self.session }
     }
 
-    /// What the user's watch is opened on.
+    /// Resource name for the user's watch.
     pub(crate) fn parent(&self) -> String {
         parent(&self.user)
     }
@@ -58,7 +58,7 @@ pub(crate) async fn make_sessions_of(
             let session = loop {
                 match client.create_session(creation(&user)).await {
                     Ok(made) => break made.into_inner(),
-                    // A machine that is busy with other things as well. If it was made all the same, the user has another one.
+                    // A busy machine. If the session was made anyway, the user has another one.
                     Err(status) if status.code() == Code::Unavailable && attempt < ATTEMPTS => attempt += 1,
                     Err(status) => return Err(status.into()),
                 }
@@ -70,12 +70,12 @@ pub(crate) async fn make_sessions_of(
     iter(users.enumerate()).map(make).buffered(AT_A_TIME).try_collect().await
 }
 
-/// A login, as an identity provider would tell of it.
+/// Login, as an identity provider would send it.
 pub(crate) fn creation(user: &str) -> pb::CreateSessionRequest {
     pb::CreateSessionRequest { parent: parent(user), session: Some(sample()), ..pb::CreateSessionRequest::default() }
 }
 
-/// A route change: one field, by mask.
+/// Route change: one field, by mask.
 pub(crate) fn update(name: &str, last_path: String) -> pb::UpdateSessionRequest {
     let session = pb::Session { name: name.to_owned(), last_path: Some(last_path), ..pb::Session::default() };
     let update_mask = Some(FieldMask { paths: vec!["last_path".to_owned()] });
@@ -91,7 +91,7 @@ fn parent(user: &str) -> String {
     format!("tenants/{TENANT}/users/{user}")
 }
 
-/// The sample as JSON.
+/// Sample as JSON.
 pub(crate) fn sample_json() -> String {
     let pb::Session { company_id, last_path, attributes, device, .. } = sample();
     let pb::Device { user_agent, ip, label } = device.unwrap_or_default();

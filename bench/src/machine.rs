@@ -1,4 +1,4 @@
-//! What `/proc` tells of this machine and of single processes.
+//! Figures of `/proc` on this machine and on single processes.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// What the figures were made on.
+/// Machine behind the figures.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
@@ -26,7 +26,7 @@ pub(crate) struct Cores {
     all: Duration,
 }
 
-/// One tick of `/proc/*/stat`: Linux tells user space of 100 a second, whatever the kernel's own clock.
+/// Tick of `/proc/*/stat`: Linux reports 100 a second to user space, whatever the kernel's own clock.
 const TICK: Duration = Duration::from_millis(10);
 
 // === impl Machine ===
@@ -52,7 +52,7 @@ impl Machine {
         }
     }
 
-    /// One line.
+    /// Describes the machine in one line.
     pub(crate) fn line(&self) -> String {
         let Machine { date, cpu, cores, memory_mib, kernel, valkey, build } = self;
         format!(
@@ -84,7 +84,7 @@ impl Cores {
         Ok(Cores { busy, all: busy + TICK * idle + TICK * wait })
     }
 
-    /// The share of the machine, 0 to 1, that was used since `start` by anything but `ours`.
+    /// Share of the machine, 0 to 1, that was used since `start` by anything but `ours`.
     pub(crate) fn used_by_others(self, start: Cores, ours: Duration) -> f64 {
         let all = self.all.saturating_sub(start.all);
         let others = self.busy.saturating_sub(start.busy).saturating_sub(ours);

@@ -1,4 +1,4 @@
-//! Latencies and how they are told.
+//! Latencies, and their form in reports.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Debug)]
 pub(crate) struct Latencies(Histogram<u64>);
 
-/// What is told of latencies, in microseconds.
+/// Summary of latencies, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) count: u64,
@@ -33,7 +33,7 @@ impl Latencies {
         self.0.len()
     }
 
-    /// What is out of bounds counts as the bound.
+    /// Records a latency; one beyond the bounds counts as the bound.
     pub(crate) fn record(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(HIGHEST));
     }
@@ -54,7 +54,7 @@ impl Latencies {
     }
 }
 
-/// A Markdown table whose columns line up; all but the first are set to the right.
+/// Markdown table whose columns line up; all but the first are set to the right.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -97,10 +97,10 @@ mod tests {
         }
         let mut both = Latencies::new();
         both.add(&latencies);
-        let told = both.percentiles();
-        assert_eq!(told.count, 100);
-        assert!((told.p50 / 50_000.0 - 1.0).abs() < 0.01, "{told:?}");
-        assert!((told.p99 / 99_000.0 - 1.0).abs() < 0.01, "{told:?}");
+        let summary = both.percentiles();
+        assert_eq!(summary.count, 100);
+        assert!((summary.p50 / 50_000.0 - 1.0).abs() < 0.01, "{summary:?}");
+        assert!((summary.p99 / 99_000.0 - 1.0).abs() < 0.01, "{summary:?}");
     }
 
     #[test]

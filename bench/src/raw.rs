@@ -1,10 +1,10 @@
-//! The raw commands and scripts that the session service runs, with nothing around them. The generator runs them itself
+//! Raw commands and scripts that the session service runs, with nothing around them. The generator runs them itself
 //! for the rows `raw ...`, and the echo service for the rows `echo + ...`.
 
 use keyplane_session::domain::Limits;
 use keyplane_valkey::{App, Arg, Doorbells, Error, Feature, Key, Script, Valkey, Value};
 
-/// The session service's own script.
+/// Session service's own script.
 static PATCH: Script = Script::new(
     "session.patch",
     concat!(
@@ -13,19 +13,19 @@ static PATCH: Script = Script::new(
     ),
 );
 
-/// The service's default of `KEYPLANE_SESSION_EVENTS`.
+/// Service's default of `KEYPLANE_SESSION_EVENTS`.
 const EVENTS: i64 = 128;
-/// The service's default of `KEYPLANE_SESSION_EVENT_AGE`, in milliseconds.
+/// Service's default of `KEYPLANE_SESSION_EVENT_AGE`, in milliseconds.
 const EVENT_AGE: i64 = 3_600_000;
 
-/// The store, as the session service uses it.
+/// Store, as the session service uses it.
 #[derive(Clone)]
 pub(crate) struct Raw {
     valkey: Valkey,
     bells: Doorbells,
 }
 
-/// Where a session is.
+/// Keys of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) tenant: &'a str,
@@ -40,7 +40,7 @@ impl Raw {
         Raw { bells: valkey.doorbells(Feature::SESSION), valkey }
     }
 
-    /// The fields and values of a session, one after the other.
+    /// Fields and values of a session, one after the other.
     pub(crate) async fn get(&self, place: Place<'_>) -> Result<Vec<u8>, Error> {
         let key = place.key(self.valkey.app(), &["s", place.session]);
         let pairs = self.valkey.hgetall(&key).await?;
@@ -85,7 +85,7 @@ impl Raw {
 // === impl Place ===
 
 impl Place<'_> {
-    /// A key of the user's, as the session service makes it.
+    /// Key of the user's, as the session service makes it.
     pub(crate) fn key(&self, app: &App, parts: &[&str]) -> Key {
         Key::tagged(app, Feature::SESSION, self.tenant, self.user, parts)
     }

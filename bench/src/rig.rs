@@ -1,4 +1,4 @@
-//! What is measured: an embedded Valkey, and the services in child processes.
+//! Rig of a run: an embedded Valkey, and the services in child processes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::serve::{Addresses, Service};
 use crate::{Error, machine};
 
-/// The application whose keys a run writes.
+/// Application whose keys a run writes.
 pub(crate) const APP: &str = "bench";
 
-/// How long a service may take until it serves, and until it is ready: one that has a million revocations to read takes
+/// Longest time until a service serves, and until it is ready: one that has a million revocations to read takes
 /// its time.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes that a server may send on a connection before they are read.
@@ -26,10 +26,10 @@ const WINDOW: u32 = 16 << 20;
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time until a replica is in sync with its primary.
 const SYNC: Duration = Duration::from_secs(30);
-/// How long a service idles before its memory is read.
+/// Idle time before a service's memory is read.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// A service, perhaps with the yardsticks, in a process of its own, which ends when this is dropped.
+/// Service, perhaps with the yardsticks, in a process of its own, which ends when this is dropped.
 pub(crate) struct Services {
     process: Process,
     pub(crate) addresses: Addresses,
@@ -65,7 +65,7 @@ pub(crate) fn wait_whole(cluster: &Cluster) -> Result<(), Error> {
     }
 }
 
-/// A number out of `INFO`.
+/// Number out of `INFO`.
 pub(crate) fn info(valkey: &Valkey, section: &str, name: &str) -> Result<String, Error> {
     let reply = valkey.command(&["INFO", section])?;
     let text = reply.text().unwrap_or_default();
@@ -102,7 +102,7 @@ pub(crate) async fn channels(address: SocketAddr, count: usize) -> Result<Vec<Ch
 impl Services {
     /// Starts a service, and the yardsticks with it if asked to, on the store at `url`, and waits until it is ready.
     ///
-    /// The settings are the defaults, but for the store, the ports, the drain and what `settings` names; this process's
+    /// Settings are the defaults, but for the store, the ports, the drain and what `settings` names; this process's
     /// environment may set others.
     pub(crate) async fn start(
         service: Service,
@@ -170,7 +170,7 @@ impl Services {
         }
     }
 
-    /// What it has written so far.
+    /// Output so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }

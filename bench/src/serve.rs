@@ -1,4 +1,4 @@
-//! The services, in a process of their own: what the generator starts, loads and measures.
+//! Services, in a process of their own: what the generator starts, loads and measures.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, echo};
 
-/// Which service.
+/// Service of the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Service {
     Session,
@@ -17,7 +17,7 @@ pub(crate) enum Service {
     RateLimit,
 }
 
-/// Where the services listen: the line that the child prints once it serves.
+/// Addresses of the services: the line that the child prints once it serves.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pub(crate) service: SocketAddr,

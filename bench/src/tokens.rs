@@ -1,4 +1,4 @@
-//! What the tokens of a run say of themselves, and how they are revoked.
+//! Claims of a run's tokens, and their revocation.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use tonic::client::GrpcService;
 use tonic::codegen::{Body, Bytes, StdError};
 use tonic::{Response, Status};
 
-/// The parent of every call.
+/// Parent of every call.
 pub(crate) const PARENT: &str = "tenants/bench";
 const ISSUER: &str = "https://idp.example";
 
@@ -17,7 +17,7 @@ const ISSUER: &str = "https://idp.example";
 const AGE: Duration = Duration::from_mins(1);
 const LIFE: Duration = Duration::from_hours(1);
 
-/// What is revoked.
+/// Target of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Token,
@@ -57,7 +57,7 @@ impl Mint {
         Mint { now: SystemTime::now(), life }
     }
 
-    /// A token that no other number of this `series` has: own jti, sid and subject; 16 clients and 4 keys.
+    /// Token that no other number of this `series` has: own jti, sid and subject; 16 clients and 4 keys.
     pub(crate) fn claims(&self, series: &str, number: u64) -> pb::Claims {
         pb::Claims {
             issuer: ISSUER.to_owned(),

@@ -1,4 +1,4 @@
-//! What Valkey says of its memory and of the commands that it ran.
+//! Memory and commands, by Valkey's own account.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ fn parse(line: &str) -> Option<(String, (u64, u64))> {
     Some((name.to_owned(), (field("calls")?, field("usec")?)))
 }
 
-/// Bytes of all keys of a family, such as `_:feed`, as the server itself counts them; and how many there are.
+/// Bytes of all keys of a family, such as `_:feed`, by the server's own count; and the number of keys.
 pub(crate) fn family(valkey: &Valkey, family: &str) -> Result<(u64, u64), Error> {
     let pattern = format!("{APP}:revocation:{family}:*");
     let (mut cursor, mut bytes, mut count) = ("0".to_owned(), 0, 0);

@@ -1,4 +1,4 @@
-//! All runs, as short as they get: everything works, no call fails, the report is whole.
+//! Runs every benchmark as short as possible: everything works, no call fails, the report is complete.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,9 +14,9 @@ fn run(command: &str, options: &[&str]) -> Value {
         .arg(&report)
         .output()
         .expect("the bench starts");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains("p99"), "no table in {told}");
+    let summary = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{summary}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(summary.contains("p99"), "no table in {summary}");
     let text = std::fs::read_to_string(&report).expect("a report");
     std::fs::remove_file(&report).expect("the report can be removed");
     serde_json::from_str(&text).expect("the report is JSON")
@@ -45,7 +45,7 @@ fn sessions() {
     assert!(report["valkey_bytes_per_session"][0].as_f64().is_some_and(|bytes| bytes > 192.0));
 }
 
-/// One scenario, which needs no second of peace; `just prove --quick` plays them all.
+/// Plays one scenario; `just prove --quick` plays them all.
 #[test]
 fn propagation() {
     let report = run("propagation", &["--scenario", "sigstop"]);
@@ -70,7 +70,7 @@ fn soak() {
     let invariants = part["invariants"].as_array().expect("invariants");
     assert_eq!(invariants.len(), 21);
     for name in [
-        "revoked stays refused",
+        "revoked stays rejected",
         "good tokens pass",
         "never over the limit",
         "sessions are kept",
@@ -82,7 +82,7 @@ fn soak() {
     }
 }
 
-/// The guard is asked about each body, and about nothing else: otherwise the run fails.
+/// Guard is asked about each body, and about nothing else: otherwise the run fails.
 #[test]
 fn gateway() {
     let report = run("gateway", &[]);

@@ -1,4 +1,4 @@
-//! What closed loops found, row by row.
+//! Results of closed loops, row by row.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Row, Slice};
 use crate::numbers::{Latencies, Percentiles, table};
 
-/// All rows of a run.
+/// Rows of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Lines {
     /// Share of the machine that neither the generator nor what it measured used.
@@ -19,7 +19,7 @@ pub(crate) struct Lines {
     pub(crate) rows: Vec<Line>,
 }
 
-/// All turns of a row.
+/// Turns of a row.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) row: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Line {
     sums: Sums,
 }
 
-/// One turn of a row.
+/// Turn of a row.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Turn {
     calls_per_second: f64,
@@ -51,7 +51,7 @@ struct Sums {
     cpu: [Duration; 3],
 }
 
-/// A ratio of two rows, over all rounds together, and the lowest and highest of single rounds.
+/// Ratio of two rows, over all rounds together, and the lowest and highest of single rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ratio {
     pub(crate) all: f64,
@@ -78,7 +78,7 @@ impl Lines {
         self.rows.iter().find(|line| line.row == label)
     }
 
-    /// A row against its limit: throughput and p99. `None` unless both were measured.
+    /// Row against its limit: throughput and p99. `None` unless both were measured.
     pub(crate) fn ratios(&self, label: &str) -> Option<(Ratio, Ratio)> {
         let line = self.line(label)?;
         let limit = self.line(line.limit?)?;
@@ -88,7 +88,7 @@ impl Lines {
         Some((throughput, p99))
     }
 
-    /// A Markdown table.
+    /// Markdown table.
     pub(crate) fn table(&self) -> String {
         let head = [
             "row",
@@ -131,7 +131,7 @@ impl Lines {
         table(&head, &rows)
     }
 
-    /// The rows with calls that failed.
+    /// Rows with calls that failed.
     pub(crate) fn failures(&self) -> Vec<String> {
         let failed = self.rows.iter().filter(|line| line.failed > 0 || line.latency_us.count == 0);
         failed

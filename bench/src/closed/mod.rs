@@ -1,6 +1,6 @@
 //! Closed loops: a number of workers, each with one call at a time.
 //!
-//! The rows take turns in short slices, forwards in one round and backwards in the next, so that whatever else the
+//! Rows take turns in short slices, forwards in one round and backwards in the next, so that whatever else the
 //! machine does hits all rows alike.
 
 mod lines;
@@ -18,20 +18,20 @@ use crate::rig::Services;
 use crate::{Error, rig};
 pub(crate) use lines::{Lines, Ratio};
 
-/// What is called: the calls of one bench.
+/// Calls of one bench.
 pub(crate) trait Row: Copy + PartialEq + Send + 'static {
-    /// Its name in the report.
+    /// Name in the report.
     fn label(self) -> &'static str;
 
-    /// The row that this one is held against.
+    /// Row that this one is compared with.
     fn limit(self) -> Option<Self>;
 }
 
-/// What is measured.
+/// Subject of a measurement.
 pub(crate) trait Target {
     type Row: Row;
 
-    /// Keeps so many calls in flight until then, and waits for the last ones.
+    /// Keeps `in_flight` calls in flight until then, and waits for the last ones.
     fn drive(
         &self,
         row: Self::Row,
@@ -39,13 +39,13 @@ pub(crate) trait Target {
         until: Instant,
     ) -> impl Future<Output = Result<Vec<Work>, Error>> + Send;
 
-    /// The process that answers a row, where it is not the services.
+    /// Process that answers a row, where it is not the services.
     fn instead(&self, _row: Self::Row) -> Option<u32> {
         None
     }
 }
 
-/// Who makes calls one by one; each worker has its own.
+/// Maker of calls one by one; each worker has its own.
 pub(crate) trait Caller: Clone + Send + Sync + 'static {
     type Row: Row + Sync;
 
@@ -59,7 +59,7 @@ pub(crate) trait Caller: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<u64, String>> + Send;
 }
 
-/// How many calls at a time, and for how long.
+/// Number of calls in flight, and their time.
 #[derive(Clone, Copy, Debug, Args, Serialize)]
 pub(crate) struct Shape {
     /// Calls in flight.
@@ -80,7 +80,7 @@ pub(crate) struct Shape {
 // === impl Shape ===
 
 impl Shape {
-    /// What was asked for; or, to see only that everything works, as little as there can be.
+    /// Shape from the options; the smallest possible one for a quick run.
     pub(crate) fn or_quick(self, quick: bool) -> Shape {
         match quick {
             true => Shape { concurrency: 4, rounds: 2, slice: Duration::from_millis(250), ..self },
@@ -97,22 +97,22 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// A duration in whole milliseconds.
+/// Duration in whole milliseconds.
 pub(crate) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u128(duration.as_millis())
 }
 
-/// The processes whose time is counted.
+/// Processes whose time is counted.
 #[derive(Clone)]
 struct Pids {
     service: u32,
     valkeys: Vec<u32>,
     generator: u32,
-    /// What answers some of the rows in place of the services.
+    /// Processes that answer some of the rows in place of the services.
     others: Vec<u32>,
 }
 
-/// One turn of a row.
+/// Turn of a row.
 struct Slice {
     work: Work,
     elapsed: Duration,
@@ -121,12 +121,12 @@ struct Slice {
     generator_cpu: Duration,
 }
 
-/// What was done in a turn.
+/// Work of a turn.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) latencies: Latencies,
     pub(crate) failed: u64,
-    /// What the first call that failed said.
+    /// Message of the first failed call.
     pub(crate) failure: Option<String>,
     pub(crate) reply_bytes: u64,
 }
@@ -169,7 +169,7 @@ pub(crate) async fn run<T: Target>(
     Ok(lines)
 }
 
-/// One turn of a row.
+/// Turn of a row.
 async fn turn<T: Target>(
     row: T::Row,
     target: &T,
@@ -193,7 +193,7 @@ async fn turn<T: Target>(
     })
 }
 
-/// Each worker makes one call after the other.
+/// Drives workers, each with one call after the other.
 impl<C: Caller> Target for C {
     type Row = C::Row;
 
@@ -252,7 +252,7 @@ impl Pids {
         Ok(all.map(machine::cpu).sum::<Result<Duration, _>>()? + self.of_valkey()?)
     }
 
-    /// Of all nodes together.
+    /// Sum over all nodes.
     fn of_valkey(&self) -> Result<Duration, Error> {
         self.valkeys.iter().map(|pid| machine::cpu(*pid)).sum()
     }

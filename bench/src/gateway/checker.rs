@@ -1,4 +1,4 @@
-//! The check of a body by itself, in this process.
+//! Check of a body by itself, in this process.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{Error, load};
 
-/// One body, checked again and again on one core.
+/// Check of one body, repeated on one core.
 #[derive(Debug, Serialize)]
 pub(super) struct Checked {
     pub(super) body: &'static str,
@@ -34,7 +34,7 @@ fn check(guard: &Guard, name: &'static str, path: &str, body: &str, length: Dura
     let (start, mut times) = (Instant::now(), 0_u32);
     while times == 0 || start.elapsed() < length {
         let checked = guard.check(black_box(path), black_box(body.as_bytes()));
-        black_box(checked).map_err(|report| format!("{name} is refused: {}", report.unwrap_or_default()))?;
+        black_box(checked).map_err(|report| format!("{name} is rejected: {}", report.unwrap_or_default()))?;
         times += 1;
     }
     let micros = start.elapsed().as_secs_f64() * 1e6 / f64::from(times);

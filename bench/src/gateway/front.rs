@@ -19,7 +19,7 @@ pub(super) enum Arm {
     Plain,
 }
 
-/// A gateway; its processes end when this is dropped.
+/// Gateway; its processes end when this is dropped.
 pub(super) struct Front {
     pub(super) url: String,
     running: Running,

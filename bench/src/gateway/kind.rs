@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Delete,
     /// Requests of a session's life.
     Mix,
-    /// A mix as fast as it gets.
+    /// Mix as fast as it gets.
     Full,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) http: Client,
-    /// The gateway.
+    /// Gateway.
     pub(super) url: String,
     pub(super) tokens: Arc<[String]>,
     pub(super) sessions: Arc<[Made]>,
@@ -38,11 +38,11 @@ pub(super) struct Caller {
     pub(super) doomed: Arc<[Made]>,
     /// Makes each path new: a patch that changes nothing has less to do.
     pub(super) paths: Arc<AtomicU64>,
-    /// Repeats what is refused for now, as it is on a machine that is busy with other things as well.
+    /// Repeats a request that is unavailable for now, as happens on a busy machine.
     pub(super) patient: bool,
 }
 
-/// A life: three of eight requests have a body.
+/// Life: three of eight requests have a body.
 const LIFE: [Kind; 8] =
     [Kind::Create, Kind::Get, Kind::Patch, Kind::List, Kind::Touch, Kind::Patch, Kind::Get, Kind::Delete];
 /// Users who log in: so few that each has ten sessions already but for the first turns, and each login evicts one.
@@ -54,11 +54,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 // === impl Kind ===
 
 impl Kind {
-    /// In the order of the report.
+    /// Kinds in the order of the report.
     pub(super) const ALL: [Kind; 8] =
         [Kind::Create, Kind::Patch, Kind::Get, Kind::List, Kind::Touch, Kind::Delete, Kind::Mix, Kind::Full];
 
-    /// Whether its requests have a body; `None` where some have.
+    /// Reports whether its requests have a body; `None` if some have.
     pub(super) fn has_body(self) -> Option<bool> {
         match self {
             Kind::Create | Kind::Patch => Some(true),
@@ -148,7 +148,7 @@ impl closed::Caller for Caller {
             let reply = request.send().await.map_err(|error| format!("{kind:?}: {error}"))?;
             let status = reply.status();
             let text = reply.text().await.map_err(|error| format!("{kind:?}: {error}"))?;
-            // A session that is gone was deleted by the first attempt.
+            // A missing session was deleted by the first attempt.
             if status.is_success() || repeated && status == StatusCode::NOT_FOUND {
                 return Ok(text.len() as u64);
             }

@@ -9,7 +9,7 @@ use super::turn::Turn;
 use crate::closed::Row as _;
 use crate::numbers::{Latencies, Percentiles};
 
-/// All turns of a kind.
+/// Turns of a kind.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     #[serde(skip)]
@@ -22,7 +22,7 @@ pub(super) struct Line {
     rounds: Vec<Round>,
 }
 
-/// One configuration.
+/// Turns of one configuration.
 #[derive(Debug, Serialize)]
 pub(super) struct Side {
     pub(super) requests_per_second: f64,

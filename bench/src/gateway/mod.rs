@@ -50,12 +50,12 @@ pub(crate) struct Options {
     #[arg(long, default_value = "1500ms", value_parser = crate::report::duration)]
     #[serde(rename = "slice_ms", serialize_with = "crate::closed::millis")]
     slice: Duration,
-    /// Only checks that everything works: short turns, and figures that say little.
+    /// Checks only that everything works: short turns, and figures that say little.
     #[arg(long)]
     quick: bool,
 }
 
-/// Everything that a run needs.
+/// Equipment of a run.
 struct Rig {
     services: [Services; 3],
     fronts: Vec<Front>,
@@ -77,12 +77,12 @@ const TOKENS: usize = 100;
 /// Requests a second that no gateway reaches here, for which there are sessions to delete.
 const FASTEST: u32 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(10);
-/// One limit that every request counts against, and none reaches.
+/// Policies: one limit that every request counts against, and none reaches.
 const POLICIES: &str = "policies:
   - {id: user-api, domain: keyplane, entries: [tenant, user], limit: {amount: 1000000000, per: 1h}}
 ";
 
-/// Runs all turns and tells of them. Takes about `32 * (rounds + 1) * slice`.
+/// Runs all turns and returns the report. Takes about `32 * (rounds + 1) * slice`.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let options = match options.quick {
         true => Options { rate: 40, concurrency: 4, rounds: 1, slice: Duration::from_millis(250), ..*options },
@@ -128,7 +128,7 @@ impl Rig {
         Ok(Rig { services, fronts, caller, channels, _folder: folder })
     }
 
-    /// All turns; and the share of the machine that others used.
+    /// Takes all turns; returns the share of the machine that others used, too.
     async fn measure(&self, options: Options, valkey: &Valkey) -> Result<(Vec<Line>, f64), Error> {
         eprintln!("a round that is not counted");
         let mut lines: Vec<Line> = Kind::ALL.into_iter().map(Line::new).collect();
@@ -180,7 +180,7 @@ async fn start_services(valkey: &Valkey, folder: &TempDir) -> Result<[Services; 
     std::fs::write(&policies, POLICIES)?;
     let policies = policies.display().to_string();
     let url = valkey.url();
-    // As in the gateway's tests, and below as with `cargo up`: a machine that pauses must not make a refusal.
+    // As in the gateway's tests, and below as with `cargo up`: a pause of the machine must not cause a rejection.
     let staleness = [("KEYPLANE_REVOCATION_MAX_STALENESS", "1m")];
     let revocation = Services::start(Service::Revocation, &url, false, &staleness).await?;
     let limits = [("KEYPLANE_RATELIMIT_POLICIES", policies.as_str()), ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms")];

@@ -1,4 +1,4 @@
-//! The shipped configuration without the guard.
+//! Shipped configuration without the guard.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ const CLUSTER: &str = "guard";
 ///
 /// # Errors
 ///
-/// When one of them is not there: then the comparison would be one of equals.
+/// A missing filter, setting or cluster: the comparison would be one of equals.
 pub(super) fn without_guard(configuration: &str) -> Result<String, Error> {
     let mut root: Value = serde_saphyr::from_str(configuration)?;
     for filter in FILTERS {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_guard_is_refused() {
+    fn configuration_without_guard_is_rejected() {
         let plain = without_guard(&shipped()).unwrap();
         let error = without_guard(&plain).unwrap_err().to_string();
         assert!(error.contains("0 filters envoy.filters.http.ext_proc"), "{error}");

@@ -1,4 +1,4 @@
-//! The report of `gateway`.
+//! Report of `gateway`.
 
 use serde::Serialize;
 
@@ -9,14 +9,14 @@ use crate::machine::Machine;
 use crate::numbers::table;
 use crate::report::{self, verdict};
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(super) machine: Machine,
     #[serde(flatten)]
     pub(super) options: Options,
     pub(super) others_cpu: f64,
-    /// The check by itself.
+    /// Check by itself.
     pub(super) checked: Vec<Checked>,
     #[serde(rename = "rows")]
     pub(super) lines: Vec<Line>,
@@ -88,7 +88,7 @@ impl Report {
         table(&["the check by itself", "bytes", "µs", "ns a byte"], &self.checked.iter().map(row).collect::<Vec<_>>())
     }
 
-    /// Where the guard was not asked about a body, or was about something else, the figures are of something else.
+    /// Rejects figures of a run whose guard was not asked about a body, or was asked about anything else.
     fn misled(line: &Line) -> Option<String> {
         let requests = line.shipped.latency_us.count;
         let [asked, plain] = [line.shipped.asked, line.plain.asked];

@@ -1,4 +1,4 @@
-//! One turn: one gateway, one kind of request.
+//! Turn of one gateway with one kind of request.
 
 use std::time::{Duration, Instant};
 

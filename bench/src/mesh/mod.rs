@@ -16,7 +16,7 @@ use crate::{Error, load};
 pub(crate) use report::Report;
 use row::{Row, Target};
 
-/// How the rows are measured.
+/// Measurement of the rows.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -24,15 +24,15 @@ pub(crate) struct Options {
     /// Sessions that the calls go to, one a user.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     sessions: u32,
-    /// Only these rows, such as `echo-get,get`; all unless given.
+    /// Rows to run, such as `echo-get,get`; all unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<Row>,
-    /// Only checks that everything works: short turns, and figures that say little.
+    /// Checks only that everything works: short turns, and figures that say little.
     #[arg(long)]
     quick: bool,
 }
 
-/// Runs all rows and tells of them. Takes about `rows * (rounds + 1) * slice`.
+/// Runs all rows and returns the report. Takes about `rows * (rounds + 1) * slice`.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let valkey = rig::valkey()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,4 +1,4 @@
-//! What `mesh` tells.
+//! Report of `mesh`.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::numbers::mib;
 use crate::report::{self, verdict};
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,

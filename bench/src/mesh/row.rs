@@ -1,4 +1,4 @@
-//! The rows: what is called, and what bounds it.
+//! Rows: the calls, and what bounds each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::pb::echo_service_client::EchoServiceClient;
 use crate::pb::{EchoGetRequest, EchoPatchRequest, EchoRequest};
 use crate::raw::Raw;
 
-/// What is called.
+/// Row of the report: a kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
     Echo,
@@ -31,7 +31,7 @@ pub(crate) enum Row {
     Create,
 }
 
-/// What a worker calls.
+/// Clients of a worker.
 #[derive(Clone)]
 pub(crate) struct Target {
     echo: Vec<EchoServiceClient<Channel>>,
@@ -45,7 +45,7 @@ pub(crate) struct Target {
 // === impl Row ===
 
 impl Row {
-    /// In the order of the report.
+    /// Rows in the order of the report.
     pub(crate) const ALL: [Row; 9] = [
         Row::Echo,
         Row::RawGet,

@@ -1,4 +1,4 @@
-//! The load in the background: tokens that nobody revokes, and tokens that were revoked long ago.
+//! Load in the background: tokens that nobody revokes, and tokens that were revoked long ago.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::case::{Case, Cases, Client, Seen};
 use crate::dice::Dice;
 use crate::tokens::Mint;
 
-/// The load of one instance.
+/// Load of one instance.
 pub(super) struct Background {
     pub(super) instance: usize,
     pub(super) clients: Vec<Client>,
@@ -24,7 +24,7 @@ pub(super) struct Background {
     pub(super) revoked: u32,
 }
 
-/// What a check of the background is about.
+/// Token of a check in the background.
 enum Subject {
     Good(u64),
     Revoked(Arc<Case>),
@@ -38,7 +38,7 @@ const IN_FLIGHT: usize = 256;
 // === impl Background ===
 
 impl Background {
-    /// Asks at an even pace until told to stop, and then waits for the answers.
+    /// Asks at an even pace until stopped, and then waits for the answers.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut tick = interval(Duration::from_secs(1) / (self.good + self.revoked).max(1));
         // Checks that are due while the instance is stopped are sent, as many as may be in flight, and no burst afterwards.
@@ -53,7 +53,7 @@ impl Background {
                     Subject::Good(token) => self.board.good(token, self.instance, &seen),
                     Subject::Revoked(case) => self.board.revoked(&case, self.instance, &seen),
                 },
-                // An error means that the run is over as well.
+                // An error means that the run is over, too.
                 _ = stop.changed(), if on => on = false,
                 _ = tick.tick(), if on && flying.len() < IN_FLIGHT => flying.push(self.ask(&mut dice)),
             }

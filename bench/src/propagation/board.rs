@@ -1,4 +1,4 @@
-//! What was seen, counted.
+//! Counts of everything that a run saw.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,18 +9,18 @@ use parking_lot::Mutex;
 use super::case::{Answer, Case, Seen};
 use crate::numbers::Latencies;
 
-/// What all checkers of a run saw.
+/// Findings of all checkers of a run.
 #[derive(Debug)]
 pub(super) struct Board {
-    /// Only acknowledgements that a replica of the store has are held to the bound: the run kills a primary.
+    /// Holds only replicated acknowledgements to the bound, since the run kills a primary.
     replicated_only: bool,
     /// Revocations that are followed at each instance.
     followed: Vec<AtomicU32>,
-    /// From the acknowledgement to the first refusal seen: at the instance that revoked, and at all others.
+    /// Times from the acknowledgement to the first rejection: at the revoking instance, and at all others.
     own: Mutex<Latencies>,
     others: Mutex<Latencies>,
     late: Late,
-    /// The same of revocations that may be lost.
+    /// Times of revocations that may be lost.
     late_unsafe: Late,
     /// Refusals of tokens that nobody revoked.
     wrong: AtomicU64,
@@ -30,19 +30,19 @@ pub(super) struct Board {
     policy: AtomicU64,
     unavailable: AtomicU64,
     failed: AtomicU64,
-    /// Instances that did not refuse a revoked token for as long as they were asked.
+    /// Instances that did not reject a revoked token for as long as they were asked.
     never: AtomicU64,
     first_failure: Mutex<Option<String>>,
 }
 
-/// Answers ACTIVE that should have been refusals.
+/// Answers ACTIVE that should have been REVOKED.
 #[derive(Debug, Default)]
 struct Late {
     count: AtomicU64,
     worst: Mutex<Option<(Duration, String)>>,
 }
 
-/// The board at the end.
+/// Board at the end.
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) own: Latencies,
@@ -82,27 +82,27 @@ impl Board {
         }
     }
 
-    /// A revocation is followed at an instance from now on.
+    /// Revocation is followed at an instance from now on.
     pub(super) fn follow(&self, instance: usize) {
         self.followed[instance].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A revocation is refused at an instance.
+    /// Notes that an instance rejects a revoked token.
     pub(super) fn unfollow(&self, instance: usize) {
         self.followed[instance].fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Revocations that are followed at an instance now: those that it does not refuse yet.
+    /// Revocations that are followed at an instance now: those that it does not reject yet.
     pub(super) fn followed(&self, instance: usize) -> u32 {
         self.followed[instance].load(Ordering::Relaxed)
     }
 
-    /// The same at the instance with the most of them.
+    /// Largest number at one instance.
     pub(super) fn most_followed(&self) -> u32 {
         (0..self.followed.len()).map(|instance| self.followed(instance)).max().unwrap_or(0)
     }
 
-    /// A check of a token that is revoked, or is about to be.
+    /// Check of a token that is revoked, or is about to be.
     pub(super) fn revoked(&self, case: &Case, instance: usize, seen: &Seen) {
         self.count(&seen.answer);
         let Answer::Active(source) = &seen.answer else { return };
@@ -120,25 +120,25 @@ impl Board {
         });
     }
 
-    /// A check of a token that nobody revokes.
+    /// Check of a token that nobody revokes.
     pub(super) fn good(&self, token: u64, instance: usize, seen: &Seen) {
         self.count(&seen.answer);
         if let Answer::Revoked(source) = &seen.answer {
             self.wrong.fetch_add(1, Ordering::Relaxed);
-            self.first(|| format!("good token {token} was refused by instance {instance} ({})", source.as_str_name()));
+            self.first(|| format!("good token {token} was rejected by instance {instance} ({})", source.as_str_name()));
         }
     }
 
-    /// The first refusal that was seen of a revocation, at an instance.
+    /// First rejection that was seen of a revocation, at an instance.
     pub(super) fn propagated(&self, instance: usize, after: Duration) {
         let latencies = if instance == 0 { &self.own } else { &self.others };
         latencies.lock().record(after);
     }
 
-    /// An instance did not refuse for as long as it was asked.
+    /// Notes that an instance did not reject for as long as it was asked.
     pub(super) fn never(&self, case: &Case, instance: usize) {
         self.never.fetch_add(1, Ordering::Relaxed);
-        self.first(|| format!("revocation {} was never refused by instance {instance}", case.number));
+        self.first(|| format!("revocation {} was never rejected by instance {instance}", case.number));
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failover_may_lose_is_counted_apart() {
+    fn losses_of_a_failover_are_counted_apart() {
         let (board, mint) = (Board::new(2, true), Mint::new());
         for (number, durability) in [(1, Durability::PrimaryOnly), (2, Durability::Replicated)] {
             let case = Case::new(&mint, number);

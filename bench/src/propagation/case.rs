@@ -1,4 +1,4 @@
-//! One revocation and what is known of it.
+//! Revocation, and the knowledge about it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use tonic::{Response, Status};
 
 use crate::tokens::{Kind, Mint};
 
-/// How long after the acknowledgement a check may still answer ACTIVE, if it was begun earlier than that.
+/// Time after the acknowledgement in which a check may still begin and answer ACTIVE.
 pub(super) const BOUND: Duration = Duration::from_millis(100);
-/// The longest wait for the answer to a check.
+/// Longest wait for the answer to a check.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A client of one connection.
+/// Client of one connection.
 pub(super) type Client = pb::revocation_service_client::RevocationServiceClient<Channel>;
 
-/// The tokens that are revoked in a run.
+/// Tokens that are revoked in a run.
 pub(super) const SERIES: &str = "r";
 
-/// One revocation.
+/// Revocation of a run.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) number: u64,
@@ -31,14 +31,14 @@ pub(super) struct Case {
     ack: OnceLock<Ack>,
 }
 
-/// When the writer had the acknowledgement in its hands, and what it was worth.
+/// Moment of the acknowledgement, and its durability.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ack {
     pub(super) at: Instant,
     pub(super) durability: Durability,
 }
 
-/// One check: when the caller began it, when it had the answer, and what that was.
+/// Check: its beginning and its end at the caller, and its answer.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) begin: Instant,
@@ -50,13 +50,13 @@ pub(super) struct Seen {
 pub(super) enum Answer {
     Active(Source),
     Revoked(Source),
-    /// The service said that it can't tell.
+    /// Service answered that it does not know.
     Unavailable,
     /// Anything else, and no answer at all.
     Failed(String),
 }
 
-/// All revocations that were acknowledged so far.
+/// Revocations acknowledged so far.
 #[derive(Debug, Default)]
 pub(super) struct Cases(RwLock<Vec<Arc<Case>>>);
 
@@ -76,7 +76,7 @@ impl Case {
         self.ack.get().copied()
     }
 
-    /// By how much a check breaks the bound if it is answered ACTIVE; `None` if it may be.
+    /// Time by which a check breaks the bound if it answers ACTIVE; `None` if it may.
     pub(super) fn late(&self, begin: Instant) -> Option<(Ack, Duration)> {
         // Whoever begins that late begins after the acknowledgement was noted.
         let ack = self.ack()?;
@@ -126,7 +126,7 @@ impl Cases {
         self.0.write().push(case);
     }
 
-    /// One of them, chosen by any number.
+    /// Picks one by any number.
     pub(super) fn pick(&self, number: u64) -> Option<Arc<Case>> {
         let cases = self.0.read();
         let index = number.checked_rem(cases.len() as u64)?;

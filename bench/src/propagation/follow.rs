@@ -1,4 +1,4 @@
-//! Follows one revocation at one instance, from before it is acknowledged until it is refused.
+//! Follows one revocation at one instance, from before its acknowledgement to the rejection of its token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use super::board::Board;
 use super::case::{Answer, Case, Client, Seen};
 
-/// How often a revocation is asked for.
+/// Pace of the checks of a revocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// The time between two checks while the refusal is expected any moment; the next one goes out at once when the one
+    /// Time between two checks while the rejection is expected any moment; the next one goes out at once when the one
     /// before is answered, if that is sooner and `eager` says so.
     pub(super) fine: Duration,
     pub(super) eager: bool,
-    /// The time between two checks of an instance, of all revocations that it is late to refuse: an instance that answers
+    /// Time between two checks of an instance, of all revocations that it is late to apply: an instance that answers
     /// nothing must not be buried under questions.
     pub(super) coarse: Duration,
 }
 
-/// Where one revocation is followed.
+/// Place where one revocation is followed.
 pub(super) struct Follow {
     pub(super) case: Arc<Case>,
     pub(super) instance: usize,
@@ -29,12 +29,12 @@ pub(super) struct Follow {
     pub(super) pace: Pace,
 }
 
-/// How long the refusal is expected any moment.
+/// Time in which the rejection is expected any moment.
 const SOON: Duration = Duration::from_millis(30);
-/// How long checks go out every ten milliseconds at most: well past the bound, so that an instance that was stopped has
+/// Time in which checks leave at least every ten milliseconds: well past the bound, so that a stopped instance has
 /// some to answer that were begun after it.
 const WATCHFUL: Duration = Duration::from_secs(1);
-/// When a follower gives up.
+/// Time after which a follower gives up.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Checks of one revocation without an answer.
 const IN_FLIGHT: usize = 16;
@@ -42,7 +42,7 @@ const IN_FLIGHT: usize = 16;
 // === impl Follow ===
 
 impl Follow {
-    /// Returns the moment of the first refusal, once all checks are answered; `None` if there was none.
+    /// Returns the moment of the first rejection, once all checks are answered; `None` if there was none.
     ///
     /// Checks go out whether or not earlier ones are answered: an instance that was stopped finds them all when it goes on.
     pub(super) async fn run(self) -> Option<Instant> {

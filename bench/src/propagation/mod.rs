@@ -1,7 +1,7 @@
 //! `propagation`: no check that is begun 100 ms or more after the acknowledgement of a revocation answers ACTIVE.
 //!
 //! Several instances of the service, each a process. One revokes, token after token; each token is checked on all of
-//! them from before it is revoked until it is refused, while good tokens, and tokens that were revoked long ago, are
+//! them from before its revocation to its rejection, while good tokens, and tokens that were revoked long ago, are
 //! checked in the background. One clock, the generator's, times both the acknowledgement and the beginning of each check.
 //! Then the same while something goes wrong; and once more with the rule switched off that a replica must be fresh to
 //! answer, which must show late answers: else the run would not see one.
@@ -41,10 +41,10 @@ use sweep::{Sweep, sweep};
 use trouble::Trouble;
 use writer::Writer;
 
-/// What is played, and how long.
+/// Scenarios to play, and their length.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only these scenarios, such as `calm,sigstop`; all unless given.
+    /// Scenarios to play, such as `calm,sigstop`; all unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     scenario: Vec<Scenario>,
     /// Revocations in each scenario.
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     /// Instances of the service.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
     instances: u16,
-    /// Not again with the rule switched off.
+    /// Skips the second play, with the rule switched off.
     #[arg(long)]
     only_on: bool,
     /// Some hundreds of revocations in each scenario, in a minute and a half; the same is asserted.
@@ -64,7 +64,7 @@ pub(crate) struct Options {
     quick: bool,
 }
 
-/// How much of everything.
+/// Amounts of a run.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     instances: usize,
@@ -74,7 +74,7 @@ struct Size {
     /// Checks a second and instance in the background: of good tokens, of revoked ones.
     background: [u32; 2],
     pace: Pace,
-    /// How often the trouble strikes at most: any other, the loss of a primary.
+    /// Largest number of faults: of any kind, of lost primaries.
     strikes: [u32; 2],
 }
 

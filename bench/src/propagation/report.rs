@@ -1,4 +1,4 @@
-//! What `propagation` tells.
+//! Report of `propagation`.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::numbers::{Percentiles, table};
 use crate::report;
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -21,26 +21,26 @@ pub(crate) struct Report {
     runs: Vec<Run>,
 }
 
-/// One scenario, with the rule or without it.
+/// Result of one scenario, with the rule or without it.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
     scenario: &'static str,
-    /// Whether a replica must be fresh to answer.
+    /// Rule on: a revocation replica must be fresh to answer.
     rule: bool,
     seconds: f64,
-    /// How often the trouble struck.
+    /// Number of faults.
     strikes: u32,
     revocations: u64,
     replicated: u64,
     /// Attempts to revoke that failed and were repeated.
     retries: u64,
-    /// From the acknowledgement to the first refusal that was seen: at the instance that revoked, and at the others.
+    /// Times from the acknowledgement to the first rejection: at the revoking instance, and at the others.
     own_us: Percentiles,
     others_us: Percentiles,
     /// Checks begun 100 ms or more after the acknowledgement that answered ACTIVE.
     late: u64,
     worst: Option<String>,
-    /// The same of revocations whose acknowledgement said that a failover may lose them.
+    /// Times of revocations that a failover may lose, by their acknowledgement.
     late_unsafe: u64,
     /// Refusals of tokens that nobody revoked.
     wrong: u64,
@@ -49,8 +49,8 @@ pub(super) struct Run {
     policy: u64,
     unavailable: u64,
     failed: u64,
-    never_refused: u64,
-    /// Revocations that are gone at the end: that must not be, and that may be.
+    never_rejected: u64,
+    /// Revocations lost at the end: those that must hold, and those that may be lost.
     forgotten: usize,
     lost: usize,
     failure: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct Run {
     what: Scenario,
 }
 
-/// Where nothing is broken, one check of so many may get no answer: as often as not where the machine is that busy.
+/// Share of checks that may go unanswered without a fault: one in this number, on a busy machine.
 const PEACE: u64 = 1;
 
 // === impl Run ===
@@ -92,7 +92,7 @@ impl Run {
             policy: counts.policy,
             unavailable: counts.unavailable,
             failed: counts.failed,
-            never_refused: counts.never,
+            never_rejected: counts.never,
             forgotten: sweep.forgotten.len(),
             lost: sweep.lost.len(),
             failure: counts.first_failure,
@@ -100,7 +100,7 @@ impl Run {
         }
     }
 
-    /// One line while the run goes on.
+    /// Progress line.
     pub(super) fn line(&self) -> String {
         let rule = if self.rule { "" } else { ", rule off" };
         format!(
@@ -121,7 +121,7 @@ impl Run {
             }
         };
         let first = self.failure.as_deref().unwrap_or("nothing was said");
-        wrong(self.wrong == 0, format!("{} refusals of tokens that nobody revoked; {first}", self.wrong));
+        wrong(self.wrong == 0, format!("{} rejections of tokens that nobody revoked; {first}", self.wrong));
         if !self.rule {
             let shows = self.late > 0 || !self.what.shows_late_without_the_rule();
             wrong(shows, "without the rule no late answer was seen: the run would not see one".to_owned());
@@ -129,10 +129,10 @@ impl Run {
         }
         let worst = self.worst.as_deref().unwrap_or_default();
         wrong(self.late == 0, format!("{} checks answered ACTIVE too late; the worst: {worst}", self.late));
-        wrong(self.forgotten == 0, format!("{} revocations are gone at the end", self.forgotten));
+        wrong(self.forgotten == 0, format!("{} revocations are lost at the end", self.forgotten));
         wrong(
-            self.never_refused == 0,
-            format!("{} times a revoked token was never refused; {first}", self.never_refused),
+            self.never_rejected == 0,
+            format!("{} times a revoked token was never rejected; {first}", self.never_rejected),
         );
         // A busy machine may keep an instance from the store for longer than a check waits.
         let (answered, not) = (self.local + self.store + self.policy, self.unavailable + self.failed);
@@ -195,7 +195,7 @@ impl Report {
         if rows.is_empty() { String::new() } else { table(&head, &rows) }
     }
 
-    /// What the cluster lost, in words.
+    /// Losses of the cluster, as text.
     fn notes(&self) -> String {
         let cluster = self.runs.iter().filter(|run| run.rule && run.what == Scenario::Cluster);
         let lines = cluster.map(|run| {
@@ -215,7 +215,7 @@ impl report::Report for Report {
         format!(
             "{}\n\n{} instances; {:.0} revocations a second on the first of them, each followed on all; in the background {good} \
              checks of good and {revoked} of revoked tokens a second on each. The times go from the acknowledgement to the \
-             first refusal seen, at the instances that did not revoke. Late: checks begun 100 ms or more after the \
+             first rejection seen, at the instances that did not revoke. Late: checks begun 100 ms or more after the \
              acknowledgement that answered ACTIVE.\n\n{}\n{}\n{}",
             self.machine.line(),
             self.instances,

@@ -1,11 +1,11 @@
-//! What happens while tokens are revoked.
+//! Scenarios: faults while tokens are revoked.
 
 use clap::ValueEnum;
 
-/// One thing that goes wrong, or none.
+/// Fault of a run, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Nothing.
+    /// No fault.
     Calm,
     /// Half of all lookups in the filters are false positives.
     FalsePositives,
@@ -13,17 +13,17 @@ pub(crate) enum Scenario {
     Restart,
     /// Instances that did not revoke are stopped (SIGSTOP) for longer than the bound, and go on.
     Sigstop,
-    /// One instance loses its connections to Valkey, and gets no new ones.
+    /// Cut: one instance loses its connections to Valkey, and gets no new ones.
     Cut,
-    /// Nothing passes between one instance and Valkey; it all arrives afterwards.
+    /// Black hole: nothing passes between one instance and Valkey until the end; then all of it arrives.
     BlackHole,
-    /// Valkey is gone for one instance without a word.
+    /// Half open: Valkey vanishes for one instance without a reset.
     HalfOpen,
     /// While one instance is cut off, the feed loses entries that it has not read.
     Trim,
     /// Valkey forgets all scripts, again and again.
     Flush,
-    /// A cluster of three primaries with a replica each loses a primary.
+    /// Cluster of three primaries with a replica each loses a primary.
     Cluster,
 }
 
@@ -58,7 +58,7 @@ impl Scenario {
         }
     }
 
-    /// Whether a check must be seen to answer ACTIVE too late once the rule is off: an instance is kept from the feed for
+    /// Requires late answers ACTIVE while the rule is off: an instance is kept from the feed for
     /// longer than the bound, and answers.
     pub(super) fn shows_late_without_the_rule(self) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl Scenario {
         }
     }
 
-    /// Whether one instance reaches Valkey through a proxy that misbehaves.
+    /// Reports whether one instance reaches Valkey through a fault proxy.
     pub(super) fn has_proxy(self) -> bool {
         match self {
             Scenario::Cut | Scenario::BlackHole | Scenario::HalfOpen | Scenario::Trim => true,
@@ -85,7 +85,7 @@ impl Scenario {
         }
     }
 
-    /// Whether every call must be answered: neither the store nor an instance is ever away.
+    /// Reports whether every call must be answered: store and instances stay available.
     pub(super) fn is_peaceful(self) -> bool {
         matches!(self, Scenario::Calm | Scenario::FalsePositives | Scenario::Flush)
     }

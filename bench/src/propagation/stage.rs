@@ -1,4 +1,4 @@
-//! What a scenario plays on: a store, and instances of the service.
+//! Stage of a scenario: a store, and instances of the service.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ use crate::Error;
 use crate::rig::{self, Services};
 use crate::serve::Service;
 
-/// The store, up.
+/// Store, up.
 pub(super) enum Store {
     One(Valkey),
     Many(Cluster),
 }
 
-/// The store and the instances; all end when this is dropped.
+/// Store and the instances; all end when this is dropped.
 pub(super) struct Stage {
     pub(super) instances: Vec<Services>,
     /// Before the last instance, where the scenario has one.
@@ -95,7 +95,7 @@ impl Stage {
         try_join_all(self.instances.iter().map(|instance| connect(instance.addresses.service))).await
     }
 
-    /// An error of this stage, with what the instances wrote last.
+    /// Error of this stage, with what the instances wrote last.
     pub(super) fn explain(&self, scenario: &str, error: &Error) -> Error {
         let logs = self.instances.iter().enumerate().map(|(number, instance)| {
             let log = instance.log();

@@ -1,4 +1,4 @@
-//! The last look: every revocation that was acknowledged must be refused everywhere, also long after.
+//! Last look: every acknowledged revocation must hold everywhere, also long after.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::tokens::PARENT;
 /// Revocations that are no longer held, by number.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    /// Those that may not be: they were acknowledged as safe, or nothing could lose them.
+    /// Revocations that must hold: acknowledged as safe, or without a fault that could lose them.
     pub(super) forgotten: BTreeSet<u64>,
-    /// Those that a failover lost, as their acknowledgement said it might.
+    /// Revocations that a failover lost, as their acknowledgement allowed.
     pub(super) lost: BTreeSet<u64>,
 }
 
 /// Tokens in one call.
 const BATCH: usize = 500;
-/// How long an instance may need until it answers again.
+/// Longest time until an instance answers again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks every instance, and the store through the first.

@@ -15,25 +15,25 @@ use crate::dice::Dice;
 use crate::rig::APP;
 use crate::{Error, rig};
 
-/// The trouble of one run.
+/// Trouble of one run.
 pub(super) struct Trouble<'a> {
     pub(super) stage: &'a Stage,
     pub(super) board: &'a Board,
     pub(super) stop: watch::Receiver<bool>,
-    /// How often it strikes at most.
+    /// Largest number of strikes.
     pub(super) most: u32,
     pub(super) dice: Dice,
     pub(super) times: u32,
 }
 
-/// Revocations that an instance is late to refuse, at most, if all is well; and how long is waited for that.
+/// Most revocations that an instance may be late to apply in a healthy run; and the wait for that.
 const WELL: u32 = 8;
 const RECOVERY: Duration = Duration::from_secs(10);
 
 // === impl Trouble ===
 
 impl Trouble<'_> {
-    /// Goes on until told to stop; then everything works again. Returns how often it struck.
+    /// Strikes until stopped; then everything works again. Returns the number of strikes.
     pub(super) async fn make(mut self, scenario: Scenario) -> Result<u32, Error> {
         match (scenario, &self.stage.store, &self.stage.proxy) {
             (Scenario::Sigstop, _, _) => self.stop_instances().await?,
@@ -57,7 +57,7 @@ impl Trouble<'_> {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        // Trouble that can't be recovered from goes on all the same.
+        // A fault that can't be undone does not end the run.
         let _ = timeout(RECOVERY, recovered).await;
         // An error means that nobody is left who could say so.
         let over = timeout(length, self.stop.wait_for(|stop| *stop)).await.is_ok();
@@ -122,7 +122,7 @@ impl Trouble<'_> {
         Ok(())
     }
 
-    /// The primary of one partition at a time; it comes back as a replica.
+    /// Primary of one partition at a time; it comes back as a replica.
     async fn kill_primaries(&mut self, cluster: &Cluster) -> Result<(), Error> {
         while self.rest(500, 1_000).await {
             let key = format!("{APP}:revocation:_:feed:{{p{}}}", self.times % 4);

@@ -14,10 +14,10 @@ use super::follow::{Follow, Pace};
 use crate::Error;
 use crate::tokens::{self, Mint};
 
-/// Who revokes, and who follows what was revoked.
+/// Revoker of a run, and its followers.
 pub(super) struct Writer {
     pub(super) client: Client,
-    /// Of each instance, the connections on which revocations are followed.
+    /// Connections for the followers, by instance.
     pub(super) followers: Vec<Vec<Client>>,
     pub(super) mint: Mint,
     pub(super) cases: Arc<Cases>,
@@ -25,23 +25,23 @@ pub(super) struct Writer {
     pub(super) pace: Pace,
 }
 
-/// What became of the revocations.
+/// Outcome of the revocations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
     pub(super) acknowledged: u64,
-    /// Of these, how many a replica of the store has.
+    /// Number of these that a replica of the store has.
     pub(super) replicated: u64,
     /// Attempts that failed, and were made again.
     pub(super) retries: u64,
 }
 
-/// How long before it is revoked a token is checked: the first checks must still be answered ACTIVE.
+/// Time before the revocation in which a token is checked: the first checks must still answer ACTIVE.
 const LEAD: Duration = Duration::from_millis(3);
-/// How long one attempt may take.
+/// Longest time of an attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// How long a revocation is tried: a failover takes its time.
+/// Longest time of a revocation with its retries, since a failover takes a while.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Revocations that an instance may be late to refuse before the next is made: else a machine that is too slow for the
+/// Revocations that an instance may be late to apply before the next is made: else a machine that is too slow for the
 /// pace would never catch up.
 const BEHIND: u32 = 200;
 const RETRY: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ const RETRY: Duration = Duration::from_millis(50);
 // === impl Writer ===
 
 impl Writer {
-    /// Makes `count` revocations, `rate` a second at most, then says so, and waits until all are refused everywhere.
+    /// Makes `count` revocations, `rate` a second at most, then says so, and waits until all hold everywhere.
     pub(super) async fn run(self, count: u64, rate: f64, done: &watch::Sender<bool>) -> Result<Written, Error> {
         let written = self.write(count, rate, done).await;
         // Also if it was given up: nothing may stay stopped.

@@ -20,7 +20,7 @@ use crate::closed::{self, Lines, Row as _, Shape, Work};
 use crate::cores::{Confined, Split};
 use crate::rig::Services;
 
-/// What is called.
+/// Row of the report: a kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Row {
     Ours,
@@ -29,29 +29,29 @@ pub(super) enum Row {
     PeerDenied,
 }
 
-/// Both, in one arrangement.
+/// Result of one arrangement.
 #[derive(Debug, Serialize)]
 pub(super) struct Duel {
-    /// The settings that envoyproxy/ratelimit was tried with.
+    /// Settings that envoyproxy/ratelimit was tried with.
     pub(super) tried: Vec<Tried>,
     #[serde(flatten)]
     pub(super) lines: Lines,
-    /// The share of the first row's calls that were admitted.
+    /// Share of the first row's calls that were admitted.
     pub(super) admitted: f64,
 }
 
-/// How many calls, and for whom.
+/// Calls and users of the load.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
     pub(super) shape: Shape,
     pub(super) users: usize,
-    /// How long each setting of envoyproxy/ratelimit is tried.
+    /// Time for each setting of envoyproxy/ratelimit.
     pub(super) tries: Duration,
 }
 
 struct Target {
     ours: SocketAddr,
-    /// As it is, and with its cache.
+    /// Peers without and with their cache.
     peers: [Peer; 2],
     generator: Generator,
     tally: Tally,
@@ -62,7 +62,7 @@ const ROWS: [Row; 4] = [Row::Ours, Row::Peer, Row::OursDenied, Row::PeerDenied];
 // === impl Duel ===
 
 impl Duel {
-    /// All programs on all cores.
+    /// Runs all programs on all cores.
     pub(super) async fn together(
         load: Load,
         program: &Path,
@@ -73,7 +73,7 @@ impl Duel {
         Duel::run(load, program, valkey, services, None).await
     }
 
-    /// The service on a core of its own; `None` where there is one alone. `start` starts ours.
+    /// Service on a core of its own; `None` where there is one alone. `start` starts ours.
     pub(super) async fn apart(
         load: Load,
         program: &Path,
@@ -111,7 +111,7 @@ impl Duel {
         self.lines.ratios(Row::Ours.label())
     }
 
-    /// The same of calls that are refused.
+    /// Throughput and p99 of ours against theirs, of denied calls.
     pub(super) fn denied_ratios(&self) -> Option<(closed::Ratio, closed::Ratio)> {
         self.lines.ratios(Row::OursDenied.label())
     }

@@ -1,4 +1,4 @@
-//! What is counted besides the rows: commands of a flood of refusals, and bytes in Valkey.
+//! Counts besides the rows: commands of a flood of denials, and bytes in Valkey.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::rig::APP;
 use crate::usage::{self, Commands};
 use crate::{Error, rig};
 
-/// A flood of calls that are refused.
+/// Flood of denied calls.
 #[derive(Debug, Serialize)]
 pub(super) struct Flood {
     pub(super) calls: usize,
@@ -29,7 +29,7 @@ pub(super) struct Flood {
     pub(super) others: u64,
     /// Calls of the script that the server ran meanwhile.
     pub(super) scripts: u64,
-    /// All commands meanwhile, by name; those within the script count too.
+    /// Commands during the flood, by name; those within the script count too.
     pub(super) commands: BTreeMap<String, u64>,
 }
 
@@ -37,10 +37,10 @@ pub(super) struct Flood {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Memory {
     pub(super) count: usize,
-    /// By `MEMORY USAGE` of one.
+    /// `MEMORY USAGE` of one, in bytes.
     pub(super) bucket: u64,
     pub(super) record: u64,
-    /// By the growth of `used_memory`, each.
+    /// Growth of `used_memory` for each, in bytes.
     pub(super) bucket_all: f64,
     pub(super) record_all: f64,
 }
@@ -49,11 +49,11 @@ pub(super) struct Memory {
 const BATCH: usize = 500;
 const AT_A_TIME: usize = 4;
 
-/// Makes `calls` calls of users who are refused.
+/// Makes `calls` calls of denied users.
 pub(super) async fn flood(valkey: &Valkey, target: &Target, calls: usize, workers: usize) -> Result<Flood, Error> {
     let tally = &target.tallies[Row::Denied as usize];
     let counts = || [&tally.denied, &tally.cached].map(|count| count.load(Ordering::Relaxed));
-    // Each is refused once at least before.
+    // Each is denied at least once before.
     for number in 0..super::target::DENIED * 2 {
         target.clone().call(Row::Denied, number, number).await?;
     }

@@ -9,7 +9,7 @@ use rustix::thread::CpuSet;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
-use super::policies::{ADMITTING, REFUSING};
+use super::policies::{ADMITTING, DENYING};
 use super::target::{DENIED, envoy};
 use super::wire::{self, Calls, Made};
 use crate::Error;
@@ -20,7 +20,7 @@ use crate::cores::Confined;
 #[derive(Clone)]
 pub(super) struct Generator {
     admitting: Arc<[Vec<u8>]>,
-    refusing: Arc<[Vec<u8>]>,
+    denied: Arc<[Vec<u8>]>,
     connections: usize,
     cores: Option<CpuSet>,
 }
@@ -39,7 +39,7 @@ impl Generator {
         };
         Generator {
             admitting: messages(ADMITTING, "e", users),
-            refusing: messages(REFUSING, "f", DENIED),
+            denied: messages(DENYING, "f", DENIED),
             connections: shape.connections.into(),
             cores,
         }
@@ -59,7 +59,7 @@ impl Generator {
 
     /// Keeps denied calls in flight until then.
     pub(super) async fn denied(&self, address: SocketAddr, in_flight: usize, until: Instant) -> Result<Made, Error> {
-        self.drive(address, self.refusing.clone(), OVER_LIMIT, in_flight, until).await
+        self.drive(address, self.denied.clone(), OVER_LIMIT, in_flight, until).await
     }
 
     async fn drive(
@@ -89,7 +89,7 @@ impl Generator {
                 let all = try_join_all((0..connections).map(|first| wire::drive(calls(first), until)));
                 Ok(Made::together(runtime.block_on(all)?))
             };
-            // Whoever asked may be gone.
+            // The receiver may have been dropped.
             let _ = done.send(work());
         });
         made.await?

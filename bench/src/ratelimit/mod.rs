@@ -41,7 +41,7 @@ use target::{Tally, Target};
 use window::Windows;
 use zipf::Zipf;
 
-/// How the rows are measured, and what else is.
+/// Measurement of the rows, and of the rest.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -49,39 +49,39 @@ pub(crate) struct Options {
     /// Users whose calls are admitted, each with a bucket.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     users: u32,
-    /// Only these rows, such as `echo-decide,acquire`; all unless given.
+    /// Rows to run, such as `echo-decide,acquire`; all unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<Row>,
-    /// The program of envoyproxy/ratelimit; looked for where `go install` puts it, and on the PATH, unless given.
+    /// Program of envoyproxy/ratelimit; looked for where `go install` puts it, and on the PATH, unless given.
     #[arg(long, value_name = "FILE")]
     peer: Option<PathBuf>,
     /// Callers in the open loop.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     callers: u32,
-    /// Users whom they call for.
+    /// Users of the calls.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     zipf_users: u32,
     /// Their calls a second together; 60 % of what the row Acquire reached unless given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// How long they call.
+    /// Length of the open loop.
     #[arg(long, default_value = "20s", value_parser = crate::report::duration)]
     duration: Duration,
     /// Calls in flight beside envoyproxy/ratelimit.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024))]
     peer_concurrency: u16,
-    /// Only the rows: no envoyproxy/ratelimit, cluster, open loop, flood or memory.
+    /// Runs only the rows: no envoyproxy/ratelimit, cluster, open loop, flood or memory.
     #[arg(long)]
     only_rows: bool,
-    /// Only the rows, and what envoyproxy/ratelimit is beside.
+    /// Runs only the rows and the comparison with envoyproxy/ratelimit.
     #[arg(long, conflicts_with = "only_rows")]
     only_peer: bool,
-    /// Only checks that everything works: short turns, few calls, and figures that say little.
+    /// Checks only that everything works: short turns, few calls, and figures that say little.
     #[arg(long)]
     quick: bool,
 }
 
-/// How much of what is not a row.
+/// Amounts of the parts besides the rows.
 struct Size {
     flood: usize,
     memory: usize,
@@ -100,12 +100,12 @@ const ROOM: [(&str, &str); 3] = [
 ];
 /// Streams of one connection, as the service allows them by default, with some to spare.
 const STREAMS: u32 = 800;
-/// The share of the closed loop's throughput that the open one is driven at.
+/// Share of the closed loop's throughput that the open one is driven at.
 const SHARE: f64 = 0.6;
 /// Calls a second where the row Acquire was not measured.
 const RATE: f64 = 5_000.0;
 
-/// Runs all of it and tells of it. Takes some six minutes.
+/// Runs everything and returns the report. Takes some six minutes.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let valkey = rig::valkey()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -142,7 +142,7 @@ async fn measure(options: &Options, engine: &Valkey) -> Result<Report, Error> {
     Ok(Report { machine, shape, users: options.users, duels, answers: answers.collect(), lines, cluster, rest })
 }
 
-/// The service, with its policies and the yardsticks.
+/// Service, with its policies and the yardsticks.
 async fn start(url: &str, folder: &Path) -> Result<Services, Error> {
     let file = policies::write_ours(folder)?;
     let file = file.to_str().ok_or("the temporary folder's path is not UTF-8")?;
@@ -170,7 +170,7 @@ async fn target(url: &str, services: &Services, options: &Options, shape: Shape)
     })
 }
 
-/// What is beside envoyproxy/ratelimit, where that is there.
+/// Runs the comparison with envoyproxy/ratelimit, if that is installed.
 async fn duels(
     options: &Options,
     engine: &Valkey,
@@ -189,7 +189,7 @@ async fn duels(
     Ok(Some(Duels { shape, together, apart }))
 }
 
-/// What is no row: memory, the flood, the open loop.
+/// Runs the parts besides the rows: memory, the flood, the open loop.
 async fn rest(
     options: &Options,
     engine: &Valkey,
@@ -214,7 +214,7 @@ async fn rest(
     Ok(Rest { flood, open: Open { callers: size.callers, users: options.zipf_users, rate, spread, herds }, memory })
 }
 
-/// The rows that mean something there, on three primaries.
+/// Rows that mean something there, on three primaries.
 async fn on_a_cluster(options: &Options, shape: Shape, folder: &Path) -> Result<Lines, Error> {
     eprintln!("a cluster of three primaries");
     let cluster = tokio::task::block_in_place(|| Cluster::start(&Toolbox::find(), 3))?;

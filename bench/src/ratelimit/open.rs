@@ -19,17 +19,17 @@ use crate::dice::Dice;
 use crate::numbers::{Latencies, Percentiles};
 use crate::pace::wait_until;
 
-/// Which user calls when, after the start; in the order of time.
+/// Schedule: user and time of each call after the start, in order of time.
 pub(super) struct Schedule(Vec<(Duration, u32)>);
 
-/// What became of a schedule.
+/// Outcome of a schedule.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) calls_per_second: f64,
     pub(super) due: u64,
     pub(super) admitted: u64,
     pub(super) denied: u64,
-    /// Of those denied, without asking the store.
+    /// Number of denials from memory.
     pub(super) cached: u64,
     pub(super) failed: u64,
     pub(super) failure: Option<String>,
@@ -70,7 +70,7 @@ impl Schedule {
         Schedule(turns.take(total).map(|at| (Duration::from_secs_f64(at), zipf.pick(&mut dice))).collect())
     }
 
-    /// All `callers` at the same moment, several times.
+    /// Schedule with all `callers` at the same moment, several times.
     pub(super) fn herds(callers: u32, times: u32, zipf: &Zipf) -> Schedule {
         let mut dice = Dice::new();
         let moments = (0..times).flat_map(|time| (0..callers).map(move |_| HERD * time));
@@ -139,7 +139,7 @@ impl Board {
         [&self.admitted, &self.denied, &self.failed].iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// How many wait now that `sent` have been sent.
+    /// Counts the waiting calls after `sent` were sent.
     fn note_in_flight(&self, sent: u64) -> u64 {
         let flying = sent.saturating_sub(self.answered());
         self.most_in_flight.fetch_max(flying, Ordering::Relaxed);

@@ -16,14 +16,14 @@ use super::policies::{self, ADMITTING};
 use super::target::envoy;
 use crate::{Error, rig};
 
-/// A running one; it ends when this is dropped.
+/// Running one; it ends when this is dropped.
 pub(super) struct Peer {
     process: Process,
     pub(super) address: SocketAddr,
     _folder: TempDir,
 }
 
-/// How it talks to the store.
+/// Setting of the peer's connection to the store.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Setting {
     /// `REDIS_PIPELINE_WINDOW`.
@@ -32,14 +32,14 @@ pub(super) struct Setting {
     pool: &'static str,
 }
 
-/// What a setting achieved before the rows are measured.
+/// Throughput of a setting before the rows are measured.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Tried {
     pub(super) setting: Setting,
     pub(super) calls_per_second: f64,
 }
 
-/// Its default; and what its README has for high throughput, with few connections and many. `REDIS_PIPELINE_LIMIT` has no effect
+/// Settings to try: the default, and those of its README for high throughput. `REDIS_PIPELINE_LIMIT` has no effect
 /// any more.
 const SETTINGS: [Setting; 5] = [
     Setting { window: "0", pool: "10" },
@@ -51,12 +51,12 @@ const SETTINGS: [Setting; 5] = [
 
 /// Bytes of its cache of keys that are over their limit.
 const CACHE: usize = 64 << 20;
-/// What to do where it is not there.
+/// Advice if the program is not installed.
 pub(super) const MISSING: &str = "envoyproxy/ratelimit is not there, so that it is left out: `go install \
                                   github.com/envoyproxy/ratelimit/src/service_cmd@latest`, or --peer FILE";
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Where it is: at `given`, or where `go install` puts it, or on the PATH under that name or its own.
+/// Finds the program: at `given`, else where `go install` puts it, else on the PATH under either name.
 pub(super) fn find(given: Option<&Path>) -> Result<Option<PathBuf>, Error> {
     if let Some(given) = given {
         return match given.is_file() {

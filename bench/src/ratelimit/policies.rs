@@ -1,4 +1,4 @@
-//! The limits of a run, as both services read them.
+//! Limits of a run, as both services read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::decide::AMOUNT;
 
-/// What Envoy calls the limit of the rows that are admitted, and of those that are refused.
+/// Domains of the limits: for rows that are admitted, and for rows that are denied.
 pub(super) const ADMITTING: &str = "bench";
-pub(super) const REFUSING: &str = "flood";
+pub(super) const DENYING: &str = "flood";
 
 /// Our policies. In `own` are those that no other service is asked about; what Envoy asks must meet one policy alone.
 fn ours() -> String {
@@ -19,14 +19,14 @@ fn ours() -> String {
   - {{id: three, domain: own, entries: [tenant, user], limit: {{amount: 1000000, per: 30d}}}}
   - {{id: tenant, domain: own, entries: [tenant], limit: {{amount: 20000000, per: 1h}}}}
   - {{id: leased, domain: own, entries: [tenant], limit: {{amount: 1000000000, per: 1h}}, lease: 1000}}
-  - {{id: denied, domain: {REFUSING}, entries: [tenant, user], limit: {{amount: 1, per: 1h}}}}
+  - {{id: denied, domain: {DENYING}, entries: [tenant, user], limit: {{amount: 1, per: 1h}}}}
   - {{id: zipf, domain: own, entries: [tenant, user], limit: {{amount: 100, per: 1s}}}}
   - {{id: memory, domain: own, entries: [tenant, user], limit: {{amount: 10, per: 1h}}}}
 "
     )
 }
 
-/// The same limit for any user of any tenant, in the words of envoyproxy/ratelimit.
+/// Writes the same limit in the format of envoyproxy/ratelimit.
 fn theirs(domain: &str, amount: u64) -> String {
     format!(
         "domain: {domain}
@@ -51,5 +51,5 @@ pub(super) fn write_theirs(folder: &Path) -> Result<(), Error> {
     let config = folder.join("ratelimit/config");
     fs::create_dir_all(&config)?;
     fs::write(config.join("bench.yaml"), theirs(ADMITTING, AMOUNT))?;
-    Ok(fs::write(config.join("flood.yaml"), theirs(REFUSING, 1))?)
+    Ok(fs::write(config.join("flood.yaml"), theirs(DENYING, 1))?)
 }

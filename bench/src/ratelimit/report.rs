@@ -1,4 +1,4 @@
-//! What `ratelimit` tells.
+//! Report of `ratelimit`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,20 +16,20 @@ use crate::machine::Machine;
 use crate::numbers::table;
 use crate::report::{self, verdict};
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(super) machine: Machine,
     #[serde(flatten)]
     pub(super) shape: Shape,
     pub(super) users: u32,
-    /// What calls were answered, by row.
+    /// Answers of the calls, by row.
     pub(super) answers: BTreeMap<&'static str, Tally>,
     #[serde(flatten)]
     pub(super) lines: Lines,
     /// Beside envoyproxy/ratelimit; none if it is not there.
     pub(super) duels: Option<Duels>,
-    /// The same on a cluster.
+    /// Rows on a cluster.
     pub(super) cluster: Option<Lines>,
     #[serde(flatten)]
     pub(super) rest: Option<Rest>,
@@ -40,13 +40,13 @@ pub(crate) struct Report {
 pub(super) struct Duels {
     #[serde(flatten)]
     pub(super) shape: Shape,
-    /// All programs on all cores.
+    /// Runs all programs on all cores.
     pub(super) together: Duel,
-    /// The service on a core of its own; none on a machine that has one alone.
+    /// Service on a core of its own; none on a machine that has one alone.
     pub(super) apart: Option<Duel>,
 }
 
-/// What is no row.
+/// Results besides the rows.
 #[derive(Debug, Serialize)]
 pub(super) struct Rest {
     pub(super) flood: Flood,
@@ -54,16 +54,16 @@ pub(super) struct Rest {
     pub(super) memory: Memory,
 }
 
-/// The open loop.
+/// Open loop.
 #[derive(Debug, Serialize)]
 pub(super) struct Open {
     pub(super) callers: u32,
     pub(super) users: u32,
     /// Calls a second that were due.
     pub(super) rate: f64,
-    /// Each caller at a time of its own.
+    /// Callers at times of their own.
     pub(super) spread: Outcome,
-    /// All at once.
+    /// Callers at the same moment.
     pub(super) herds: Outcome,
 }
 
@@ -111,7 +111,7 @@ impl Report {
         lines
     }
 
-    /// What three limits of one owner cost, against one.
+    /// Price of three limits of one owner, against one.
     fn three(&self) -> Option<String> {
         let (throughput, _) = self.lines.ratios(Row::Three.label())?;
         let (three, one) = (self.lines.line(Row::Three.label())?, self.lines.line(Row::Acquire.label())?);
@@ -169,7 +169,7 @@ impl report::Report for Report {
     fn markdown(&self) -> String {
         let targets: Vec<_> = self.targets().into_iter().map(|line| format!("- {line}")).collect();
         let mut text = format!(
-            "{}\n\n{}, {} users, {DENIED} who are refused; others \
+            "{}\n\n{}, {} users, {DENIED} denied ones; others \
              used {:.0} % of the machine.\n\n{}\n{}",
             self.machine.line(),
             self.shape,
@@ -227,11 +227,11 @@ impl Open {
         ];
         let row = |name: String, outcome: &Outcome| {
             let millis = |us: f64| format!("{:.2}", us / 1e3);
-            let told = &outcome.latency_us;
+            let latency = &outcome.latency_us;
             let counts = [outcome.admitted, outcome.denied, outcome.failed, outcome.most_in_flight];
             let mut cells = vec![name, format!("{:.0}", outcome.calls_per_second)];
             cells.extend(counts.map(|count| count.to_string()));
-            cells.extend([told.p50, told.p99, told.p999].map(millis));
+            cells.extend([latency.p50, latency.p99, latency.p999].map(millis));
             cells
         };
         let rows = [

@@ -1,10 +1,10 @@
-//! The rows: what is called, and what each is held against.
+//! Rows: the calls, and the limit of each.
 
 use clap::ValueEnum;
 
 use crate::closed;
 
-/// What is called.
+/// Row of the report: a kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
     Echo,
@@ -23,7 +23,7 @@ pub(crate) enum Row {
 // === impl Row ===
 
 impl Row {
-    /// In the order of the report.
+    /// Rows in the order of the report.
     pub(super) const ALL: [Row; 11] = [
         Row::Echo,
         Row::RawDecide,
@@ -38,7 +38,7 @@ impl Row {
         Row::Denied,
     ];
 
-    /// Those that are measured on a cluster too.
+    /// Rows for the cluster.
     pub(super) const CLUSTER: [Row; 5] = [Row::Echo, Row::EchoDecide, Row::Acquire, Row::Three, Row::Across];
 }
 

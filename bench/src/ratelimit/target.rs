@@ -1,4 +1,4 @@
-//! What a worker calls, and what it is answered.
+//! Clients of a worker, and the answers that it gets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,19 +21,19 @@ use crate::load::TENANT;
 use crate::pb::echo_service_client::EchoServiceClient;
 use crate::pb::{EchoDecideRequest, EchoRequest};
 
-/// The tenant of all calls.
+/// Tenant of all calls.
 pub(super) const PARENT: &str = "tenants/bench";
-/// Users whose calls are refused: few, so that they are refused by memory.
+/// Users whose calls are denied: few, so that memory denies them.
 pub(super) const DENIED: usize = 100;
 
-/// What a worker calls.
+/// Clients of a worker.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) echo: Vec<EchoServiceClient<Channel>>,
     pub(super) service: Vec<RateLimitServiceClient<Channel>>,
     pub(super) decide: Decide,
     pub(super) store: BucketStore,
-    /// Not there on a cluster.
+    /// `None` on a cluster.
     pub(super) windows: Option<Arc<Windows>>,
     pub(super) users: usize,
     /// Makes each request id new.
@@ -41,29 +41,29 @@ pub(super) struct Target {
     pub(super) tallies: Arc<[Tally; Row::ALL.len()]>,
 }
 
-/// What the calls of a row were answered.
+/// Answers to the calls of a row.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Tally {
     pub(super) admitted: AtomicU64,
     pub(super) denied: AtomicU64,
-    /// Of those denied, without asking the store.
+    /// Number of denials from memory.
     pub(super) cached: AtomicU64,
 }
 
 // === impl Tally ===
 
 impl Tally {
-    /// The share of calls that were admitted, 0 to 1.
+    /// Share of calls that were admitted, 0 to 1.
     pub(super) fn admitted_share(&self) -> f64 {
         share(&self.admitted, self.admitted.load(Ordering::Relaxed) + self.denied.load(Ordering::Relaxed))
     }
 
-    /// The share of refusals that came from memory, 0 to 1.
+    /// Share of denials that came from memory, 0 to 1.
     pub(super) fn cached_share(&self) -> f64 {
         share(&self.cached, self.denied.load(Ordering::Relaxed))
     }
 
-    /// The counts as they are now.
+    /// Counts as they are now.
     pub(super) fn snapshot(&self) -> Tally {
         let now = |count: &AtomicU64| AtomicU64::new(count.load(Ordering::Relaxed));
         Tally { admitted: now(&self.admitted), denied: now(&self.denied), cached: now(&self.cached) }
@@ -82,7 +82,7 @@ fn share(part: &AtomicU64, of: u64) -> f64 {
 
 // === requests ===
 
-/// A call of our own.
+/// Call of our own.
 pub(super) fn acquire(user: String, limits: &[&str]) -> pb::AcquireRequest {
     let limits = limits.iter().map(|limit| (*limit).to_owned()).collect();
     pb::AcquireRequest { parent: PARENT.to_owned(), user, limits, ..Default::default() }

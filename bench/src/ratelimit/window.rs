@@ -1,4 +1,4 @@
-//! A fixed window as most keep it: `INCRBY` and `EXPIRE` of a key, written together. Not exact, not all or nothing: a yardstick.
+//! Fixed window as most keep it: `INCRBY` and `EXPIRE` of a key, written together. Not exact, not all or nothing: a yardstick.
 
 use keyplane_engine::Valkey;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::Error;
 
-/// A connection for each worker.
+/// Connection for each worker.
 pub(super) struct Windows {
     connections: Vec<Mutex<BufReader<TcpStream>>>,
 }

@@ -1,6 +1,6 @@
 //! Unary gRPC calls in bare HTTP/2 frames, of which a generator makes a call for a few microseconds.
 //!
-//! A client of a library costs as much as the services that it is to measure, and on this machine takes it from them. Here every call
+//! Client of a library costs as much as the services that it is to measure, and on this machine takes it from them. Here every call
 //! has the same headers, so that they are six bytes, and of an answer only the frames and the first field are read. That is
 //! enough to know it: an error has no message. RFC 9113 has the frames, RFC 7541 the headers' bytes.
 
@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::closed::Work;
 
-/// The calls of one connection.
+/// Calls of one connection.
 pub(super) struct Calls {
     pub(super) address: SocketAddr,
     /// `/package.Service/Method`.
@@ -29,14 +29,14 @@ pub(super) struct Calls {
     pub(super) step: usize,
     /// Calls in flight.
     pub(super) in_flight: usize,
-    /// What the first field of each answer, which is a number, is to be.
+    /// Expected first field of each answer, a number.
     pub(super) expected: u8,
 }
 
-/// What the calls came to.
+/// Result of the calls.
 pub(super) struct Made {
     pub(super) work: Work,
-    /// Those whose first field was as expected.
+    /// Answers whose first field was as expected.
     pub(super) expected: u64,
 }
 
@@ -48,14 +48,14 @@ struct Connection<'a> {
     open: HashMap<u32, Open, RandomState>,
     /// Bytes that the server takes before it has read more.
     credit: usize,
-    /// Bytes of answers since the server was told that they were read.
+    /// Bytes of answers since the last window update.
     read: u32,
     next_stream: u32,
     next_message: usize,
     made: Made,
 }
 
-/// A call under way.
+/// Call in flight.
 struct Open {
     since: Instant,
     answer: Option<u8>,
@@ -73,10 +73,10 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const FRAME_HEAD: usize = 9;
-/// The window that HTTP/2 begins with, and the largest.
+/// Window that HTTP/2 begins with, and the largest.
 const WINDOW: usize = 65_535;
 const MOST: u32 = (1 << 31) - 1;
-/// How long what is in flight at the end may take.
+/// Longest time of the calls in flight at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes calls until then, and waits for the last answers.
@@ -139,7 +139,7 @@ impl Connection<'_> {
         }
     }
 
-    /// The length of the next frame, if all of it is there.
+    /// Length of the next frame, if all of it is there.
     fn whole_frame(&self) -> Option<usize> {
         let head = self.input.first_chunk::<4>()?;
         let length = (u32::from_be_bytes(*head) >> 8) as usize;
@@ -233,7 +233,7 @@ impl Connection<'_> {
 // === impl Made ===
 
 impl Made {
-    /// Those of several connections.
+    /// Adds up several connections.
     pub(super) fn together(all: Vec<Made>) -> Made {
         let mut sum = Made { work: Work::new(), expected: 0 };
         for made in all {
@@ -249,7 +249,7 @@ impl Made {
 /// `:method: POST` and `:scheme: http` of the static table, and the four that the first call added: the last one has number 62.
 const LATER_HEADERS: [u8; 6] = [0x83, 0x86, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62];
 
-/// The same in full, for the server to remember.
+/// Encodes a header in full, for the server to remember.
 fn first_headers(calls: &Calls) -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
     let (path, authority, kind) = (0x40 | 4, 0x40 | 1, 0x40 | 31);
@@ -263,7 +263,7 @@ fn first_headers(calls: &Calls) -> Vec<u8> {
     block
 }
 
-/// Of up to 126 bytes, as it is.
+/// Encodes a text of up to 126 bytes as is.
 fn text(block: &mut Vec<u8>, text: &str) {
     debug_assert!(text.len() < 127, "{text} needs a longer form");
     block.push(text.len() as u8);

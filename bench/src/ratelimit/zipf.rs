@@ -1,4 +1,4 @@
-//! Users of whom few call often and most hardly ever.
+//! Users by Zipf's law: few call often, most hardly ever.
 
 use crate::dice::Dice;
 
@@ -20,7 +20,7 @@ impl Zipf {
         Zipf { sums: (1..=count).map(&mut add).collect() }
     }
 
-    /// One of them, from 0, which is the most frequent.
+    /// Draws a number from 0, the most frequent.
     pub(super) fn pick(&self, dice: &mut Dice) -> u32 {
         let end = self.sums.last().copied().unwrap_or_default();
         let share = dice.share() * end;

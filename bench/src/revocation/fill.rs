@@ -14,7 +14,7 @@ use crate::tokens::{Kind, Mint, PARENT};
 use crate::usage::{self, Commands};
 use crate::{Error, machine};
 
-/// What the revocations cost in the store, and in an instance that saw them come.
+/// Cost of the revocations in the store, and in an instance that followed them.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Filled {
     pub(super) revocations: u64,
@@ -36,7 +36,7 @@ const AT_A_TIME: usize = 4;
 /// Attempts of a call some of whose revocations the store did not answer in time.
 const ATTEMPTS: u32 = 10;
 const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
-/// How long the instance may need until it has read what it wrote.
+/// Longest time until the instance has read its own writes.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Revokes `count` tokens of known expiry.
@@ -92,7 +92,7 @@ async fn revoke(channels: &[Channel], requests: impl Iterator<Item = pb::RevokeR
                 let results = client.batch_revoke(request.clone()).await?.into_inner().results;
                 match results.into_iter().find_map(|result| result.error) {
                     None => return Ok::<_, Error>(()),
-                    // A machine that is busy with other things as well: a revocation may be made again.
+                    // On a busy machine a revocation may be repeated.
                     Some(failed) if failed.reason == STORE_UNAVAILABLE && attempt < ATTEMPTS => attempt += 1,
                     Some(failed) => {
                         return Err(format!("a revocation failed: {} {}", failed.reason, failed.message).into());

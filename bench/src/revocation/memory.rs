@@ -1,4 +1,4 @@
-//! The replica in this process: how large it is, and how fast it answers.
+//! Replica in this process: how large it is, and how fast it answers.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{Error, machine};
 
-/// What a replica in this process takes.
+/// Figures of a revocation replica in this process.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct InProcess {
     pub(super) tokens: u64,
@@ -28,13 +28,13 @@ pub(super) struct InProcess {
     /// Checks of distinct good tokens on one core: one at a time, and a hundred at a time.
     pub(super) checks_per_second: f64,
     pub(super) batched_per_second: f64,
-    /// The same in a loop over tokens that fit into the processor's cache.
+    /// Rate in a loop over tokens that fit into the processor's cache.
     pub(super) cached_per_second: f64,
     /// Checks whose answer needs the store.
     pub(super) suspect_share: f64,
 }
 
-/// A token that nobody revoked; 1,000,000 of them fit.
+/// Token that nobody revoked; 1,000,000 of them fit.
 struct Good {
     jti: String,
     sid: String,
@@ -48,12 +48,12 @@ const TENANT: &str = "bench";
 const ISSUER: &str = "https://idp.example";
 const RULES: Rules =
     Rules { max_lifetime: Duration::from_hours(24), leeway: Duration::from_secs(60), issuer_skew: Duration::ZERO };
-/// The service's default of `KEYPLANE_REVOCATION_FALSE_POSITIVES`, and its buckets.
+/// Service's default of `KEYPLANE_REVOCATION_FALSE_POSITIVES`, and its buckets.
 const FILTERS: Filters = Filters { false_positives: 0.0001, bucket: Duration::from_hours(1) };
-/// Tokens that are revoked expire within the next so many hours, each in a bucket of its own.
+/// Hours within which revoked tokens expire, each in a bucket of its own.
 const HOURS: u64 = 12;
 const HOUR: u64 = 3_600_000;
-/// Revocations of each other scope: one for so many tokens.
+/// Tokens for each revocation of another scope.
 const OTHERS: u64 = 10;
 
 /// Builds both, one after the other, and measures for about `length` each.
@@ -123,7 +123,7 @@ fn repeat(length: Duration, mut pass: impl FnMut() -> u64) -> (u64, Duration) {
     (count, start.elapsed())
 }
 
-/// A session and a user for each of `each`, and cutoffs of all clients; returns how many.
+/// Session and a user for each of `each`, and cutoffs of all clients; returns how many.
 fn add_cutoffs(replica: &Replica, each: u64, now: Millis) -> u64 {
     let before = Millis(now.0 - HOUR as i64);
     let mut count = 0;
@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn good_tokens_are_good_and_revoked_ones_are_not() {
-        let told = measure(10_000, Duration::from_millis(1)).unwrap();
-        assert_eq!((told.tokens, told.cutoffs), (10_000, 2 * 1_000 + 18));
-        assert!(told.suspect_share < 0.005, "{told:?}");
+        let figures = measure(10_000, Duration::from_millis(1)).unwrap();
+        assert_eq!((figures.tokens, figures.cutoffs), (10_000, 2 * 1_000 + 18));
+        assert!(figures.suspect_share < 0.005, "{figures:?}");
         let now = Millis(1_900_000_000_000);
         let replica = Replica::new(RULES, FILTERS);
         replica.apply(&revoked_token(1, now));

@@ -22,7 +22,7 @@ use crate::usage::Commands;
 pub(crate) use report::Report;
 use row::{Row, Target};
 
-/// How the rows are measured, and how much is revoked.
+/// Measurement of the rows, and number of revocations.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -30,25 +30,25 @@ pub(crate) struct Options {
     /// Revocations that are live meanwhile.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=20_000_000))]
     revocations: u64,
-    /// Only these rows, such as `echo,check`; all unless given.
+    /// Rows to run, such as `echo,check`; all unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<Row>,
-    /// Only checks that everything works: short turns, few revocations, and figures that say little.
+    /// Checks only that everything works: short turns, few revocations, and figures that say little.
     #[arg(long)]
     quick: bool,
 }
 
-/// How long an instance idles while its commands are counted.
+/// Idle time in which an instance's commands are counted.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Runs all of it and tells of it. Takes two minutes and a half.
+/// Runs everything and returns the report. Takes two minutes and a half.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let (count, length, idle) = match options.quick {
         true => (20_000, Duration::from_millis(100), Duration::from_secs(1)),
         false => (options.revocations, Duration::from_secs(3), IDLE),
     };
     eprintln!("a replica in this process");
-    // First of all: what has been freed before can't be told from what is used.
+    // First of all: freed memory can't be distinguished from used memory later.
     let in_process = memory::measure(count, length)?;
     let valkey = Valkey::builder(&Toolbox::find()).modules(true).start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

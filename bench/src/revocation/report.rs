@@ -1,4 +1,4 @@
-//! What `revocation` tells.
+//! Report of `revocation`.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::machine::Machine;
 use crate::numbers::{mib, table};
 use crate::report::{self, verdict};
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(super) machine: Machine,
     #[serde(flatten)]
     pub(super) shape: Shape,
-    /// From the start of the process until it is ready, in seconds: with an empty store, and with all revocations.
+    /// Time from process start to readiness, in seconds: with an empty store, and with all revocations.
     pub(super) boot_seconds: [f64; 2],
     /// Resident memory of an instance that is ready, in bytes: with an empty store, and with all revocations.
     pub(super) boot_rss: [u64; 2],

@@ -1,4 +1,4 @@
-//! The rows: what is called, and what bounds it.
+//! Rows: the calls, and what bounds each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::pb::EchoRequest;
 use crate::pb::echo_service_client::EchoServiceClient;
 use crate::tokens::{Kind, Mint, PARENT};
 
-/// What is called.
+/// Row of the report: a kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
     Echo,
@@ -25,7 +25,7 @@ pub(crate) enum Row {
     Revoke,
 }
 
-/// What a worker calls.
+/// Clients of a worker.
 #[derive(Clone)]
 pub(super) struct Target {
     echo: Vec<EchoServiceClient<Channel>>,
@@ -46,7 +46,7 @@ const BATCHES: u64 = 500;
 // === impl Row ===
 
 impl Row {
-    /// In the order of the report.
+    /// Rows in the order of the report.
     pub(super) const ALL: [Row; 5] = [Row::Echo, Row::Check, Row::CheckStore, Row::Batch, Row::Revoke];
 }
 
@@ -93,7 +93,7 @@ impl Target {
 impl closed::Caller for Target {
     type Row = Row;
 
-    /// A check that is not answered ACTIVE has failed as well: nobody revoked these tokens.
+    /// Makes a check; any answer but ACTIVE is a failure: nobody revoked these tokens.
     async fn call(&mut self, row: Row, worker: usize, number: usize) -> Result<u64, String> {
         let connection = worker % self.service.len();
         let (echo, service) = (&mut self.echo[connection], &mut self.service[connection]);

@@ -27,7 +27,7 @@ use pacer::{Plan, Updates};
 pub(crate) use report::Report;
 use watchers::Watchers;
 
-/// How many sessions, and how busy they are.
+/// Number of sessions, and their load.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Sessions, one a user; each is watched.
@@ -36,10 +36,10 @@ pub(crate) struct Options {
     /// Time between two updates of one session.
     #[arg(long, default_value = "10s", value_parser = crate::report::duration)]
     interval: Duration,
-    /// How long updates are sent; at most a minute at the default interval keeps a run under two.
+    /// Time in which updates are sent; a minute or less keeps a run under two minutes.
     #[arg(long, default_value = "1m", value_parser = crate::report::duration)]
     duration: Duration,
-    /// Only checks that everything works: few sessions, for a few seconds.
+    /// Checks only that everything works: few sessions, for a few seconds.
     #[arg(long)]
     quick: bool,
 }
@@ -50,9 +50,9 @@ struct Memory {
     idle_rss: u64,
     /// Valkey before and after the sessions were made, and after the updates.
     valkey: [u64; 3],
-    /// The keys of one user with one session: hash, index, stream.
+    /// Keys of one user with one session: hash, index, stream.
     keys: [u64; 3],
-    /// The service before and after the watches were opened, and after the updates.
+    /// Service before and after the watches were opened, and after the updates.
     service: [u64; 3],
 }
 
@@ -60,12 +60,12 @@ struct Memory {
 const WATCHES: usize = 800;
 /// Connections for updates.
 const UPDATERS: usize = 4;
-/// How long the last updates and events may take.
+/// Longest time of the last updates and events.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Sessions that are read at the same time for the final check.
 const AT_A_TIME: usize = 32;
 
-/// Runs it and tells of it. Takes the duration of the updates and about 20 seconds.
+/// Runs the benchmark and returns the report. Takes the duration of the updates and about 20 seconds.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let valkey = rig::valkey()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -113,7 +113,7 @@ async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<
     Ok(Report::new(machine, &plan, memory, &updates, &seen, report::Rest { others_cpu, cpu_cores, lost }))
 }
 
-/// What Valkey itself says of the keys of one user with one session.
+/// Memory of the keys of one user with one session, by Valkey's own account.
 fn keys(engine: &keyplane_engine::Valkey, made: &Made) -> Result<[u64; 3], Error> {
     let (place, app) = (made.place(), App::new(rig::APP)?);
     let size = |parts: &[&str]| {

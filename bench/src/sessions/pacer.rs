@@ -16,7 +16,7 @@ use crate::load::{self, Made};
 use crate::numbers::Latencies;
 use crate::pace::wait_until;
 
-/// Which update is due when: one session after the other, evenly spread.
+/// Schedule of the updates: one session after the other, evenly spread.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     sessions: usize,
@@ -27,7 +27,7 @@ pub(super) struct Plan {
     start: Arc<OnceLock<Instant>>,
 }
 
-/// What became of the updates.
+/// Outcome of the updates.
 pub(super) struct Updates {
     shared: Arc<Shared>,
     pub(super) sent: u64,
@@ -66,18 +66,18 @@ impl Plan {
         self.gap.as_secs_f64().recip()
     }
 
-    /// The moment at which an update is due; `None` before the first.
+    /// Moment at which an update is due; `None` before the first.
     pub(super) fn due(&self, number: u64) -> Option<Instant> {
         let nanos = u64::try_from(self.gap.as_nanos()).unwrap_or(u64::MAX).saturating_mul(number);
         self.start.get().map(|start| *start + Duration::from_nanos(nanos))
     }
 
-    /// The path that an update sets.
+    /// Path that an update sets.
     pub(super) fn path(number: u64) -> String {
         format!("/tasks/{number}")
     }
 
-    /// The update that set a path.
+    /// Update that set a path.
     pub(super) fn number(path: &str) -> Option<u64> {
         path.strip_prefix("/tasks/")?.parse().ok()
     }
@@ -130,7 +130,7 @@ impl Updates {
         self.shared.failed.load(Ordering::Relaxed)
     }
 
-    /// What the first update that failed said.
+    /// Message of the first failed update.
     pub(super) fn failure(&self) -> Option<String> {
         self.shared.failure.lock().clone()
     }

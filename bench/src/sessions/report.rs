@@ -1,4 +1,4 @@
-//! What `sessions` tells.
+//! Report of `sessions`.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::numbers::{Percentiles, mib, table};
 use crate::{load, report};
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -32,9 +32,9 @@ pub(crate) struct Report {
     sample_bytes: usize,
     /// Valkey's memory for each session: when made, and after the updates with their events.
     valkey_bytes_per_session: [f64; 2],
-    /// Of one of them, when made: hash, index, stream.
+    /// Bytes of a new session: hash, index, stream.
     valkey_bytes_by_key: [u64; 3],
-    /// The service's memory for each watch: when opened, and after the updates.
+    /// Service's memory for each watch: when opened, and after the updates.
     service_bytes_per_watch: [f64; 2],
     idle_rss: u64,
     busy_rss: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Report {
     others_cpu: f64,
 }
 
-/// What the run found besides.
+/// Counts of everything that must not happen.
 pub(super) struct Rest {
     pub(super) others_cpu: f64,
     pub(super) cpu_cores: Vec<f64>,
@@ -91,7 +91,7 @@ impl Report {
         }
     }
 
-    /// What there must be none of.
+    /// Lists the counts that must be zero.
     fn wrongs(&self) -> [(u64, &'static str); 8] {
         [
             (self.updates_failed, "updates failed"),
@@ -108,10 +108,17 @@ impl Report {
 
 impl report::Report for Report {
     fn markdown(&self) -> String {
-        let latency = |name: &str, told: &Percentiles| {
+        let latency = |name: &str, latencies: &Percentiles| {
             let millis = |us: f64| format!("{:.2}", us / 1e3);
-            let count = told.count.to_string();
-            vec![name.to_owned(), count, millis(told.p50), millis(told.p99), millis(told.p999), millis(told.max)]
+            let count = latencies.count.to_string();
+            vec![
+                name.to_owned(),
+                count,
+                millis(latencies.p50),
+                millis(latencies.p99),
+                millis(latencies.p999),
+                millis(latencies.max),
+            ]
         };
         let latencies = table(
             &["open loop, from the moment the update was due", "count", "p50 ms", "p99 ms", "p99.9 ms", "max ms"],

@@ -1,4 +1,4 @@
-//! One watch a session: what it sees, and how soon.
+//! Watch of a session: its events, and their delay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,15 +19,15 @@ use crate::Error;
 use crate::load::Made;
 use crate::numbers::Latencies;
 
-/// All watches, open.
+/// Open watches.
 pub(super) struct Watchers {
     board: Arc<Board>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What all watches saw.
+/// Findings of all watches.
 pub(super) struct Seen {
-    /// From the moment at which the update was due to its event.
+    /// Time from the due moment of an update to its event.
     pub(super) latencies: Latencies,
     pub(super) events: u64,
     /// Events that came after a later one of the same session, or twice.
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) restarts: u64,
     /// Watches that ended by themselves.
     pub(super) ended: u64,
-    /// What the first of them said.
+    /// Message of the first.
     pub(super) failure: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! One part of a run: everything is started, called, and made to fail.
+//! Part of a run: starts everything, calls it, and makes it fail.
 
 use std::ops::RangeBounds;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::cores::Confined;
 use crate::dice::Dice;
 use crate::{Error, cores, machine};
 
-/// One part of a run.
+/// Part of a run.
 pub(super) struct Act<'a> {
     pub(super) ground: Ground,
     pub(super) length: Duration,
@@ -41,11 +41,11 @@ pub(super) struct Act<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// The part before the first fault.
+/// Part before the first fault.
 struct Baseline {
     /// Cores that the services, the store and the generator used.
     cores: [f64; 3],
-    /// Whether the machine was too busy for times after it to be judged.
+    /// Machine too busy to judge the times after it.
     busy: bool,
 }
 
@@ -152,7 +152,7 @@ impl Act<'_> {
         Ok(tasks)
     }
 
-    /// The baseline, then fault after fault.
+    /// Baseline, then fault after fault.
     async fn scenes(
         &self,
         callers: &Callers,
@@ -175,10 +175,10 @@ impl Act<'_> {
             let Some(fault) = deck.draw(&mut dice) else { break };
             let number = book.begin_fault(fault.label().to_owned());
             book.clock.enter(Phase::Fault(number));
-            let told = strike.make(fault, &mut dice).await?;
+            let description = strike.make(fault, &mut dice).await?;
             book.clock.enter(Phase::Settle(number));
-            book.end_fault(number, &told);
-            self.progress.line(&format!("fault {number}: {told}"));
+            book.end_fault(number, &description);
+            self.progress.line(&format!("fault {number}: {description}"));
             self.rest(callers, self.pace.settle).await;
             book.judge(book.is_busy() || before.busy);
             book.clock.enter(Phase::Calm(number));
@@ -199,7 +199,7 @@ impl Act<'_> {
         Ok(())
     }
 
-    /// The part before the first fault, again and again while the machine is too busy to say what is usual.
+    /// Part before the first fault, again and again while the machine is too busy to say what is usual.
     async fn baseline(&self, callers: &Callers, store: &Store, fleet: &Fleet) -> Result<Baseline, Error> {
         let (book, mut attempts) = (&*callers.book, 0..BASELINES);
         loop {
@@ -282,7 +282,7 @@ fn times(store: &Store, fleet: &Fleet) -> Result<[Duration; 3], Error> {
     Ok([services, store, machine::cpu(std::process::id())?])
 }
 
-/// An error that ends the run, with what the instances and the store wrote last.
+/// Error that ends the run, with what the instances and the store wrote last.
 fn explain(fleet: &Fleet, store: &Store, error: &Error) -> String {
     let nodes = store.nodes().iter().map(|node| format!("\nstore at port {}:\n{}", node.port(), last(&node.log())));
     format!("{error}{}{}", logs(fleet), nodes.collect::<String>())

@@ -1,4 +1,4 @@
-//! The record of a part of a run, which all callers write to.
+//! Record of a part of a run, which all callers write to.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use super::outcome::Failure;
 use super::plan::label_of;
 use super::samples::Samples;
 
-/// The clock, the accounts, the latencies.
+/// Clock, the accounts, the latencies.
 pub(super) struct Book {
     pub(super) clock: Clock,
     pub(super) ledger: Ledger,
@@ -69,7 +69,7 @@ impl Book {
         self.find(invariant, None, counter_example());
     }
 
-    /// Same, for a timed invariant and a call: a stall of the machine during the call excuses it.
+    /// Notes a look at a timed invariant for a call: a stall of the machine during the call excuses it.
     pub(super) fn hold_call(&self, invariant: Invariant, call: Span, counter_example: impl FnOnce() -> Option<String>) {
         self.find(invariant, Some(call), counter_example());
     }
@@ -91,7 +91,7 @@ impl Book {
         self.ledger.note(finding.invariant, label_of(&finding.fault), finding.counter_example);
     }
 
-    /// A round of the yardstick, from `from` until now. One that was held up says that the machine stood still.
+    /// Round of the yardstick, from `from` until now. One that was held up says that the machine stood still.
     pub(super) fn round(&self, from: Instant) {
         let now = Instant::now();
         let held_up = now - from >= STALL;
@@ -102,14 +102,14 @@ impl Book {
         *rounds = [rounds[0] + 1, rounds[1] + u64::from(held_up)];
     }
 
-    /// Whether the machine was too busy since findings were judged last for times to say anything: more than two of a hundred rounds of
+    /// Reports whether the machine was too busy for times to count since the last judgement: more than two of a hundred rounds of
     /// the yardstick were held up.
     pub(super) fn is_busy(&self) -> bool {
         let [all, held_up] = *self.rounds.lock();
         held_up * 50 > all
     }
 
-    /// A calm part has ended, on a machine that was too `busy` for what was found in it to count, or not.
+    /// Calm part has ended, on a machine that was too `busy` for what was found in it to count, or not.
     pub(super) fn close(&self, busy: bool) {
         self.parts[0].fetch_add(1, Ordering::Relaxed);
         self.parts[1].fetch_add(u64::from(busy), Ordering::Relaxed);
@@ -154,14 +154,14 @@ impl Book {
         self.hold(invariant, || outcome.err());
     }
 
-    /// A fault begins; its number.
+    /// Fault begins; its number.
     pub(super) fn begin_fault(&self, label: String) -> usize {
         let mut faults = self.faults.lock();
         faults.push(label);
         faults.len() - 1
     }
 
-    /// A fault has ended; its description takes the place of the label.
+    /// Fault has ended; its description takes the place of the label.
     pub(super) fn end_fault(&self, number: usize, description: &str) {
         if let Some(fault) = self.faults.lock().get_mut(number) {
             description.clone_into(fault);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_busy_machine_breaks_is_excused_and_the_rest_is_not() {
+    fn busy_machine_excuses_timed_invariants_only() {
         let book = Book::new();
         for busy in [true, false] {
             book.check(Invariant::Calm, Err("late".to_owned()));

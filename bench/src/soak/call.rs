@@ -1,4 +1,4 @@
-//! One call, made and judged.
+//! Makes and judges one call.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The part of the run that calls are judged by, and the stalls of the machine.
+//! Part of the run that calls are judged by, and the stalls of the machine.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// A part of the run. Each has a number of its own, so that a call which begins and ends in the same part was in it throughout.
+/// Part of the run. Each has a number of its own, so that a call which begins and ends in the same part was in it throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Before anything is judged.
     Warmup,
-    /// Nothing is wrong: 0 before the first fault, else the number of the fault before.
+    /// Calm: 0 before the first fault, else the number of the fault before.
     Calm(usize),
     /// Something is.
     Fault(usize),
-    /// The fault has ended, and the mesh has time to recover.
+    /// Fault has ended, and the mesh has time to recover.
     Settle(usize),
 }
 
@@ -32,13 +32,13 @@ pub(super) struct Clock {
     stalled: AtomicU64,
 }
 
-/// A moment, as it counts for what begins then.
+/// Moment, as it counts for what begins then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) at: Instant,
     pub(super) phase: Phase,
     pub(super) epoch: u64,
-    /// Whether one instance alone is cut off, and has been for a second.
+    /// Reports whether a single instance is cut off, and has been for a second.
     pub(super) alone: bool,
 }
 
@@ -55,7 +55,7 @@ const REMEMBERED: usize = 4_000;
 // === impl Phase ===
 
 impl Phase {
-    /// The number of the calm part, if it is one.
+    /// Number of the calm part, if it is one.
     pub(super) fn calm(self) -> Option<usize> {
         match self {
             Phase::Calm(number) => Some(number),
@@ -63,7 +63,7 @@ impl Phase {
         }
     }
 
-    /// The number of the latest fault; 0 before the first.
+    /// Number of the latest fault; 0 before the first.
     pub(super) fn number(self) -> usize {
         match self {
             Phase::Warmup => 0,
@@ -108,12 +108,12 @@ impl Clock {
         Mark { at, phase: self.phase(), epoch: self.epoch.load(Ordering::SeqCst), alone: self.is_alone(at) }
     }
 
-    /// The store begins to lose data, or has lost it.
+    /// Store begins to lose data, or has lost it.
     pub(super) fn lose(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// One instance alone is cut off from the store, or no longer.
+    /// Notes that a single instance is cut off from the store, or no longer.
     pub(super) fn cut_off(&self, alone: bool) {
         *self.alone.lock() = alone.then(Instant::now);
     }
@@ -127,12 +127,12 @@ impl Clock {
         self.start.elapsed()
     }
 
-    /// The number of the calm part that all of the time since `begin` was in.
+    /// Number of the calm part that all of the time since `begin` was in.
     pub(super) fn calm_since(&self, begin: Mark) -> Option<usize> {
         begin.phase.calm().filter(|_| begin.phase == self.phase())
     }
 
-    /// Whether the store has kept its data since `begin`.
+    /// Reports whether the store has kept its data since `begin`.
     pub(super) fn kept_since(&self, begin: Mark) -> bool {
         begin.epoch.is_multiple_of(2) && begin.epoch == self.epoch.load(Ordering::SeqCst)
     }
@@ -160,10 +160,10 @@ impl Clock {
         }
     }
 
-    /// The machine stood still from one moment to the other.
+    /// Machine stood still from one moment to the other.
     pub(super) fn note_stall(&self, from: Instant, to: Instant) {
         let mut stalls = self.stalls.lock();
-        // Each core and the yardstick may tell of one and the same.
+        // Each core and the yardstick may report the same stall.
         let known = stalls.back().is_some_and(|(_, end)| *end >= from);
         self.stalled.fetch_add(u64::from(!known), Ordering::Relaxed);
         if stalls.len() >= REMEMBERED {

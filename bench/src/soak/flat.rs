@@ -10,17 +10,17 @@ use super::ledger::Invariant;
 use super::stage::Store;
 use crate::{Error, machine};
 
-/// What is looked at in each calm part.
+/// Looks at the processes in each calm part.
 #[derive(Debug, Default)]
 pub(super) struct Flat {
-    /// By process id: a process that was started again is another one.
+    /// Processes by id: a restarted process is another one.
     processes: BTreeMap<u32, Process>,
     connections: Option<[usize; 2]>,
     looks: u32,
     store_bytes: Option<[u64; 2]>,
 }
 
-/// A process, when it was looked at first and last.
+/// Process, when it was looked at first and last.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Process {
     pub(super) name: String,
@@ -29,16 +29,16 @@ pub(super) struct Process {
     pub(super) descriptors: [usize; 2],
 }
 
-/// What is reported.
+/// Report on flatness.
 #[derive(Debug, Serialize)]
 pub(super) struct Level {
     pub(super) processes: Vec<Process>,
     pub(super) connections: [usize; 2],
-    /// Of all nodes of the store: not held to be flat, since audits and events are kept.
+    /// Memory of all nodes of the store: it may grow, since audits and events are kept.
     pub(super) store_bytes: [u64; 2],
 }
 
-/// By how much each may grow.
+/// Allowed growth of each.
 const RSS_SHARE: u64 = 4;
 const RSS_LEAST: u64 = 16 << 20;
 const DESCRIPTORS: usize = 4;
@@ -93,7 +93,7 @@ impl Flat {
     }
 }
 
-/// What counts as the first: of the first two looks the larger, since in the first not every connection need be there yet.
+/// First value: the larger of the first two looks, since some connections may be missing in the first.
 fn level<T: Ord + Copy>(looks: u32, first: T, now: T) -> [T; 2] {
     [if looks <= 2 { first.max(now) } else { first }, now]
 }

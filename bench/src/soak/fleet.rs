@@ -1,4 +1,4 @@
-//! The instances of all services: processes that can be stopped, killed and started again, at fixed ports.
+//! Instances of all services: processes that can be stopped, killed and started again, at fixed ports.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -20,13 +20,13 @@ pub(super) struct Fleet {
     pub(super) instances: Vec<Instance>,
 }
 
-/// One process, or the place of one that was killed.
+/// Process, or the place of a killed one.
 pub(super) struct Instance {
     pub(super) service: Service,
     pub(super) number: usize,
     pub(super) grpc: SocketAddr,
     pub(super) admin: SocketAddr,
-    /// For calls, and for watches.
+    /// Channel for calls; the next one is for watches.
     pub(super) channel: Channel,
     pub(super) watches: Channel,
     store: String,
@@ -35,7 +35,7 @@ pub(super) struct Instance {
     trouble: Mutex<Trouble>,
 }
 
-/// When the process could not answer.
+/// Times in which the process could not answer.
 #[derive(Debug, Default)]
 struct Trouble {
     since: Option<Instant>,
@@ -44,12 +44,12 @@ struct Trouble {
 
 /// Instances of each service.
 pub(super) const EACH: usize = 3;
-/// All services, in the order in which they are started.
+/// Services in their starting order.
 pub(super) const SERVICES: [Service; 3] = [Service::Revocation, Service::RateLimit, Service::Session];
-/// How long making a connection may take; and how long a silent peer counts as there.
+/// Longest time to connect; longest silence of a live peer.
 const CONNECT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long a service may take to stop.
+/// Longest time of a service's shutdown.
 const GRACE: Duration = Duration::from_secs(30);
 
 // === impl Fleet ===
@@ -78,13 +78,13 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// The instances of one service.
+    /// Instances of one service.
     pub(super) fn of(&self, service: Service) -> &[Instance] {
         let first = SERVICES.iter().position(|other| *other == service).unwrap_or(0) * EACH;
         &self.instances[first..first + EACH]
     }
 
-    /// One of them, by any number.
+    /// Picks an instance by any number.
     pub(super) fn pick(&self, service: Service, number: u64) -> &Instance {
         &self.of(service)[(number % EACH as u64) as usize]
     }
@@ -172,7 +172,7 @@ impl Instance {
         resumed
     }
 
-    /// Whether the process could not answer at some time since `begin`.
+    /// Reports whether the process was unable to answer at some time since `begin`.
     pub(super) fn disturbed_since(&self, begin: Instant) -> bool {
         let trouble = self.trouble.lock();
         trouble.since.is_some() || trouble.until.is_some_and(|until| until >= begin)

@@ -1,4 +1,4 @@
-//! The front door: JSON through a real Envoy with the shipped configuration.
+//! Front door: JSON through a real Envoy with the shipped configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::Error;
 use crate::load::TENANT;
 use crate::serve::Service;
 
-/// The gateway, and those who call through it.
+/// Gateway, and those who call through it.
 pub(super) struct Front {
     book: Arc<Book>,
     fleet: Arc<Fleet>,
@@ -53,7 +53,7 @@ struct Answer {
 const USERS: usize = 10;
 /// Longest call: the gateway's filters and its route wait for 7 s at most.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// One call of so many revokes a token; revoked tokens that are remembered.
+/// Calls per revocation; number of revoked tokens to remember.
 const REVOKES: u64 = 16;
 const REMEMBERED: usize = 50;
 
@@ -105,7 +105,7 @@ impl Front {
         })
     }
 
-    /// A user lists its sessions; or a token is revoked and tried.
+    /// User lists its sessions; or a token is revoked and tried.
     pub(super) async fn act(&self, dice: u64) {
         let number = dice >> 8;
         match dice % REVOKES {
@@ -181,7 +181,7 @@ impl Front {
         self.book.hold(Invariant::Deadline, || silent.then(|| format!("the gateway did not answer: {}", answer.text)));
         let refused = answer.status == Some(StatusCode::UNAUTHORIZED);
         self.book
-            .hold(Invariant::Good, || refused.then(|| format!("the gateway refused a good token: {}", answer.text)));
+            .hold(Invariant::Good, || refused.then(|| format!("the gateway rejected a good token: {}", answer.text)));
         let (who, end) = (|| "a call through the gateway".to_owned(), Instant::now());
         if answer.begin.alone {
             let call = Span { from: answer.begin.at, to: end, excess: Duration::ZERO };
@@ -217,7 +217,7 @@ impl Answer {
     }
 }
 
-/// Whether an instance says that it is ready, and that its breaker is closed; or why not.
+/// Asks an instance whether it is ready and its breaker closed; the error says why not.
 pub(super) async fn well(http: &reqwest::Client, instance: &Instance) -> [Result<(), String>; 2] {
     let get = async |path: &str| {
         let reply = http.get(format!("http://{}{path}", instance.admin)).send().await;
@@ -231,11 +231,11 @@ pub(super) async fn well(http: &reqwest::Client, instance: &Instance) -> [Result
     [ready, breaker].map(|outcome| outcome.map_err(|text| format!("{}: {text}", instance.name())))
 }
 
-/// All breakers of a page of metrics are closed.
+/// Reports whether all breakers on a page of metrics are closed.
 fn breaker(metrics: &str) -> Result<(), String> {
     let mut lines = metrics.lines().filter(|line| line.starts_with("keyplane_store_breaker_state_ratio")).peekable();
     if lines.peek().is_none() {
-        return Err("no metric tells of its breaker".to_owned());
+        return Err("no metric shows its breaker".to_owned());
     }
     match lines.find(|line| !line.ends_with(" 0")) {
         Some(line) => Err(format!("the breaker is open: {line}")),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_by_its_reason() {
+    fn error_is_known_by_its_reason() {
         assert!(answer(200, "{}").failure().is_none());
         let body =
             r#"{"code":14,"details":[{"@type":"t","retryDelay":"1s"},{"@type":"t","reason":"STORE_UNAVAILABLE"}]}"#;

@@ -1,4 +1,4 @@
-//! The invariants, and how often each was held against what happened.
+//! Invariants, and the number of checks of each.
 
 use std::collections::BTreeMap;
 
@@ -36,16 +36,16 @@ pub(super) enum Invariant {
 pub(super) struct Account {
     pub(super) checks: u64,
     pub(super) broken: u64,
-    /// The first counter-example.
+    /// First counter-example.
     pub(super) first: Option<String>,
     /// Counter-examples by the latest fault before them.
     pub(super) by_fault: BTreeMap<String, u64>,
-    /// Counter-examples that are held against nobody, since the machine stood still or was too busy; and the first of them.
+    /// Excused counter-examples: the machine stood still or was too busy; and the first of them.
     pub(super) excused: u64,
     pub(super) first_excused: Option<String>,
 }
 
-/// All accounts.
+/// Accounts of all invariants.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     accounts: Mutex<BTreeMap<Invariant, Account>>,
@@ -83,7 +83,7 @@ impl Invariant {
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Invariant::Revoked => "revoked stays refused",
+            Invariant::Revoked => "revoked stays rejected",
             Invariant::Good => "good tokens pass",
             Invariant::Undone => "undone tokens pass",
             Invariant::Bound => "never over the limit",
@@ -107,7 +107,7 @@ impl Invariant {
         }
     }
 
-    /// Whether a machine that is busy with other things breaks it as well as a service can.
+    /// Reports whether a busy machine can break the invariant too.
     pub(super) fn is_timed(self) -> bool {
         match self {
             Invariant::Room
@@ -134,11 +134,11 @@ impl Invariant {
         }
     }
 
-    /// The rule, in a line.
+    /// Rule, in a line.
     pub(super) fn rule(self) -> &'static str {
         match self {
             Invariant::Revoked => "no check begun 100 ms after a revocation's acknowledgement answers ACTIVE",
-            Invariant::Good => "a token that nobody revoked is not refused",
+            Invariant::Good => "a token that nobody revoked is not rejected",
             Invariant::Undone => "a token is good a second after its revocation was undone",
             Invariant::Bound => "admitted and not returned: at most burst + t·rate, over any time t",
             Invariant::Room => "a bucket left alone until it must be empty admits",
@@ -147,7 +147,7 @@ impl Invariant {
             Invariant::Order => "ids grow, and versions by one, over reconnects",
             Invariant::Arrival => "an acknowledged change reaches its watchers within 2 s",
             Invariant::Deadline => "a call ends by its deadline and 250 ms",
-            Invariant::Reasons => "an error has a code and a reason that README documents",
+            Invariant::Reasons => "an error has a code and a reason that docs/errors.md lists",
             Invariant::Calm => "no call fails while nothing is wrong",
             Invariant::Alone => {
                 "a second after one instance is cut off from the store, no call through the gateway fails"

@@ -24,7 +24,7 @@ use crate::load::TENANT;
 use crate::ratelimit;
 use crate::serve::Service;
 
-/// All callers of limits.
+/// Callers of limits.
 pub(super) struct Limits {
     book: Arc<Book>,
     fleet: Arc<Fleet>,
@@ -34,18 +34,18 @@ pub(super) struct Limits {
     ids: AtomicU64,
 }
 
-/// What is known of one bucket.
+/// Knowledge about one bucket.
 struct Bucket(Mutex<State>);
 
 struct State {
     meter: Meter,
-    /// The latest answer by which it may have been charged.
+    /// Latest answer by which it may have been charged.
     touched: Instant,
-    /// What was counted holds since then.
+    /// Start of the counts.
     since: Mark,
 }
 
-/// A charge that was admitted.
+/// Charge that was admitted.
 struct Admitted {
     begin: Mark,
     end: Instant,
@@ -54,7 +54,7 @@ struct Admitted {
     instance: u64,
 }
 
-/// How a charge ends.
+/// End of a charge.
 #[derive(Clone, Debug)]
 enum End {
     Commit(i64),
@@ -64,7 +64,7 @@ enum End {
 
 const USER: Limit = Limit { rate: 5.0, burst: 10.0 };
 const TENANTS: Limit = Limit { rate: 30.0, burst: 60.0 };
-/// The same in the service's words.
+/// Policies file with the same limits.
 pub(super) const POLICIES: &str = "policies:
   - {id: soak-user, entries: [tenant, user], limit: {amount: 5, per: 1s, burst: 10}}
   - {id: soak-tenant, entries: [tenant], limit: {amount: 30, per: 1s, burst: 60}}
@@ -72,12 +72,12 @@ pub(super) const POLICIES: &str = "policies:
   - {id: user-api, domain: keyplane, entries: [tenant, user], limit: {amount: 1000000, per: 1s}}
 ";
 const USERS: usize = 8;
-/// Each user's calls come and go: in each cycle it calls for a while, and then leaves its bucket alone until it must be empty.
+/// Cycle of a user: it calls for a while, then leaves its bucket alone until it must be empty.
 const CYCLE: f64 = 14.0;
 const ACTIVE: f64 = 8.0;
-/// A bucket that nobody has touched for so long is empty: a full one, and a debt as large, leak away in 4 s.
+/// Time after which an untouched bucket is empty: a full one, and a debt as large, leak away in 4 s.
 const EMPTY: Duration = Duration::from_millis(4_500);
-/// How long a settlement is tried.
+/// Longest time of a settlement with its retries.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Time for which a charge can be refunded: longer than that is tried, on a machine that stands still meanwhile.
 const REMEMBERED: prost_types::Duration = prost_types::Duration { seconds: 60, nanos: 0 };
@@ -144,7 +144,7 @@ impl Limits {
         users.get((dice % users.len().max(1) as u64) as usize).copied()
     }
 
-    /// An active user and an instance.
+    /// Active user and an instance.
     fn caller(&self, dice: u64) -> Option<(usize, u64)> {
         Some((self.active_user(dice)?, dice >> 8))
     }
@@ -258,7 +258,7 @@ impl Limits {
         }
     }
 
-    /// A user's bucket that was left alone until it must be empty.
+    /// User's bucket that was left alone until it must be empty.
     fn has_room(&self, begin: Mark, user: usize, limits: &[pb::LimitState]) {
         if self.book.clock.calm_since(begin).is_none() {
             return;
@@ -267,7 +267,7 @@ impl Limits {
         let refused = own.filter(|own| !matches!(own.verdict(), Verdict::Admitted | Verdict::Skipped));
         self.book.hold(Invariant::Room, || {
             refused.map(|own| {
-                format!("user {user} is refused after a pause: {:?}, {} remaining", own.verdict(), own.remaining)
+                format!("user {user} is denied after a pause: {:?}, {} remaining", own.verdict(), own.remaining)
             })
         });
     }
@@ -343,7 +343,7 @@ impl Bucket {
         self.0.lock().touched = Instant::now();
     }
 
-    /// Whether nobody has touched the bucket for so long that it must be empty. It counts as touched from now on.
+    /// Reports whether the bucket was untouched long enough to be empty; it counts as touched from now on.
     fn approach(&self) -> bool {
         let mut state = self.0.lock();
         let left_alone = state.touched.elapsed() > EMPTY;

@@ -1,4 +1,4 @@
-//! The load: calls of all kinds at an even pace, whether or not earlier ones were answered.
+//! Load: calls of all kinds at an even pace, whether or not earlier ones were answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +45,7 @@ const CONTROL: u32 = 25;
 // === impl Callers ===
 
 impl Callers {
-    /// Calls until told to stop. Blocks its thread: the runtime's timer is no finer than a millisecond.
+    /// Calls until stopped. Blocks its thread: the runtime's timer is no finer than a millisecond.
     pub(super) fn pace(&self, runtime: &tokio::runtime::Handle, mut dice: Dice, over: &AtomicBool) {
         let total: u32 = RATES.iter().map(|(_, rate)| rate).sum::<u32>() + CONTROL;
         let gap = Duration::from_secs(1) / total;
@@ -87,7 +87,7 @@ impl Callers {
     }
 }
 
-/// The kind for a number below the sum of all rates.
+/// Kind for a number below the sum of all rates.
 fn kind(mut number: u32) -> Kind {
     for (kind, rate) in RATES {
         if number < rate {

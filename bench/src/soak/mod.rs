@@ -1,4 +1,4 @@
-//! `soak`: the whole mesh under load while things fail at random, and what README promises held against what happens.
+//! `soak`: the whole mesh under load and random faults, with every promise checked.
 //!
 //! Three instances of each service, each a process, on a primary with a replica and then on a cluster. Faults come in an order that the
 //! seed gives, each followed by five seconds to recover and a calm part, in which every call must succeed and take as long as
@@ -41,10 +41,10 @@ use plan::{Deck, Fault, Ground, Pace};
 use progress::Progress;
 pub(crate) use report::Report;
 
-/// How long, and what goes wrong.
+/// Length and faults of a run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How long the run takes, with its two parts: two thirds on a primary with a replica, the rest on a cluster.
+    /// Length of the run: two thirds on a primary with a replica, the rest on a cluster.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_440))]
     minutes: u32,
     /// Ten minutes; `--minutes` says otherwise.
@@ -56,18 +56,18 @@ pub(crate) struct Options {
     /// Repeats the faults of another run; any, and printed, unless given.
     #[arg(long)]
     seed: Option<u64>,
-    /// Only these faults, such as `cut,store-stop`; all unless given.
+    /// Faults to play, such as `cut,store-stop`; all unless given.
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Fault>,
-    /// Only on this store.
+    /// Store to run on; both unless given.
     #[arg(long, value_enum)]
     ground: Option<Ground>,
-    /// Nobody calls through the gateway.
+    /// Makes no calls through the gateway.
     #[arg(long)]
     no_gateway: bool,
 }
 
-/// Plays it, and tells of it.
+/// Plays the run, and returns the report.
 pub(crate) fn run(options: &Options) -> Result<Report, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     runtime.block_on(play(options))

@@ -16,10 +16,10 @@ pub(super) enum Kind {
     Patch,
     Delete,
     List,
-    /// From the beginning of a patch until its event is there.
+    /// Time from the beginning of a patch to its event.
     Event,
     Check,
-    /// A check that asks the store.
+    /// Check that asks the store.
     CheckStore,
     Revoke,
     Undo,
@@ -28,11 +28,11 @@ pub(super) enum Kind {
     Settle,
     Envoy,
     Gateway,
-    /// The yardstick's round: what the machine itself takes.
+    /// Yardstick's round: what the machine itself takes.
     Control,
 }
 
-/// A call that ended.
+/// Call that ended.
 #[derive(Debug)]
 pub(super) struct Made<T> {
     pub(super) begin: Mark,
@@ -40,19 +40,19 @@ pub(super) struct Made<T> {
     pub(super) result: Result<T, Failure>,
 }
 
-/// Why a call failed.
+/// Cause of a failed call.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) code: Code,
     pub(super) reason: String,
-    /// Whether it may have had an effect, now or later.
+    /// Effect possible, now or later.
     pub(super) unknown: bool,
     pub(super) message: String,
 }
 
-/// The deadline of each call, which the services keep: the callers send none, so that it is not theirs that ends a call.
+/// Deadline of each call, which the services keep: the callers send none, so that it is not theirs that ends a call.
 pub(super) const DEADLINE: Duration = Duration::from_secs(1);
-/// When a caller gives up.
+/// Time after which a caller gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Errors that calls may have while something is wrong.
@@ -69,7 +69,7 @@ static DISTURBED: [&Reason; 11] = [
     &gateway::SERVICE_UNREACHABLE,
     &kit::DEADLINE_EXCEEDED,
 ];
-/// The reason of what gives none.
+/// Reason of what gives none.
 pub(super) const NONE: &str = "(none)";
 /// Answers rather than errors: the models say whether they are right.
 static ANSWERS: [&Reason; 5] = [
@@ -133,7 +133,7 @@ impl Failure {
     }
 
     pub(super) fn is_documented(&self, kind: Kind) -> bool {
-        // What Envoy is told where something may have been charged, so that it asks no other instance.
+        // Answer to Envoy if something may have been charged, so that it asks no other instance.
         let charged =
             kind == Kind::Envoy && self.code == Code::DeadlineExceeded && self.is(store::STORE_UNAVAILABLE.name);
         // Without an answer, as of a process that was stopped or killed, there is no reason; the deadline is held elsewhere.
@@ -144,7 +144,7 @@ impl Failure {
             || DISTURBED.iter().any(|reason| self.code == reason.code && self.is(reason.name))
     }
 
-    /// Whether the service did its work and says no.
+    /// Reports whether the service did its work and answers no.
     pub(super) fn is_answer(&self) -> bool {
         ANSWERS.iter().any(|reason| self.is(reason.name))
     }

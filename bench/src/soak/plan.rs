@@ -1,4 +1,4 @@
-//! Which fault comes when, from a seed.
+//! Plan of the faults, from a seed.
 
 use std::time::Duration;
 
@@ -17,36 +17,36 @@ pub(crate) enum Fault {
     StoreEmpty,
     /// Valkey is killed, and started again empty after more than a minute: longer than instances look back. In long runs, or where asked for.
     LongLoss,
-    /// The replica takes over, with all data.
+    /// Replica takes over, with all data.
     Promotion,
-    /// The primary is killed, and the replica takes over with what it has. Of a cluster: one of the primaries.
+    /// Primary is killed, and the replica takes over with what it has. Of a cluster: one of the primaries.
     Failover,
-    /// The primary becomes a replica for a while, at the same address.
+    /// Primary becomes a replica for a while, at the same address.
     RoleChange,
-    /// All connections are closed by the server.
+    /// `CLIENT KILL`: the server closes all connections.
     ClientKill,
-    /// The server forgets all scripts.
+    /// Server forgets all scripts.
     ScriptFlush,
-    /// Connections are closed and new ones refused, for one instance or all.
+    /// Cut: connections are closed and new ones refused, for one instance or all.
     Cut,
-    /// Nothing arrives, and all of it later.
+    /// Black hole: nothing arrives until the end, then all of it.
     BlackHole,
-    /// The other end is gone without a word.
+    /// Half open: the other end vanishes without a reset.
     HalfOpen,
-    /// Everything takes longer, for one instance or all.
+    /// Delay for one instance or all.
     Delay,
-    /// An instance is stopped (SIGSTOP), and goes on.
+    /// Instance is stopped (SIGSTOP), and goes on.
     InstanceStop,
-    /// An instance is killed, and started again.
+    /// Instance is killed, and started again.
     InstanceKill,
-    /// All instances of a service are restarted in good order, one after the other.
+    /// Rolling restart of a service's instances.
     RollingRestart,
 }
 
 /// Store that the services run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ground {
-    /// One primary with a replica.
+    /// Primary with a replica.
     Single,
     /// Three primaries with a replica each.
     Cluster,
@@ -56,12 +56,12 @@ pub(crate) enum Ground {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) warmup: Duration,
-    /// The calm part before the first fault.
+    /// Calm part before the first fault.
     pub(super) baseline: Duration,
-    /// From the end of a fault to the calm part in which everything must be as before.
+    /// Time from the end of a fault to the calm part in which everything must be as before.
     pub(super) settle: Duration,
     pub(super) calm: Duration,
-    /// A fault lasts that long at most, where its length is free.
+    /// Fault lasts that long at most, where its length is free.
     pub(super) longest: Duration,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Deck {
     left: Vec<Fault>,
 }
 
-/// A part of a run that has time for faults of minutes.
+/// Part of a run that has time for faults of minutes.
 const LONG: Duration = Duration::from_mins(30);
 
 // === impl Fault ===
@@ -82,7 +82,7 @@ impl Fault {
             Fault::StoreStop => "store stopped",
             Fault::StoreRestart => "store restarted",
             Fault::StoreEmpty => "store restarted empty",
-            Fault::LongLoss => "store away for minutes and empty",
+            Fault::LongLoss => "store down for minutes, then empty",
             Fault::Promotion => "replica promoted",
             Fault::Failover => "primary killed",
             Fault::RoleChange => "REPLICAOF out and back",
@@ -98,7 +98,7 @@ impl Fault {
         }
     }
 
-    /// Whether the fault can be made there. Clients of a cluster go around proxies.
+    /// Reports whether the fault is possible on that ground. Clients of a cluster bypass proxies.
     pub(super) fn fits(self, ground: Ground) -> bool {
         match self {
             Fault::StoreStop
@@ -129,7 +129,7 @@ pub(super) fn label_of(description: &str) -> &str {
 // === impl Deck ===
 
 impl Deck {
-    /// Those of `wanted` that fit; if none is wanted, all that fit, and that a run of such a `length` has time for.
+    /// Selects the fitting faults of `wanted`; without any, all that fit a run of this `length`.
     pub(super) fn new(ground: Ground, wanted: &[Fault], length: Duration) -> Deck {
         let drawn = |kind: &Fault| match wanted {
             [] => *kind != Fault::LongLoss || length >= LONG,
@@ -166,13 +166,13 @@ impl Pace {
         }
     }
 
-    /// For a test of the soak itself.
+    /// Deck for a test of the soak itself.
     pub(super) fn hasty() -> Pace {
         let second = Duration::from_secs(1);
         Pace { warmup: second, baseline: second * 3, settle: second, calm: second * 3, longest: second }
     }
 
-    /// A length from 0.1 s on, short ones as likely as long ones.
+    /// Length from 0.1 s on, short ones as likely as long ones.
     pub(super) fn length(self, dice: &mut Dice) -> Duration {
         let shortest = 0.1_f64;
         let decades = (self.longest.as_secs_f64() / shortest).ln();

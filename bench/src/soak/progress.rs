@@ -1,4 +1,4 @@
-//! How far a run is: a bar on a terminal, else a line every ten seconds.
+//! Progress of a run: a bar on a terminal, else a line every ten seconds.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::book::Book;
 
-/// The display of one run.
+/// Display of one run.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     start: Instant,
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// To be called often.
+    /// Updates the display; call it often.
     pub(super) fn tick(&self, book: &Book) {
         let word = book.clock.phase().word();
         let (calls, broken) = (book.calls(), book.ledger.broken());

@@ -1,4 +1,4 @@
-//! What `soak` tells.
+//! Report of `soak`.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::numbers::{mib, table};
 use crate::report;
 
-/// The result of a run.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -25,12 +25,12 @@ pub(crate) struct Report {
     stopped: Vec<String>,
     /// Panics of the generator.
     panics: u64,
-    /// Whether each invariant must have been looked at: not in a run of seconds.
+    /// Requires a look at each invariant: not in a run of seconds.
     #[serde(skip)]
     whole: bool,
 }
 
-/// What happened on one kind of store.
+/// Result on one kind of store.
 #[derive(Debug, Serialize)]
 pub(super) struct Part {
     ground: &'static str,
@@ -66,7 +66,7 @@ struct Line {
 struct Latency {
     kind: &'static str,
     before_us: Figures,
-    /// All calm parts after a fault together.
+    /// Calm parts after faults together.
     after_us: Figures,
 }
 
@@ -181,7 +181,7 @@ impl Part {
         )
     }
 
-    /// The first finding of each invariant that is excused.
+    /// First finding of each invariant that is excused.
     fn excused(&self) -> String {
         let first = |line: &Line| {
             let Account { excused, first_excused, .. } = &line.account;
@@ -207,7 +207,7 @@ impl Part {
             }
             // Nobody calls through the gateway, and no way fails alone, on a cluster.
             let expected = line.name != Invariant::Alone.name() || self.has_gateway;
-            (whole && expected && *checks == 0).then(|| format!("{}: nothing was held against it", line.name))
+            (whole && expected && *checks == 0).then(|| format!("{}: nothing was checked", line.name))
         };
         let [parts, busy] = self.calm_parts;
         let too_busy = (whole && busy * 2 > parts).then(|| {
@@ -310,16 +310,16 @@ mod tests {
         let book = Book::new();
         book.check(Invariant::Bound, Err("too much".to_owned()));
         let mut early = report(&book, true);
-        early.parts[0].stopped = Some("the store is gone".to_owned());
+        early.parts[0].stopped = Some("the store has ended".to_owned());
         early.add(vec!["on Cluster: no start".to_owned()], 1);
         let failures = early.failures();
         assert_eq!(failures.len(), 5, "{failures:?}");
-        assert!(failures[0].contains("too much") && failures[1].contains("store is gone"), "{failures:?}");
+        assert!(failures[0].contains("too much") && failures[1].contains("store has ended"), "{failures:?}");
         assert!(early.markdown().contains("ended before its time"));
     }
 
     #[test]
-    fn what_is_excused_is_told() {
+    fn excused_findings_are_reported() {
         let book = Book::new();
         book.check(Invariant::Calm, Err("late".to_owned()));
         book.close(true);

@@ -12,14 +12,14 @@ use super::outcome::Kind;
 /// Latencies of the successful calls of all calm parts.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
-    /// By part and kind.
+    /// Series by part and kind.
     parts: Mutex<BTreeMap<(usize, Kind), Series>>,
 }
 
 /// Microseconds that each call took, in the order of their ends.
 type Series = Vec<u32>;
 
-/// The figures of a part, in microseconds.
+/// Figures of a part, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Figures {
     pub(super) count: usize,
@@ -35,19 +35,19 @@ pub(super) struct Figures {
 pub(super) struct Finding {
     pub(super) kind: Kind,
     pub(super) tail: bool,
-    /// Whether each half has enough calls for a p50 of its own.
+    /// Each half has enough calls for a p50 of its own.
     steady: bool,
-    /// In microseconds: before the first fault, and in each half of the part, with the most that is allowed there.
+    /// Microseconds before the first fault, and in each half of the part, with the allowed maximum.
     pub(super) before: u32,
     pub(super) halves: [(u32, u32); 2],
 }
 
 /// Calls without which nothing is said of a p50, and of a p99.
 const ENOUGH: [usize; 2] = [20, 100];
-/// By how much a figure may grow: the larger of the two.
+/// Allowed growth of a figure: the larger of the two.
 const TIMES: f64 = 1.5;
 const PLUS: f64 = 1_000.0;
-/// A p99 of a few hundred calls on two cores that run 25 programs is as much the scheduler's as the services': it may be this much more.
+/// P99 of a few hundred calls on two cores that run 25 programs is as much the scheduler's as the services': it may be this much more.
 const TAIL: f64 = 20_000.0;
 
 // === impl Samples ===
@@ -63,7 +63,7 @@ impl Samples {
     }
 
     /// Holds parts against part 0, each kind of which there are enough calls in both. The slowness of the machine itself, as the
-    /// yardstick shows it, is allowed for. All parts together tell of kinds of which one part has too few calls.
+    /// yardstick shows it, is allowed for. Kinds with too few calls in one part are judged over all parts together.
     pub(super) fn compare(&self, parts: impl RangeBounds<usize>) -> Vec<Finding> {
         let control = self.figures(0, Kind::Control);
         let noise = self.halves(&parts, Kind::Control);
@@ -92,7 +92,7 @@ impl Samples {
         self.parts.lock().retain(|(other, _), _| *other != part);
     }
 
-    /// All calls after faults together.
+    /// Calls after all faults together.
     pub(super) fn later(&self, kind: Kind) -> Figures {
         Figures::new(&self.series(&(1..), kind))
     }
@@ -113,7 +113,7 @@ impl Samples {
 // === impl Finding ===
 
 impl Finding {
-    /// A tail is worse if it is so in both halves of the part: a moment makes one. It moves no p50, which is held in each half.
+    /// Tail is worse if it is so in both halves of the part: a moment makes one. It moves no p50, which is held in each half.
     pub(super) fn holds(&self) -> bool {
         let mut halves = self.halves.iter().map(|(is, most)| is <= most);
         if self.steady && !self.tail { halves.all(|holds| holds) } else { halves.any(|holds| holds) }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_slow_is_seen() {
+    fn lasting_slowness_is_found() {
         assert_eq!(compare(2, 450, 450, 1), [false, false]);
         assert_eq!(compare(10, 16, 16, 1), [false, true]);
         assert_eq!(compare(2, 3, 3, 1), [true, true]);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_few_calls_nothing_is_said() {
+    fn few_calls_are_not_judged() {
         let samples = Samples::default();
         for part in [0, 1] {
             samples.record(part, Kind::Get, Duration::from_secs(part as u64));

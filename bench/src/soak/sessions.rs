@@ -20,7 +20,7 @@ use super::watches::Board;
 use crate::load;
 use crate::serve::Service;
 
-/// All users. One call of a user at a time, so that what each should read is known exactly.
+/// Users of the run. A user has one call in flight, so that its reads are known exactly.
 pub(super) struct Sessions {
     book: Arc<Book>,
     fleet: Arc<Fleet>,
@@ -29,27 +29,27 @@ pub(super) struct Sessions {
     numbers: AtomicU64,
 }
 
-/// What a user wants.
+/// Wish of a user.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    /// To log in, or to log out where it has many sessions.
+    /// Logs in, or out with many sessions.
     Come,
     Read,
     Move,
     List,
 }
 
-/// What a user knows.
+/// Knowledge of a user.
 struct User {
     number: usize,
-    /// What it knows holds since then.
+    /// Start of that knowledge.
     since: Mark,
     sessions: Vec<Known>,
     /// Names of sessions that ended; they must stay so.
     ended: VecDeque<String>,
-    /// There may be sessions that it does not know of.
+    /// Unknown sessions may exist.
     unclean: bool,
-    /// A login, and a logout, with an unknown outcome: to be repeated.
+    /// Login, and a logout, with an unknown outcome: to be repeated.
     creating: Option<String>,
     deleting: Option<String>,
 }
@@ -123,7 +123,7 @@ impl Sessions {
         match result {
             Ok(session) => match Known::created(session.name, session.version, session.last_path.unwrap_or_default()) {
                 Ok(known) => {
-                    self.told(user, &known.name, known.version);
+                    self.note_change(user, &known.name, known.version);
                     let again = user.sessions.iter().any(|other| other.name == known.name);
                     let text = || format!("{} was made twice, for two logins", known.name);
                     self.book.hold(Invariant::Sessions, || again.then(text));
@@ -176,7 +176,7 @@ impl Sessions {
             }
         };
         let version = known.version;
-        self.told(user, &name, version);
+        self.note_change(user, &name, version);
         self.settle(user, &name, outcome);
     }
 
@@ -219,7 +219,7 @@ impl Sessions {
         self.book.hold(Invariant::Sessions, || back.then(|| format!("{name} was deleted, and is read")));
     }
 
-    /// The result, unless the store lost data in the meantime: then nothing is known any more.
+    /// Result, unless the store lost data in the meantime: then nothing is known any more.
     fn valid<T>(&self, user: &mut User, made: Made<T>) -> Option<Result<T, Failure>> {
         if self.book.clock.kept_since(made.begin) && self.book.clock.kept_since(user.since) {
             return Some(made.result);
@@ -228,7 +228,7 @@ impl Sessions {
         None
     }
 
-    /// After a violation the session is as it was read: else it would be told again and again.
+    /// Takes the session as it was read after a violation, so that it is reported once.
     fn settle(&self, user: &mut User, name: &str, outcome: Result<(), String>) {
         if outcome.is_err() {
             user.forget(name);
@@ -239,10 +239,10 @@ impl Sessions {
     }
 
     fn lost(&self, name: &str, failure: &Failure) {
-        self.book.check(Invariant::Sessions, Err(format!("{name} is gone: {}", failure.text())));
+        self.book.check(Invariant::Sessions, Err(format!("{name} is missing: {}", failure.text())));
     }
 
-    fn told(&self, user: &User, name: &str, version: i32) {
+    fn note_change(&self, user: &User, name: &str, version: i32) {
         if let Some(board) = self.boards.get(user.number) {
             board.acknowledge(name, version);
         }
@@ -253,7 +253,7 @@ fn client(instance: &Instance) -> SessionServiceClient<Channel> {
     SessionServiceClient::new(instance.channel.clone())
 }
 
-/// A route change, based on a version.
+/// Route change, based on a version.
 fn update(name: &str, last_path: String, version: i32) -> pb::UpdateSessionRequest {
     let session = pb::Session { name: name.to_owned(), last_path: Some(last_path), ..pb::Session::default() };
     let update_mask = Some(FieldMask { paths: vec!["last_path".to_owned()] });
@@ -287,7 +287,7 @@ impl User {
         parent(self.number)
     }
 
-    /// One of the sessions, by any number. There is one at least.
+    /// Picks one of the sessions, at least one, by any number.
     fn session(&mut self, which: usize) -> &mut Known {
         let count = self.sessions.len();
         &mut self.sessions[which % count]

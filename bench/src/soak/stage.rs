@@ -1,4 +1,4 @@
-//! What the services stand on: a store that can fail, and ways to it that can.
+//! Ground of the services: a store that can fail, and connections that can.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use super::plan::Ground;
 use crate::{Error, rig};
 
-/// The store.
+/// Store.
 pub(super) enum Store {
     Single(Box<Pair>),
     Cluster(Cluster),
 }
 
-/// A primary and its replica, and a way to the primary for each instance. What a server acknowledged is in the kernel's hands, so that a
+/// Primary and its replica, and a way to the primary for each instance. What a server acknowledged is in the kernel's hands, so that a
 /// server that is killed has it again.
 pub(super) struct Pair {
     nodes: [Valkey; 2],
@@ -40,7 +40,7 @@ impl Store {
         }
     }
 
-    /// The way of each instance.
+    /// Way of each instance.
     pub(super) fn urls(&self, instances: usize) -> Vec<String> {
         match self {
             Store::Single(pair) => {
@@ -73,7 +73,7 @@ impl Store {
         self.nodes().iter().map(rig::used_memory).sum()
     }
 
-    /// A number of the server's version, such as `9.1.0`.
+    /// Number of the server's version, such as `9.1.0`.
     pub(super) fn version(&self) -> Result<String, Error> {
         rig::info(&self.nodes()[0], "server", "valkey_version")
     }
@@ -115,7 +115,7 @@ impl Pair {
         Ok(self.primary().restart()?)
     }
 
-    /// The replica is the primary from now on, and new connections lead to it. The other one has to follow, once it can.
+    /// Replica is the primary from now on, and new connections lead to it. The other one has to follow, once it can.
     pub(super) fn promote(&self) -> Result<(), Error> {
         self.replica().command(&["REPLICAOF", "NO", "ONE"])?;
         self.primary.fetch_xor(1, Ordering::SeqCst);
@@ -126,14 +126,14 @@ impl Pair {
         Ok(())
     }
 
-    /// The replica follows the primary.
+    /// Replica follows the primary.
     pub(super) fn replicate(&self) -> Result<(), Error> {
         let port = self.primary().port().to_string();
         self.replica().command(&["REPLICAOF", "127.0.0.1", &port])?;
         Ok(())
     }
 
-    /// The roles change for a while: the primary follows its replica, at the same address.
+    /// Roles change for a while: the primary follows its replica, at the same address.
     pub(super) fn demote(&self) -> Result<(), Error> {
         let port = self.replica().port().to_string();
         self.replica().command(&["REPLICAOF", "NO", "ONE"])?;
@@ -147,7 +147,7 @@ impl Pair {
         self.replicate()
     }
 
-    /// No writes until [`Pair::go_on`], and the replica has all of those before.
+    /// Stops writes until [`Pair::go_on`], after the replica has all earlier ones.
     pub(super) fn hold_writes(&self) -> Result<(), Error> {
         self.primary().command(&["CLIENT", "PAUSE", "10000", "WRITE"])?;
         self.wait_in_sync()

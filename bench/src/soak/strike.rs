@@ -15,17 +15,17 @@ use super::stage::{Pair, Store};
 use crate::dice::Dice;
 use crate::{Error, rig};
 
-/// Where faults strike.
+/// Target of faults.
 pub(super) struct Strike<'a> {
     pub(super) book: &'a Book,
     pub(super) store: &'a Store,
     pub(super) fleet: &'a Fleet,
     pub(super) pace: Pace,
-    /// Whether an instance has been cut off from the store before.
+    /// Reports whether an instance was cut off from the store before.
     pub(super) spoiled: AtomicBool,
 }
 
-/// A primary of a cluster that is silent for longer is replaced.
+/// Primary of a cluster that is silent for longer is replaced.
 const UNREPLACED: Duration = Duration::from_millis(1_200);
 
 // === impl Strike ===
@@ -173,7 +173,7 @@ impl Strike<'_> {
         let cuts_off = !matches!(with, testkit::Fault::Delay(_));
         // The first that cuts off always strikes one alone: else a run might say nothing of that.
         let first = cuts_off && !self.spoiled.swap(true, Ordering::Relaxed);
-        let (ways, whom) = match if first { 0 } else { dice.below(3) } {
+        let (ways, target) = match if first { 0 } else { dice.below(3) } {
             0 => (one..one + 1, self.fleet.instances[one].name()),
             1 => {
                 (one / EACH * EACH..one / EACH * EACH + EACH, format!("all of {:?}", self.fleet.instances[one].service))
@@ -188,7 +188,7 @@ impl Strike<'_> {
         sleep(length).await;
         self.book.clock.cut_off(false);
         block_in_place(|| proxies.iter().for_each(|proxy| proxy.set(testkit::Fault::Pass)));
-        format!(": {whom}, {length:.1?}")
+        format!(": {target}, {length:.1?}")
     }
 }
 
@@ -204,7 +204,7 @@ fn promotion(pair: &Pair) -> Result<(), Error> {
     pair.promote()?;
     pair.replicate()?;
     pair.go_on(pair.replica())?;
-    // The name leads elsewhere now; those who are still connected to the old primary are sent away, as managed services do.
+    // The name leads elsewhere now; clients of the old primary are disconnected, as managed services do.
     pair.replica().command(&["CLIENT", "KILL", "TYPE", "normal"])?;
     pair.replica().command(&["CLIENT", "KILL", "TYPE", "pubsub"])?;
     pair.wait_in_sync()

@@ -22,7 +22,7 @@ use super::plan::Ground;
 use crate::serve::Service;
 use crate::tokens::{self, Mint};
 
-/// All tokens of a run.
+/// Tokens of a run.
 pub(super) struct Tokens {
     book: Arc<Book>,
     fleet: Arc<Fleet>,
@@ -31,23 +31,23 @@ pub(super) struct Tokens {
     next: AtomicU64,
     revoked: RwLock<Vec<Arc<Revoked>>>,
     undone: RwLock<Vec<Arc<Undone>>>,
-    /// Good tokens that were refused after the store had lost data.
+    /// Good tokens that were rejected after the store had lost data.
     refused: Mutex<LookAlikes>,
 }
 
-/// A revocation that was acknowledged.
+/// Revocation that was acknowledged.
 struct Revoked {
     number: u64,
     name: String,
     at: Instant,
     durability: Durability,
-    /// An attempt whose outcome is unknown may happen again, after it was taken back.
+    /// Attempt whose outcome is unknown may happen again, after it was taken back.
     in_doubt: bool,
     /// Set once somebody tries to take it back.
     undoing: AtomicU64,
 }
 
-/// A revocation that was taken back.
+/// Revocation that was taken back.
 struct Undone {
     number: u64,
     mark: Mark,
@@ -60,7 +60,7 @@ const RECENT: usize = 20;
 const SERIES: &str = "soak";
 /// Checks of the last sweep at the same time.
 const AT_A_TIME: usize = 16;
-/// How long a revocation is tried.
+/// Longest time of a revocation with its retries.
 const PATIENCE: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -175,9 +175,9 @@ impl Tokens {
         let outcome = token::revoked(promise, reply.verdict() == Verdict::Active);
         if let Some(outcome) = outcome {
             let (number, kind) = (case.number, tokens::Kind::of(case.number));
-            let told =
+            let text_of =
                 |text| format!("revocation {number} ({kind:?}) at {}: {text}, {:?}", instance.name(), reply.freshness);
-            self.book.check(Invariant::Revoked, outcome.map_err(told));
+            self.book.check(Invariant::Revoked, outcome.map_err(text_of));
         }
     }
 
@@ -186,21 +186,21 @@ impl Tokens {
         let Ok(reply) = made.result else { return };
         let refused = reply.verdict() == Verdict::Revoked;
         let outcome = self.refused.lock().good(number, made.begin.epoch > 0, refused);
-        let told = |text| format!("{}: {text}, {:?}", instance.name(), reply.rule());
-        self.book.check(Invariant::Good, outcome.map_err(told));
+        let text_of = |text| format!("{}: {text}, {:?}", instance.name(), reply.rule());
+        self.book.check(Invariant::Good, outcome.map_err(text_of));
     }
 
     async fn check_undone(&self, kind: Kind, instance: &Instance, undone: &Undone) {
         let made = self.check(kind, instance, self.mint.check(SERIES, undone.number)).await;
         let Ok(reply) = made.result else { return };
         let age = made.begin.at.saturating_duration_since(undone.mark.at);
-        // By policy an instance refuses what it can't ask about: the safe error.
-        let told = reply.freshness.as_ref().is_some_and(|freshness| freshness.source() != Source::Outage);
-        let kept = told && self.book.clock.kept_since(undone.mark);
+        // By policy an instance rejects a token that it can't ask about: the safe error.
+        let proven = reply.freshness.as_ref().is_some_and(|freshness| freshness.source() != Source::Outage);
+        let kept = proven && self.book.clock.kept_since(undone.mark);
         if let Some(outcome) = token::undone(age, kept, reply.verdict() == Verdict::Revoked) {
-            let told =
+            let text_of =
                 |text| format!("revocation {} at {}: {text}, {:?}", undone.number, instance.name(), reply.freshness);
-            self.book.check(Invariant::Undone, outcome.map_err(told));
+            self.book.check(Invariant::Undone, outcome.map_err(text_of));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Watchers of users: each is told all that happens, once and in order, over any number of connections.
+//! Watchers of users: each receives every event, once and in order, over any number of connections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ use crate::serve::Service;
 #[derive(Default)]
 pub(super) struct Board(Mutex<BTreeMap<(String, i32), Awaited>>);
 
-/// A version of a session.
+/// Version of a session.
 #[derive(Clone, Copy)]
 struct Awaited {
     begin: Mark,
-    /// When it was acknowledged.
+    /// Moment of the acknowledgement.
     acknowledged: Option<Instant>,
-    /// When the watcher was told.
+    /// Moment of the event.
     seen: Option<Instant>,
 }
 
-/// One watcher.
+/// Watcher of one user.
 pub(super) struct Watcher {
     pub(super) book: Arc<Book>,
     pub(super) fleet: Arc<Fleet>,
@@ -47,13 +47,13 @@ pub(super) struct Watcher {
 /// Longest time from a change's acknowledgement to its arrival, and how long a change is remembered.
 const ARRIVAL: Duration = Duration::from_secs(2);
 const MEMORY: Duration = Duration::from_secs(30);
-/// Until a watch that ended is opened again.
+/// Time until an ended watch is opened again.
 const RETRY: Duration = Duration::from_millis(200);
 
 // === impl Board ===
 
 impl Board {
-    /// A change to this version is sent.
+    /// Change to this version is sent.
     pub(super) fn begin(&self, name: &str, version: i32, begin: Mark) {
         let awaited = Awaited { begin, acknowledged: None, seen: None };
         self.0.lock().entry((name.to_owned(), version)).or_insert(awaited);
@@ -65,7 +65,7 @@ impl Board {
         }
     }
 
-    /// The watcher was told of this version; when the change was sent.
+    /// Notes that the watcher received this version; returns the moment when the change was sent.
     fn see(&self, name: &str, version: i32) -> Option<Mark> {
         let mut all = self.0.lock();
         let awaited = all.get_mut(&(name.to_owned(), version))?;
@@ -73,7 +73,7 @@ impl Board {
         Some(awaited.begin)
     }
 
-    /// A snapshot stands for all changes before it.
+    /// Snapshot stands for all changes before it.
     fn see_up_to(&self, sessions: &[(String, i32)]) {
         let now = Instant::now();
         for ((name, version), awaited) in self.0.lock().iter_mut() {
@@ -107,7 +107,7 @@ impl Board {
 // === impl Watcher ===
 
 impl Watcher {
-    /// Watches until told to stop.
+    /// Watches until stopped.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let follow = async {
             let mut view = View::default();
@@ -126,7 +126,7 @@ impl Watcher {
         }
     }
 
-    /// One connection.
+    /// Connection of a watcher.
     async fn watch(&mut self, view: &mut View, since: Mark) {
         let instance = self.fleet.pick(Service::Session, self.dice.next() >> 8);
         let begin = self.book.clock.mark();

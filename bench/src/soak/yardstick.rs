@@ -1,6 +1,6 @@
 //! Time that the machine itself takes for a round of calls: an echo and a PING.
 //!
-//! The echo is a server of the services' kit that does nothing, and the store is a Valkey of the yardstick's own: no fault strikes either.
+//! Echo is a server of the services' kit that does nothing, and the store is a Valkey of the yardstick's own: no fault strikes either.
 //! When they take longer, the machine is busier than it was, and the services' calls take longer by as much.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,12 +22,12 @@ use crate::pb::echo_service_client::EchoServiceClient;
 use crate::rig::{self, Services};
 use crate::serve::Service;
 
-/// The server that does nothing, and a store.
+/// Server that does nothing, and a store.
 pub(super) struct Yardstick {
     _services: Services,
     echo: EchoServiceClient<Channel>,
     store: Valkey,
-    /// One round at a time: a queue here would not be the machine's fault.
+    /// Round in flight; one at a time, since a queue here would not be the machine's fault.
     connection: Mutex<Option<TcpStream>>,
 }
 
@@ -47,7 +47,7 @@ impl Yardstick {
         Ok(Yardstick { _services: services, echo, store, connection: Mutex::default() })
     }
 
-    /// One round, unless another is on its way. One that gets no answer counts by its length alone.
+    /// Makes a round, unless another is in flight. An unanswered one counts by its length alone.
     pub(super) async fn round(&self, book: &Book) {
         let Ok(mut connection) = self.connection.try_lock() else { return };
         let begin = book.clock.mark();

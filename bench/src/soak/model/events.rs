@@ -1,21 +1,21 @@
-//! What one watcher of a user has been told.
+//! View of one watcher of a user.
 
 use std::collections::HashMap;
 
-/// A place in a user's stream.
+/// Place in a user's stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(u64, u64);
 
-/// The watcher's view.
+/// Watcher's view.
 #[derive(Debug, Default)]
 pub(in crate::soak) struct View {
-    /// The id of the last event.
+    /// Id of the last event.
     last: Option<(Place, String)>,
-    /// The version of each live session.
+    /// Version of each live session.
     versions: HashMap<String, i32>,
 }
 
-/// An event, but for a snapshot.
+/// Event, but for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::soak) enum Change {
     Created,
@@ -26,28 +26,28 @@ pub(in crate::soak) enum Change {
 // === impl View ===
 
 impl View {
-    /// Where to go on.
+    /// Event id to resume after.
     pub(in crate::soak) fn after(&self) -> &str {
         self.last.as_ref().map_or("", |(_, id)| id)
     }
 
-    /// The version of a session, as told last.
+    /// Last reported version of a session.
     pub(in crate::soak) fn version(&self, name: &str) -> Option<i32> {
         self.versions.get(name).copied()
     }
 
-    /// All of the user's sessions, with their versions.
+    /// Sessions of the user, with their versions.
     pub(in crate::soak) fn snapshot(&mut self, id: &str, sessions: &[(String, i32)]) -> Result<(), String> {
         let place = self.advance(id, true);
         let older = sessions.iter().find(|(name, version)| self.version(name).is_some_and(|known| known > *version));
         let older = older.map(|(name, version)| {
-            format!("a snapshot has {name} at version {version}, which was told at {:?}", self.version(name))
+            format!("a snapshot has {name} at version {version}, which was reported at {:?}", self.version(name))
         });
         self.versions = sessions.iter().cloned().collect();
         place.and_then(|()| older.map_or(Ok(()), Err))
     }
 
-    /// One change.
+    /// Change of a session.
     pub(in crate::soak) fn change(&mut self, id: &str, change: Change, name: &str, version: i32) -> Result<(), String> {
         let place = self.advance(id, false);
         let known = self.version(name);

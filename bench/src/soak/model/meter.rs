@@ -1,13 +1,13 @@
-//! What a limit let pass, held against what it may.
+//! Compares what a limit admitted with its rule.
 //!
-//! Nobody but the store knows when a call was decided: at some moment between its beginning and its answer. So for each span of
+//! Only the store knows the moment of a decision, between the beginning of a call and its answer. So for each span of
 //! time that runs from the beginning of one call to the answer of another, what was surely admitted within it, and was not given
 //! back, must be at most `burst + rate · span`. It is the same as a bucket that leaks, with each charge poured in when its call began, and
 //! looked at when it was answered.
 
 use std::time::{Duration, Instant};
 
-/// A limit.
+/// Limit.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::soak) struct Limit {
     /// Units a second.
@@ -15,35 +15,35 @@ pub(in crate::soak) struct Limit {
     pub(in crate::soak) burst: f64,
 }
 
-/// What was admitted by one bucket. Charges are counted once their settlement is known.
+/// Admissions of one bucket. Charges count once their settlement is known.
 #[derive(Debug)]
 pub(in crate::soak) struct Meter {
     limit: Limit,
-    /// Not counted yet, in the order of their beginning.
+    /// Uncounted charges, in the order of their beginning.
     waiting: Vec<Charge>,
     /// Water, and when it was that much.
     level: f64,
     at: Option<Instant>,
-    /// When the bucket was last empty, and the latest answer since.
+    /// Last moment of an empty bucket, and the latest answer since.
     since: Option<Instant>,
     answered: Option<Instant>,
     counted: u64,
 }
 
-/// What a call was told that it may.
+/// Admitted charge of a call.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::soak) struct Charge {
     pub(in crate::soak) begin: Instant,
     pub(in crate::soak) end: Instant,
-    /// What stands for good, at least.
+    /// Amount that stays charged, at least.
     pub(in crate::soak) amount: f64,
 }
 
-/// A charge whose decision may lie anywhere in so much time says nothing; not to count it never makes a limit look broken.
+/// Charge whose decision may lie anywhere in so much time says nothing; not to count it never makes a limit look broken.
 const SLOW: Duration = Duration::from_millis(500);
-/// How long a charge waits until it is counted: those that began earlier may be answered, or settled, later.
+/// Wait of a charge until it counts: an earlier one may be answered, or settled, later.
 pub(in crate::soak) const WAIT: Duration = Duration::from_secs(12);
-/// By how much clocks may run apart, over any time.
+/// Largest drift between clocks, over any time.
 const DRIFT: f64 = 0.001;
 
 // === impl Meter ===
@@ -61,7 +61,7 @@ impl Meter {
         }
     }
 
-    /// The store lost what it had: nothing of before counts.
+    /// Store lost what it had: nothing of before counts.
     pub(in crate::soak) fn forget(&mut self) {
         let counted = self.counted;
         *self = Meter { counted, ..Meter::new(self.limit) };
@@ -96,7 +96,7 @@ impl Meter {
         }
         let Limit { rate, burst } = self.limit;
         let most = burst + rate * span;
-        // It is told once; what comes after it would be over for the same reason.
+        // Reported once: later charges would be over for the same reason.
         self.level = burst;
         Err(format!(
             "within {span:.3} s {:.1} were admitted, and at most {burst} + {span:.3} · {rate} = {most:.1} may be",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_back_after_it_leaked_is_seen() {
+    fn return_after_the_leak_is_found() {
         // Reservations of 10 each second, cancelled after 25 of them, for 250 at once.
         let mut charges: Vec<_> = (0..25).map(|number| (number * 1_000, 0.0)).collect();
         charges.extend((0..26).map(|number| (25_000 + number, 10.0)));

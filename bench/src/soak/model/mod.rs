@@ -1,4 +1,4 @@
-//! What the mesh promises, as plain structs that are told what callers saw.
+//! Models of the mesh's promises: plain structs that callers feed with what they saw.
 
 pub(super) mod events;
 pub(super) mod meter;

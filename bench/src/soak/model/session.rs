@@ -1,11 +1,11 @@
-//! One session, as its only writer knows it.
+//! Model of a session, as its only writer knows it.
 //!
-//! Each write is based on a version, so that one whose outcome is unknown, and which may still be on its way, can happen once at
+//! Writes are based on a version, so that one with an unknown outcome, perhaps still in flight, can happen once at
 //! most, and never after a later one.
 
 use crate::load;
 
-/// A session that was acknowledged.
+/// Session that was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::soak) struct Known {
     pub(in crate::soak) name: String,
@@ -30,7 +30,7 @@ impl Known {
         }
     }
 
-    /// A read.
+    /// Read.
     pub(in crate::soak) fn read(&mut self, version: i32, path: &str) -> Result<(), String> {
         if version == self.version && path == self.path {
             return Ok(());
@@ -46,7 +46,7 @@ impl Known {
         ))
     }
 
-    /// A write was acknowledged.
+    /// Write was acknowledged.
     pub(in crate::soak) fn written(&mut self, sent: &str, version: i32, path: &str) -> Result<(), String> {
         let (name, known) = (&self.name, self.version);
         if version != known + 1 || path != sent {
@@ -58,12 +58,12 @@ impl Known {
         Ok(())
     }
 
-    /// A write has an unknown outcome.
+    /// Write has an unknown outcome.
     pub(in crate::soak) fn doubt(&mut self, sent: String) {
         self.in_doubt.push(sent);
     }
 
-    /// A write was refused since the version is another: then one in doubt has happened, which the next read tells.
+    /// Notes a write that was rejected for its version: then one in doubt has happened, which the next read shows.
     pub(in crate::soak) fn mismatch(&self) -> Result<(), String> {
         let (name, version) = (&self.name, self.version);
         match self.in_doubt.is_empty() {
@@ -75,7 +75,7 @@ impl Known {
     fn become_version(&mut self, version: i32, path: &str) {
         self.version = version;
         path.clone_into(&mut self.path);
-        // The others were based on the version before, which is gone.
+        // The others were based on the version before, which is stale.
         self.in_doubt.clear();
     }
 }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_is_read() {
+    fn acknowledged_write_is_read() {
         let mut known = known();
         known.read(1, "/a").unwrap();
         known.written("/b", 2, "/b").unwrap();

@@ -1,30 +1,30 @@
-//! What a check of a token may answer.
+//! Allowed answers to a check of a token.
 
 use std::time::Duration;
 
-/// What is known of a revocation.
+/// Knowledge about a revocation.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::soak) struct Promise {
-    /// How long before the check began it was acknowledged.
+    /// Time from the acknowledgement to the beginning of the check.
     pub(in crate::soak) age: Duration,
-    /// Nothing may lose it.
+    /// Acknowledged as safe from loss.
     pub(in crate::soak) safe: bool,
     /// Somebody takes it back, or has.
     pub(in crate::soak) undoing: bool,
 }
 
-/// Good tokens that were refused after the store had lost data, when filters answer for it.
+/// Good tokens that were rejected after the store had lost data, when filters answer for it.
 #[derive(Debug, Default)]
 pub(in crate::soak) struct LookAlikes(Vec<u64>);
 
-/// The promise.
+/// Promise.
 pub(in crate::soak) const BOUND: Duration = Duration::from_millis(100);
-/// How long after it was undone a token must be good.
+/// Time after its undo from which a token must be good.
 const UNDONE: Duration = Duration::from_secs(1);
-/// Of a thousand good tokens so many may be refused after a loss: by the service's default one in 10,000 looks like a revoked one.
+/// Good tokens in a thousand that may be rejected after a loss; by default one in 10,000 looks like a revoked one.
 const LOOK_ALIKES: usize = 3;
 
-/// A check of a revoked token; `None` where nothing is promised.
+/// Check of a revoked token; `None` where nothing is promised.
 pub(in crate::soak) fn revoked(promise: Promise, active: bool) -> Option<Result<(), String>> {
     let Promise { age, safe, undoing } = promise;
     if age < BOUND || undoing || !safe {
@@ -33,18 +33,18 @@ pub(in crate::soak) fn revoked(promise: Promise, active: bool) -> Option<Result<
     Some(if active { Err(format!("a check begun {age:.2?} after the acknowledgement was ACTIVE")) } else { Ok(()) })
 }
 
-/// A check of a token whose revocation was undone `age` before the check began; `None` where nothing is promised.
+/// Check of a token whose revocation was undone `age` before the check began; `None` where nothing is promised.
 pub(in crate::soak) fn undone(age: Duration, kept: bool, refused: bool) -> Option<Result<(), String>> {
     if age < UNDONE || !kept {
         return None;
     }
-    Some(if refused { Err(format!("undone {age:.1?} before a check that refused it")) } else { Ok(()) })
+    Some(if refused { Err(format!("undone {age:.1?} before a check that rejected it")) } else { Ok(()) })
 }
 
 // === impl LookAlikes ===
 
 impl LookAlikes {
-    /// A check of a token that nobody revoked. `lossy`: the store has lost data before.
+    /// Check of a token that nobody revoked. `lossy`: the store has lost data before.
     pub(in crate::soak) fn good(&mut self, token: u64, lossy: bool, refused: bool) -> Result<(), String> {
         if !refused {
             return Ok(());
@@ -56,7 +56,7 @@ impl LookAlikes {
         if lossy && count <= LOOK_ALIKES {
             return Ok(());
         }
-        Err(format!("good token {token} was refused ({count} of them so far)"))
+        Err(format!("good token {token} was rejected ({count} of them so far)"))
     }
 }
 
