@@ -1,14 +1,14 @@
-//! The session service: who is this, and where were they?
+//! Session service: one record of each user session, which an identity provider creates at login and a single-page app
+//! updates on each route change. *Who is this, and where were they?*
 //!
-//! An identity provider creates a session at login, a single-page app updates it on each route change, and both see one
-//! truth. [`start`] runs the service; `domain` has the rules, `store` the scripts, `logout` what else an end of
-//! sessions needs, `grpc` the face.
+//! Calls go `grpc → app → store`, and `app → peers`; `domain` has the rules under all of them. [`start`] runs the service.
 
+pub mod app;
 mod config;
 pub mod domain;
 pub mod error;
 mod grpc;
-mod logout;
+mod peers;
 mod service;
 pub mod store;
 

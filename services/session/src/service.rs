@@ -9,9 +9,10 @@ use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+use crate::app::{Login, Logout, Watches};
 use crate::config::Config;
-use crate::grpc::{Service, Watches};
-use crate::logout::{Logout, Revoker};
+use crate::grpc::Service;
+use crate::peers::Revoker;
 use crate::store::Store;
 
 /// Description of this service for the kit.
@@ -23,18 +24,18 @@ pub static SERVICE: ServiceInfo = ServiceInfo {
     default_port: 50051,
 };
 
-/// The whole program: settings, telemetry, service, drain.
+/// Runs the whole program: settings, telemetry, service, drain.
 #[must_use]
 pub fn main() -> ExitCode {
     keyplane_server::main(&SERVICE, Config::read, start)
 }
 
-/// Starts the service. It is ready once the store answers, can do what the scripts need, and holds this program's layout.
+/// Starts the service. It is ready once the store answers, has what the scripts need, and holds this program's layout.
 ///
 /// # Errors
 ///
-/// An address that can't be bound, or settings of the store that make no sense. A store that is away is no
-/// error: the service waits for it, not ready.
+/// An address that can't be bound, or invalid settings of the store. An unavailable store is no error: the service waits
+/// for it, not ready.
 pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
     let valkey = Valkey::connect(&server.store, server.app.clone())?;
     let store = Store::new(valkey.clone(), config.retention);
@@ -46,7 +47,8 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
     keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let watches = Watches::new(config.max_watches, config.heartbeat, context.drain.clone());
         let logout = Logout::new(store.clone(), config.revocation.map(Revoker::new));
-        let service = Service::new(store, logout, config.policies, watches);
+        let login = Login::new(store.clone(), config.policies);
+        let service = Service::new(store, login, logout, watches);
         let server = SessionServiceServer::new(service)
             .max_decoding_message_size(context.max_message)
             .accept_compressed(CompressionEncoding::Gzip)

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use keyplane_contracts::names::SessionId;
-use keyplane_session::domain::{Event, EventKind, Fields, Patch};
+use keyplane_session::app::Watcher;
+use keyplane_session::domain::{Event, EventKind, Fields, Patch, Scope, WatchTarget};
 use keyplane_session::error::Error;
-use keyplane_session::store::{Retention, Scope, Store, Watcher};
+use keyplane_session::store::{Retention, Store};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
@@ -52,7 +53,7 @@ impl Case {
         let valkey = connect(&keyplane_testkit::valkey().url()).await;
         let events = u32::try_from(kept).expect("few");
         let store = Store::new(valkey, Retention { events, ..retention() });
-        let mut everything = store.watch(user(), Scope::User, None);
+        let mut everything = Watcher::new(&store, WatchTarget { user: user(), scope: Scope::User, after: None });
         // The snapshot of an empty stream adds a mark to it.
         let begin = everything.next().await.expect("no end").expect("a snapshot");
         Case { store, everything, kept, log: vec![begin], live: Vec::new(), names: Vec::new() }
@@ -107,7 +108,10 @@ impl Case {
 
     /// Outcome of a reconnect to the store.
     async fn watch(&self, name: &SessionId, last: &str) -> Outcome {
-        let mut watcher = self.store.watch(user(), Scope::Session(name.clone()), Some(last.to_owned()));
+        let mut watcher = Watcher::new(
+            &self.store,
+            WatchTarget { user: user(), scope: Scope::Session(name.clone()), after: Some(last.to_owned()) },
+        );
         match watcher.begin().await {
             Ok(()) => {}
             Err(Error::NotFound) => return Outcome::NotFound,

@@ -78,6 +78,18 @@ impl Violations {
     pub fn into_result<T>(self, value: T) -> Result<T, Vec<Violation>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
+
+    /// Ends the collection: the value of a check that passed, if nothing was violated.
+    ///
+    /// # Errors
+    ///
+    /// Every violation that was collected; there is one if `parsed` is `None`.
+    pub fn checked<T>(self, parsed: Option<T>) -> Result<T, Vec<Violation>> {
+        match parsed {
+            Some(value) if self.0.is_empty() => Ok(value),
+            Some(_) | None => Err(self.0),
+        }
+    }
 }
 
 impl fmt::Display for Violations {

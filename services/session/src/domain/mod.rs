@@ -1,11 +1,16 @@
-//! The rules of sessions: plain functions on plain structs, without I/O and without a clock.
+//! Rules of sessions: plain functions on plain structs, without I/O and without a clock.
 
 mod event;
 mod policy;
 mod rules;
 mod session;
+mod watch;
 
 pub use event::{EndReason, Event, EventKind};
 pub use policy::{Overflow, Policies, Policy, PolicyError};
 pub use rules::{Limits, check_fields, check_patch, check_timeouts};
-pub use session::{BoundToken, Device, Fields, Micros, NewSession, Page, PageToken, Patch, Request, Session, Timeouts};
+pub use session::{
+    BoundToken, Deletion, Device, Fields, Issued, Micros, NewSession, Page, PageToken, Patch, Request, Session,
+    Timeouts, Touched,
+};
+pub use watch::{Scope, WatchTarget};

@@ -176,7 +176,7 @@ impl Policies {
 
     /// The policy of `tenant`.
     #[must_use]
-    pub fn of(&self, tenant: &TenantId) -> &Policy {
+    pub fn for_tenant(&self, tenant: &TenantId) -> &Policy {
         self.tenants.get(tenant).unwrap_or(&self.default)
     }
 }
@@ -205,10 +205,10 @@ mod tests {
             .with_tenants("acme: idle=15m, max_sessions=5; globex: overflow=reject;", minutes)
             .unwrap();
         let tenant = |id| TenantId::parse(id, "tenant").unwrap();
-        let acme = policies.of(&tenant("acme"));
+        let acme = policies.for_tenant(&tenant("acme"));
         assert_eq!((acme.idle, acme.absolute, acme.max_sessions), (Duration::from_mins(15), default().absolute, 5));
-        assert_eq!(policies.of(&tenant("globex")).overflow, Overflow::Reject);
-        assert_eq!(policies.of(&tenant("other")), &default());
+        assert_eq!(policies.for_tenant(&tenant("globex")).overflow, Overflow::Reject);
+        assert_eq!(policies.for_tenant(&tenant("other")), &default());
     }
 
     #[test]

@@ -134,3 +134,42 @@ pub struct PageToken {
     /// Which it is, among those made at the same time.
     pub session: SessionId,
 }
+
+/// Terms on which a session is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// Version that the session must have; `None` for any.
+    pub version: Option<i32>,
+    /// Revokes the tokens that were issued for the session first.
+    pub revoke_tokens: bool,
+    /// A session that does not exist is no error.
+    pub allow_missing: bool,
+}
+
+/// Expiry and version of a session after a touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Expiry without further use.
+    pub expires: Micros,
+    /// Version of the session.
+    pub version: i32,
+}
+
+/// Tokens to revoke when a session ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Issued {
+    /// All tokens that carry the session's id as their `sid`.
+    Session(SessionId),
+    /// A token that was bound to the session.
+    Token(BoundToken),
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Revocations that are due when this session ends. The revocation service skips expired tokens, by its store's clock.
+    pub fn issued(&self) -> impl Iterator<Item = Issued> + '_ {
+        let tokens = self.tokens.iter().cloned().map(Issued::Token);
+        std::iter::once(Issued::Session(self.name.session.clone())).chain(tokens)
+    }
+}

@@ -1,74 +1,41 @@
-//! Open watches: how many there are, and that they end when the service stops.
-
-use std::time::Duration;
+//! Calls that watch sessions, and the stream of typed events.
 
 use futures::Stream;
 use futures::stream::unfold;
-use keyplane_contracts::names::UserName;
 use keyplane_contracts::session::v1 as pb;
-use keyplane_server::{Drain, WatchCap, WatchPermit, status};
-use tonic::Status;
+use keyplane_server::status;
+use tonic::{Request, Status};
 
-use super::convert::{self, Watch};
-use crate::domain::Event;
+use super::{Service, convert};
+use crate::app::OpenWatch;
 use crate::error::Error;
-use crate::store::{Store, Watcher};
 
-/// The watches of this instance.
-#[derive(Debug)]
-pub(crate) struct Watches {
-    cap: WatchCap,
-    heartbeat: Duration,
-    drain: Drain,
-}
+// === impl Service ===
 
-/// An open watch. It has begun, so that a failure at the start was the status of the call.
-pub(super) struct Events {
-    pub(super) user: UserName,
-    pub(super) heartbeat: Duration,
-    watcher: Watcher,
-    drain: Drain,
-    _permit: WatchPermit,
-}
-
-// === impl Watches ===
-
-impl Watches {
-    /// At most `limit` watches, until `drain` starts; `heartbeat` is the silence that browsers' watches bear.
-    pub(crate) fn new(limit: usize, heartbeat: Duration, drain: Drain) -> Watches {
-        Watches { cap: WatchCap::new(limit), heartbeat, drain }
+impl Service {
+    pub(super) async fn watch(&self, request: &pb::WatchSessionsRequest) -> Result<OpenWatch, Error> {
+        self.watches.open(&self.store, convert::watch(&request.name, &request.after)?).await
     }
 
-    /// Opens a watch and checks that it can begin.
-    pub(super) async fn open(&self, store: &Store, watch: Watch) -> Result<Events, Error> {
-        let permit = self.cap.acquire().map_err(|full| Error::TooManyWatches { limit: full.limit })?;
-        let Watch { user, scope, after } = watch;
-        let mut watcher = store.watch(user.clone(), scope, after);
-        watcher.begin().await?;
-        Ok(Events { user, heartbeat: self.heartbeat, watcher, drain: self.drain.clone(), _permit: permit })
+    /// Opens the watch of an EventSource, whose `Last-Event-ID` beats `after`: the URL stays the same at a reconnect.
+    pub(super) async fn watch_from_browser(
+        &self,
+        request: &Request<pb::StreamSessionEventsRequest>,
+    ) -> Result<OpenWatch, Error> {
+        let last_seen = request.metadata().get("last-event-id").and_then(|id| id.to_str().ok());
+        let request = request.get_ref();
+        let target = convert::watch(&request.name, last_seen.unwrap_or(&request.after))?;
+        self.watches.open(&self.store, target).await
     }
 }
 
-// === impl Events ===
-
-impl Events {
-    /// The next event; `None` at the end. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
-        tokio::select! {
-            biased;
-            () = self.drain.started() => Some(Err(Error::ShuttingDown)),
-            event = self.watcher.next() => event,
+/// Events as messages; an error is the stream's last item.
+pub(super) fn messages(watch: OpenWatch) -> impl Stream<Item = Result<pb::SessionEvent, Status>> + Send {
+    unfold(Some(watch), |watch| async {
+        let mut watch = watch?;
+        match watch.next().await? {
+            Ok(event) => Some((Ok(convert::event(&watch.user, event)), Some(watch))),
+            Err(error) => Some((Err(status(error)), None)),
         }
-    }
-
-    /// The events as messages; an error is the stream's last item.
-    pub(super) fn typed(self) -> impl Stream<Item = Result<pb::SessionEvent, Status>> + Send {
-        unfold(Some(self), |events| async {
-            let mut events = events?;
-            match events.next().await? {
-                Ok(event) => Some((Ok(convert::event(&events.user, event)), Some(events))),
-                Err(error) => Some((Err(status(error)), None)),
-            }
-        })
-    }
+    })
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keyplane_contracts::names::{Id, SessionId};
-use keyplane_session::domain::{Event, EventKind, Fields, Patch, Policy, Request, Session};
+use keyplane_session::app::Watcher;
+use keyplane_session::domain::{Event, EventKind, Fields, Patch, Policy, Request, Scope, Session, WatchTarget};
 use keyplane_session::error::Error;
-use keyplane_session::store::{Scope, Store, Watcher};
+use keyplane_session::store::Store;
 use keyplane_valkey::{Feature, Key, Script, Valkey};
 
 use crate::call::{Call, Version};
@@ -123,7 +124,7 @@ impl Case {
         let valkey = support::connect_as(&app, url).await;
         let mut policy = policy();
         policy.max_sessions = 3;
-        let watcher = writers[0].watch(user(), Scope::User, None);
+        let watcher = Watcher::new(&writers[0], WatchTarget { user: user(), scope: Scope::User, after: None });
         let mut case = Case {
             valkey,
             writers,

@@ -1,16 +1,19 @@
+//! Events as messages.
+
 use keyplane_contracts::names::{SessionId, UserName};
 use keyplane_contracts::session::v1 as pb;
 use pb::session_event::{EndReason, Type};
 
-use super::{MASKABLE, device, session, timestamp, token};
+use super::fields::MASKABLE;
+use super::reply::{device, session, time, token};
 use crate::domain::{self, Event, EventKind, Fields, Micros};
 
-/// An event of one of `user`'s sessions.
+/// Event of one of `user`'s sessions.
 pub(in crate::grpc) fn event(user: &UserName, event: Event) -> pb::SessionEvent {
     let name = |id: &SessionId| user.session(id.clone()).to_string();
     let mut message = pb::SessionEvent {
         id: event.id,
-        time: Some(timestamp(event.time)),
+        time: Some(time(event.time)),
         name: event.kind.session().map(name).unwrap_or_default(),
         ..pb::SessionEvent::default()
     };
@@ -60,7 +63,7 @@ fn partial(name: String, version: i32, updated: Micros, fields: Fields) -> pb::S
     pb::Session {
         name,
         version,
-        update_time: Some(timestamp(updated)),
+        update_time: Some(time(updated)),
         company_id: fields.company_id,
         last_path: fields.last_path,
         attributes: fields.attributes.into_iter().collect(),

@@ -1,3 +1,5 @@
+//! The revocation service.
+
 use std::time::Duration;
 
 use keyplane_client::Channel;
@@ -11,21 +13,21 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use super::Issued;
-use crate::domain::BoundToken;
+use crate::domain::{BoundToken, Issued};
 use crate::error::Error;
 
-/// The most that the revocation service takes in one call.
+/// Maximum of revocations in one call.
 const BATCH: usize = 1000;
 
-/// How long a call may take where the caller sets no deadline.
+/// Timeout of a call without a deadline of its own.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a connection may take, and how long a peer may be silent before it counts as gone.
+/// Timeout of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(1);
+/// Silence of the peer after which a ping checks the connection.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Revokes at the revocation service. Whatever it does may be done again without harm.
+/// Client of the revocation service. Its calls are idempotent.
 pub(crate) struct Revoker {
     client: RevocationServiceClient<Channel>,
 }
@@ -33,26 +35,26 @@ pub(crate) struct Revoker {
 // === impl Revoker ===
 
 impl Revoker {
-    /// At the service behind `endpoint`.
+    /// Client of the service at `endpoint`, which connects at the first call.
     pub(crate) fn new(endpoint: Endpoint) -> Revoker {
         Revoker { client: RevocationServiceClient::new(Channel::lazy(endpoint, CONNECT, SILENCE)) }
     }
 
-    /// Revokes all of `issued`, or fails; then some of it may be revoked.
+    /// Revokes all of `issued`. After an error, some of it may be revoked. Cancel safe in the same sense.
     ///
     /// # Errors
     ///
     /// [`Error::RevocationUnavailable`], [`Error::RevocationRejected`].
-    pub(super) async fn revoke(&self, tenant: &TenantId, issued: &[Issued]) -> Result<(), Error> {
+    pub(crate) async fn revoke(&self, tenant: &TenantId, issued: &[Issued]) -> Result<(), Error> {
         for batch in issued.chunks(BATCH) {
             let requests = batch.iter().map(request).collect();
             let results = self.batch(tenant, requests).await?;
             let mut again = Vec::new();
-            for (one, result) in batch.iter().zip(results) {
+            for (issued, result) in batch.iter().zip(results) {
                 let Some(ItemError { code, reason, .. }) = result.error else { continue };
-                match (one, Code::from_i32(code)) {
-                    // Expired by the service's clock, or of a longer life than it keeps revocations for. Without its expiry it
-                    // is revoked for as long as any token may live.
+                match (issued, Code::from_i32(code)) {
+                    // The token expired by the service's clock, or lives longer than the service keeps revocations. Without
+                    // an expiry it is revoked for the longest life of a token.
                     (Issued::Token(token), Code::InvalidArgument) => again.push(token_request(token, None)),
                     (_, code) => return Err(failure(code, reason)),
                 }
@@ -68,11 +70,11 @@ impl Revoker {
         Ok(())
     }
 
-    /// One call; as many results as there are requests.
+    /// Sends one call; returns one result per request.
     async fn batch(&self, tenant: &TenantId, requests: Vec<pb::RevokeRequest>) -> Result<Vec<pb::RevokeResult>, Error> {
         let count = requests.len();
         let mut request = Request::new(pb::BatchRevokeRequest { parent: format!("tenants/{tenant}"), requests });
-        // Less than what remains, so that there is time left to say what became of it.
+        // Less than the rest of the deadline, so that there is time left to report the result.
         let wait = keyplane_deadline::share().unwrap_or(PATIENCE);
         request.set_timeout(wait);
         let response = self.client.clone().batch_revoke(request).await;
@@ -107,7 +109,7 @@ fn refusal(status: &Status) -> Error {
     failure(status.code(), reason.unwrap_or_default())
 }
 
-/// What a caller can do about it: repeat the call, or nothing.
+/// Error by what the caller can do: repeat the call, or nothing.
 fn failure(code: Code, reason: String) -> Error {
     match code {
         Code::Ok

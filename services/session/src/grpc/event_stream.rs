@@ -1,4 +1,4 @@
-//! Watches as Server-Sent Events, for browsers.
+//! The stream of Server-Sent Events, for browsers.
 
 use futures::Stream;
 use futures::stream::unfold;
@@ -11,31 +11,31 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::convert;
-use super::watch::Events;
+use crate::app::OpenWatch;
 
-/// The stream's place.
+/// Position in the stream.
 enum State {
-    Opening(Box<Events>),
-    Open(Box<Events>),
+    Opening(Box<OpenWatch>),
+    Open(Box<OpenWatch>),
     Closed,
 }
 
-/// The watch as bytes of `text/event-stream`, with a heartbeat after each silence. An error is the stream's last event.
-pub(super) fn stream(events: Events) -> impl Stream<Item = Result<HttpBody, Status>> + Send {
-    unfold(State::Opening(Box::new(events)), |state| async {
-        let mut events = match state {
-            State::Opening(events) => return Some((Ok(sse::opening()), State::Open(events))),
-            State::Open(events) => events,
+/// Events as bytes of `text/event-stream`, with a heartbeat after each silence. An error is the stream's last event.
+pub(super) fn bodies(watch: OpenWatch) -> impl Stream<Item = Result<HttpBody, Status>> + Send {
+    unfold(State::Opening(Box::new(watch)), |state| async {
+        let mut watch = match state {
+            State::Opening(watch) => return Some((Ok(sse::opening()), State::Open(watch))),
+            State::Open(watch) => watch,
             State::Closed => return None,
         };
-        match timeout(events.heartbeat, events.next()).await {
-            Err(_) => Some((Ok(sse::heartbeat()), State::Open(events))),
+        match timeout(watch.heartbeat, watch.next()).await {
+            Err(_) => Some((Ok(sse::heartbeat()), State::Open(watch))),
             Ok(None) => None,
             Ok(Some(Ok(event))) => {
-                let mut event = convert::event(&events.user, event);
+                let mut event = convert::event(&watch.user, event);
                 event.changed_fields = event.changed_fields.iter().map(|name| field_path(name)).collect();
                 let body = sse::event(&event.id, event_name(&event), &to_json(&event));
-                Some((Ok(body), State::Open(events)))
+                Some((Ok(body), State::Open(watch)))
             }
             Ok(Some(Err(error))) => Some((Ok(sse::error(&status(error))), State::Closed)),
         }

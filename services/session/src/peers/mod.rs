@@ -1,0 +1,5 @@
+//! Other services that the session service calls.
+
+mod revocation;
+
+pub(crate) use revocation::Revoker;
