@@ -12,24 +12,28 @@ use tower::Service;
 
 use crate::failure;
 
-/// A connection to a service, for any generated client. Cheap to clone.
+/// Connection to a service, for any generated client. Cheap to clone.
 ///
-/// Adds `traceparent` of the current span. A call that fails for want of a connection is UNAVAILABLE, one whose
-/// deadline passes is DEADLINE_EXCEEDED; `ErrorInfo` says whether the service can have seen it.
+/// Adds `traceparent` of the current span. A call without a connection is UNAVAILABLE, one whose deadline passes is
+/// DEADLINE_EXCEEDED; `ErrorInfo` states whether the service can have seen the call.
 ///
-/// Cancel safe in that nothing breaks; the service may carry out the call all the same.
+/// Dropping a call is safe; the service may still carry it out.
 #[derive(Clone, Debug)]
 pub struct Channel(tonic::transport::Channel);
 
-/// What a service may send ahead on a connection. Half of it is room for answers that nobody has read yet, 256 bytes each:
-/// past that h2 takes them for an attack and breaks the connection with all its calls.
+/// Flow-control window of a connection, in bytes. Half of it is room for unread answers, 256 bytes each: beyond that h2
+/// suspects an attack and breaks the connection with all its calls.
 const WINDOW: u32 = 4 << 20;
 
 // === impl Channel ===
 
 impl Channel {
-    /// A connection that is made at the first call, and again after each loss. Making it may take `connect`; a peer that is
-    /// silent for `silence`, and then does not answer a ping for as long, counts as gone. To be called within a runtime.
+    /// Connection that is made at the first call, and again after each loss. An attempt may take `connect`. A peer that is
+    /// silent for `silence`, and then leaves a ping unanswered for as long, counts as lost.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn lazy(endpoint: Endpoint, connect: Duration, silence: Duration) -> Channel {
         let endpoint = endpoint
@@ -42,7 +46,7 @@ impl Channel {
         Channel::new(endpoint.connect_lazy())
     }
 
-    /// Wraps tonic's own, however it connects.
+    /// Wraps a channel of tonic's, however it connects.
     #[must_use]
     pub fn new(channel: tonic::transport::Channel) -> Channel {
         Channel(channel)

@@ -1,4 +1,4 @@
-//! What a failure of the connection means for a call.
+//! Statuses of calls that failed in transport.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -7,18 +7,18 @@ use keyplane_contracts::reasons::{DOMAIN, Retry, client, kit};
 use tonic::{ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// What became of a call that got no answer.
+/// Fate of a call that got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// The service has not seen it: no connection, or one that closed before the request left.
+    /// Unseen by the service: no connection, or one that closed before the request left.
     NotSent,
-    /// Its time was up.
+    /// Past its deadline.
     Late,
-    /// The connection broke while the call was under way.
+    /// In flight when the connection broke.
     Lost,
 }
 
-/// The status of a call that failed with `error`, a failure of tonic's transport.
+/// Status of a call that failed with `error`, a failure of tonic's transport.
 pub(crate) fn status(error: &(dyn Error + 'static)) -> Status {
     let (reason, message) = match fate(error) {
         Fate::NotSent => (&client::NOT_SENT, "no connection: the call was not sent; repeat it"),
@@ -45,7 +45,7 @@ fn fate(error: &(dyn Error + 'static)) -> Fate {
         if cause.is::<ConnectError>() {
             return Fate::NotSent;
         }
-        // hyper says so of requests that were still queued when their connection closed.
+        // hyper cancels requests that were still queued when their connection closed.
         if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
             return Fate::NotSent;
         }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_whose_connection_closed_first_was_not_sent() {
+    async fn request_on_a_closed_connection_is_not_sent() {
         let (ours, _theirs) = tokio::io::duplex(1024);
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours));
         let (mut sender, connection) = handshake.await.expect("a handshake");
@@ -80,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_passed_is_told_as_such() {
+    fn passed_deadline_is_deadline_exceeded() {
         let status = status(&TimeoutExpired(()));
         assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
     }
 
     #[test]
-    fn a_connection_that_broke_leaves_the_outcome_open() {
+    fn broken_connection_leaves_the_outcome_unknown() {
         let status = status(&std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "CONNECTION_LOST"));
         let details = status.get_error_details();

@@ -1,9 +1,9 @@
-//! Clients of Keyplane's services: a channel whose failures are the statuses that gRPC promises, and the revocations in
-//! this process's memory.
+//! Clients of Keyplane's services: a channel whose failures are the statuses that gRPC promises, and the revocation replica
+//! in this process.
 //!
-//! tonic's own channel answers CANCELLED, which nobody retries, where a connection closed before the request left it,
-//! as happens to a caller while a service restarts, and where the deadline passed. Wrapped in [`Channel`], the first
-//! is UNAVAILABLE and the second DEADLINE_EXCEEDED, as in other languages; and the call carries the trace.
+//! tonic's own channel answers CANCELLED, which nobody retries, in two cases: the connection closed before the request left
+//! it (usual while a service restarts), and the deadline passed. [`Channel`] makes the first UNAVAILABLE and the second
+//! DEADLINE_EXCEEDED, as other languages do. It also propagates the trace.
 //!
 //! ```no_run
 //! use keyplane_client::Channel;
@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! A [`RevocationReplica`] tells whether a token is revoked without a network hop, and cuts what was opened with it:
+//! A [`RevocationReplica`] checks tokens without a network hop, and ends streams whose token is revoked:
 //!
 //! ```no_run
 //! use keyplane_client::{Claims, Millis, ReplicaSettings, RevocationReplica};
@@ -26,7 +26,7 @@
 //! let endpoint = tonic::transport::Endpoint::from_static("http://127.0.0.1:50052");
 //! let replica = RevocationReplica::connect(endpoint, ReplicaSettings::default());
 //!
-//! // Of a token whose signature was verified.
+//! // Claims of a token whose signature was verified.
 //! let claims = Claims {
 //!     tenant: "acme",
 //!     issuer: "https://idp.example",
@@ -36,7 +36,7 @@
 //!     expires: Millis::from_seconds(1_900_000_300.0),
 //!     ..Claims::default()
 //! };
-//! // An error is an outage of the service: this caller refuses then.
+//! // An error is an outage of the service: this caller rejects the token then.
 //! if replica.is_revoked(&claims).await?.is_revoked() {
 //!     return Err("the token was revoked".into());
 //! }

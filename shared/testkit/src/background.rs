@@ -1,10 +1,10 @@
-//! A runtime on a thread of its own, so that a helper keeps working while a test blocks its own runtime, or has none.
+//! Runtime on a thread of its own: a helper keeps working while a test blocks its runtime, or has none.
 
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-/// Runs one future until it is dropped.
+/// Future on a thread of its own, until this value is dropped.
 pub(crate) struct Background {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -13,7 +13,7 @@ pub(crate) struct Background {
 // === impl Background ===
 
 impl Background {
-    /// `make` is called on the new runtime; everything that it spawns ends with this value.
+    /// Calls `make` on the new runtime. Everything that it spawns ends with this value.
     pub(crate) fn run<F: Future<Output = ()>>(make: impl FnOnce() -> F + Send + 'static) -> Background {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {

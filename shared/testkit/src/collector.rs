@@ -1,4 +1,4 @@
-//! An OTLP receiver in this process.
+//! OTLP receiver in this process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,12 +23,12 @@ use tonic::{Request, Response, Status};
 
 use crate::background::Background;
 
-/// One span as it was received, with its resource's service name.
+/// Span as received, with the service name of its resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The resource's `service.name`; empty if it has none.
+    /// `service.name` of the resource; empty without one.
     pub service: String,
-    /// The span's name.
+    /// Name of the span.
     pub name: String,
     /// `internal`, `server`, `client`, `producer`, `consumer` or `unspecified`.
     pub kind: &'static str,
@@ -42,16 +42,16 @@ pub struct Span {
     pub attributes: BTreeMap<String, String>,
     /// `unset`, `ok` or `error`.
     pub status: &'static str,
-    /// The status's description; empty unless it is `error`.
+    /// Description of an `error`; empty for other statuses.
     pub status_message: String,
-    /// The names of the span's events, in their order.
+    /// Names of the span's events, in order.
     pub events: Vec<String>,
     /// Trace ids of the spans that this one links to.
     pub links: Vec<String>,
 }
 
-/// An OTLP gRPC receiver of traces and metrics, on a loopback port and a thread of its own, so that an exporter can
-/// flush while the test blocks. Dropping it stops it.
+/// OTLP gRPC receiver of traces and metrics, on a loopback port and a thread of its own: an exporter can flush while the
+/// test blocks. Dropping it stops it.
 pub struct Collector {
     addr: SocketAddr,
     received: Received,
@@ -95,13 +95,13 @@ impl Collector {
         format!("http://{}", self.addr)
     }
 
-    /// All spans so far, in the order of their arrival: a child usually comes before its parent.
+    /// Returns all spans so far, in order of arrival: a child usually comes before its parent.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         self.received.spans.lock().clone()
     }
 
-    /// The names of all metrics so far, each once, sorted.
+    /// Returns the names of all metrics so far, each once, sorted.
     #[must_use]
     pub fn metric_names(&self) -> Vec<String> {
         let mut names = self.received.metrics.lock().clone();
@@ -110,16 +110,10 @@ impl Collector {
         names
     }
 
-    /// Forgets all spans and metrics.
-    pub fn clear(&self) {
-        self.received.spans.lock().clear();
-        self.received.metrics.lock().clear();
-    }
-
     /// Waits until `enough` holds for the spans received, and returns them. Cancel safe.
     ///
     /// # Panics
-    /// When it does not hold within 20 seconds, with the spans that were received.
+    /// After 20 seconds, with the spans received.
     pub async fn wait_for(&self, enough: impl Fn(&[Span]) -> bool) -> Vec<Span> {
         crate::eventually("the spans arrive", Duration::from_secs(20), async || {
             let spans = self.spans();

@@ -3,14 +3,14 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// What one look at the world gives: the value waited for, or what was seen in its place.
+/// Result of one look: the awaited value, or the state seen in its place.
 pub trait Attempt {
-    /// What is waited for.
+    /// Awaited value.
     type Value;
-    /// The value, or what was seen in its place, for the message.
+    /// Value, or the state seen in its place, for the message.
     ///
     /// # Errors
-    /// When it is not there yet.
+    /// The state seen, while the value is missing.
     fn outcome(self) -> Result<Self::Value, String>;
 }
 
@@ -35,8 +35,8 @@ impl<T, S: Debug> Attempt for Result<T, S> {
     }
 }
 
-/// Calls `look` until it gives `true`, `Some` or `Ok`, and returns the value. Looks every 5 ms at first, every 100 ms in
-/// the end. An `Err(state)` appears in the message if patience runs out, so prefer it to `None`.
+/// Calls `look` until it gives `true`, `Some` or `Ok`, and returns the value. Pauses 5 ms at first, 100 ms in the end.
+/// Prefer `Err(state)` to `None`: the state appears in the message when patience runs out.
 ///
 /// ```no_run
 /// # async fn example(count: impl AsyncFn() -> u32) {
@@ -50,7 +50,7 @@ impl<T, S: Debug> Attempt for Result<T, S> {
 /// ```
 ///
 /// # Panics
-/// When `patience` is over, with `what` and what was seen last.
+/// When `patience` is over, with `what` and the last state seen.
 #[track_caller]
 pub fn eventually<A: Attempt>(
     what: &str,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn gives_the_value_once_it_is_there() {
+    async fn value_is_returned_once_it_is_there() {
         let mut looks = 0;
         let value = eventually("third look", Duration::from_secs(5), async || {
             looks += 1;
@@ -95,13 +95,13 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "not within 30ms: pigs fly; last seen: \"on the ground\"")]
-    async fn says_what_was_seen_last() {
+    async fn last_state_is_in_the_message() {
         eventually("pigs fly", Duration::from_millis(30), async || Err::<(), _>("on the ground")).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "the first look never ended")]
-    async fn does_not_hang_with_a_look_that_does() {
+    async fn look_that_hangs_runs_out_of_patience() {
         eventually("an end", Duration::from_millis(30), async || std::future::pending::<bool>().await).await;
     }
 }

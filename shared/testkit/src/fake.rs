@@ -1,5 +1,5 @@
-/// Implements a generated service for a fake: with the items given, and UNIMPLEMENTED for each call that the test has no
-/// use for, listed as `name: Request => Response,`. The caller needs tonic.
+/// Implements a generated service for a fake: the given items, and UNIMPLEMENTED for each other call, listed as
+/// `name: Request => Response,`. The caller needs tonic.
 #[macro_export]
 macro_rules! fake_service {
     ($service:ident for $fake:ty { $($item:item)* } $($call:ident: $request:ty => $response:ty,)*) => {

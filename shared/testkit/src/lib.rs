@@ -1,9 +1,9 @@
-//! What tests need: an engine, an app prefix of their own, a fault proxy, a trace collector.
+//! Helpers for tests: an engine, app prefixes, services, a fault proxy, an event client, a trace collector.
 //!
 //! [`valkey`] is the server of the test binary and [`app`] a prefix of the test's own. [`FaultProxy`] stands between a
-//! client and a server and misbehaves on demand. [`Collector`] receives traces over OTLP. [`Sse`] is an EventSource.
-//! [`eventually`] waits for a condition, so that no test sleeps for a fixed time. [`fake_service`] is for a peer that a test
-//! plays itself. [`OpenApi`] holds JSON against the schemas of a document. [`settings`], [`channel`], [`ready`] and [`details`]
+//! client and a server and imitates faults. [`Collector`] receives traces over OTLP. [`Sse`] is an EventSource.
+//! [`eventually`] waits for a condition, so that no test sleeps for a fixed time. [`fake_service`] is for a peer that the
+//! test plays itself. [`OpenApi`] validates JSON against the schemas of a document. [`settings`], [`channel`], [`ready`] and [`details`]
 //! start a whole service and read its errors.
 
 mod background;
@@ -11,6 +11,7 @@ mod collector;
 mod engine;
 mod eventually;
 mod fake;
+mod fault;
 mod openapi;
 mod proxy;
 mod pump;
@@ -21,7 +22,9 @@ mod sse_parser;
 pub use collector::{Collector, Span};
 pub use engine::{app, toolbox, valkey};
 pub use eventually::{Attempt, eventually};
+pub use fault::Fault;
 pub use openapi::OpenApi;
-pub use proxy::{Fault, FaultProxy};
+pub use proxy::FaultProxy;
 pub use service::{channel, details, ready, settings, violated};
-pub use sse::{Event, Sse, SseError};
+pub use sse::{Sse, SseError};
+pub use sse_parser::Event;

@@ -1,3 +1,5 @@
+//! Validation of JSON against an OpenAPI document.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -5,32 +7,32 @@ use parking_lot::Mutex;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// Times as RFC 3339 has them.
+/// Pattern of RFC 3339 times.
 const TIME: &str = r"^\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d+)?(Z|[+-][0-2]\d:[0-5]\d)$";
 
-/// Holds values against the schemas of an OpenAPI 3.0 document: the keywords that Keyplane's document uses, and formats of
-/// numbers and times.
+/// Validator of values against an OpenAPI 3.0 document: the keywords that Keyplane's document uses, and formats of numbers
+/// and times.
 #[derive(Debug)]
 pub struct OpenApi<'a> {
     document: &'a Value,
-    /// Patterns that were met before: to compile one takes longer than all the rest.
+    /// Compiled patterns: compiling one takes longer than all the rest.
     patterns: Mutex<HashMap<String, Arc<Regex>>>,
 }
 
 // === impl OpenApi ===
 
 impl<'a> OpenApi<'a> {
-    /// The schemas of `document`.
+    /// Validator for the schemas of `document`.
     #[must_use]
     pub fn new(document: &'a Value) -> OpenApi<'a> {
         OpenApi { document, patterns: Mutex::default() }
     }
 
-    /// Every keyword that `value` breaks, after its place, e.g. `/limits/0: pattern`.
+    /// Lists the keywords that `value` breaks, after their place, e.g. `/limits/0: pattern`.
     ///
     /// # Panics
     ///
-    /// If the document refers to a schema that it does not hold, or holds a pattern that is none.
+    /// When the document refers to a schema that it lacks, or has an invalid pattern.
     #[must_use]
     pub fn broken(&self, schema: &Value, value: &Value) -> Vec<String> {
         let mut broken = Vec::new();
@@ -38,11 +40,11 @@ impl<'a> OpenApi<'a> {
         broken
     }
 
-    /// The schema that `schema` refers to, or itself.
+    /// Returns the schema that `schema` refers to, or itself.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// When the document lacks it.
     #[must_use]
     pub fn resolve<'b>(&self, schema: &'b Value) -> &'b Value
     where

@@ -1,4 +1,4 @@
-//! A TCP proxy that misbehaves on demand.
+//! TCP proxy that imitates faults of the network.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,31 +9,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::background::Background;
+use crate::fault::Fault;
 use crate::pump;
 
-/// How a [`FaultProxy`] treats its connections, those that are open and new ones alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// None: bytes pass at once.
-    Pass,
-    /// Bytes arrive this much later, in each direction (so an answer comes twice as late). Throughput is not reduced.
-    Delay(Duration),
-    /// [`Fault::Delay`] for connections that are open when the fault begins; new ones are as fast as ever.
-    DelayOpen(Duration),
-    /// Bytes get lost on the way and are sent again: nothing arrives, but is delivered, in order, when the fault ends.
-    /// New connections are accepted, and reach the server then.
-    BlackHole,
-    /// All connections are closed, and new ones refused.
-    Cut,
-    /// The other end is gone without a word: connections are accepted and bytes taken, but nobody sees them, and nothing
-    /// is ever answered. Connections of that time can't be whole again, so they are closed when the fault ends.
-    HalfOpen,
-}
-
-/// A proxy on a loopback port, before one server. It has its own thread, so it also works while a test blocks. Dropping
-/// it closes all connections.
+/// Proxy on a loopback port, before one server. Runs on its own thread, so it works while a test blocks. Dropping it closes
+/// all connections.
 ///
-/// In cluster mode clients learn the nodes' own addresses and go around it.
+/// Clients of a cluster bypass it: they learn the nodes' own addresses.
 pub struct FaultProxy {
     addr: SocketAddr,
     commands: mpsc::UnboundedSender<Command>,
@@ -79,7 +61,7 @@ impl FaultProxy {
         FaultProxy { addr, commands, counts, _background: background }
     }
 
-    /// A proxy before a server of 127.0.0.1.
+    /// Starts a proxy before a server on 127.0.0.1, without a fault.
     ///
     /// # Panics
     /// When no loopback port can be bound.
@@ -88,13 +70,13 @@ impl FaultProxy {
         FaultProxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    /// Where the proxy listens.
+    /// Address of the proxy.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `upstream_url` with the proxy's address in place of its host and port: `valkey://keyplane:secret@127.0.0.1:7001`
+    /// Replaces host and port of `upstream_url` with the proxy's address: `valkey://keyplane:secret@127.0.0.1:7001`
     /// becomes `valkey://keyplane:secret@<addr>`. User, path and query stay.
     #[must_use]
     pub fn url(&self, upstream_url: &str) -> String {
@@ -104,7 +86,7 @@ impl FaultProxy {
         format!("{}{}{}", &upstream_url[..host], self.addr, &upstream_url[end..])
     }
 
-    /// Changes the fault. When it returns, the new one holds: nothing passes that it forbids, and a cut port refuses.
+    /// Changes the fault. The new one holds when the call returns: nothing passes that it forbids, and a cut port refuses.
     ///
     /// # Panics
     /// When the port can't be bound again after [`Fault::Cut`], since another process took it.
@@ -112,10 +94,10 @@ impl FaultProxy {
         self.change(Change::Fault(fault));
     }
 
-    /// New connections go to another server, as behind a name that a failover has moved. Open ones stay where they are.
+    /// Sends new connections to another server, as a name does after a failover. Open ones stay.
     ///
     /// # Panics
-    /// When the proxy's thread is gone.
+    /// When the proxy's thread has ended.
     pub fn redirect(&self, upstream: SocketAddr) {
         self.change(Change::Upstream(upstream));
     }
@@ -126,13 +108,13 @@ impl FaultProxy {
         assert!(sent.is_ok() && finished.recv().is_ok(), "the proxy lost its port {}", self.addr);
     }
 
-    /// How many connections were ever accepted.
+    /// Number of connections accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.counts.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.counts.open.load(Ordering::SeqCst)
@@ -200,14 +182,14 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((client, _)) => return client,
-            // The client was gone already, or this process is short of descriptors for a moment.
+            // The client has closed already, or this process is short of descriptors for a moment.
             Err(_) => tokio::task::yield_now().await,
         }
     }
 }
 
-/// Not port 0: the kernel would give a port of the range that it also gives to clients, and a client that dials the cut
-/// port again and again would at last connect to itself, and keep the port from us.
+/// Binds a port outside of the kernel's range for clients, unlike port 0: a client that dials a cut port of that range again
+/// and again would in the end connect to itself, and keep the port from us.
 fn bind_somewhere() -> (TcpListener, SocketAddr) {
     for _ in 0..64 {
         let port = keyplane_engine::free_port().expect("there is a free loopback port");
@@ -219,7 +201,7 @@ fn bind_somewhere() -> (TcpListener, SocketAddr) {
     panic!("no loopback port can be bound");
 }
 
-/// Tries for a while: a client's connection attempt may hold the port for a moment.
+/// Binds the port again, with retries: a client's connection attempt may hold it for a moment.
 async fn rebind(addr: SocketAddr) -> TcpListener {
     crate::eventually("the proxy's port can be bound again", Duration::from_secs(10), async || listen(addr)).await
 }

@@ -1,4 +1,4 @@
-//! The two directions of one proxied connection.
+//! Both directions of one proxied connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::proxy::Fault;
+use crate::fault::Fault;
 
-/// Bytes on their way, due at a time. Empty: the sender has no more to say.
+/// Bytes in flight, due at a time. Empty bytes stand for the end of the stream.
 struct Chunk {
     due: Instant,
     bytes: Vec<u8>,
 }
 
-/// How many chunks may be on their way, so that a slow receiver slows the sender.
+/// Maximum of chunks in flight, so that a slow receiver slows the sender.
 const IN_FLIGHT: usize = 256;
 
-/// Serves one client until either side closes, or the fault demands it.
+/// Serves one client until either side closes or the fault ends the connection.
 pub(crate) async fn connection(client: TcpStream, upstream: SocketAddr, fault: watch::Receiver<Fault>) {
     let _ = client.set_nodelay(true);
     tokio::select! {
@@ -30,7 +30,7 @@ pub(crate) async fn connection(client: TcpStream, upstream: SocketAddr, fault: w
     }
 }
 
-/// Ends when the connection has to: it is cut, or it lived through a time in which bytes were thrown away.
+/// Waits until the connection must end: it is cut, or a fault that discarded bytes is over.
 async fn doom(mut fault: watch::Receiver<Fault>) {
     let mut damaged = false;
     loop {
@@ -48,9 +48,9 @@ async fn doom(mut fault: watch::Receiver<Fault>) {
 
 async fn forward(client: TcpStream, upstream: SocketAddr, mut fault: watch::Receiver<Fault>) {
     if *fault.borrow() == Fault::HalfOpen {
-        // Nobody is there: take what comes.
+        // The peer is silent: take the bytes and discard them.
         let (mut from, _to) = client.into_split();
-        return throw_away(&mut from).await;
+        return discard(&mut from).await;
     }
     passable(&mut fault).await;
     let new = matches!(*fault.borrow(), Fault::DelayOpen(_));
@@ -64,7 +64,7 @@ async fn forward(client: TcpStream, upstream: SocketAddr, mut fault: watch::Rece
     );
 }
 
-/// One that is `new` in the time of [`Fault::DelayOpen`] knows no delay.
+/// Pumps one direction. A connection that is `new` under [`Fault::DelayOpen`] has no latency.
 async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, fault: watch::Receiver<Fault>, new: bool) {
     let (send, receive) = mpsc::channel(IN_FLIGHT);
     tokio::join!(read(from, send, fault.clone(), new), write(to, receive, fault));
@@ -75,7 +75,7 @@ async fn read(mut from: OwnedReadHalf, send: mpsc::Sender<Chunk>, mut fault: wat
     loop {
         let now = *fault.borrow_and_update();
         if now == Fault::HalfOpen {
-            return throw_away(&mut from).await;
+            return discard(&mut from).await;
         }
         let count = tokio::select! {
             biased;
@@ -99,11 +99,11 @@ async fn read(mut from: OwnedReadHalf, send: mpsc::Sender<Chunk>, mut fault: wat
 
 async fn write(mut to: OwnedWriteHalf, mut receive: mpsc::Receiver<Chunk>, mut fault: watch::Receiver<Fault>) {
     while let Some(chunk) = receive.recv().await {
-        // A timer ends up to a millisecond late, also one that is due at once.
+        // A timer ends up to a millisecond late, even one that is due at once.
         if chunk.due > Instant::now() {
             tokio::time::sleep_until(chunk.due).await;
         }
-        // While bytes are thrown away this waits until `doom` ends the connection, which comes to the same.
+        // While bytes are discarded this waits until `doom` ends the connection, with the same effect.
         passable(&mut fault).await;
         let written = match chunk.bytes.as_slice() {
             [] => to.shutdown().await,
@@ -115,8 +115,8 @@ async fn write(mut to: OwnedWriteHalf, mut receive: mpsc::Receiver<Chunk>, mut f
     }
 }
 
-/// Reads until the connection is closed by `doom`: an end of stream has to go unanswered as well.
-async fn throw_away(from: &mut OwnedReadHalf) {
+/// Reads and discards until `doom` closes the connection: an end of stream stays unanswered too.
+async fn discard(from: &mut OwnedReadHalf) {
     let mut buffer = vec![0; 16 << 10];
     while from.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     std::future::pending().await

@@ -1,39 +1,28 @@
-//! A client of server-sent events that does what a browser's EventSource does.
+//! Client of Server-Sent Events that behaves like a browser's EventSource.
 
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use crate::sse_parser::Parser;
+use crate::sse_parser::{Event, Parser};
 
-/// How long to wait before connecting again, until the server says otherwise; as Chromium does.
+/// Delay before a reconnect until the server sends a `retry:`; Chromium's.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// The last event id when it was dispatched; events without an `id:` line have that of an earlier one.
-    pub id: String,
-    /// The event's name; `message` if it gave none.
-    pub event: String,
-    /// The `data:` lines, joined by LF.
-    pub data: String,
-}
-
-/// Why an [`Sse`] gave up, as EventSource does: it stays closed.
+/// Reason for which an [`Sse`] has given up. It stays closed, as an EventSource does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SseError {
-    /// The answer's status was not 200. (204 is how a server tells clients to stop.)
+    /// Status other than 200. (With 204 a server tells clients to stop.)
     #[error("the server answered {0}, not 200")]
     Status(u16),
-    /// The answer was no event stream.
+    /// Content type other than an event stream.
     #[error("the server answered with {0:?}, not text/event-stream")]
     ContentType(String),
 }
 
-/// An EventSource: a GET that is repeated, with `Last-Event-ID`, whenever it ends or fails on the way.
+/// EventSource: a GET that is repeated, with `Last-Event-ID`, whenever the stream ends or breaks.
 #[derive(Debug)]
 pub struct Sse {
     client: reqwest::Client,
@@ -47,7 +36,7 @@ pub struct Sse {
 
 #[derive(Debug)]
 enum State {
-    /// To connect at this time.
+    /// Connects at this time.
     Waiting(Instant),
     Open(Box<reqwest::Response>, Box<Parser>),
     Closed(SseError),
@@ -56,14 +45,14 @@ enum State {
 // === impl Sse ===
 
 impl Sse {
-    /// A client of `url` (`http://` only). It connects in the first [`Sse::next`].
+    /// Client of `url` (`http://` only), which connects in the first [`Sse::next`].
     ///
     /// # Panics
     /// When no HTTP client can be built.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Sse {
         Sse {
-            // No proxy of the environment: tests talk to this machine.
+            // No proxy from the environment: tests talk to this machine.
             client: reqwest::Client::builder().no_proxy().build().expect("an HTTP client can be built"),
             url: url.into(),
             headers: HeaderMap::new(),
@@ -74,10 +63,10 @@ impl Sse {
         }
     }
 
-    /// A header of every request, such as a cookie. (A browser's EventSource can set no other.)
+    /// Adds a header to every request, such as a cookie. (A browser's EventSource can set no other.)
     ///
     /// # Panics
-    /// When the name or the value is not one of a header.
+    /// When the name or the value is not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Sse {
         let name: HeaderName = name.parse().expect("the name of a header");
@@ -85,39 +74,27 @@ impl Sse {
         self
     }
 
-    /// How long to wait before connecting again, until the server says otherwise. Default: 3 s.
+    /// Sets the delay before a reconnect until the server sends a `retry:`. Default: 3 s.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Sse {
         self.retry = retry;
         self
     }
 
-    /// Begins as if this event had been the last one seen.
+    /// Resumes after this event.
     #[must_use]
     pub fn after(mut self, last_event_id: impl Into<String>) -> Sse {
         self.last_event_id = last_event_id.into();
         self
     }
 
-    /// The id that the next request would resume after; empty if there is none.
-    #[must_use]
-    pub fn last_event_id(&self) -> &str {
-        &self.last_event_id
-    }
-
-    /// The wait before connecting again, as the server's last `retry:` has it.
-    #[must_use]
-    pub fn current_retry(&self) -> Duration {
-        self.retry
-    }
-
-    /// How often the client has connected and got an event stream.
+    /// Number of connections that delivered an event stream.
     #[must_use]
     pub fn connections(&self) -> u32 {
         self.connections
     }
 
-    /// The next event. Waits as long as it takes, over any number of connections. Cancel safe.
+    /// Returns the next event, after any time and any number of connections. Cancel safe.
     ///
     /// # Errors
     /// When the client has given up; every later call then gives the same error.

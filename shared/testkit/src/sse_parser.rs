@@ -1,22 +1,31 @@
-//! The event stream format, after the HTML standard section 9.2.6.
+//! Format of event streams, after the HTML standard section 9.2.6.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::sse::Event;
+/// Event of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Last event id at its dispatch: that of an earlier event, if this one has no `id:` line.
+    pub id: String,
+    /// Name of the event; `message` by default.
+    pub event: String,
+    /// Lines of `data:`, joined by LF.
+    pub data: String,
+}
 
-/// Turns the bytes of one response into events. Bytes may be cut anywhere.
+/// Parser of one response, whose bytes may be cut anywhere.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
-    /// The bytes of a line whose end is not here yet.
+    /// Bytes of a line whose end has not arrived.
     line: Vec<u8>,
-    /// A byte order mark is only one at the very beginning.
+    /// Set once a line was read: a byte order mark counts only before.
     begun: bool,
-    /// A CR was seen, so that an LF now belongs to it.
+    /// Set after a CR, to which a following LF belongs.
     after_cr: bool,
     data: String,
     event: String,
-    /// The standard's "last event ID buffer": may belong to an event that is not whole yet.
+    /// "Last event ID buffer" of the standard: may belong to an event that is not whole yet.
     id: String,
     dispatched_id: String,
     events: VecDeque<Event>,
@@ -26,7 +35,7 @@ pub(crate) struct Parser {
 // === impl Parser ===
 
 impl Parser {
-    /// A parser for a new response, after events up to `last_event_id`.
+    /// Parser for a new response, after events up to `last_event_id`.
     pub(crate) fn resuming(last_event_id: &str) -> Parser {
         Parser { id: last_event_id.to_owned(), dispatched_id: last_event_id.to_owned(), ..Parser::default() }
     }
@@ -43,18 +52,17 @@ impl Parser {
         }
     }
 
-    /// The next whole event.
+    /// Returns the next whole event.
     pub(crate) fn next(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The last `retry:` since the last call.
+    /// Returns the last `retry:` since the last call.
     pub(crate) fn take_retry(&mut self) -> Option<Duration> {
         self.retry.take()
     }
 
-    /// The id to resume after. An event cut short doesn't count, since it will never be seen; a whole one without data
-    /// does.
+    /// Id to resume after. A whole event without data counts; an event cut short does not.
     pub(crate) fn last_event_id(&self) -> &str {
         &self.dispatched_id
     }
@@ -93,7 +101,7 @@ impl Parser {
         if data.is_empty() {
             return;
         }
-        // The line end that the last `data:` added.
+        // The last `data:` added a line end.
         data.pop();
         let event = if event.is_empty() { "message".to_owned() } else { event };
         self.events.push_back(Event { id: self.id.clone(), event, data });
@@ -104,7 +112,7 @@ impl Parser {
 mod tests {
     use super::*;
 
-    /// Whole, and cut into single bytes: both must give the same.
+    /// Parses the text whole and byte by byte, which must give equal events.
     fn parse(text: &[u8]) -> Vec<Event> {
         let mut whole = Parser::default();
         whole.push(text);

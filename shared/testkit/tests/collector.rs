@@ -46,6 +46,4 @@ async fn flattens_what_it_receives() {
     assert_eq!(span.attributes["rpc.port"], "50051");
     assert_eq!(span.attributes["ok"], "true");
     assert_eq!((span.status, span.status_message.as_str()), ("error", "broken"));
-    collector.clear();
-    assert!(collector.spans().is_empty());
 }

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Interval of retries during an outage of the store.
 const RETRY: Duration = Duration::from_millis(250);
-/// A session ends within its last millisecond; the sweep must come after it.
+/// Margin of the sweep: a session ends within its last millisecond.
 const TICK: Duration = Duration::from_millis(2);
 /// Interval of sweeps while the user has no session.
 const IDLE_SWEEP: Duration = Duration::from_hours(1);

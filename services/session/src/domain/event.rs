@@ -2,74 +2,74 @@ use keyplane_contracts::names::SessionId;
 
 use super::{Fields, Micros, Session};
 
-/// Something that happened to a user's session.
+/// Change of one of a user's sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its place in the user's stream.
+    /// Id in the user's stream, in order.
     pub id: String,
-    /// When it happened.
+    /// Time of the change.
     pub time: Micros,
-    /// What happened.
+    /// Kind of the change.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// Kind of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// The state as of now; whatever was known before is void.
+    /// Current state, which replaces everything known before.
     Snapshot(Vec<Session>),
-    /// A session was made.
+    /// Creation of a session.
     Created(Box<Session>),
-    /// Fields of a session changed.
+    /// New values of a session's fields.
     Updated {
-        /// Which session.
+        /// Id of the session.
         session: SessionId,
-        /// Its new version.
+        /// New version of the session.
         version: i32,
-        /// When it changed.
+        /// Time of the change.
         updated: Micros,
-        /// The new values of those that changed; a cleared one is empty.
+        /// New values of the changed fields; a cleared one is empty.
         fields: Fields,
-        /// Attributes that are gone.
+        /// Removed attributes.
         removed_attributes: Vec<String>,
     },
-    /// A session has another id from now on.
+    /// Rotation to a new id.
     Rotated {
-        /// The id until now.
+        /// Old id.
         session: SessionId,
-        /// The id from now on.
+        /// New id.
         new: SessionId,
     },
-    /// A session was deleted by its owner.
+    /// Deletion by a caller.
     Deleted(SessionId),
-    /// A session ended by itself, or for the sake of others.
+    /// End of a session without a deletion.
     Expired {
-        /// Which session.
+        /// Id of the session.
         session: SessionId,
-        /// Why it ended.
+        /// Reason of the end.
         reason: EndReason,
     },
 }
 
-/// Why a session ended.
+/// Reason of a session's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// It was not used.
+    /// Idle timeout.
     Idle,
-    /// It had lived its time.
+    /// Absolute timeout.
     Absolute,
-    /// A newer one took its place.
+    /// Eviction by a newer session.
     Evicted,
-    /// All of the user's were revoked.
+    /// Revocation of all of the user's sessions.
     Revoked,
-    /// The store lost it.
+    /// Loss in the store.
     Lost,
 }
 
 // === impl EventKind ===
 
 impl EventKind {
-    /// The session that it happened to; none for a snapshot.
+    /// Returns the id of the changed session; none for a snapshot.
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
@@ -82,7 +82,7 @@ impl EventKind {
         }
     }
 
-    /// Whether its session is over.
+    /// Reports whether the event ends its session.
     #[must_use]
     pub fn ends_session(&self) -> bool {
         matches!(self, EventKind::Deleted(_) | EventKind::Expired { .. })

@@ -3,36 +3,36 @@ use std::time::Duration;
 
 use keyplane_contracts::names::TenantId;
 
-/// How long sessions of a tenant live, and how many a user may have.
+/// Lifetimes of a tenant's sessions, and their number per user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Life without use, at most. 1 s up to `absolute`.
+    /// Maximum life without use: 1 s up to `absolute`.
     pub idle: Duration,
-    /// Life in any case. 1 s to 31 days.
+    /// Maximum life: 1 s to 31 days.
     pub absolute: Duration,
-    /// Sessions of one user at the same time. 1 to 100.
+    /// Maximum of sessions per user at the same time: 1 to 100.
     pub max_sessions: u32,
-    /// What happens at the next one.
+    /// Reaction to a login beyond the maximum.
     pub overflow: Overflow,
 }
 
-/// What happens when a user has `max_sessions` and logs in once more.
+/// Reaction to a login of a user who has `max_sessions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// The session used least recently is ended. Use is what prolongs a session: create, update, touch, rotate.
+    /// Evicts the least recently used session. Create, update, touch and rotate count as use.
     EvictOldest,
-    /// The login is refused.
+    /// Rejects the login.
     Reject,
 }
 
-/// The policy of each tenant.
+/// Policies of all tenants.
 #[derive(Clone, Debug)]
 pub struct Policies {
     default: Policy,
     tenants: HashMap<TenantId, Policy>,
 }
 
-/// A rule that a policy breaks.
+/// Rule that a policy breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}")]
 pub struct PolicyError {
@@ -40,7 +40,7 @@ pub struct PolicyError {
     rule: String,
 }
 
-/// What a policy breaks a rule with.
+/// Part of a policy that breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Concern {
     Idle,
@@ -49,7 +49,7 @@ enum Concern {
     Form,
 }
 
-/// The longest life of any session: that of the feature's keys.
+/// Maximum life of any session: that of the feature's keys.
 const LONGEST: Duration = Duration::from_hours(31 * 24);
 
 // === impl PolicyError ===
@@ -59,7 +59,7 @@ impl PolicyError {
         PolicyError { concerns: Concern::Form, rule: rule.into() }
     }
 
-    /// Which of the settings for idle and absolute timeout and most sessions breaks the rule.
+    /// Picks the name that breaks the rule, from those of the idle timeout, the absolute timeout and the maximum of sessions.
     #[must_use]
     pub fn concerns<T>(&self, [idle, absolute, max_sessions]: [T; 3]) -> T {
         match self.concerns {
@@ -77,7 +77,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// The first rule that is broken.
+    /// First rule that is broken.
     pub fn checked(self) -> Result<Policy, PolicyError> {
         let second = Duration::from_secs(1);
         if self.absolute < second || self.absolute > LONGEST {
@@ -96,7 +96,7 @@ impl Policy {
         Ok(self)
     }
 
-    /// This policy with the settings of `text` instead: `idle=15m,absolute=8h,max_sessions=5,overflow=reject`.
+    /// Overrides settings of this policy with those of `text`: `idle=15m,absolute=8h,max_sessions=5,overflow=reject`.
     fn with(&self, text: &str, duration: impl Fn(&str) -> Result<Duration, String>) -> Result<Policy, PolicyError> {
         let mut policy = self.clone();
         for setting in text.split(',').map(str::trim) {
@@ -152,7 +152,7 @@ impl Policies {
     ///
     /// # Errors
     ///
-    /// Which tenant's which setting breaks which rule.
+    /// Tenant, setting and rule of the first violation.
     pub fn with_tenants(
         mut self,
         text: &str,
@@ -174,7 +174,7 @@ impl Policies {
         Ok(self)
     }
 
-    /// The policy of `tenant`.
+    /// Returns the policy of `tenant`.
     #[must_use]
     pub fn for_tenant(&self, tenant: &TenantId) -> &Policy {
         self.tenants.get(tenant).unwrap_or(&self.default)

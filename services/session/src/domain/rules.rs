@@ -7,16 +7,16 @@ use keyplane_contracts::rules::session as stated;
 
 use super::{BoundToken, Device, Fields, Patch, Policy};
 
-/// The bounds of one session. The store holds the merged session against them, in the script that merges.
+/// Bounds of one session. The script that merges checks the merged session against them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits;
 
 impl Limits {
     /// Bytes over all names and values of content.
     pub const BYTES: usize = stated::BYTES;
-    /// Attributes.
+    /// Number of attributes.
     pub const ATTRIBUTES: usize = stated::ATTRIBUTES;
-    /// Tokens that have not expired.
+    /// Number of unexpired tokens.
     pub const TOKENS: usize = stated::TOKENS;
     /// Bytes of a path.
     const PATH: usize = stated::PATH;
@@ -30,7 +30,7 @@ impl Limits {
     const CLAIM: usize = stated::CLAIM;
 }
 
-/// Holds `fields` of `session` against the bounds that need no store. Whether a token has expired, its script tells: by the
+/// Checks `fields` of `session` against the bounds that need no store. Expired tokens are found by the script, with the
 /// store's clock.
 pub fn check_fields(fields: &Fields, violations: &mut Violations) {
     if let Some(company) = &fields.company_id {
@@ -49,7 +49,7 @@ pub fn check_fields(fields: &Fields, violations: &mut Violations) {
     check_tokens(&fields.tokens, violations);
 }
 
-/// Holds a patch against the bounds that need no store.
+/// Checks a patch against the bounds that need no store.
 pub fn check_patch(patch: &Patch, violations: &mut Violations) {
     check_fields(&patch.fields, violations);
     if patch.removed_attributes.len() > Limits::ATTRIBUTES {
@@ -67,7 +67,7 @@ pub fn check_patch(patch: &Patch, violations: &mut Violations) {
     }
 }
 
-/// Holds the timeouts that a caller asks for against the tenant's.
+/// Checks the requested timeouts against the tenant's.
 pub fn check_timeouts(
     idle: Option<Duration>,
     absolute: Option<Duration>,
@@ -107,7 +107,7 @@ fn is_attribute_key(key: &str) -> bool {
     (1..=Limits::ATTRIBUTE_KEY).contains(&key.len()) && key.bytes().all(allowed)
 }
 
-/// A key that breaks its rule is not repeated in an error: it is a value of the caller's.
+/// Names an attribute's field. A key that breaks its rule is left out: it is a value of the caller's.
 fn attribute_field(key: &str) -> String {
     if is_attribute_key(key) { format!("session.attributes[{key}]") } else { "session.attributes".to_owned() }
 }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_set_and_removed_at_once() {
+    fn key_is_not_set_and_removed_at_once() {
         let fields = Fields { attributes: [("a".into(), "1".into())].into(), ..Fields::default() };
         let patch = Patch { fields, removed_attributes: vec!["a".into()], version: Some(-1), ..Patch::default() };
         let mut violations = Violations::new();

@@ -3,62 +3,62 @@ use std::time::Duration;
 
 use keyplane_contracts::names::{Id, SessionId, SessionName};
 
-/// A point in time: microseconds since 1970-01-01 UTC, by the store's clock.
+/// Point in time: microseconds since 1970-01-01 UTC, by the store's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Micros(pub i64);
 
-/// A user's session.
+/// Session of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Whose, and which.
+    /// Resource name.
     pub name: SessionName,
-    /// The company the user works for.
+    /// Company that the user works for.
     pub company_id: String,
-    /// Where the user was last.
+    /// Path that the user visited last.
     pub last_path: String,
-    /// Anything small.
+    /// Small values of any kind, by key.
     pub attributes: BTreeMap<String, String>,
-    /// Where the user logged in.
+    /// Device of the login.
     pub device: Option<Device>,
     /// Tokens that were issued for the session.
     pub tokens: Vec<BoundToken>,
     /// Grows by one with each change.
     pub version: i32,
-    /// When it was made.
+    /// Creation time.
     pub created: Micros,
-    /// When a field last changed.
+    /// Time of the last change of a field.
     pub updated: Micros,
-    /// When it ends if nothing prolongs it.
+    /// Expiry without further use.
     pub expires: Micros,
-    /// When it ends in any case.
+    /// Latest expiry.
     pub absolute_expires: Micros,
-    /// How long it lives without use.
+    /// Maximum life without use.
     pub idle_timeout: Duration,
 }
 
-/// The device a user logged in from.
+/// Device that a user logged in from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
-    /// The User-Agent header.
+    /// `User-Agent` header.
     pub user_agent: String,
-    /// An address, in its usual spelling.
+    /// IPv4 or IPv6 address as text.
     pub ip: String,
-    /// What the user calls it.
+    /// Name that the user gave the device.
     pub label: String,
 }
 
-/// A token bound to a session.
+/// Token bound to a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BoundToken {
-    /// The `iss` claim.
+    /// `iss` claim.
     pub issuer: String,
-    /// The `jti` claim.
+    /// `jti` claim.
     pub jti: String,
-    /// The `exp` claim.
+    /// `exp` claim.
     pub expires: Micros,
 }
 
-/// What a caller wants written; `None` leaves a field as it is, and an empty text clears it.
+/// Content to write: `None` leaves a field unchanged, and an empty text clears it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     /// See [`Session::company_id`].
@@ -73,36 +73,36 @@ pub struct Fields {
     pub tokens: Vec<BoundToken>,
 }
 
-/// A session to be made.
+/// Session to create.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// What it holds.
+    /// Content.
     pub fields: Fields,
-    /// Its idle timeout; `None` for the tenant's.
+    /// Idle timeout; `None` for the tenant's.
     pub idle_timeout: Option<Duration>,
-    /// Its life at most; `None` for the tenant's.
+    /// Absolute timeout; `None` for the tenant's.
     pub absolute_timeout: Option<Duration>,
-    /// Makes the call idempotent.
+    /// Identity of the request, which makes the call idempotent.
     pub request: Option<Request>,
 }
 
-/// The caller's id of a call, and what the call was, so that another call under the same id is noticed.
+/// Identity of a request: the caller's id, and a fingerprint that exposes another request under the same id.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What the caller chose.
+    /// Id that the caller chose.
     pub id: Id,
-    /// A digest of the request.
+    /// Fingerprint of the request.
     pub fingerprint: String,
 }
 
-/// A change to a session.
+/// Change to a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// What to merge.
+    /// Content to merge.
     pub fields: Fields,
     /// Attributes to remove.
     pub removed_attributes: Vec<String>,
-    /// The version it is based on; `None` for whichever is current.
+    /// Version that the change is based on; `None` for the current one.
     pub version: Option<i32>,
     /// Timeouts that the session must have.
     pub timeouts: Timeouts,
@@ -117,21 +117,21 @@ pub struct Timeouts {
     pub absolute: Option<Duration>,
 }
 
-/// A page of sessions.
+/// Page of sessions.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Newest first.
     pub sessions: Vec<Session>,
-    /// Where the next page begins, if there is one.
+    /// Position that the next page follows, if there is one.
     pub next: Option<PageToken>,
 }
 
-/// The last session of a page: pages go from newer to older.
+/// Last session of a page: pages go from newer to older.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken {
-    /// When it was made.
+    /// Creation time.
     pub created: Micros,
-    /// Which it is, among those made at the same time.
+    /// Id, among sessions created at the same time.
     pub session: SessionId,
 }
 
@@ -142,7 +142,7 @@ pub struct Deletion {
     pub version: Option<i32>,
     /// Revokes the tokens that were issued for the session first.
     pub revoke_tokens: bool,
-    /// A session that does not exist is no error.
+    /// Accepts a session that does not exist.
     pub allow_missing: bool,
 }
 
@@ -158,9 +158,9 @@ pub struct Touched {
 /// Tokens to revoke when a session ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Issued {
-    /// All tokens that carry the session's id as their `sid`.
+    /// Tokens that carry the session's id as their `sid`.
     Session(SessionId),
-    /// A token that was bound to the session.
+    /// Token that was bound to the session.
     Token(BoundToken),
 }
 

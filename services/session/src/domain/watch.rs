@@ -14,8 +14,8 @@ pub struct WatchTarget {
 /// Sessions of a user that a watch covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All sessions of the user.
+    /// Sessions of the user, all of them.
     User,
-    /// One session, under its id at the watch's position, and under the ids it is rotated to.
+    /// Single session, under its id at the watch's position, and under the ids it is rotated to.
     Session(SessionId),
 }

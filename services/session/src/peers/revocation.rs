@@ -19,6 +19,9 @@ use crate::error::Error;
 /// Maximum of revocations in one call.
 const BATCH: usize = 1000;
 
+/// Initiator in the audit of each revocation.
+const INITIATOR: &str = "session";
+
 /// Timeout of a call without a deadline of its own.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -100,8 +103,7 @@ fn token_request(token: &BoundToken, expire_time: Option<prost_types::Timestamp>
 }
 
 fn cause() -> pb::Cause {
-    let (reason, initiator) = (pb::Reason::Logout.into(), crate::SERVICE.name.to_owned());
-    pb::Cause { reason, initiator, description: String::new() }
+    pb::Cause { reason: pb::Reason::Logout.into(), initiator: INITIATOR.to_owned(), description: String::new() }
 }
 
 fn refusal(status: &Status) -> Error {

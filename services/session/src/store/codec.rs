@@ -1,4 +1,4 @@
-//! Sessions and events as the scripts keep them; `scripts/common.lua` describes the fields.
+//! Sessions and events to the fields of the scripts and back; `scripts/common.lua` describes the fields.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use keyplane_valkey::{Arg, StreamEntry, Value};
 use crate::domain::{BoundToken, Device, EndReason, Event, EventKind, Fields, Micros, Session};
 use crate::error::Error;
 
-/// What a hash or an event says, field by field, before it is known to be whole.
+/// Fields of a hash or an event, before they are known to be complete.
 #[derive(Default)]
 struct Raw {
     fields: Fields,
@@ -94,7 +94,7 @@ impl Raw {
 
 // === sessions ===
 
-/// A session from its hash.
+/// Decodes a session from its hash.
 pub(super) fn session(name: SessionName, pairs: Vec<(Bytes, Bytes)>) -> Result<Session, Error> {
     let mut raw = Raw::default();
     for (field, value) in &pairs {
@@ -103,18 +103,18 @@ pub(super) fn session(name: SessionName, pairs: Vec<(Bytes, Bytes)>) -> Result<S
     raw.session(name)
 }
 
-/// A session from the flat list that a script replies with.
+/// Decodes a session from the flat list of a script's reply.
 pub(super) fn session_reply(name: SessionName, flat: Value) -> Result<Session, Error> {
     session(name, flat.pairs()?)
 }
 
-/// A session from a script's `{id, flat list}`.
+/// Decodes a session from a script's `{id, flat list}`.
 pub(super) fn session_row(user: &UserName, row: Value) -> Result<Session, Error> {
     let [id, flat] = exactly(row)?;
     session_reply(user.session(session_id(&id.bytes()?)?), flat)
 }
 
-/// `field, value, ...` of what is to be set, and the hash fields to delete.
+/// Encodes content: pairs of field and value to set, and fields to delete.
 pub(super) fn writes(fields: &Fields, removed_attributes: &[String]) -> (Vec<(String, String)>, Vec<String>) {
     let (mut sets, mut dels) = (Vec::new(), Vec::new());
     let mut scalar = |name: &str, value: &str| {
@@ -143,14 +143,14 @@ fn token_field(token: &BoundToken) -> String {
     format!("k:{}\n{}", token.issuer, token.jti)
 }
 
-/// The error for one of `tokens`, which is in `field` of the hash, and has expired.
+/// Error for the one of `tokens` that stands in `field` of the hash and has expired.
 pub(super) fn expired(tokens: &[BoundToken], field: &str) -> Error {
     let index = tokens.iter().position(|token| token_field(token) == field).unwrap_or_default();
     let rule = "must be in the future, by the store's clock";
     Error::Invalid(vec![Violation::new(format!("session.tokens[{index}].expire_time"), rule)])
 }
 
-/// The same as arguments of a script.
+/// Appends pairs to the arguments of a script.
 pub(super) fn push_pairs<'a>(args: &mut Vec<Arg<'a>>, pairs: &'a [(String, String)]) {
     for (field, value) in pairs {
         args.push(field.into());
@@ -160,7 +160,7 @@ pub(super) fn push_pairs<'a>(args: &mut Vec<Arg<'a>>, pairs: &'a [(String, Strin
 
 // === events ===
 
-/// An event from its entry in the stream; `None` for a mark, and for a kind of a later release.
+/// Decodes an event from its entry in the stream; `None` for a mark, and for a kind of a later release.
 pub(super) fn event(user: &UserName, entry: StreamEntry) -> Result<Option<Event>, Error> {
     let mut raw = Raw::default();
     let mut plain: BTreeMap<&[u8], &Bytes> = BTreeMap::new();
@@ -196,8 +196,8 @@ pub(super) fn event(user: &UserName, entry: StreamEntry) -> Result<Option<Event>
     Ok(Some(Event { time: event_time(&entry.id)?, id: entry.id, kind }))
 }
 
-/// The time that an entry's id begins with.
-pub(super) fn event_time(id: &str) -> Result<Micros, Error> {
+/// Time in an entry's id.
+fn event_time(id: &str) -> Result<Micros, Error> {
     let millis = id.split('-').next().and_then(|ms| ms.parse::<i64>().ok());
     millis.map(|ms| Micros(ms.saturating_mul(1000))).ok_or(Error::Corrupt("an event id without a time"))
 }
@@ -215,7 +215,7 @@ fn end_reason(text: &[u8]) -> Result<EndReason, Error> {
 
 // === pieces ===
 
-/// The elements of an array of just `N`.
+/// Elements of an array of exactly `N`.
 pub(super) fn exactly<const N: usize>(value: Value) -> Result<[Value; N], Error> {
     <[Value; N]>::try_from(value.array()?).map_err(|_| Error::Corrupt("a reply of another length"))
 }

@@ -20,7 +20,7 @@ pub struct UserEvents {
     bell: Bell,
 }
 
-/// Every live session of a scope, and the position in the stream that this state stands for.
+/// Live sessions of a scope, and the position in the stream that this state stands for.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Id of the last event.
@@ -70,7 +70,7 @@ impl UserEvents {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn snapshot(&self, scope: &Scope, position: Option<&str>) -> Result<Snapshot, Error> {
         let keys = self.store.keys(&self.user);
         let watched = match scope {
@@ -96,7 +96,7 @@ impl UserEvents {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn after(&self, position: &str) -> Result<Option<Batch>, Error> {
         let entries = self.store.valkey.xrange(&self.key, position, "+", BATCH).await?;
         let more = u64::try_from(entries.len()).is_ok_and(|read| read == BATCH);
@@ -117,7 +117,7 @@ impl UserEvents {
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn sweep(&self) -> Result<Option<Duration>, Error> {
         let keys = self.store.keys(&self.user);
         let args = self.store.args(&keys, []);

@@ -1,22 +1,24 @@
+//! Names of keys.
+
 use keyplane_contracts::names::{SessionId, UserName};
 use keyplane_valkey::{App, Doorbells, Feature, Key};
 
-/// The keys of one user. All share the hash tag `{tenant:user}`, so that a script can touch them together:
+/// Keys of one user. They share the hash tag `{tenant:user}`, so that one script can use them together:
 ///
 /// | key | holds |
 /// |---|---|
-/// | `<app>:session:{<tenant>:<user>}:s:<id>` | a session (hash) |
-/// | `<app>:session:{<tenant>:<user>}:index` | which sessions there are, by expiry (zset) |
-/// | `<app>:session:{<tenant>:<user>}:events` | what happened to them (stream) |
-/// | `<app>:session:{<tenant>:<user>}:r:<request id>` | what a create or rotate made (hash) |
+/// | `<app>:session:{<tenant>:<user>}:s:<id>` | session (hash) |
+/// | `<app>:session:{<tenant>:<user>}:index` | ids of the live sessions, by expiry (zset) |
+/// | `<app>:session:{<tenant>:<user>}:events` | events of the sessions (stream) |
+/// | `<app>:session:{<tenant>:<user>}:r:<request id>` | session of an earlier create or rotate (hash) |
 pub(super) struct UserKeys<'a> {
     app: &'a App,
     user: &'a UserName,
     pub(super) index: Key,
     pub(super) events: Key,
-    /// Where scripts ring for watchers.
+    /// Channel of the bell that scripts ring for watchers.
     pub(super) channel: String,
-    /// What the key of each session begins with.
+    /// Prefix of the key of each session.
     pub(super) prefix: String,
 }
 
@@ -39,7 +41,7 @@ impl<'a> UserKeys<'a> {
     }
 }
 
-/// The key of a session, for a read that needs no other.
+/// Key of a session, for a read that needs no other.
 pub(super) fn session(app: &App, user: &UserName, id: &SessionId) -> Key {
     key(app, user, &["s", id.as_str()])
 }

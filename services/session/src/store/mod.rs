@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The missing feature, or the other layout.
+    /// Missing feature of the engine, or another layout.
     pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
         self.valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await?;
         self.valkey.check_layout(Feature::SESSION, LAYOUT).await

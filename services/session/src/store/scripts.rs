@@ -1,3 +1,5 @@
+//! Lua scripts, each with its contract in its header.
+
 use keyplane_valkey::script;
 
 script!(pub(super) CREATE = "session.create", ["scripts/common.lua", "scripts/create.lua"]);

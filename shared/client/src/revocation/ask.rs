@@ -1,4 +1,4 @@
-//! What memory can't tell, the service can.
+//! Checks by the service, for tokens that memory can't decide on.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{ReplicaSettings, Verdict};
 use crate::Channel;
 
-/// Asks the service about one token.
+/// Checks one token at the service.
 ///
 /// # Errors
 ///
-/// The service's status; UNAVAILABLE if it could not tell either, and lets the token pass by its own policy.
+/// Status of the service; UNAVAILABLE if it could not decide either, and only its outage policy lets the token pass.
 pub(super) async fn check(
     mut client: RevocationServiceClient<Channel>,
     claims: &Claims<'_>,
@@ -33,7 +33,7 @@ pub(super) async fn check(
     let response = client.check(request).await?.into_inner();
     let guessed = response.freshness.as_ref().is_some_and(|freshness| freshness.source() == pb::Source::Outage);
     match response.verdict() {
-        pb::Verdict::Active if guessed => Err(Status::unavailable("the service could not tell either")),
+        pb::Verdict::Active if guessed => Err(Status::unavailable("the service could not decide either")),
         pb::Verdict::Active => Ok(Verdict::Active),
         pb::Verdict::Revoked => {
             let revocation = response.revocation.rsplit('/').next().and_then(RevocationId::parse);
@@ -46,7 +46,7 @@ pub(super) async fn check(
     }
 }
 
-/// What a caller gets when the service failed with `status`.
+/// Status for the caller when the service failed with `status`.
 pub(super) fn unknown(status: Status, suspect: bool) -> Status {
     match status.code() {
         Code::Ok
@@ -64,7 +64,7 @@ pub(super) fn unknown(status: Status, suspect: bool) -> Status {
             let message = format!("the replica is too old, and the revocation service failed: {}", status.message());
             Status::with_error_details(FRESHNESS_UNKNOWN.code, message, details)
         }
-        // The call itself was wrong: a repeat does not help, and a policy for outages must not speak.
+        // The call itself is wrong: a retry does not help, and no outage policy applies.
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists

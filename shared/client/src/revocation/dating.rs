@@ -1,14 +1,15 @@
-//! How old what was applied is: which answers of GetHead does it cover?
+//! Age of the applied entries, by the answers of GetHead that they cover.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use keyplane_revocation::Sequence;
 
-/// How many heads wait to be covered. They come some 15 ms apart, and one that is older than the bound is of no use.
+/// Maximum of heads that wait to be covered. They come some 15 ms apart; one beyond the staleness bound is useless.
 const WAITING: usize = 16;
 
-/// An answer of GetHead: who has applied `sequence`, in the same epoch, knows all that was acknowledged before `known_at`.
+/// Answer of GetHead. A replica that has applied `sequence`, in the same epoch, knows all revocations acknowledged before
+/// `known_at`.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) sequence: Sequence,
@@ -16,7 +17,7 @@ pub(super) struct Head {
     pub(super) known_at: Instant,
 }
 
-/// What was applied, and the heads that it does not cover yet.
+/// Applied sequence, and the heads that it does not cover yet.
 #[derive(Debug, Default)]
 pub(super) struct Dating {
     applied: Option<(Sequence, String)>,
@@ -26,23 +27,23 @@ pub(super) struct Dating {
 // === impl Dating ===
 
 impl Dating {
-    /// Whether there is anything to date.
+    /// Reports whether a sequence was applied.
     pub(super) fn is_live(&self) -> bool {
         self.applied.is_some()
     }
 
-    /// What was applied is gone.
+    /// Forgets the applied sequence and all heads.
     pub(super) fn reset(&mut self) {
         *self = Dating::default();
     }
 
-    /// Everything up to `sequence` is applied. Returns the moment as of which all is known, if that is news.
+    /// Notes that everything up to `sequence` is applied. Returns the newly covered moment, if any.
     pub(super) fn applied(&mut self, sequence: Sequence, epoch: String) -> Option<Instant> {
         self.applied = Some((sequence, epoch));
         self.settle()
     }
 
-    /// The service answered. Returns the moment as of which all is known, if that is news.
+    /// Notes an answer of GetHead. Returns the newly covered moment, if any.
     pub(super) fn head(&mut self, head: Head) -> Option<Instant> {
         if self.heads.len() == WAITING {
             self.heads.pop_front();
@@ -51,7 +52,7 @@ impl Dating {
         self.settle()
     }
 
-    /// The latest of the heads that are covered; all up to that one are done with.
+    /// Returns the moment of the latest covered head, and drops all heads up to it.
     fn settle(&mut self) -> Option<Instant> {
         let (sequence, epoch) = self.applied.as_ref()?;
         let covered = |head: &Head| head.epoch == *epoch && sequence.covers(&head.sequence);

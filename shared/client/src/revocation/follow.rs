@@ -1,4 +1,4 @@
-//! Follows the feed, and asks how old what was applied is.
+//! Follows the feed of revocations, and dates what was applied.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,38 +17,38 @@ use super::dating::{Dating, Head};
 use super::memory::Memory;
 use crate::Channel;
 
-/// How long until the feed is connected again: from, doubling up to.
+/// Backoff of reconnects: first, and maximum.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
-/// How long until the service is asked again after it failed to say how old it is.
+/// Pause after a failed GetHead.
 const HEAD_FAILED: Duration = Duration::from_millis(100);
 
-/// How often what has expired is forgotten.
+/// Interval at which expired revocations are forgotten.
 const PRUNE: Duration = Duration::from_secs(10);
 
-/// The most that one response of the feed may take.
+/// Maximum size of a response of the feed, in bytes.
 const MESSAGE: usize = 16 << 20;
 
-/// What the two tasks share with those who ask.
+/// State that the two tasks share with the checks.
 pub(super) struct Follower {
     client: RevocationServiceClient<Channel>,
     settings: ReplicaSettings,
     memory: RwLock<Option<Arc<Memory>>>,
-    /// The store's time, by the answers of GetHead.
+    /// Time of the store, by the answers of GetHead.
     clock: StoreClock,
-    /// This machine's clock.
+    /// Time of this machine.
     wall: fn() -> Millis,
-    /// Taken before `memory` is replaced or dated, so that no date of the one gets to the next.
+    /// Locked before `memory` is replaced or dated, so that no date of one memory gets to the next.
     dating: Mutex<Dating>,
     changes: watch::Sender<u64>,
     ready: watch::Sender<bool>,
 }
 
-/// Where a task stands in the feed.
+/// Position of the task in the feed.
 #[derive(Default)]
 struct Place {
     resume_token: String,
-    /// How often in a row the feed broke before it was live.
+    /// Consecutive failures of the feed before it was live.
     failures: u32,
     pruned: Option<Instant>,
 }
@@ -79,7 +79,7 @@ impl Follower {
         self.client.clone()
     }
 
-    /// Estimate of the store's time; this machine's, until the service has told it.
+    /// Estimate of the store's time; this machine's, until the service has sent one.
     pub(super) fn now(&self) -> Millis {
         self.clock.at(Instant::now()).unwrap_or_else(self.wall)
     }
@@ -88,7 +88,7 @@ impl Follower {
         &self.settings
     }
 
-    /// Asks memory, if there is one yet: at the price of a lock that is only ever held for longer when the rules change.
+    /// Reads memory, if it exists yet, under a lock that is held for longer only when the rules change.
     pub(super) fn recall<T>(&self, ask: impl FnOnce(&Memory) -> T) -> Option<T> {
         self.memory.read().as_deref().map(ask)
     }
@@ -110,20 +110,23 @@ impl Follower {
         let mut place = Place::default();
         loop {
             let broke = self.watch(&mut place).await;
-            // One that can't be resumed any more is begun anew.
+            // A position that can't be resumed any more is dropped.
             if broke.as_ref().is_err_and(|status| status.code() == Code::InvalidArgument) {
                 place.resume_token.clear();
             }
             if place.failures == 0 {
                 let reason = broke.as_ref().err().map(tracing::field::debug);
-                tracing::warn!(reason, "the revocation feed broke; connecting again, and asking the service meanwhile");
+                tracing::warn!(
+                    reason,
+                    "the revocation feed broke; reconnecting, and checking at the service meanwhile"
+                );
             }
             sleep(backoff(place.failures)).await;
             place.failures = place.failures.saturating_add(1);
         }
     }
 
-    /// One stream, until it ends or breaks.
+    /// Follows one stream until it ends or breaks.
     async fn watch(&self, place: &mut Place) -> Result<(), Status> {
         let silent = |_| Status::deadline_exceeded("the revocation feed is silent");
         let silence = self.settings.silence;
@@ -136,7 +139,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Applies a response. What can't be read may be a revocation, so that it is an error: nothing after it is applied.
+    /// Applies a response. An unreadable entry may be a revocation, so it is an error: nothing after it is applied.
     fn take(&self, response: pb::WatchResponse, place: &mut Place) -> Result<(), Status> {
         if let Some(rules) = &response.rules {
             self.begin(wire::rules_of(rules).map_err(unreadable)?, place)?;
@@ -170,7 +173,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Makes the memory that `rules` are for, unless it is there: what was applied before stays applied.
+    /// Makes a memory for `rules`, unless the current one has the same: applied entries stay applied.
     fn begin(&self, rules: Rules, place: &mut Place) -> Result<(), Status> {
         if self.memory().is_some_and(|memory| *memory.rules() == rules) {
             return Ok(());
@@ -186,20 +189,20 @@ impl Follower {
         if resumed { Err(Status::aborted("the rules of tokens have changed")) } else { Ok(()) }
     }
 
-    /// Asks for ever how old what was applied is.
+    /// Dates the memory, for ever.
     pub(super) async fn date(&self) {
         loop {
             sleep(self.settings.head_interval).await;
             if self.dating.lock().is_live()
                 && let Err(status) = self.head().await
             {
-                tracing::debug!(code = ?status.code(), "the revocation service did not say how old it is");
+                tracing::debug!(code = ?status.code(), "GetHead failed; the age of memory is not updated");
                 sleep(HEAD_FAILED).await;
             }
         }
     }
 
-    /// Dated from before the question is sent: whatever the answer waits for makes it older.
+    /// Calls GetHead. Its answer is dated from before the call: any wait makes it older.
     async fn head(&self) -> Result<(), Status> {
         let sent = Instant::now();
         let mut request = Request::new(pb::GetHeadRequest {});
@@ -216,7 +219,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Dates the memory by what `news` makes of the dating.
+    /// Dates the memory with the moment that `news` returns.
     fn dated(&self, news: impl FnOnce(&mut Dating) -> Option<Instant>) {
         let mut dating = self.dating.lock();
         let (Some(known_at), Some(memory)) = (news(&mut dating), self.memory()) else {
@@ -233,12 +236,12 @@ fn unreadable(error: impl std::fmt::Display) -> Status {
     Status::internal(format!("the revocation service sent what this release can't read: {error}"))
 }
 
-/// Between half of a time that doubles with each failure and all of it, so that not all callers come at once.
+/// Delay that doubles with each failure, spread over its second half so that not all callers come at once.
 fn backoff(failures: u32) -> Duration {
     let (from, to) = RECONNECT;
     let full = from.saturating_mul(1 << failures.min(16)).min(to);
     let mut random = [0; 2];
-    // Without random numbers it is just not spread.
+    // Without random numbers the delay is just not spread.
     let _ = getrandom::fill(&mut random);
     let part = f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX);
     full.mul_f64(0.5 + part / 2.0)
@@ -249,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_most_and_are_spread() {
+    fn delays_double_up_to_the_maximum_and_are_spread() {
         for (failures, full) in [(0, 20), (1, 40), (5, 640), (8, 5000), (60, 5000)] {
             let full = Duration::from_millis(full);
             for _ in 0..100 {

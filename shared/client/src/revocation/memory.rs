@@ -1,15 +1,15 @@
-//! What is known, and since when it is known to be all.
+//! Revocations in memory, and the moment up to which they are complete.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use keyplane_revocation::{Answer, Claims, Entry, Filters, Millis, Replica, Rules};
 
-/// A replica and its age.
+/// Replica with its age.
 pub(super) struct Memory {
     replica: Replica,
     birth: Instant,
-    /// Nanoseconds from `birth` to the moment as of which all is known, and one more; 0 if there is no such moment.
+    /// Nanoseconds from `birth` to the moment up to which memory is complete, plus one; 0 without one.
     known_at: AtomicU64,
 }
 
@@ -24,18 +24,18 @@ impl Memory {
         self.replica.rules()
     }
 
-    /// Takes an entry in; whether that changed anything.
+    /// Applies an entry. Reports whether it changed anything.
     pub(super) fn apply(&self, entry: &Entry) -> bool {
         self.replica.apply(entry)
     }
 
-    /// Forgets what has expired.
+    /// Forgets expired revocations.
     pub(super) fn prune(&self, now: Millis) {
         self.replica.prune(now);
     }
 
-    /// All that was acknowledged before `moment` is applied. A moment before this memory was made says nothing: the next
-    /// one comes at once.
+    /// Notes that memory is complete up to `moment`. A moment before this memory was made is ignored: the next one comes at
+    /// once.
     pub(super) fn date(&self, moment: Instant) {
         if let Some(since) = moment.checked_duration_since(self.birth) {
             let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX - 1);
@@ -43,19 +43,19 @@ impl Memory {
         }
     }
 
-    /// The moment before which all that was acknowledged is known.
+    /// Moment up to which memory has all acknowledged revocations.
     pub(super) fn known_at(&self) -> Option<Instant> {
         let nanos = self.known_at.load(Ordering::Acquire).checked_sub(1)?;
         self.birth.checked_add(Duration::from_nanos(nanos))
     }
 
-    /// Judges a token by what is known, however old.
+    /// Checks a token, at any age of memory.
     pub(super) fn check(&self, claims: &Claims<'_>, now: Millis) -> Answer {
         self.replica.check(claims, now)
     }
 
-    /// The same, unless it is older than `bound`. The age is that of what was looked at, so it is loaded first; and it
-    /// is counted up to the very end, since the process may be paused in between.
+    /// Checks a token; `None` if memory is older than `bound`. The age is loaded before the look-up, and counted to its end:
+    /// the process may be paused in between.
     pub(super) fn answer(
         &self,
         claims: &Claims<'_>,
@@ -87,21 +87,21 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_up_to_the_bound_and_no_longer() {
+    fn memory_answers_up_to_the_bound() {
         let memory = memory();
         let answer = |clock| memory.answer(&claims(), NOW, BOUND, || clock);
-        assert_eq!(answer(memory.birth), None, "nothing is known yet");
+        assert_eq!(answer(memory.birth), None, "memory is not complete yet");
         let known_at = memory.birth + Duration::from_secs(1);
         memory.date(known_at);
         assert_eq!(memory.known_at(), Some(known_at));
         assert_eq!(answer(known_at + BOUND), Some(Answer::Active));
         assert_eq!(answer(known_at + BOUND + Duration::from_nanos(1)), None);
         memory.date(known_at - BOUND);
-        assert_eq!(memory.known_at(), Some(known_at), "it gets no older");
+        assert_eq!(memory.known_at(), Some(known_at), "the moment never goes back");
     }
 
     #[test]
-    fn a_process_that_is_paused_during_a_check_does_not_answer() {
+    fn process_paused_during_a_check_does_not_answer() {
         let memory = memory();
         let fresh = Instant::now();
         memory.date(fresh);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_before_its_birth_makes_nothing_known() {
+    fn moment_before_birth_is_ignored() {
         let memory = memory();
         let before = memory.birth.checked_sub(Duration::from_millis(5)).expect("this machine runs for longer");
         memory.date(before);

@@ -1,4 +1,4 @@
-//! The revocations, held in this process: whether a token is revoked, without a network hop.
+//! Revocation replica in this process: checks tokens without a network hop.
 
 mod ask;
 mod dating;
@@ -19,65 +19,65 @@ use crate::Channel;
 use follow::Follower;
 use memory::Memory;
 
-/// How a replica is kept.
+/// Settings of a replica.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaSettings {
-    /// How old what it knows may be for an answer from memory. Default 100 ms; to no purpose if it is larger than the
-    /// service's own bound, which is what the service promises its callers.
+    /// Staleness bound: oldest memory that answers by itself. Default 100 ms. A bound above the service's own, which the
+    /// service promises its callers, has no use.
     pub bound: Duration,
-    /// How long between two questions of how old it is. Default 15 ms; each is a small call.
+    /// Interval of GetHead calls, which date the memory. Default 15 ms; each is a small call.
     pub head_interval: Duration,
-    /// How long the service may take to answer a check that memory can't. Default 1 s.
+    /// Timeout of a check at the service. Default 1 s.
     pub check_timeout: Duration,
-    /// Without a word for so long, the feed counts as broken. Default 3 s; the service speaks each second.
+    /// Silence after which the feed counts as broken. Default 3 s; the service sends something each second.
     pub silence: Duration,
-    /// How many good tokens in one are looked up at the service because they look like a revoked one. Default 0.0001.
+    /// Share of good tokens that look like a revoked one and are checked at the service. Default 0.0001.
     pub false_positives: f64,
-    /// Tokens that expire within the same span share a filter. Default 1 h.
+    /// Span of expiry times that share a filter. Default 1 h.
     pub bucket: Duration,
 }
 
-/// Whether a token is good.
+/// Verdict on a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is known against it.
+    /// No revocation applies to the token.
     Active,
-    /// It must be refused.
+    /// The token must be rejected.
     Revoked {
-        /// Why; `None` if it is by a rule of a later release.
+        /// Rule that the token breaks; `None` if it is one of a later release.
         rule: Option<Rule>,
-        /// By what, if by a revocation.
+        /// Revocation that applies, if one does.
         revocation: Option<RevocationId>,
     },
-    /// It must be refused: a key of its issuer was revoked, and [`Claims::kid`] does not say which one signed the token.
+    /// The token must be rejected: a key of its issuer was revoked, and [`Claims::kid`] does not name the key that signed it.
     /// Nothing else speaks against it.
     KeyUnknown,
 }
 
-/// All revocations, in this process's memory, kept up to date by the revocation service. Cheap to clone; the last clone
-/// to go ends it.
+/// Revocation replica: all revocations in this process's memory, which the revocation service keeps up to date. Cheap to
+/// clone; dropping the last clone ends it.
 ///
-/// It answers from memory while that is known to be no older than [`ReplicaSettings::bound`], on the monotonic clock, and
-/// counted from before it was asked for: neither a slow network nor a process that was paused makes an old answer look
-/// new. Else it asks the service, and where that fails too, it says so: [`RevocationReplica::is_revoked`].
+/// Memory answers while it is no older than [`ReplicaSettings::bound`]. Its age is taken on the monotonic clock, from before
+/// the request: neither a slow network nor a paused process makes old memory look new. Older memory leaves the answer to the
+/// service; where that fails too, [`RevocationReplica::is_revoked`] reports an error.
 ///
-/// Memory: some 3 bytes a revoked token, and each other revocation in full.
+/// Cost: some 3 bytes a revoked token, and each other revocation in full.
 #[derive(Clone)]
 pub struct RevocationReplica {
     follower: Arc<Follower>,
     _tasks: Arc<Tasks>,
 }
 
-/// Ends the tasks when it goes.
+/// Tasks that end when this value is dropped.
 struct Tasks([AbortHandle; 2]);
 
 // === impl RevocationReplica ===
 
 impl RevocationReplica {
-    /// Begins to follow the service at `endpoint`, and goes on for ever: what breaks is connected again. Until the first
-    /// snapshot is complete, see [`RevocationReplica::ready`], each check asks the service.
+    /// Follows the service at `endpoint`, and reconnects for ever. Until the first snapshot is complete, see
+    /// [`RevocationReplica::ready`], each check asks the service.
     ///
-    /// Timeouts and keepalive of the connection are set here. A connection must lead to one instance of the service: through
+    /// Timeouts and keepalive of the connection are set here. The connection must lead to one instance of the service: behind
     /// a balancer that spreads single calls, memory can't be compared with what the instances know, and each check asks.
     ///
     /// # Panics
@@ -94,16 +94,16 @@ impl RevocationReplica {
         RevocationReplica { follower, _tasks: Arc::new(Tasks([feed, heads])) }
     }
 
-    /// Whether a token whose signature was verified is revoked: from memory, else the service is asked, for
+    /// Checks a token whose signature was verified: in memory, else at the service, for
     /// [`ReplicaSettings::check_timeout`] at most. Cancel safe.
     ///
-    /// A token that memory holds a revocation against is revoked, also while nothing can be confirmed.
+    /// A token with a revocation in memory is revoked, even while nothing can be confirmed.
     ///
     /// # Errors
     ///
-    /// UNAVAILABLE, reason `FRESHNESS_UNKNOWN`, if neither can tell: it is the caller's to refuse the token or to let it
-    /// pass. With the metadata `suspect: true` memory holds something against it that it can't confirm; such a
-    /// token should be refused. Any other status is the service's refusal of the claims, or of the caller.
+    /// UNAVAILABLE, reason `FRESHNESS_UNKNOWN`, if neither can decide: the caller rejects the token or lets it pass. With the
+    /// metadata `suspect: true`, memory has a match against the token that it can't confirm: reject it. Any other status is
+    /// the service's rejection of the claims, or of the caller.
     pub async fn is_revoked(&self, claims: &Claims<'_>) -> Result<Verdict, Status> {
         if let Some(verdict) = self.check_now(claims) {
             return Ok(verdict);
@@ -119,7 +119,7 @@ impl RevocationReplica {
         }
     }
 
-    /// The same from memory alone, without waiting: `None` if memory is too old, or can't tell for sure. Some 100 ns.
+    /// Checks a token in memory alone, without waiting; `None` if memory is too old or not sure. Takes some 100 ns.
     #[must_use]
     pub fn check_now(&self, claims: &Claims<'_>) -> Option<Verdict> {
         let bound = self.follower.settings().bound;
@@ -131,12 +131,12 @@ impl RevocationReplica {
         }
     }
 
-    /// Waits until a token is revoked, or expires: to cut a live stream that was opened with it. Returns the verdict, which is
-    /// never [`Verdict::Active`].
+    /// Waits until a token is revoked or expires, to end a live stream that was opened with it. Returns the verdict, never
+    /// [`Verdict::Active`]. Cancel safe.
     ///
-    /// Usually within milliseconds of the revocation, and an expiry within a second. While the feed is broken the service is
-    /// asked once a second, and while nothing can tell, it waits. Each one that waits looks again whenever something was
-    /// revoked, at the cost of a check. Cancel safe.
+    /// Returns within milliseconds of a revocation, as a rule, and within a second of an expiry. While the feed is broken, each
+    /// waiter asks the service once a second; while nothing can decide, it waits on. Each change of memory costs each waiter
+    /// a check.
     pub async fn revoked(&self, claims: &Claims<'_>) -> Verdict {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let mut changes = self.changes();
@@ -147,24 +147,24 @@ impl RevocationReplica {
             {
                 return verdict;
             }
-            // The sender lives as long as this does, so that only the time can run out.
+            // The sender lives as long as this replica, so only the timeout can end the wait.
             drop(tokio::time::timeout(LOOK_AGAIN, changes.changed()).await);
         }
     }
 
-    /// Changes whenever revocations were applied, or taken back: then what was checked before may be worth a check again.
+    /// Counter that changes whenever revocations were applied or undone: tokens checked before may have another verdict.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.follower.changes()
     }
 
-    /// Waits until memory answers for the first time. Cancel safe. It may wait for ever, so give it a time.
+    /// Waits until memory answers for the first time, without a limit. Cancel safe.
     pub async fn ready(&self) {
-        // The sender lives as long as this does.
+        // The sender lives as long as this replica.
         drop(self.follower.ready().wait_for(|ready| *ready).await);
     }
 
-    /// How old what memory knows is, at most; `None` before it knows all.
+    /// Age of memory, at most; `None` before it is complete.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         let known_at = self.follower.recall(Memory::known_at)??;
@@ -181,7 +181,7 @@ impl std::fmt::Debug for RevocationReplica {
 // === impl Verdict ===
 
 impl Verdict {
-    /// Whether the token must be refused.
+    /// Reports whether the token must be rejected.
     #[must_use]
     pub fn is_revoked(self) -> bool {
         self != Verdict::Active
@@ -217,7 +217,7 @@ impl Drop for Tasks {
     }
 }
 
-/// This machine's clock.
+/// Time of this machine's clock.
 fn wall() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
