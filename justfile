@@ -35,16 +35,16 @@ clippy:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Lints the contracts, and holds them against the baseline: what callers rely on must not break.
+# Lints the contracts, and compares them with the baseline: no break for callers.
 proto: _tools
     buf lint proto
     buf breaking proto --against proto/baseline.binpb
 
-# Makes the contracts as they are the new baseline. Only for a release, or where nobody relies on what breaks.
+# Makes the current contracts the new baseline. Only for a release, or for a break that harms nobody.
 proto-baseline: _tools
     buf build proto --exclude-source-info --output proto/baseline.binpb
 
-# Checks the OpenAPI document that is generated from the contracts, with a validator that is not ours.
+# Checks the OpenAPI document that is generated from the contracts, with an independent validator.
 openapi: _tools
     #!/usr/bin/env bash
     set -euo pipefail
@@ -53,8 +53,8 @@ openapi: _tools
     cargo run --quiet --package keyplane-local --bin keyplane-up -- openapi >"$document"
     PYTHONPATH=.toolbox/lint/python python3 -m openapi_spec_validator "$document"
 
-# Fuzzes every JSON route of a whole mesh with schemathesis, about three minutes: what it may find is listed, with the reason, in
-# deploy/local/fuzz/known.py. `--seed 7` for other calls, `--examples 100` for more of them.
+# Fuzzes every JSON route of a whole mesh with schemathesis, about three minutes: deploy/local/fuzz/known.py lists the
+# accepted findings with their reasons. `--seed 7` for other calls, `--examples 100` for more of them.
 fuzz-api *options: _tools
     cargo build --quiet --package keyplane-local --bin keyplane-up
     python3 deploy/local/fuzz/run.py {{ options }}
@@ -63,7 +63,7 @@ fuzz-api *options: _tools
 clients: _tools
     deploy/local/clients/run
 
-# Checks licences and sources of the dependencies, and that none comes in two versions unnoticed.
+# Checks licences and sources of the dependencies, and duplicate versions.
 deny: _tools
     cargo deny check bans licenses sources
 
@@ -73,12 +73,12 @@ deny: _tools
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 
-# Proves that no revoked token passes 100 ms after the acknowledgement: `just prove --quick` takes a minute, else a quarter of an hour.
+# Proves that no revoked token passes 100 ms after the acknowledgement: a quarter of an hour; `just prove --quick` takes a minute.
 prove *options:
     cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- propagation {{ options }}
 
-# Lets everything fail at random under load, and holds what README promises against what happens: an hour in a release build, with
-# `--quick` ten minutes in a debug build. Prints its seed: `--seed 7` repeats the faults; `--faults cut,store-stop` picks some.
+# Lets everything fail at random under load, and checks every promise: an hour in a release build, with `--quick` ten minutes in a
+# debug build. Prints its seed: `--seed 7` repeats the faults; `--faults cut,store-stop` picks some.
 soak *options:
     cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- soak {{ options }}
 
