@@ -45,7 +45,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(2);
 
     #[tokio::test]
-    async fn a_wait_takes_nine_tenths_of_what_remains() {
+    async fn wait_takes_nine_tenths_of_the_remaining_time() {
         assert_eq!((remaining(), share(), within(LIMIT)), (None, None, LIMIT));
         let start = Instant::now();
         scope(start + Duration::from_secs(1), async {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_that_has_passed_leaves_nothing() {
+    async fn passed_deadline_leaves_nothing() {
         scope(Instant::now(), async {
             let nothing = Duration::ZERO;
             assert_eq!((remaining(), share(), within(LIMIT)), (Some(nothing), Some(nothing), nothing));

@@ -1,5 +1,5 @@
-//! `keyplane_server::main` as a process: arguments, exit codes, signals. This test is its own program: as a child (told
-//! by a variable that no service reads) it is the service, else it starts such children.
+//! `keyplane_server::main` as a process: arguments, exit codes, signals. This test is its own program: as a child
+//! (marked by a variable that no service reads) it is the service, else it starts children.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -23,9 +23,9 @@ fn main() -> ExitCode {
     for (name, test) in [
         ("arguments", arguments as fn()),
         ("wrong_settings", wrong_settings),
-        ("a_taken_port", a_taken_port),
-        ("a_signal_drains", a_signal_drains),
-        ("a_second_signal_ends_at_once", a_second_signal_ends_at_once),
+        ("taken_port", taken_port),
+        ("signal_drains", signal_drains),
+        ("second_signal_ends_at_once", second_signal_ends_at_once),
     ] {
         test();
         println!("test {name} ... ok");
@@ -62,7 +62,7 @@ fn wrong_settings() {
     assert!(err.contains("did you mean KEYPLANE_GRPC_ADDR?"), "{err}");
 }
 
-fn a_taken_port() {
+fn taken_port() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let (status, _, err) = run(&[], &[("KEYPLANE_GRPC_ADDR", &addr)]);
@@ -70,13 +70,13 @@ fn a_taken_port() {
     assert!(err.contains(&format!("cannot listen on {addr}")) && err.contains("KEYPLANE_GRPC_ADDR"), "{err}");
 }
 
-fn a_signal_drains() {
+fn signal_drains() {
     let mut child = serving(&[]);
     send(&child, Signal::TERM);
     assert!(within(&mut child, Duration::from_secs(10)).success());
 }
 
-fn a_second_signal_ends_at_once() {
+fn second_signal_ends_at_once() {
     let mut child = serving(&[("KEYPLANE_DRAIN_DELAY", "1h")]);
     send(&child, Signal::TERM);
     line_with(&mut child, "shutting down");
@@ -98,7 +98,7 @@ fn run(args: &[&str], settings: &[(&str, &str)]) -> (ExitStatus, String, String)
     (output.status, text(output.stdout), text(output.stderr))
 }
 
-/// A child that says that it serves.
+/// Starts a child, and waits until it serves.
 fn serving(settings: &[(&str, &str)]) -> Child {
     let mut child = command(&[], settings).spawn().unwrap();
     line_with(&mut child, "serving");

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_names_its_trace() {
+    fn text_line_names_its_trace() {
         let lines = Lines::default();
         let writer = lines.clone();
         let layer = fmt::layer().event_format(Text(fmt::format().with_ansi(false))).with_writer(move || writer.clone());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_stays_json() {
+    fn json_line_stays_json() {
         let lines = Lines::default();
         let writer = lines.clone();
         let layer = fmt::layer()

@@ -59,7 +59,7 @@ mod tests {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn what_comes_in_goes_out() {
+    fn incoming_trace_goes_out() {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", PARENT.parse().unwrap());
         headers.insert("tracestate", "vendor=1".parse().unwrap());

@@ -1,4 +1,4 @@
-//! A collector that is away: nothing waits, nothing fails, and the end comes within its bound.
+//! Missing collector: nothing waits, nothing fails, and the shutdown keeps its bound.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use opentelemetry::trace::TraceContextExt as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_harms_nothing() {
+async fn missing_collector_harms_nothing() {
     // Accepts and never answers, which is worse than a refused connection.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = Settings {
@@ -38,7 +38,7 @@ async fn a_collector_that_is_away_harms_nothing() {
 }
 
 #[tokio::test]
-async fn a_filter_or_endpoint_that_cannot_be_meant_is_refused() {
+async fn invalid_filter_or_endpoint_is_rejected() {
     let filter = Settings { log_filter: "loud=yes=no".to_owned(), ..Settings::new("test") };
     assert!(matches!(init(&filter), Err(Error::Filter { .. })));
 }

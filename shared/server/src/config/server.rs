@@ -165,9 +165,10 @@ fn read_store(env: &mut Env) -> keyplane_valkey::Settings {
 
 fn read_limits(env: &mut Env) -> Limits {
     let limits = Limits {
-        max_in_flight: env.number(
+        max_in_flight: env.number_within(
             "KEYPLANE_MAX_IN_FLIGHT",
             1024,
+            1..=1_000_000,
             "maximum of calls handled at a time; further calls get UNAVAILABLE with reason OVERLOADED; health is exempt",
         ),
         max_streams: env.number("KEYPLANE_GRPC_MAX_STREAMS", 1024, "maximum of concurrent streams of one connection"),
@@ -178,7 +179,6 @@ fn read_limits(env: &mut Env) -> Limits {
             "age at which a connection gets GOAWAY, so that clients see new pods; spread by a tenth; `0s`: never",
         )),
     };
-    env.require("KEYPLANE_MAX_IN_FLIGHT", (1..=1_000_000).contains(&limits.max_in_flight), "must be from 1 to 1000000");
     env.require("KEYPLANE_GRPC_MAX_STREAMS", limits.max_streams > 0, "must be at least 1");
     env.require("KEYPLANE_GRPC_MAX_MESSAGE", limits.max_message >= 1024, "must be at least 1KiB");
     limits
@@ -204,7 +204,7 @@ fn read_deadlines(env: &mut Env) -> Deadlines {
 
 fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::Settings {
     let base = keyplane_telemetry::Settings::new(service.name);
-    let telemetry = keyplane_telemetry::Settings {
+    keyplane_telemetry::Settings {
         service: service.name,
         version: service.version,
         instance: env
@@ -217,10 +217,11 @@ fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::S
             .unwrap_or_default(),
         quiet: keyplane_valkey::QUIET_LOGS,
         log_json: env.flag("KEYPLANE_LOG_JSON", false, "JSON lines instead of text, both on stderr"),
-        sample_ratio: env.number(
+        sample_ratio: env.number_within(
             "KEYPLANE_TRACE_SAMPLE_RATIO",
             0.01,
-            "share of new traces that are kept, 0 to 1; a caller's decision wins",
+            0.0..=1.0,
+            "share of new traces that are kept; a caller's decision wins",
         ),
         metrics_interval: positive(env, "KEYPLANE_METRICS_INTERVAL", "30s", "interval of OTLP pushes of metrics"),
         resource: env
@@ -230,9 +231,7 @@ fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::S
                 parse::pairs,
             )
             .unwrap_or(base.resource),
-    };
-    env.require("KEYPLANE_TRACE_SAMPLE_RATIO", (0.0..=1.0).contains(&telemetry.sample_ratio), "must be from 0 to 1");
-    telemetry
+    }
 }
 
 fn positive(env: &mut Env, name: &'static str, default: &str, doc: &'static str) -> Duration {

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_reflection::server::Builder;
 use tower::layer::layer_fn;
+use tower::util::MapRequestLayer;
 
 use super::drain::Drain;
 use super::error::Error;
@@ -18,7 +21,7 @@ use super::incoming;
 use crate::ServiceInfo;
 use crate::config::ServerConfig;
 use crate::layers::bound::Bound;
-use crate::layers::call::{Named, Unnamed};
+use crate::layers::call::Call;
 use crate::layers::deadline::Deadline;
 use crate::layers::details::Details;
 use crate::layers::ending::Ending;
@@ -73,7 +76,7 @@ pub(super) fn serve(
     }
     // The first is the outermost. `docs/layers.md` says why each sits where it does.
     let server = server
-        .layer(layer_fn(move |inner| Named::new(inner, Arc::clone(&methods))))
+        .layer(MapRequestLayer::new(move |request: Request<Body>| Call::new(&methods, request)))
         .layer(layer_fn(PanicGuard::new))
         .layer(layer_fn(move |inner| Trace::new(inner, addr, collected)))
         .layer(layer_fn(Metrics::new))
@@ -84,7 +87,7 @@ pub(super) fn serve(
         .layer(layer_fn(move |inner| Gated::new(inner, gate.clone())))
         .layer(layer_fn(Bound::new))
         .layer(layer_fn(move |inner| Ending::new(inner, token.clone())))
-        .layer(layer_fn(Unnamed::new))
+        .layer(MapRequestLayer::new(|call: Call<Body>| call.request))
         .layer(layer_fn(Details::new));
     let incoming = incoming::accept(listener, drain.0.clone(), force.clone());
     let signal = drain.0.clone().cancelled_owned();

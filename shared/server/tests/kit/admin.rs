@@ -2,7 +2,7 @@ use crate::echo::say;
 use crate::setup::server;
 
 #[tokio::test]
-async fn the_admin_port_tells_metrics_and_masked_settings() {
+async fn admin_port_shows_metrics_and_masked_settings() {
     let server = server(&[("KEYPLANE_LOG_JSON", "true")]).await;
     say(&server.channel, "hello").await.unwrap();
 

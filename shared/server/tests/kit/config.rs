@@ -3,7 +3,7 @@ use keyplane_server::config::{Env, ServerConfig};
 use crate::echo::INFO;
 
 #[test]
-fn every_error_is_told_at_once() {
+fn wrong_settings_are_reported_at_once() {
     let mut env = Env::from_map([
         ("KEYPLANE_GRPC_ADDR", "localhost:50051"),
         ("KEYPLANE_DRAIN_DELAY", "5"),
@@ -36,7 +36,7 @@ fn every_error_is_told_at_once() {
 }
 
 #[test]
-fn what_is_printed_can_be_read_again_and_hides_passwords() {
+fn printed_settings_can_be_read_again_and_hide_passwords() {
     let mut env = Env::from_map([("KEYPLANE_KV_URL", "valkeys://app:s3cret@store:6380")]);
     let config = ServerConfig::read(&mut env, &INFO);
     assert_eq!(config.store.url, "valkeys://app:s3cret@store:6380");
@@ -53,7 +53,7 @@ fn what_is_printed_can_be_read_again_and_hides_passwords() {
 }
 
 #[test]
-fn the_table_names_every_setting_once() {
+fn table_lists_every_setting_once() {
     let mut env = Env::default();
     let config = ServerConfig::read(&mut env, &INFO);
     assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50099");

@@ -8,7 +8,7 @@ use crate::echo::{say, say_within, watch};
 use crate::setup::server;
 
 #[tokio::test]
-async fn a_call_past_its_deadline_says_so_with_details() {
+async fn call_past_its_deadline_has_details() {
     let server = server(&[]).await;
     for _ in 0..20 {
         let began = Instant::now();
@@ -21,7 +21,7 @@ async fn a_call_past_its_deadline_says_so_with_details() {
 }
 
 #[tokio::test]
-async fn a_call_without_a_deadline_gets_the_default_and_none_gets_more_than_the_maximum() {
+async fn deadline_defaults_and_has_a_maximum() {
     let server = server(&[("KEYPLANE_DEFAULT_DEADLINE", "100ms"), ("KEYPLANE_MAX_DEADLINE", "200ms")]).await;
     let status = say(&server.channel, "sleep 5000").await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -33,14 +33,14 @@ async fn a_call_without_a_deadline_gets_the_default_and_none_gets_more_than_the_
 }
 
 #[tokio::test]
-async fn the_store_is_told_what_remains() {
+async fn store_gets_the_remaining_time() {
     let server = server(&[]).await;
     let left: u64 = say_within(&server, "remaining", Duration::from_millis(800)).await.unwrap().parse().unwrap();
     assert!((1..=800).contains(&left), "{left}");
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_unavailable_before_the_deadline_passes() {
+async fn missing_store_is_unavailable_before_the_deadline_passes() {
     let server = server(&[]).await;
     let status = say_within(&server, "ping", Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -49,9 +49,9 @@ async fn a_store_that_is_away_is_unavailable_before_the_deadline_passes() {
     assert!(details.retry_info().unwrap().retry_delay.is_some());
 }
 
-/// Whoever has no time for the store must not be told that the store is unwell.
+/// Calls without time for the store must not report that the store is unavailable.
 #[tokio::test]
-async fn a_deadline_without_time_for_the_store_is_told_so() {
+async fn deadline_without_time_for_the_store_is_deadline_exceeded() {
     let server = server(&[]).await;
     let status = say(&server.channel, "late-ping").await.unwrap_err();
     let details = status.get_error_details();
@@ -61,7 +61,7 @@ async fn a_deadline_without_time_for_the_store_is_told_so() {
 }
 
 #[tokio::test]
-async fn with_less_than_a_millisecond_nothing_is_begun() {
+async fn call_with_less_than_a_millisecond_is_not_begun() {
     let server = server(&[]).await;
     let status = say_within(&server, "panic", Duration::ZERO).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
@@ -70,7 +70,7 @@ async fn with_less_than_a_millisecond_nothing_is_begun() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_at_its_callers_deadline_and_has_none_otherwise() {
+async fn stream_ends_at_its_callers_deadline_and_has_none_otherwise() {
     let server = server(&[("KEYPLANE_DEFAULT_DEADLINE", "20ms"), ("KEYPLANE_MAX_DEADLINE", "20ms")]).await;
     let mut request = Request::new(String::new());
     request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());

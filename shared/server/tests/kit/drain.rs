@@ -11,7 +11,7 @@ use crate::echo::{say, watch};
 use crate::setup::{connect, server, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_flight_ends_well() {
+async fn calls_in_flight_succeed_during_the_drain() {
     let server = server(&[("KEYPLANE_DRAIN_DELAY", "300ms")]).await;
     let mut stream = watch(&server.channel, Request::new(String::new())).await.unwrap();
     stream.next().await.unwrap().unwrap();
@@ -26,7 +26,7 @@ async fn what_is_in_flight_ends_well() {
     let stop = tokio::spawn(server.running.drain_and_stop());
 
     // While load balancers take the process out, it says so and still answers.
-    until("readiness tells of the drain", async || {
+    until("readiness reports the drain", async || {
         reqwest::get(format!("http://{admin}/readyz")).await.unwrap().text().await.unwrap().contains("draining")
     })
     .await;
@@ -45,7 +45,7 @@ async fn what_is_in_flight_ends_well() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_speaks_does_not_hold_the_drain() {
+async fn silent_peer_does_not_hold_the_drain() {
     let server = server(&[]).await;
     let mut silent = TcpStream::connect(server.running.grpc_addr()).await.unwrap();
     // Another call, so that the server has surely accepted the silent connection before it.
@@ -59,18 +59,18 @@ async fn a_peer_that_never_speaks_does_not_hold_the_drain() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ignores_the_drain_is_closed_by_force() {
+async fn stream_that_ignores_the_drain_is_closed_by_force() {
     let server = server(&[("KEYPLANE_DRAIN_TIMEOUT", "300ms")]).await;
     let mut stream = watch(&server.channel, Request::new("deaf".to_owned())).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), "on");
     let began = Instant::now();
     server.running.drain_and_stop().await;
     assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
-    assert!(stream.next().await.unwrap().is_err(), "the connection is gone");
+    assert!(stream.next().await.unwrap().is_err(), "the connection is closed");
 }
 
 #[tokio::test]
-async fn an_old_connection_is_told_to_go_and_its_calls_end_well() {
+async fn old_connection_gets_goaway_and_its_calls_succeed() {
     let server = server(&[("KEYPLANE_GRPC_MAX_CONNECTION_AGE", "200ms")]).await;
     let io = TokioIo::new(TcpStream::connect(server.running.grpc_addr()).await.unwrap());
     let (_sender, idle) = handshake::<_, _, tonic::body::Body>(TokioExecutor::new(), io).await.unwrap();

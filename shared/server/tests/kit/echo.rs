@@ -1,4 +1,4 @@
-//! The gRPC service `test.Echo`, made by hand: `Say` is unary, `Watch` streams. The text of a call commands it.
+//! gRPC service `test.Echo`, made by hand: `Say` is unary, `Watch` streams. The text of a call commands it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -107,7 +107,7 @@ impl Echo {
         Ok(Response::new(text))
     }
 
-    /// A tick each ten milliseconds until the drain, then `bye`.
+    /// Streams a tick every ten milliseconds until the drain, then `bye`.
     fn watch(self, text: String) -> Texts {
         if text == "panic" {
             return Box::pin(stream::once(async { panic!("asked to") }));
@@ -129,7 +129,7 @@ pub(crate) async fn say(channel: &Channel, text: &str) -> Result<String, Status>
     say_request(channel, Request::new(text.to_owned())).await
 }
 
-/// A call with a deadline, over bare hyper: tonic's channel keeps time itself and would answer for the server.
+/// Calls with a deadline, over bare hyper: tonic's channel keeps time itself and would answer for the server.
 pub(crate) async fn say_within(server: &Server, text: &str, timeout: Duration) -> Result<String, Status> {
     let addr = server.running.grpc_addr();
     let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
@@ -144,7 +144,7 @@ pub(crate) async fn say_within(server: &Server, text: &str, timeout: Duration) -
     client.unary(request, path, codec).await.map(Response::into_inner)
 }
 
-/// A call that fills the only place of `server`, retried until it has it.
+/// Fills the only place of the server with a call, retried until it has it.
 pub(crate) fn occupy(channel: &Channel) -> JoinHandle<()> {
     let channel = channel.clone();
     tokio::spawn(async move { while say(&channel, "sleep 1000").await.is_err() {} })

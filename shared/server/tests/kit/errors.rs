@@ -5,7 +5,7 @@ use crate::echo::{call, say};
 use crate::setup::server;
 
 #[tokio::test]
-async fn a_method_that_is_not_served_has_details_and_no_name_in_the_metrics() {
+async fn unknown_method_has_details_and_no_name_in_the_metrics() {
     let server = server(&[]).await;
     for path in ["/test.Echo/Missing", "/made.up.Service/Method"] {
         let status = call(&server.channel, path, Request::new(String::new())).await.unwrap_err();
@@ -19,7 +19,7 @@ async fn a_method_that_is_not_served_has_details_and_no_name_in_the_metrics() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_has_details() {
+async fn too_large_message_has_details() {
     let server = server(&[("KEYPLANE_GRPC_MAX_MESSAGE", "64KiB")]).await;
     let status = say(&server.channel, &"x".repeat(65 * 1024)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);

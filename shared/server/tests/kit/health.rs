@@ -55,7 +55,7 @@ async fn readiness_follows_the_store_and_liveness_does_not() {
 }
 
 #[tokio::test]
-async fn a_process_whose_store_is_away_is_up_but_not_ready() {
+async fn process_without_a_store_is_alive_but_not_ready() {
     let server = server_following(&nowhere(), &[]).await;
     assert_eq!(status(&server.channel, "").await, ServingStatus::NotServing);
     assert_eq!(status(&server.channel, "liveness").await, ServingStatus::Serving);
@@ -66,20 +66,20 @@ async fn a_process_whose_store_is_away_is_up_but_not_ready() {
 }
 
 #[tokio::test]
-async fn the_reason_for_not_being_ready_is_told_in_one_way_while_it_is_the_same() {
+async fn reason_for_not_being_ready_does_not_change_with_the_connection() {
     let server = server_following(&nowhere(), &[]).await;
     until("the process is not ready", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     // Long enough for the breaker to open, and to let a probe pass more than once.
-    let mut told = BTreeSet::new();
+    let mut reasons = BTreeSet::new();
     let until = Instant::now() + Duration::from_secs(5);
     while Instant::now() < until {
-        told.insert(server.page("/readyz").await.1);
+        reasons.insert(server.page("/readyz").await.1);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
 }
 
-/// Ready from the start; whether it answers in full without the store is said by what is sent.
+/// Readiness from the start, and a sender that decides whether the service answers in full without the store.
 fn own() -> (Readiness, watch::Sender<bool>) {
     let (alone, full) = watch::channel(false);
     let (_, ready) = watch::channel(true);
@@ -89,7 +89,7 @@ fn own() -> (Readiness, watch::Sender<bool>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_is_cut_off_stays_ready_and_tells_gateways_to_prefer_others() {
+async fn cut_off_instance_stays_ready_and_gateways_prefer_others() {
     for fault in [Fault::Cut, Fault::BlackHole, Fault::HalfOpen] {
         let proxy = FaultProxy::to_port(valkey().port());
         let (readiness, alone) = own();
@@ -99,11 +99,11 @@ async fn an_instance_that_is_cut_off_stays_ready_and_tells_gateways_to_prefer_ot
 
         proxy.set(fault);
         let start = Instant::now();
-        until(&format!("{fault:?} is told"), async || !answers().await).await;
+        until(&format!("{fault:?} is reported"), async || !answers().await).await;
         let took = start.elapsed();
         assert!(
             took < Duration::from_secs(3),
-            "{fault:?} was told after {took:?}, and callers were refused all the time"
+            "{fault:?} was reported after {took:?}, and callers were rejected meanwhile"
         );
         assert_eq!(server.page("/readyz").await, (200, "ready\n".to_owned()), "{fault:?}");
         assert_eq!(status(&server.channel, "test.Echo").await, ServingStatus::Serving, "{fault:?}");
@@ -118,7 +118,7 @@ async fn an_instance_that_is_cut_off_stays_ready_and_tells_gateways_to_prefer_ot
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_whose_store_answers_late_does_not_answer_in_full_until_it_is_fast_again() {
+async fn instance_with_a_slow_store_does_not_answer_in_full() {
     let proxy = FaultProxy::to_port(valkey().port());
     let server = server_with(&proxy.url(&valkey().url()), &[], own().0).await;
     let answers = async || status(&server.channel, "answering").await == ServingStatus::Serving;
@@ -126,7 +126,7 @@ async fn an_instance_whose_store_answers_late_does_not_answer_in_full_until_it_i
 
     // Both ways: each answer takes almost half a second, and comes.
     proxy.set(Fault::Delay(Duration::from_millis(220)));
-    until("late answers are told", async || !answers().await).await;
+    until("late answers are reported", async || !answers().await).await;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(2) {
         assert!(!answers().await, "a late answer counts as one {:?} after the first", start.elapsed());
@@ -137,7 +137,7 @@ async fn an_instance_whose_store_answers_late_does_not_answer_in_full_until_it_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_not_ready_or_drains_does_not_answer() {
+async fn unready_or_draining_process_does_not_answer_in_full() {
     let (ready, says) = watch::channel(false);
     let check = async || Ok(());
     let own = Own::new(says, "reading a book");
@@ -161,7 +161,7 @@ async fn a_process_that_is_not_ready_or_drains_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_service_may_say_itself_when_it_is_ready() {
+async fn own_readiness_is_followed() {
     let (ready, says) = watch::channel(false);
     let server = server_with(&nowhere(), &[], Readiness::own(async || Ok(()), Own::new(says, "reading a book"))).await;
     assert_eq!(server.page("/readyz").await.0, 503);
@@ -172,7 +172,7 @@ async fn a_service_may_say_itself_when_it_is_ready() {
 }
 
 #[tokio::test]
-async fn a_health_watch_hears_of_the_drain_and_ends() {
+async fn health_watch_reports_the_drain_and_ends() {
     let server = server(&[]).await;
     until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
     let request = HealthCheckRequest { service: String::new() };
@@ -186,7 +186,7 @@ async fn a_health_watch_hears_of_the_drain_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the_process() {
+async fn start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the_process() {
     let app = app();
     let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app).unwrap()).unwrap();
     store.wait_ready(Duration::from_secs(10)).await.unwrap();
@@ -199,12 +199,12 @@ async fn a_start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the
         async move {
             match version {
                 1 => store.check_layout(Feature::SESSION, 1).await,
-                _ => Err(nobody().await),
+                _ => Err(missing().await),
             }
         }
     });
     let server = server_with(&valkey().url(), &[("KEYPLANE_APP", &app)], readiness).await;
-    until("the check was refused", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
+    until("the check failed", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     allow.send(true).unwrap();
     until("the check passes", async || server.page("/readyz").await.0 == 200).await;
 
@@ -219,7 +219,7 @@ async fn a_start_check_is_repeated_until_it_passes_and_a_foreign_layout_ends_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_may_say_itself_when_it_is_ready_once_a_check_has_passed() {
+async fn own_readiness_counts_once_the_check_has_passed() {
     let (allow, allowed) = watch::channel(false);
     let (ready, says) = watch::channel(true);
     let checks = Arc::new(AtomicUsize::new(0));
@@ -227,12 +227,12 @@ async fn a_service_may_say_itself_when_it_is_ready_once_a_check_has_passed() {
     let check = move || {
         let allowed = *allowed.borrow();
         counted.fetch_add(1, Ordering::SeqCst);
-        async move { if allowed { Ok(()) } else { Err(nobody().await) } }
+        async move { if allowed { Ok(()) } else { Err(missing().await) } }
     };
     // The store stays away all the time.
     let own = Own::new(says, "reading a book");
     let server = server_with(&nowhere(), &[], Readiness::own(check, own)).await;
-    until("the check was refused", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
+    until("the check failed", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     let refusal = say(&server.channel, "hello").await.expect_err("the check has not passed");
     let reason = refusal.get_details_error_info().expect("an ErrorInfo").reason;
     assert_eq!((refusal.code(), reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"), "the check's own error");
@@ -250,7 +250,7 @@ async fn a_service_may_say_itself_when_it_is_ready_once_a_check_has_passed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_layout_also_ends_a_process_that_says_itself_when_it_is_ready() {
+async fn foreign_layout_ends_a_process_with_own_readiness() {
     let app = app();
     let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app).unwrap()).unwrap();
     store.wait_ready(Duration::from_secs(10)).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_foreign_layout_also_ends_a_process_that_says_itself_when_it_is_ready(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_engine_lacks_is_told_to_callers_before_a_handler_runs() {
+async fn missing_engine_feature_is_reported_before_a_handler_runs() {
     let store = Valkey::connect(&Settings::new(valkey().url()), App::new(&app()).unwrap()).unwrap();
     let (lacks, lacking) = watch::channel(true);
     let readiness = Readiness::follows_store(move || {
@@ -282,9 +282,9 @@ async fn what_the_engine_lacks_is_told_to_callers_before_a_handler_runs() {
     let server = server_with(&valkey().url(), &[], readiness).await;
     let refusal = async || say(&server.channel, "hello").await.expect_err("the check has not passed");
     let reason = |status: &Status| status.get_details_error_info().expect("an ErrorInfo").reason;
-    until("the probe was refused", async || reason(&refusal().await) == "ENGINE_FEATURE_MISSING").await;
+    until("the probe failed", async || reason(&refusal().await) == "ENGINE_FEATURE_MISSING").await;
     assert_eq!(refusal().await.code(), Code::FailedPrecondition);
-    assert_eq!(status(&server.channel, "").await, ServingStatus::NotServing, "health is served all the same");
+    assert_eq!(status(&server.channel, "").await, ServingStatus::NotServing, "health is served");
     let (code, why) = server.page("/readyz").await;
     assert!(code == 503 && why.contains("BF."), "{code} {why}");
 
@@ -292,8 +292,8 @@ async fn what_the_engine_lacks_is_told_to_callers_before_a_handler_runs() {
     until("the probe passes", async || say(&server.channel, "hello").await.is_ok()).await;
 }
 
-/// The error of a store that is away.
-async fn nobody() -> keyplane_valkey::Error {
+/// Error of a missing store.
+async fn missing() -> keyplane_valkey::Error {
     let store = Valkey::connect(&Settings::new(nowhere()), App::new("away").unwrap()).unwrap();
     store.ping().await.unwrap_err()
 }

@@ -1,4 +1,4 @@
-//! The kit over real sockets, with a small gRPC service of its own.
+//! Server kit over real sockets, with a small gRPC service of its own.
 
 mod admin;
 mod burst;

@@ -1,4 +1,4 @@
-//! What the order of the layers means to an observer: see docs/layers.md.
+//! Order of the layers, as an observer sees it: see docs/layers.md.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::echo::{call, occupy, say, watch, watch_as};
 use crate::setup::{calls, connect, server, until};
 
 #[tokio::test]
-async fn a_panic_is_internal_counted_and_costs_only_its_own_call() {
+async fn panic_is_internal_counted_and_costs_only_its_own_call() {
     let server = server(&[]).await;
     let bystander = tokio::spawn({
         let channel = server.channel.clone();
@@ -29,7 +29,7 @@ async fn a_panic_is_internal_counted_and_costs_only_its_own_call() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_stream_ends_the_stream() {
+async fn panic_in_a_stream_ends_the_stream() {
     let server = server(&[]).await;
     let mut stream =
         watch_as(&server.channel, "/test.Echo/WatchPanic", Request::new("panic".to_owned())).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_panic_in_a_stream_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn a_shed_call_is_counted_and_health_passes() {
+async fn shed_call_is_counted_and_health_passes() {
     let server = server(&[("KEYPLANE_MAX_IN_FLIGHT", "1")]).await;
     let slow = occupy(&server.channel);
     let mut refused = None;
@@ -62,7 +62,7 @@ async fn a_shed_call_is_counted_and_health_passes() {
 }
 
 #[tokio::test]
-async fn a_watch_holds_no_place() {
+async fn watch_holds_no_place() {
     let server = server(&[("KEYPLANE_MAX_IN_FLIGHT", "1")]).await;
     let mut watches = Vec::new();
     for _ in 0..5 {
@@ -75,7 +75,7 @@ async fn a_watch_holds_no_place() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_waits_for_is_counted_as_cancelled() {
+async fn abandoned_call_is_counted_as_cancelled() {
     let server = server(&[]).await;
     let channel = connect(&server.running).await;
     let request = Request::new("sleep 1500".to_owned());
@@ -85,7 +85,7 @@ async fn a_call_that_nobody_waits_for_is_counted_as_cancelled() {
 }
 
 #[tokio::test]
-async fn a_stream_is_counted_when_it_ends() {
+async fn stream_is_counted_when_it_ends() {
     let server = server(&[]).await;
     let mut stream = watch_as(&server.channel, "/test.Echo/WatchGone", Request::new(String::new())).await.unwrap();
     stream.next().await.unwrap().unwrap();

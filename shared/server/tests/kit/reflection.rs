@@ -6,7 +6,7 @@ use crate::setup::server;
 const SERVED: [&str; 2] = ["grpc.health.v1.Health", "test.Echo"];
 
 #[tokio::test]
-async fn both_versions_list_what_this_process_serves_and_nothing_else() {
+async fn both_versions_list_the_served_services_alone() {
     let server = server(&[]).await;
 
     let request = v1::ServerReflectionRequest {
@@ -41,7 +41,7 @@ async fn both_versions_list_what_this_process_serves_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_symbol_of_the_contracts_is_found_with_what_it_needs() {
+async fn symbol_of_the_contracts_is_found_with_its_imports() {
     let server = server(&[]).await;
     let symbol = "keyplane.session.v1.Session".to_owned();
     let request = v1::ServerReflectionRequest {

@@ -1,4 +1,4 @@
-//! A server of its own for each test, on free ports; telemetry once for the test binary.
+//! Server of its own for each test, on free ports; telemetry once for the test binary.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::echo::{Echo, INFO};
 
-/// An address where nothing listens: a bound port that is given back.
+/// Address where nothing listens: a bound port that is released.
 pub(crate) fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("valkey://{}", listener.local_addr().unwrap())
@@ -58,7 +58,7 @@ pub(crate) async fn server(settings: &[(&str, &str)]) -> Server {
     server
 }
 
-/// A server that is ready while its store answers a ping.
+/// Starts a server that is ready while its store answers a ping.
 pub(crate) async fn server_following(store: &str, settings: &[(&str, &str)]) -> Server {
     let ping = |store: &Valkey| {
         let store = store.clone();

@@ -13,7 +13,7 @@ fn traced(text: &str, trace: &str) -> Request<String> {
 }
 
 #[tokio::test]
-async fn a_call_continues_its_callers_trace_down_to_its_own_spans() {
+async fn call_continues_its_callers_trace_down_to_its_own_spans() {
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let server = server(&[]).await;
     say_request(&server.channel, traced("child", trace)).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_call_continues_its_callers_trace_down_to_its_own_spans() {
 }
 
 #[tokio::test]
-async fn a_panic_and_a_shed_call_are_traced_as_errors() {
+async fn panic_and_shed_call_are_traced_as_errors() {
     let (panicked, shed) = ("1af7651916cd43dd8448eb211c80319c", "2af7651916cd43dd8448eb211c80319c");
     let server = server(&[("KEYPLANE_MAX_IN_FLIGHT", "1")]).await;
     say_request(&server.channel, traced("panic", panicked)).await.unwrap_err();
