@@ -2,7 +2,8 @@
 
 use keyplane_contracts::Violation;
 use keyplane_contracts::reasons::{kit, revocation, store};
-use keyplane_server::{Description, ServiceError};
+use keyplane_server::random::NoRandomness;
+use keyplane_server::{Description, ServiceError, TooManyWatches};
 
 /// Error of a call. `Display` is the message for callers.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,11 +43,8 @@ pub enum Error {
     #[error("the feed was interrupted; call Watch again with the resume_token of the last response")]
     FeedRestarted,
     /// This instance serves its maximum of watches.
-    #[error("this instance follows {limit} watches, the most that it may; try again on another")]
-    TooManyWatches {
-        /// Maximum of watches.
-        limit: usize,
-    },
+    #[error(transparent)]
+    TooManyWatches(#[from] TooManyWatches),
     /// This instance does not know the feed yet, or is reconciling its memory with the store.
     #[error("this instance is reading the feed itself; try again, or on another")]
     Starting,
@@ -60,8 +58,8 @@ pub enum Error {
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
     /// The operating system's random source failed.
-    #[error("the operating system's random source failed")]
-    NoRandomness,
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// A lifetime is outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
@@ -94,14 +92,12 @@ impl ServiceError for Error {
             Error::IssuerWithoutKid => Description::new(&revocation::ISSUER_WITHOUT_KID),
             Error::FreshnessUnknown => Description::new(&revocation::FRESHNESS_UNKNOWN),
             Error::FeedRestarted => Description::new(&revocation::FEED_RESTARTED),
-            Error::TooManyWatches { limit } => Description::new(&kit::TOO_MANY_WATCHES)
-                .with("max_watches", limit)
-                .quota("instance", format!("at most {limit} watches")),
+            Error::TooManyWatches(error) => error.describe(),
             Error::Starting => Description::new(&kit::STARTING),
             Error::RoutePolicy(_) => Description::new(&revocation::ROUTE_POLICY_INVALID),
             Error::ShuttingDown => Description::new(&kit::SHUTTING_DOWN),
             Error::Corrupt(_) => Description::new(&store::STORED_DATA_DAMAGED),
-            Error::NoRandomness | Error::Ttl(_) => Description::new(&kit::INTERNAL),
+            Error::NoRandomness(_) | Error::Ttl(_) => Description::new(&kit::INTERNAL),
             Error::Store(error) => error.describe(),
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use keyplane_contracts::Violation;
 use keyplane_contracts::reasons::{kit, ratelimit, store};
+use keyplane_server::random::NoRandomness;
 use keyplane_server::{Description, ServiceError};
 
 /// Error of a call. `Display` is the message for callers.
@@ -89,8 +90,8 @@ pub enum Error {
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
     /// The operating system's random source failed.
-    #[error("the operating system's random source failed")]
-    NoRandomness,
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// A lifetime is outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
@@ -153,7 +154,7 @@ impl ServiceError for Error {
             Error::NoAnswer { unknown } => unavailable().outcome_unknown(*unknown),
             Error::Overloaded => Description::new(&kit::OVERLOADED),
             Error::Corrupt(_) => Description::new(&store::STORED_DATA_DAMAGED),
-            Error::NoRandomness | Error::Ttl(_) => Description::new(&kit::INTERNAL),
+            Error::NoRandomness(_) | Error::Ttl(_) => Description::new(&kit::INTERNAL),
             Error::Store(error) => error.describe(),
         }
     }

@@ -2,7 +2,8 @@
 
 use keyplane_contracts::Violation;
 use keyplane_contracts::reasons::{kit, revocation, session, store};
-use keyplane_server::{Description, ServiceError};
+use keyplane_server::random::NoRandomness;
+use keyplane_server::{Description, ServiceError, TooManyWatches};
 use tonic::Code;
 
 /// Error of a call. `Display` is the message for callers.
@@ -50,11 +51,8 @@ pub enum Error {
     #[error("the request id was used for another request in the last minutes; choose a new one")]
     RequestIdReused,
     /// This instance serves its maximum of watches.
-    #[error("this instance follows {limit} watches, the most that it may; try again on another")]
-    TooManyWatches {
-        /// Maximum of watches.
-        limit: usize,
-    },
+    #[error(transparent)]
+    TooManyWatches(#[from] TooManyWatches),
     /// The service shuts down; the watch continues elsewhere.
     #[error("the service is shutting down; connect again")]
     ShuttingDown,
@@ -62,8 +60,8 @@ pub enum Error {
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
     /// The operating system's random source failed.
-    #[error("the operating system's random source failed")]
-    NoRandomness,
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// A lifetime is outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
@@ -98,12 +96,10 @@ impl ServiceError for Error {
             Error::TooManySessions { limit } => Description::new(&session::TOO_MANY_SESSIONS)
                 .with("max_sessions", limit)
                 .quota("user", format!("at most {limit} sessions of one user")),
-            Error::TooManyWatches { limit } => Description::new(&kit::TOO_MANY_WATCHES)
-                .with("max_watches", limit)
-                .quota("instance", format!("at most {limit} watches")),
+            Error::TooManyWatches(error) => error.describe(),
             Error::ShuttingDown => Description::new(&kit::SHUTTING_DOWN),
             Error::Corrupt(_) => Description::new(&store::STORED_DATA_DAMAGED),
-            Error::NoRandomness | Error::Ttl(_) => Description::new(&kit::INTERNAL),
+            Error::NoRandomness(_) | Error::Ttl(_) => Description::new(&kit::INTERNAL),
             Error::Store(error) => error.describe(),
         }
     }

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
+use keyplane_contracts::reasons::kit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{Description, ServiceError};
 
 /// Cap on the watches that one instance serves at the same time.
 #[derive(Debug)]
@@ -38,6 +41,16 @@ impl WatchCap {
     pub fn acquire(&self) -> Result<WatchPermit, TooManyWatches> {
         let permit = Arc::clone(&self.free).try_acquire_owned();
         permit.map(WatchPermit).map_err(|_| TooManyWatches { limit: self.limit })
+    }
+}
+
+// === impl TooManyWatches ===
+
+impl ServiceError for TooManyWatches {
+    fn describe(&self) -> Description<'_> {
+        let limit = self.limit;
+        let description = Description::new(&kit::TOO_MANY_WATCHES).with("max_watches", limit);
+        description.quota("instance", format!("at most {limit} watches"))
     }
 }
 

@@ -174,7 +174,7 @@ impl Store {
 /// Random nonces for `count` entries of the feed: 16 hex digits each.
 fn nonces(count: usize) -> Result<Vec<String>, Error> {
     let mut bytes = vec![0; 8 * count];
-    random::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
+    random::fill(&mut bytes)?;
     Ok(bytes.chunks_exact(8).map(|nonce| HEXLOWER.encode(nonce)).collect())
 }
 

@@ -170,5 +170,5 @@ fn charge(
 
 /// Random id of 128 bits, in hex.
 fn random_id() -> Result<String, Error> {
-    random::bytes::<16>().map(|bits| HEXLOWER.encode(&bits)).map_err(|_| Error::NoRandomness)
+    Ok(HEXLOWER.encode(&random::bytes::<16>()?))
 }

@@ -50,5 +50,5 @@ impl Login {
 }
 
 fn random_id() -> Result<SessionId, Error> {
-    random::bytes().map(SessionId::from_bits).map_err(|_| Error::NoRandomness)
+    Ok(SessionId::from_bits(random::bytes()?))
 }

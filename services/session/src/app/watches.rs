@@ -43,7 +43,7 @@ impl Watches {
     ///
     /// [`Error::TooManyWatches`], or those of [`Watcher::begin`].
     pub(crate) async fn open(&self, store: &Store, target: WatchTarget) -> Result<OpenWatch, Error> {
-        let permit = self.cap.acquire().map_err(|full| Error::TooManyWatches { limit: full.limit })?;
+        let permit = self.cap.acquire()?;
         let user = target.user.clone();
         let mut watcher = Watcher::new(store, target);
         watcher.begin().await?;

@@ -51,7 +51,7 @@ impl Watches {
     /// [`Error::TooManyWatches`]; [`Error::Starting`] if this instance does not know the feed itself; [`Error::Invalid`] if
     /// the resume token is malformed, or another tenant's; [`Error::Store`]. Cancel safe.
     pub(crate) async fn open(&self, tenant: Option<&str>, resume_token: &str) -> Result<Watch, Error> {
-        let permit = self.cap.acquire().map_err(|full| Error::TooManyWatches { limit: full.limit })?;
+        let permit = self.cap.acquire()?;
         let token = match resume_token {
             "" => None,
             text => Some(ResumeToken::parse(text, tenant).ok_or_else(|| {

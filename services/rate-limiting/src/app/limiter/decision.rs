@@ -66,7 +66,7 @@ impl<'a> Decision<'a> {
             return Ok(self.refused(Source::Cache));
         }
         if self.call.remember.is_some() {
-            self.nonce = random::bytes().map_err(|_| Error::NoRandomness)?;
+            self.nonce = random::bytes()?;
         }
         self.take_from_leases();
         let asking = self.asking();
