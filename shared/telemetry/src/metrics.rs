@@ -19,11 +19,6 @@ pub fn rpc_server_call_duration() -> Histogram<f64> {
     latency(semconv::RPC_SERVER_CALL_DURATION, "Duration of calls, from headers to trailers")
 }
 
-/// Makes `rpc.client.call.duration`.
-pub fn rpc_client_call_duration() -> Histogram<f64> {
-    latency(semconv::RPC_CLIENT_CALL_DURATION, "Duration of outgoing calls")
-}
-
 /// Makes `db.client.operation.duration`.
 pub fn db_client_operation_duration() -> Histogram<f64> {
     latency(semconv::DB_CLIENT_OPERATION_DURATION, "Duration of store operations")

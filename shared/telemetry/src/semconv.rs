@@ -26,8 +26,6 @@ pub const RPC_METHOD_OTHER: &str = "_OTHER";
 pub const RPC_STATUS_CODE: &str = "rpc.status_code";
 /// Duration of a call at the server, in seconds, from its headers to its trailers.
 pub const RPC_SERVER_CALL_DURATION: &str = "rpc.server.call.duration";
-/// Duration of a call at the client, in seconds.
-pub const RPC_CLIENT_CALL_DURATION: &str = "rpc.client.call.duration";
 
 // === Database ===
 

@@ -31,8 +31,6 @@ enum Shown {
     Plain,
     /// Shown as an address without its password.
     Url,
-    /// Hidden.
-    Secret,
 }
 
 // === impl Env ===
@@ -65,11 +63,6 @@ impl Env {
     /// Reads a text; unset is `None`.
     pub fn optional_text(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
         self.optional(name, doc, |text| Ok(text.to_owned()))
-    }
-
-    /// Reads a text that is never shown: not by `--print-config`, not in an error, not in a log.
-    pub fn secret(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
-        self.read(name, "", doc, Shown::Secret, |text| Ok(text.to_owned()))
     }
 
     /// Reads an address like `valkey://user:password@host:6379`; the password is never shown.
@@ -213,8 +206,6 @@ impl Env {
         let show = |text: &str| match shown {
             Shown::Plain => text.to_owned(),
             Shown::Url => parse::mask(text),
-            Shown::Secret if text.is_empty() => String::new(),
-            Shown::Secret => format!("(secret, {} characters)", text.chars().count()),
         };
         let parsed = if value.is_empty() { None } else { Some(parse(value)) };
         if let Some(Err(rule)) = &parsed {

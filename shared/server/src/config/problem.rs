@@ -58,11 +58,6 @@ impl ConfigErrors {
     pub(crate) fn new(problems: Vec<Problem>) -> Self {
         Self(problems)
     }
-
-    /// Returns the problems in the order in which the settings are read; unknown names last.
-    pub fn problems(&self) -> &[Problem] {
-        &self.0
-    }
 }
 
 impl fmt::Display for ConfigErrors {

@@ -24,15 +24,18 @@ const FAILURES: u32 = 2;
 /// mends nothing.
 pub struct Readiness {
     check: StartCheck,
-    own: Option<Own>,
+    flag: Option<Flag>,
+    alone: Alone,
 }
 
 /// Readiness that the service decides, and its answers without the store.
 pub struct Own {
-    ready: watch::Receiver<bool>,
-    waits_for: &'static str,
+    flag: Flag,
     alone: Alone,
 }
+
+/// Readiness by the service itself, and the name of what it waits for.
+type Flag = (watch::Receiver<bool>, &'static str);
 
 type StartCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), keyplane_valkey::Error>> + Send + Sync>;
 
@@ -44,7 +47,7 @@ impl Readiness {
     where
         F: Future<Output = Result<(), keyplane_valkey::Error>> + Send + 'static,
     {
-        Self { check: Box::new(move || Box::pin(check())), own: None }
+        Self { check: Box::new(move || Box::pin(check())), flag: None, alone: Box::new(|| false) }
     }
 
     /// Ready once `check` has passed, while `own` says so: for a service that answers without the store.
@@ -52,7 +55,7 @@ impl Readiness {
     where
         F: Future<Output = Result<(), keyplane_valkey::Error>> + Send + 'static,
     {
-        Self { own: Some(own), ..Self::follows_store(check) }
+        Self { flag: Some(own.flag), alone: own.alone, ..Self::follows_store(check) }
     }
 }
 
@@ -62,7 +65,7 @@ impl Own {
     /// Ready while `ready` is true. `waits_for` names what is missing until then: `catching up with the feed`.
     #[must_use]
     pub fn new(ready: watch::Receiver<bool>, waits_for: &'static str) -> Self {
-        Self { ready, waits_for, alone: Box::new(|| false) }
+        Self { flag: (ready, waits_for), alone: Box::new(|| false) }
     }
 
     /// Sets `alone`, which reports whether the service answers in full at this moment without the store; unset, it never does.
@@ -84,21 +87,17 @@ pub(crate) async fn follow(
     gate: Gate,
     fatal: watch::Sender<Option<String>>,
 ) {
-    let Readiness { check, own } = readiness;
-    let (own, alone): (_, Alone) = match own {
-        Some(Own { ready, waits_for, alone }) => (Some((ready, waits_for)), alone),
-        None => (None, Box::new(|| false)),
-    };
+    let Readiness { check, flag, alone } = readiness;
     let answering = answering::follow(health.clone(), store.clone(), alone);
-    tokio::join!(follow_store(&health, &store, check, own, &gate, &fatal), answering);
+    tokio::join!(follow_store(&health, &store, check, flag, &gate, &fatal), answering);
 }
 
-/// Repeats the check until it has passed; then follows `own` where there is one, and the store otherwise.
+/// Repeats the check until it has passed; then follows `flag` where there is one, and the store otherwise.
 async fn follow_store(
     health: &Health,
     store: &Valkey,
     check: StartCheck,
-    own: Option<Flag>,
+    flag: Option<Flag>,
     gate: &Gate,
     fatal: &watch::Sender<Option<String>>,
 ) {
@@ -117,8 +116,8 @@ async fn follow_store(
             Ok(()) => {
                 check = None;
                 gate.open();
-                if let Some(own) = own {
-                    return follow_service(health, own).await;
+                if let Some(flag) = flag {
+                    return follow_service(health, flag).await;
                 }
                 (failures, denied) = (0, false);
                 health.set(ready(store)).await;
@@ -159,13 +158,10 @@ fn is_silence(error: &keyplane_valkey::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) && error.code().is_none()
 }
 
-/// Readiness by the service itself, and the name of what it waits for.
-type Flag = (watch::Receiver<bool>, &'static str);
-
-async fn follow_service(health: &Health, (mut own, waits_for): Flag) {
+async fn follow_service(health: &Health, (mut flag, waits_for): Flag) {
     let mut was_ready = false;
     loop {
-        let ready = *own.borrow_and_update();
+        let ready = *flag.borrow_and_update();
         was_ready |= ready;
         let state = match ready {
             true => State::Ready,
@@ -173,7 +169,7 @@ async fn follow_service(health: &Health, (mut own, waits_for): Flag) {
             false => State::Starting(waits_for),
         };
         health.set(state).await;
-        if own.changed().await.is_err() {
+        if flag.changed().await.is_err() {
             return;
         }
     }
