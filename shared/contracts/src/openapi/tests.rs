@@ -67,7 +67,7 @@ fn fields_are_described_and_typed() {
     assert_eq!(session["attributes"]["additionalProperties"], json!({"type": "string"}));
     assert_eq!(session["idleTimeout"]["type"], "string");
     assert_eq!(session["tokens"]["items"]["$ref"], "#/components/schemas/BoundToken");
-    assert!(session["lastPath"]["description"].as_str().unwrap().starts_with("Where the user was last."));
+    assert!(session["lastPath"]["description"].as_str().unwrap().starts_with("Path that the user visited last."));
     assert_eq!(document["components"]["schemas"]["BoundToken"]["required"], json!(["jti", "issuer", "expireTime"]));
 }
 
