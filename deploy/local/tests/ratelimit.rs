@@ -227,11 +227,16 @@ async fn limits_are_charged_settled_and_explained_over_json() {
     let batch = ada.limits("batchAcquire", items).await;
     assert_eq!(batch["results"][0]["response"]["admitted"], true, "{batch}");
     assert_eq!(batch["results"][1]["error"]["reason"], "POLICY_NOT_FOUND", "{batch}");
-    let reset = json!({"user": "ada", "limits": ["tokens"], "initiator": "support", "description": "a test"});
+    let reset =
+        json!({"user": "ada", "limits": ["tokens"], "cause": {"initiator": "support", "description": "a test"}});
     assert_eq!(ada.limits("reset", reset).await["resetCount"], 1);
     let path = "/v1/tenants/roomy/rateLimits/auditEntries?pageSize=5";
     let (status, audit) = ada.call(Method::GET, path, Value::Null).await;
-    assert_eq!((status, &audit["entries"][0]["action"]), (200, &json!("reset")), "{audit}");
+    assert_eq!(
+        (status, &audit["auditEntries"][0]["action"]),
+        (200, &json!("keyplane.ratelimit.v1.RateLimitService/Reset")),
+        "{audit}"
+    );
 
     let (status, error) =
         ada.call(Method::POST, "/v1/tenants/roomy/rateLimits:commit", json!({"reservation": "x", "cost": 1})).await;
@@ -246,7 +251,7 @@ async fn plans_and_policies_are_kept_over_json() {
     for (method, path, wanted) in
         [(Method::PATCH, plan.to_owned(), "gold"), (Method::POST, format!("{plan}:update"), "")]
     {
-        let path = format!("{path}?initiator=sales");
+        let path = format!("{path}?cause.initiator=sales");
         let (status, answer) = admin.call(method, &path, json!({"plan": wanted})).await;
         assert_eq!((status, &answer["plan"]), (200, &json!(wanted)), "{path}: {answer}");
         let (status, answer) = admin.call(Method::GET, plan, Value::Null).await;

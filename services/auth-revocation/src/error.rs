@@ -102,3 +102,9 @@ impl ServiceError for Error {
         }
     }
 }
+
+impl From<keyplane_audit::Damaged> for Error {
+    fn from(keyplane_audit::Damaged(kind): keyplane_audit::Damaged) -> Error {
+        Error::Corrupt(kind)
+    }
+}

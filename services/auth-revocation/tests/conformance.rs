@@ -4,13 +4,18 @@ mod support;
 
 use std::time::Duration;
 
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
 use prost_types::Duration as Span;
 use support::{ISSUER, PARENT, PATIENCE, claims, details, seconds_from_now, shared, token, violated};
 use tonic::{Code, Request};
 
-fn cause() -> pb::Cause {
-    pb::Cause { reason: pb::Reason::Compromised.into(), initiator: "ops".into(), description: "T-1".into() }
+fn cause() -> audit::Cause {
+    audit::Cause {
+        reason: audit::cause::Reason::Compromised.into(),
+        initiator: "ops".into(),
+        description: "T-1".into(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,7 +275,7 @@ async fn each_violated_field_is_named_and_no_value_is_repeated() {
         cutoff_time: Some(prost_types::Timestamp { seconds: -1, nanos: 0 }),
         kind: 7,
         keep_sids: vec!["ok".into(), "SECRET\n".into()],
-        cause: Some(pb::Cause { reason: 99, initiator: "SECRET".repeat(30), description: "SECRET".repeat(60) }),
+        cause: Some(audit::Cause { reason: 99, initiator: "SECRET".repeat(30), description: "SECRET".repeat(60) }),
     };
     let status = client.revoke_subject(request).await.unwrap_err();
     let fields = violated(&status);
@@ -310,7 +315,7 @@ async fn the_audit_names_initiator_and_reason_newest_first() {
     client.undo_revocation(undo).await.expect("it is undone");
     names.insert(0, names[4].clone());
 
-    let mut request = pb::ListAuditEntriesRequest { parent: PARENT.into(), page_size: 4, page_token: String::new() };
+    let mut request = audit::ListAuditEntriesRequest { parent: PARENT.into(), page_size: 4, page_token: String::new() };
     let mut seen = Vec::new();
     loop {
         let page = client.list_audit_entries(request.clone()).await.expect("a page").into_inner();
@@ -321,9 +326,14 @@ async fn the_audit_names_initiator_and_reason_newest_first() {
         }
         request.page_token = page.next_page_token;
     }
-    let told: Vec<_> = seen.iter().map(|entry| entry.revocation.as_ref().unwrap().name.clone()).collect();
-    assert_eq!(told, names);
-    assert_eq!(seen[0].revocation.as_ref().unwrap().state(), pb::revocation::State::Undone);
+    let resources: Vec<_> = seen.iter().map(|entry| entry.resource.clone()).collect();
+    assert_eq!(resources, names);
+    let rpc = |name: &str| format!("keyplane.revocation.v1.RevocationService/{name}");
+    assert_eq!((&seen[0].action, &seen[1].action), (&rpc("UndoRevocation"), &rpc("RevokeToken")));
+    assert!(seen.iter().all(|entry| entry.outcome() == audit::audit_entry::Outcome::Succeeded));
+    assert_eq!(seen[1].details["scope"], "SCOPE_TOKEN", "{:?}", seen[1].details);
+    assert!(seen[1].details["expire_time"].ends_with('Z') && !seen[1].details["etag"].is_empty());
+    assert!(!seen[1].details.contains_key("cutoff_time"), "a token has no cutoff");
     assert_eq!(seen[1].cause, Some(cause()));
     assert!(seen.iter().all(|entry| entry.time.is_some()));
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use keyplane_auth_revocation::{Config, SERVICE};
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::google::api::HttpBody;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_revocation::Millis;
@@ -100,12 +101,12 @@ async fn a_valid_token_is_revoked() {
     let service = serve(&set).await;
     revoke(&service, &pair.sign(&json!({}))).await.expect("200");
     assert!(is_revoked(&service).await);
-    let list = pb::ListAuditEntriesRequest { parent: PARENT.into(), ..pb::ListAuditEntriesRequest::default() };
+    let list = audit::ListAuditEntriesRequest { parent: PARENT.into(), ..audit::ListAuditEntriesRequest::default() };
     let audit = service.client.clone().list_audit_entries(list).await.expect("a page").into_inner().audit_entries;
     let cause = audit[0].cause.clone().expect("who and why");
     assert_eq!(
         (cause.initiator.as_str(), cause.reason(), cause.description.as_str()),
-        ("u-42", pb::Reason::Logout, "RFC 7009")
+        ("u-42", audit::cause::Reason::Logout, "RFC 7009")
     );
 
     let service = serve(&set).await;

@@ -2,6 +2,7 @@
 
 mod support;
 
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::ratelimit::v1 as pb;
 use pb::limit_state::Verdict;
 use support::{PARENT, call, details, shared};
@@ -266,20 +267,24 @@ async fn a_reset_empties_and_is_audited() {
     let all = || pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
     assert!(service.acquire(all()).await.expect("there is room").admitted);
     assert!(!service.acquire(all()).await.expect("an answer").admitted);
+    let reason = audit::cause::Reason::Administrative.into();
+    let cause = audit::Cause { reason, initiator: "support".into(), description: "a stuck import".into() };
     let reset = pb::ResetRequest {
         parent: PARENT.into(),
         user: "u".into(),
         limits: vec!["user-api".into(), "tenant-api".into()],
-        initiator: "support".into(),
-        description: "a stuck import".into(),
+        cause: Some(cause.clone()),
         ..pb::ResetRequest::default()
     };
     assert_eq!(client.reset(reset).await.expect("it is reset").into_inner().reset_count, 1);
     assert!(service.acquire(all()).await.expect("there is room again").admitted);
-    let request = pb::ListAuditEntriesRequest { parent: PARENT.into(), ..Default::default() };
-    let entries = client.list_audit_entries(request).await.expect("an audit").into_inner().entries;
-    assert_eq!((entries[0].action.as_str(), entries[0].initiator.as_str()), ("reset", "support"));
-    assert!(entries[0].targets[0].ends_with("ratelimit:{acme:u.u}:b:user-api"), "{:?}", entries[0].targets);
+    let request = audit::ListAuditEntriesRequest { parent: PARENT.into(), ..Default::default() };
+    let entries = client.list_audit_entries(request).await.expect("an audit").into_inner().audit_entries;
+    assert_eq!(entries[0].action, "keyplane.ratelimit.v1.RateLimitService/Reset");
+    assert_eq!((entries[0].resource.as_str(), &entries[0].cause), (PARENT, &Some(cause)));
+    assert_eq!(entries[0].outcome(), audit::audit_entry::Outcome::Attempted);
+    let buckets: Vec<&str> = entries[0].details["buckets"].lines().collect();
+    assert!(buckets.len() == 2 && buckets[0].ends_with("ratelimit:{acme:u.u}:b:user-api"), "{buckets:?}");
 }
 
 #[tokio::test]

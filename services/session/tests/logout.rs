@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as revocation;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_testkit::{Fault, FaultProxy};
@@ -90,7 +91,7 @@ async fn a_session_and_what_was_issued_for_it_end() {
             }
         };
         let cause = cause.expect("a cause");
-        assert_eq!((cause.reason(), cause.initiator.as_str()), (revocation::Reason::Logout, "session"));
+        assert_eq!((cause.reason(), cause.initiator.as_str()), (audit::cause::Reason::Logout, "session"));
     }
     let [timeout] = revocations.timeouts().try_into().expect("one deadline");
     let micros: u64 = timeout.strip_suffix('u').and_then(|digits| digits.parse().ok()).expect("microseconds");

@@ -81,7 +81,8 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
     delete(&service, &rotated.name).await;
     assert_eq!(watch.next(Type::Deleted).await.name, rotated.name);
 
-    let request = pb::RevokeAllSessionsRequest { parent: PARENT.into(), keep_session: String::new(), revoke_tokens: false };
+    let request =
+        pb::RevokeAllSessionsRequest { parent: PARENT.into(), keep_session: String::new(), revoke_tokens: false };
     service.client.revoke_all_sessions(request).await.unwrap();
     let ended = watch.next(Type::Expired).await;
     assert_eq!((ended.name.as_str(), ended.end_reason()), (before.name.as_str(), EndReason::Revoked));

@@ -1,6 +1,6 @@
+use keyplane_contracts::Violations;
 use keyplane_contracts::audit::v1 as pb;
 use keyplane_contracts::rules::audit as stated;
-use keyplane_contracts::Violations;
 use keyplane_valkey::StreamEntry;
 
 pub use keyplane_contracts::audit::v1::cause::Reason;
@@ -40,12 +40,13 @@ impl Cause {
         {
             if text.len() > most || text.chars().any(char::is_control) {
                 let length = text.len();
-                let rule = format!("must have at most {most} bytes and no control characters; got {length} bytes");
+                let rule =
+                    format!("must have at most {most} bytes and no control characters; {length} bytes were sent");
                 violations.add(format!("{at}cause.{name}"), rule);
             }
         }
         let reason = Reason::try_from(reason).unwrap_or_else(|_| {
-            violations.add(format!("{at}cause.reason"), format!("must be a Reason; got {reason}"));
+            violations.add(format!("{at}cause.reason"), format!("must be a Reason; {reason} is none"));
             Reason::Unspecified
         });
         Cause { reason, initiator, description }
@@ -118,9 +119,9 @@ mod tests {
         Cause::parse(sent("x".repeat(129), "a\nb".to_owned()), "requests[0].key.", &mut violations);
         assert_eq!(
             violations.to_string(),
-            "cause.reason: must be a Reason; got 99; \
-             requests[0].key.cause.initiator: must have at most 128 bytes and no control characters; got 129 bytes; \
-             requests[0].key.cause.description: must have at most 256 bytes and no control characters; got 3 bytes"
+            "cause.reason: must be a Reason; 99 is none; \
+             requests[0].key.cause.initiator: must have at most 128 bytes and no control characters; 129 bytes were sent; \
+             requests[0].key.cause.description: must have at most 256 bytes and no control characters; 3 bytes were sent"
         );
     }
 }

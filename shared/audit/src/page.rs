@@ -1,13 +1,8 @@
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::fmt;
+
 use keyplane_contracts::audit::v1 as pb;
 use keyplane_contracts::names::TenantId;
-use keyplane_contracts::{Violation, Violations};
-
-/// Longest page token that a page can have: a tenant has at most 63 bytes.
-const LONGEST_TOKEN: usize = 256;
-/// Size of a page when the request sets none, and the largest size.
-const SIZE: (u32, u32) = (50, 1000);
+use keyplane_contracts::{Violation, Violations, page};
 
 /// Place of an entry in a tenant's audit: entries are ordered by time, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,24 +55,17 @@ impl Position {
         (b.millis, b.place).cmp(&(a.millis, a.place)).then(a.stream.cmp(&b.stream))
     }
 
-    /// Page token for callers: opaque text, bound to the tenant.
-    #[must_use]
-    pub fn encode(self, tenant: &str) -> String {
-        let Position { millis, place, stream } = self;
-        URL_SAFE_NO_PAD.encode(format!("1 {millis} {place} {stream} {tenant}"))
+    /// Parses the text of a position.
+    fn parse(text: &str) -> Option<Position> {
+        let mut parts = text.splitn(3, ' ');
+        let (millis, place, stream) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+        Some(Position { millis, place, stream: stream.parse().ok()? })
     }
+}
 
-    /// Parses a page token; `None` if it is malformed or another tenant's.
-    #[must_use]
-    pub fn parse(token: &str, tenant: &str) -> Option<Position> {
-        if token.len() > LONGEST_TOKEN {
-            return None;
-        }
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-        let mut parts = text.splitn(5, ' ');
-        let (version, millis, place) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let (stream, owner) = (parts.next()?.parse().ok()?, parts.next()?);
-        (version == "1" && owner == tenant).then_some(Position { millis, place, stream })
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.millis, self.place, self.stream)
     }
 }
 
@@ -92,7 +80,7 @@ impl<T> Page<T> {
     ) -> pb::ListAuditEntriesResponse {
         pb::ListAuditEntriesResponse {
             audit_entries: self.entries.into_iter().map(entry).collect(),
-            next_page_token: self.next.map_or_else(String::new, |last| last.encode(tenant.as_str())),
+            next_page_token: self.next.map_or_else(String::new, |last| page::encode(tenant.as_str(), last)),
         }
     }
 }
@@ -108,18 +96,9 @@ impl ListRequest {
     pub fn parse(request: &pb::ListAuditEntriesRequest) -> Result<ListRequest, Vec<Violation>> {
         let mut violations = Violations::new();
         let tenant = violations.keep(TenantId::parse_name(&request.parent, "parent"));
-        let size = match u32::try_from(request.page_size) {
-            Ok(0) => SIZE.0,
-            Ok(size) => size.min(SIZE.1),
-            Err(_) => {
-                violations.add("page_size", format!("must not be negative; got {}", request.page_size));
-                SIZE.0
-            }
-        };
-        let token = request.page_token.as_str();
-        let after = tenant.as_ref().filter(|_| !token.is_empty()).and_then(|tenant| {
-            let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
-            violations.keep(Position::parse(token, tenant.as_str()).ok_or_else(rule))
+        let size = page::size(request.page_size, 50, 1000, &mut violations);
+        let after = tenant.as_ref().and_then(|tenant| {
+            violations.keep(page::decode(&request.page_token, tenant.as_str(), Position::parse)).flatten()
         });
         match tenant {
             Some(tenant) => violations.into_result(ListRequest { tenant, size, after }),
@@ -133,13 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_token_is_bound_to_its_tenant() {
-        let position = Position { millis: 1_790_000_000_000, place: 3, stream: 63 };
-        assert_eq!(Position::parse(&position.encode("acme"), "acme"), Some(position));
-        assert_eq!(Position::parse(&position.encode("acme"), "acm"), None);
-        for text in ["", "x", "MSAx", &"A".repeat(300), &URL_SAFE_NO_PAD.encode("2 1 1 1 acme")] {
-            assert_eq!(Position::parse(text, "acme"), None, "{text}");
-        }
+    fn next_page_token_leads_to_the_last_entry() {
+        let tenant = TenantId::parse("acme", "").expect("a tenant");
+        let last = Position { millis: 1_790_000_000_000, place: 3, stream: 63 };
+        let page = Page { entries: vec![()], next: Some(last) };
+        let response = page.into_response(&tenant, |()| pb::AuditEntry::default());
+        let parse = |parent: &str| {
+            let (parent, page_token) = (parent.to_owned(), response.next_page_token.clone());
+            ListRequest::parse(&pb::ListAuditEntriesRequest { parent, page_size: 0, page_token })
+        };
+        assert_eq!(parse("tenants/acme"), Ok(ListRequest { tenant, size: 50, after: Some(last) }));
+        assert!(parse("tenants/acm").is_err(), "the token is bound to its tenant");
+        assert!(["", "1 2", "1 2 x", "1 2 3 4"].iter().all(|text| Position::parse(text).is_none()));
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub fn rule(full_name: &str) -> Option<Rule> {
         ("keyplane.session.v1.", session::RULES),
         ("keyplane.ratelimit.v1.", ratelimit::RULES),
         ("keyplane.revocation.v1.", revocation::RULES),
+        ("keyplane.audit.v1.", audit::RULES),
     ];
     tables.iter().find_map(|(package, table)| {
         let name = full_name.strip_prefix(package)?;
@@ -102,6 +103,7 @@ pub fn is_always_sent(full_name: &str) -> bool {
         ("keyplane.session.v1.", session::ALWAYS_SENT),
         ("keyplane.ratelimit.v1.", ratelimit::ALWAYS_SENT),
         ("keyplane.revocation.v1.", revocation::ALWAYS_SENT),
+        ("keyplane.audit.v1.", audit::ALWAYS_SENT),
     ];
     tables.iter().any(|(package, names)| full_name.strip_prefix(package).is_some_and(|name| names.contains(&name)))
 }

@@ -7,7 +7,8 @@ pub mod names;
 mod policy;
 mod revoke;
 
-pub use audit::{AuditEntry, AuditPage, AuditToken};
+pub use audit::AuditEntry;
 pub use chain::{Link, Relation, Step, View};
+pub use keyplane_audit::{Cause, Reason};
 pub use policy::{AfterLoss, OutagePolicy, OutagePolicyError};
-pub use revoke::{Cause, Cutoff, Durability, Outcome, Reason, Record, Revoke, Written};
+pub use revoke::{Cutoff, Durability, Outcome, Record, Revoke, Written};

@@ -1,5 +1,6 @@
 //! Revocations: what is asked for, what is stored, and what a write returns.
 
+use keyplane_audit::Cause;
 use keyplane_revocation::{Millis, Sequence, State, Target, Version};
 
 /// Revocation to make.
@@ -30,37 +31,6 @@ pub enum Cutoff {
     Now,
     /// Tokens issued up to this moment, which is not in the future by the store's clock.
     At(Millis),
-}
-
-/// Initiator and reason of a change: for the audit alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cause {
-    /// Reason of the change.
-    pub reason: Reason,
-    /// Name of the initiator; at most 128 bytes.
-    pub initiator: String,
-    /// Description in words; at most 256 bytes, never a token.
-    pub description: String,
-}
-
-/// Reason of a change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reason {
-    /// Unspecified reason.
-    #[default]
-    Unspecified,
-    /// Logout of the user.
-    Logout,
-    /// Deactivation of the account.
-    Deactivated,
-    /// Change of a password or another credential.
-    CredentialChange,
-    /// Theft, certain or suspected, of a token, a key or a device.
-    Compromised,
-    /// Decision of a person.
-    Administrative,
-    /// Decision of a rule.
-    Policy,
 }
 
 /// Revocation as stored.
@@ -108,52 +78,9 @@ pub struct Written {
     pub outcome: Outcome,
 }
 
-// === impl Reason ===
-
-impl Reason {
-    /// All reasons, in the order of the contract.
-    pub const ALL: [Reason; 7] = [
-        Reason::Unspecified,
-        Reason::Logout,
-        Reason::Deactivated,
-        Reason::CredentialChange,
-        Reason::Compromised,
-        Reason::Administrative,
-        Reason::Policy,
-    ];
-
-    /// Word in the audit.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Unspecified => "",
-            Reason::Logout => "logout",
-            Reason::Deactivated => "deactivated",
-            Reason::CredentialChange => "credential_change",
-            Reason::Compromised => "compromised",
-            Reason::Administrative => "administrative",
-            Reason::Policy => "policy",
-        }
-    }
-
-    /// Reason of a word in the audit; [`Reason::Unspecified`] for a word of a later release.
-    #[must_use]
-    pub fn from_word(word: &str) -> Reason {
-        Reason::ALL.into_iter().find(|reason| reason.as_str() == word).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_reason_is_read_as_it_was_written() {
-        for reason in Reason::ALL {
-            assert_eq!(Reason::from_word(reason.as_str()), reason);
-        }
-        assert_eq!(Reason::from_word("of a later release"), Reason::Unspecified);
-    }
 
     #[test]
     fn the_weakest_durability_is_the_least() {

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_server::RevocationService;
 use keyplane_server::{Drain, status};
@@ -107,8 +108,8 @@ impl RevocationService for Service {
 
     async fn list_audit_entries(
         &self,
-        request: Request<pb::ListAuditEntriesRequest>,
-    ) -> Answer<pb::ListAuditEntriesResponse> {
+        request: Request<audit::ListAuditEntriesRequest>,
+    ) -> Answer<audit::ListAuditEntriesResponse> {
         self.audit(request.get_ref()).await.map(Response::new).map_err(status)
     }
 

@@ -1,5 +1,7 @@
 //! GetRevocation, ListAuditEntries.
 
+use keyplane_audit::ListRequest;
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
 
 use super::{Service, convert};
@@ -15,10 +17,10 @@ impl Service {
 
     pub(super) async fn audit(
         &self,
-        request: &pb::ListAuditEntriesRequest,
-    ) -> Result<pb::ListAuditEntriesResponse, Error> {
-        let (tenant, size, after) = convert::list(request)?;
-        let page = self.store.audit(tenant, size, after.as_ref()).await?;
-        Ok(convert::audit_page(tenant, page, self.revoker.rules()))
+        request: &audit::ListAuditEntriesRequest,
+    ) -> Result<audit::ListAuditEntriesResponse, Error> {
+        let ListRequest { tenant, size, after } = ListRequest::parse(request).map_err(Error::Invalid)?;
+        let page = self.store.audit(tenant.as_str(), size, after).await?;
+        Ok(page.into_response(&tenant, convert::audit_entry))
     }
 }

@@ -1,9 +1,10 @@
 //! Records and replies as the scripts keep them; `scripts/common.lua` describes them.
 
+use keyplane_audit::{Cause, Position};
 use keyplane_revocation::{Millis, RevocationId, Scope, State, Target, TokenHash, Version};
 use keyplane_valkey::{StreamEntry, Value};
 
-use crate::domain::{AuditEntry, Cause, Reason, Record};
+use crate::domain::{AuditEntry, Record};
 use crate::error::Error;
 
 /// Decodes a record. A token's record does not name its target: the token is `tenant`'s, and `id` holds its hash.
@@ -29,30 +30,16 @@ fn token_target(tenant: &str, id: &RevocationId) -> Option<Target> {
 }
 
 /// Decodes an entry of a tenant's audit.
-pub(super) fn audit(raw: &StreamEntry) -> Result<AuditEntry, Error> {
-    let get = |name: &str| {
-        let field = raw.fields.iter().find(|(own, _)| own.as_ref() == name.as_bytes());
-        field.map_or(Err(Error::Corrupt("an entry of the audit lacks a field")), |(_, value)| text(value))
-    };
-    let (millis, _) = position(&raw.id)?;
+pub(super) fn audit(at: Position, entry: &StreamEntry) -> Result<AuditEntry, Error> {
+    let get = |name| keyplane_audit::text(entry, name).map(Option::unwrap_or_default);
     let version = Version::parse(get("v")?).ok_or(Error::Corrupt("a version in the audit is malformed"))?;
     let state = State::decode(get("t")?).map_err(|_| Error::Corrupt("a state in the audit is malformed"))?;
     let target = Target::decode(get("s")?).map_err(|_| Error::Corrupt("a target in the audit is malformed"))?;
     Ok(AuditEntry {
-        time: Millis(i64::try_from(millis).unwrap_or(i64::MAX)),
+        time: Millis(i64::try_from(at.millis).unwrap_or(i64::MAX)),
         record: Record { target, state, version },
-        cause: Cause {
-            reason: Reason::from_word(get("w")?),
-            initiator: get("i")?.to_owned(),
-            description: get("d")?.to_owned(),
-        },
+        cause: Cause::read(entry)?,
     })
-}
-
-/// Decodes an entry's id: milliseconds, and place among the entries of that millisecond.
-pub(super) fn position(id: &str) -> Result<(u64, u64), Error> {
-    let parse = || id.split_once('-').and_then(|(millis, place)| Some((millis.parse().ok()?, place.parse().ok()?)));
-    parse().ok_or(Error::Corrupt("an id of a stream is malformed"))
 }
 
 /// Decodes an array of exactly `N` elements.

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use keyplane_audit::Cause;
 use keyplane_contracts::Violation;
 use keyplane_revocation::{CutoffBy, Millis, RevocationId, Scope, Sequence, State, Target, Version, text};
 use keyplane_valkey::{Arg, Key, Value};
 use tokio::time::sleep;
 
 use super::{ATTEMPTS, ITEMS, Inner, Spans, Store, codec, nonces, scripts};
-use crate::domain::{Cause, Cutoff, Durability, Outcome, Record, Revoke, Written};
+use crate::domain::{Cutoff, Durability, Outcome, Record, Revoke, Written};
 use crate::error::Error;
 
 /// Time after the reply at which the cutoff's millisecond is over on the store's clock.
@@ -107,7 +108,7 @@ impl Store {
         let version = version.map(|version| version.to_string()).unwrap_or_default();
         let mut args = spans.common(1, spans.generation_of(self.now())).to_vec();
         args.extend([Arg::from(&nonce), (&token).into(), (&version).into()]);
-        args.extend(cause_args(&cause));
+        args.extend(cause.fields().map(|(_, value)| Arg::from(value)));
         let Inner { valkey, writes, .. } = &*self.inner;
         let sent = Instant::now();
         let (reply, durability) =
@@ -303,10 +304,6 @@ impl Item<'_> {
             args.push(filter.map_or(0, |(_, _, until)| *until).into());
         }
         args.push(named.into());
-        args.extend(cause_args(&revoke.cause));
+        args.extend(revoke.cause.fields().map(|(_, value)| Arg::from(value)));
     }
-}
-
-fn cause_args(cause: &Cause) -> [Arg<'_>; 3] {
-    [cause.reason.as_str().into(), (&cause.initiator).into(), (&cause.description).into()]
 }

@@ -12,7 +12,7 @@ use crate::case::{Case, TENANT, modules, session, tenant};
 async fn all_pages(case: &Case, size: u32) -> Vec<AuditEntry> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = case.store.audit(TENANT, size, after.as_ref()).await.expect("a page");
+        let page = case.store.audit(TENANT, size, after).await.expect("a page");
         assert!(page.entries.len() <= size as usize);
         all.extend(page.entries);
         after = page.next;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use keyplane_audit::Cause;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations};
@@ -11,7 +12,6 @@ use keyplane_server::{item_error, random};
 use super::convert::calls::{self as convert, target};
 use crate::app::Admission;
 use crate::app::limiter::{Call, Charge, ChargeKind, Memory, Outcome};
-use crate::app::policies::Cause;
 use crate::error::Error;
 
 /// How long a reservation can be settled where its maker does not say.
@@ -117,7 +117,7 @@ impl Limits {
 
     pub(super) async fn reset(&self, request: &pb::ResetRequest) -> Result<pb::ResetResponse, Error> {
         let mut violations = Violations::new();
-        let cause = Cause::new(request.initiator.clone(), request.description.clone(), &mut violations);
+        let cause = Cause::parse(request.cause.clone(), "", &mut violations);
         let call = target!(request).call(&self.admission, 1, violations)?;
         let tenant = TenantId::parse_name(&request.parent, "parent").map_err(Error::invalid)?;
         let count = self.admission.reset(&tenant, &call, &cause).await?;

@@ -5,6 +5,7 @@ mod envoy;
 mod limits;
 pub(crate) mod policies;
 
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::RateLimitService;
 use keyplane_server::status;
@@ -72,8 +73,8 @@ impl RateLimitService for Service {
 
     async fn list_audit_entries(
         &self,
-        request: Request<pb::ListAuditEntriesRequest>,
-    ) -> Result<Response<pb::ListAuditEntriesResponse>, Status> {
+        request: Request<audit::ListAuditEntriesRequest>,
+    ) -> Result<Response<audit::ListAuditEntriesResponse>, Status> {
         self.policies.audit(request.get_ref()).await.map(Response::new).map_err(status)
     }
 

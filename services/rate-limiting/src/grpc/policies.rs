@@ -1,5 +1,7 @@
 //! The calls about policies, plans and the audit: convert, call, convert.
 
+use keyplane_audit::ListRequest;
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_server::if_match;
 use tonic::Request;
@@ -81,10 +83,10 @@ impl PolicyApi {
     /// ListAuditEntries.
     pub(crate) async fn audit(
         &self,
-        request: &pb::ListAuditEntriesRequest,
-    ) -> Result<pb::ListAuditEntriesResponse, Error> {
-        let (tenant, size, after) = convert::audit(request)?;
+        request: &audit::ListAuditEntriesRequest,
+    ) -> Result<audit::ListAuditEntriesResponse, Error> {
+        let ListRequest { tenant, size, after } = ListRequest::parse(request).map_err(Error::Invalid)?;
         let page = self.policies.audit().list(&tenant, size, after).await?;
-        Ok(reply::audit_page(&tenant, page))
+        Ok(page.into_response(&tenant, |entry| reply::audit_entry(&tenant, entry)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyplane_audit::Reason;
 use keyplane_rate_limiting::app::policies::{Action, Cause, Settings};
 use keyplane_rate_limiting::domain::Origin;
 
@@ -33,7 +34,8 @@ async fn tenants_are_on_plans() {
 async fn the_audit_says_who_did_what_and_why() {
     let case = Case::new();
     let policies = case.start().await;
-    let cause = Cause { initiator: "ops@x".into(), description: "ticket 7; \u{e4}".into() };
+    let (initiator, description) = ("ops@x".to_owned(), "ticket 7; \u{e4}".to_owned());
+    let cause = Cause { reason: Reason::Administrative, initiator, description };
     policies.set_plan(&tenant("acme"), "gold", &cause).await.expect("it is set");
     policies.set_plan(&tenant("acme"), "", &Cause::default()).await.expect("it is set");
     policies.set_plan(&tenant("globex"), "gold", &cause).await.expect("another tenant's");
@@ -53,6 +55,19 @@ async fn the_audit_says_who_did_what_and_why() {
     assert!(ages.max().is_some_and(|age| age < Duration::from_mins(1)));
     let ttl = case.ttl(":{acme:t}:audit");
     assert!((1..=90 * 24 * 3_600_000).contains(&ttl), "{ttl} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_other_releases_are_read() {
+    let case = Case::new();
+    let policies = case.start().await;
+    let key = format!("{}:ratelimit:{{acme:t}}:audit", case.app);
+    let entry = ["XADD", &key, "*", "a", "reset", "i", "ops@x", "d", "ticket 7", "k", "b", "later", "x"];
+    keyplane_testkit::valkey().command(&entry).expect("an entry without a reason");
+    let page = policies.audit().list(&tenant("acme"), 10, None).await.expect("a page");
+    let cause = Cause { initiator: "ops@x".into(), description: "ticket 7".into(), ..Cause::default() };
+    let [read] = page.entries.as_slice() else { panic!("one: {page:?}") };
+    assert_eq!((read.action, &read.targets[..], &read.cause), (Action::Reset, &["b".to_owned()][..], &cause));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use keyplane_client::Channel;
+use keyplane_contracts::audit::v1::Cause;
+use keyplane_contracts::audit::v1::cause::Reason;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::reasons::kit;
 use keyplane_contracts::revocation::v1 as pb;
@@ -102,8 +104,8 @@ fn token_request(token: &BoundToken, expire_time: Option<prost_types::Timestamp>
     pb::RevokeRequest { target: Some(pb::revoke_request::Target::Token(request)) }
 }
 
-fn cause() -> pb::Cause {
-    pb::Cause { reason: pb::Reason::Logout.into(), initiator: INITIATOR.to_owned(), description: String::new() }
+fn cause() -> Cause {
+    Cause { reason: Reason::Logout.into(), initiator: INITIATOR.to_owned(), description: String::new() }
 }
 
 fn refusal(status: &Status) -> Error {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::Empty;
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationService, RevocationServiceServer};
 use keyplane_revocation::Sequence;
@@ -187,7 +188,7 @@ keyplane_testkit::fake_service! {
     bulk_revoke: tonic::Streaming<pb::BulkRevokeRequest> => Self::BulkRevokeStream,
     get_revocation: pb::GetRevocationRequest => pb::Revocation,
     undo_revocation: pb::UndoRevocationRequest => pb::Revocation,
-    list_audit_entries: pb::ListAuditEntriesRequest => pb::ListAuditEntriesResponse,
+    list_audit_entries: audit::ListAuditEntriesRequest => audit::ListAuditEntriesResponse,
     revoke_o_auth_token: pb::RevokeOAuthTokenRequest => (),
     batch_check: pb::BatchCheckRequest => pb::BatchCheckResponse,
     wait_for_propagation: pb::WaitForPropagationRequest => pb::WaitForPropagationResponse,

@@ -27,10 +27,6 @@ pub const PLANS: usize = 64;
 pub const TENANTS: usize = 10_000;
 /// Longest domain, in bytes.
 pub const DOMAIN: usize = 128;
-/// Longest initiator in the audit, in bytes.
-pub const INITIATOR: usize = 256;
-/// Longest description in the audit, in bytes.
-pub const DESCRIPTION: usize = 1024;
 /// Longest period of a limit, in seconds: 31 days.
 pub const LONGEST_PERIOD: u64 = 31 * 24 * 3600;
 /// Paths that `update_mask` of a policy may name.
@@ -81,15 +77,11 @@ pub(crate) const RULES: Table = &[
     ("ResetRequest.route", ROUTE),
     ("ResetRequest.descriptors", MORE),
     ("ResetRequest.limits", NAMED),
-    ("ResetRequest.initiator", Rule::up_to(INITIATOR)),
-    ("ResetRequest.description", Rule::up_to(DESCRIPTION)),
     ("ExplainRequest.user", USER),
     ("ExplainRequest.api_key", USER),
     ("ExplainRequest.route", ROUTE),
     ("ExplainRequest.descriptors", MORE),
     ("ExplainRequest.limits", limits(0)),
-    ("ListAuditEntriesRequest.page_size", PAGE),
-    ("ListAuditEntriesRequest.page_token", Rule::Opaque),
     ("ListPoliciesRequest.page_size", PAGE),
     ("ListPoliciesRequest.page_token", Rule::Opaque),
     ("CreatePolicyRequest.policy_id", Rule::Required(POLICY_ID)),
@@ -108,8 +100,6 @@ pub(crate) const RULES: Table = &[
     ("Limit.period", Rule::Seconds { least: 1, most: LONGEST_PERIOD, zero: true, digits: 6 }),
     ("TenantPlan.plan", Rule::Pattern(NAME)),
     ("UpdateTenantPlanRequest.update_mask", Rule::Mask(&["plan"])),
-    ("UpdateTenantPlanRequest.initiator", Rule::up_to(INITIATOR)),
-    ("UpdateTenantPlanRequest.description", Rule::up_to(DESCRIPTION)),
 ];
 
 pub(crate) const ALWAYS_SENT: &[&str] = &[
@@ -122,7 +112,6 @@ pub(crate) const ALWAYS_SENT: &[&str] = &[
     "LimitExplanation.policy",
     "LimitExplanation.limit",
     "LimitExplanation.state",
-    "AuditEntry.time",
 ];
 
 /// Ids of at least `least` policies, each once.

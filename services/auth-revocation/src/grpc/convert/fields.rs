@@ -1,13 +1,10 @@
 //! Rules of single fields. A violation names the rule and the length of the value, never the value.
 
 use keyplane_contracts::names::{Id, TenantId};
-use keyplane_contracts::revocation::v1 as pb;
-use keyplane_contracts::rules::revocation as stated;
 use keyplane_contracts::{Violation, Violations, timestamp};
 use keyplane_revocation::{Millis, RevocationId, Sequence};
 
 use crate::domain::names::{LONGEST, is_nameable};
-use crate::domain::{Cause, Reason};
 
 /// Reads the tenant of `tenants/{tenant}`.
 pub(in crate::grpc) fn tenant<'a>(name: &'a str, field: &str) -> Result<&'a str, Violation> {
@@ -67,41 +64,10 @@ pub(super) fn optional_moment(
     time.and_then(|time| violations.keep(moment(&time).ok_or_else(broken)))
 }
 
-/// Reads initiator and reason.
-pub(super) fn cause(cause: Option<pb::Cause>, at: &str, violations: &mut Violations) -> Cause {
-    let cause = cause.unwrap_or_default();
-    let mut short = |text: &str, name: &str, most: usize| {
-        if text.len() > most || text.chars().any(char::is_control) {
-            let rule =
-                format!("must have at most {most} bytes and no control characters; {} bytes were sent", text.len());
-            violations.add([at, "cause.", name].concat(), rule);
-        }
-    };
-    short(&cause.initiator, "initiator", stated::INITIATOR);
-    short(&cause.description, "description", stated::DESCRIPTION);
-    let reason = pb::Reason::try_from(cause.reason).unwrap_or_else(|_| {
-        violations.add([at, "cause.reason"].concat(), format!("must be a Reason; {} is none", cause.reason));
-        pb::Reason::Unspecified
-    });
-    Cause { reason: reason_in(reason), initiator: cause.initiator, description: cause.description }
-}
-
 /// Reads a sequence of this store.
 pub(super) fn sequence(text: &str, field: &str, partitions: u32) -> Result<Sequence, Violation> {
     let sequence = Sequence::parse(text).ok().filter(|sequence| sequence.partitions() == partitions);
     sequence.ok_or_else(|| broken(field, "must be the sequence of a revocation", text))
-}
-
-fn reason_in(reason: pb::Reason) -> Reason {
-    match reason {
-        pb::Reason::Unspecified => Reason::Unspecified,
-        pb::Reason::Logout => Reason::Logout,
-        pb::Reason::Deactivated => Reason::Deactivated,
-        pb::Reason::CredentialChange => Reason::CredentialChange,
-        pb::Reason::Compromised => Reason::Compromised,
-        pb::Reason::Administrative => Reason::Administrative,
-        pb::Reason::Policy => Reason::Policy,
-    }
 }
 
 fn broken(field: &str, rule: &str, sent: &str) -> Violation {

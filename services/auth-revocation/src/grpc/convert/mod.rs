@@ -10,17 +10,17 @@ mod watch;
 
 use std::time::Duration;
 
+use keyplane_audit::Cause;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::rules::revocation as stated;
-use keyplane_contracts::{Violation, Violations, duration, page};
+use keyplane_contracts::{Violation, Violations, duration};
 use keyplane_revocation::{RevocationId, Sequence, Version};
 
-use crate::domain::{AuditToken, Cause};
 use crate::error::Error;
 
 pub(super) use check::{batch, check, check_response, check_result};
 pub(super) use fields::tenant;
-pub(super) use reply::{audit_page, batch_revoked, freshness, result, revocation, written};
+pub(super) use reply::{audit_entry, batch_revoked, freshness, result, revocation, written};
 pub(super) use revoke::{
     Bounds, batch_revoke, bulk_item, revoke_client, revoke_key, revoke_session, revoke_subject, revoke_tenant,
     revoke_token, token_of,
@@ -47,21 +47,8 @@ pub(super) fn undo(request: &pb::UndoRevocationRequest) -> Result<(&str, Revocat
             violations.keep(Version::parse(etag).ok_or_else(rule))
         }
     };
-    let cause = fields::cause(request.cause.clone(), "", &mut violations);
+    let cause = Cause::parse(request.cause.clone(), "", &mut violations);
     checked(name, violations).map(|(tenant, id)| (tenant, id, version, cause))
-}
-
-/// Reads a request for a page: tenant, size, and the entry to go on after.
-pub(super) fn list(request: &pb::ListAuditEntriesRequest) -> Result<(&str, u32, Option<AuditToken>), Error> {
-    let mut violations = Violations::new();
-    let tenant = violations.keep(fields::tenant(&request.parent, "parent"));
-    let size = page::size(request.page_size, 50, 1000, &mut violations);
-    let token = request.page_token.as_str();
-    let after = tenant.filter(|_| !token.is_empty()).and_then(|tenant| {
-        let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
-        violations.keep(AuditToken::parse(token, tenant).ok_or_else(rule))
-    });
-    checked(tenant, violations).map(|tenant| (tenant, size, after))
 }
 
 /// Reads the tenant to watch; `None` for all.

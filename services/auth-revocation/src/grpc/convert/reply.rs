@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
-use keyplane_revocation::{RevocationId, Rules, Sequence, wire};
+use keyplane_contracts::revocation::v1::revocation_service_server::SERVICE_NAME;
+use keyplane_revocation::{RevocationId, Rules, Scope, Sequence, wire};
 use keyplane_server::item_error;
 
 use crate::app::check::{Freshness, Source};
-use crate::domain::{AuditEntry, AuditPage, Cause, Durability, Outcome, Reason, Record, Written};
+use crate::domain::{AuditEntry, Durability, Outcome, Record, Written};
 use crate::error::Error;
 
 /// Name of a revocation.
@@ -75,32 +77,39 @@ pub(in crate::grpc) fn batch_revoked(
     }
 }
 
-/// Page of the audit.
-pub(in crate::grpc) fn audit_page(tenant: &str, page: AuditPage, rules: &Rules) -> pb::ListAuditEntriesResponse {
-    let next_page_token = page.next.map_or_else(String::new, |token| token.encode(tenant));
-    let audit_entries = page.entries.into_iter().map(|entry| audit_entry(entry, rules)).collect();
-    pb::ListAuditEntriesResponse { audit_entries, next_page_token }
-}
-
-fn audit_entry(entry: AuditEntry, rules: &Rules) -> pb::AuditEntry {
-    pb::AuditEntry {
-        time: Some(wire::timestamp(entry.time)),
-        revocation: Some(revocation(&entry.record, rules)),
-        cause: Some(cause(entry.cause)),
-    }
-}
-
-fn cause(cause: Cause) -> pb::Cause {
-    let reason = match cause.reason {
-        Reason::Unspecified => pb::Reason::Unspecified,
-        Reason::Logout => pb::Reason::Logout,
-        Reason::Deactivated => pb::Reason::Deactivated,
-        Reason::CredentialChange => pb::Reason::CredentialChange,
-        Reason::Compromised => pb::Reason::Compromised,
-        Reason::Administrative => pb::Reason::Administrative,
-        Reason::Policy => pb::Reason::Policy,
+/// Entry of the audit.
+pub(in crate::grpc) fn audit_entry(entry: AuditEntry) -> audit::AuditEntry {
+    let Record { target, state, version } = &entry.record;
+    let method = match &target.scope {
+        _ if state.undone => "UndoRevocation",
+        Scope::Token(_) => "RevokeToken",
+        Scope::Session(_) => "RevokeSession",
+        Scope::Subject { .. } => "RevokeSubject",
+        Scope::Client(_) => "RevokeClient",
+        Scope::Key { .. } => "RevokeKey",
+        Scope::Tenant => "RevokeTenant",
     };
-    pb::Cause { reason: reason.into(), initiator: cause.initiator, description: cause.description }
+    let (named, issuer) = wire::names(&target.scope);
+    let kept: Vec<&str> = state.kept.iter().map(|kept| &*kept.sid).collect();
+    let details = [
+        ("scope", wire::scope(&target.scope).as_str_name().to_owned()),
+        ("target", named.to_owned()),
+        ("issuer", issuer.to_owned()),
+        ("cutoff_time", state.cutoff.map_or_else(String::new, |cutoff| wire::timestamp(cutoff).to_string())),
+        ("keep_sids", kept.join("\n")),
+        ("expire_time", wire::timestamp(state.expires).to_string()),
+        ("etag", version.to_string()),
+    ];
+    let details = details.into_iter().filter(|(_, value)| !value.is_empty());
+    audit::AuditEntry {
+        time: Some(wire::timestamp(entry.time)),
+        action: format!("{SERVICE_NAME}/{method}"),
+        resource: name(&target.tenant, &target.id()),
+        outcome: audit::audit_entry::Outcome::Succeeded.into(),
+        cause: Some(entry.cause.into()),
+        details: details.map(|(name, value)| (name.to_owned(), value)).collect(),
+        ..audit::AuditEntry::default()
+    }
 }
 
 fn durability(durability: Durability) -> pb::Durability {

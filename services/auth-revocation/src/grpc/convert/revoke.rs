@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use keyplane_audit::Cause;
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revoke_request::Target as Of;
 use keyplane_contracts::rules::revocation as stated;
@@ -310,9 +312,9 @@ impl<'a> Reading<'a> {
         cutoff: Cutoff,
         expires: Option<Millis>,
         keep: Vec<Box<str>>,
-        cause: Option<pb::Cause>,
+        cause: Option<audit::Cause>,
     ) -> Read {
-        let cause = fields::cause(cause, self.at, &mut self.violations);
+        let cause = Cause::parse(cause, self.at, &mut self.violations);
         match tenant.zip(scope) {
             Some((tenant, scope)) => {
                 let target = Target { tenant, scope };

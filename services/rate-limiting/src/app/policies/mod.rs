@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 
 use crate::domain::{Catalog, CatalogError, Origin};
 use crate::peers::policy_file::{self, Contents, Refused};
-pub use crate::store::audit::{Action, AuditEntry, AuditPage, AuditToken, Cause};
+pub use crate::store::audit::{Action, AuditEntry};
 pub use crate::store::policies::etag;
 use crate::store::{AuditStore, PolicyStore};
+pub use keyplane_audit::Cause;
 use refresh::Current;
 
 /// The policies. Clones share them; dropping the last one ends the following of file and store.

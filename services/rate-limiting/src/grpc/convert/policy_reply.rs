@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::page;
 use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::ratelimit::v1::rate_limit_service_server::SERVICE_NAME;
 use prost::Message as _;
 
 use super::calls::signed;
-use crate::app::policies::{AuditEntry, AuditPage, etag};
+use crate::app::policies::{Action, AuditEntry, etag};
 use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId};
 
 /// Bytes of a page of policies, beyond which it is cut short: callers take messages of 4 MiB.
@@ -75,18 +77,21 @@ pub(in crate::grpc) fn tenant_plan(tenant: &TenantId, plan: Option<(String, Orig
     }
 }
 
-/// A page of an audit.
-pub(in crate::grpc) fn audit_page(tenant: &TenantId, page: AuditPage) -> pb::ListAuditEntriesResponse {
-    let entry = |entry: AuditEntry| pb::AuditEntry {
-        time: Some(entry.time.into()),
-        action: entry.action.name().to_owned(),
-        targets: entry.targets,
-        initiator: entry.cause.initiator,
-        description: entry.cause.description,
+/// Entry of a tenant's audit.
+pub(in crate::grpc) fn audit_entry(tenant: &TenantId, entry: AuditEntry) -> audit::AuditEntry {
+    let (method, resource, detail) = match entry.action {
+        Action::Reset => ("Reset", format!("tenants/{tenant}"), "buckets"),
+        Action::Plan => ("UpdateTenantPlan", format!("tenants/{tenant}/plan"), "plan"),
     };
-    pb::ListAuditEntriesResponse {
-        entries: page.entries.into_iter().map(entry).collect(),
-        next_page_token: page.next.map_or_else(String::new, |next| next.encode(tenant)),
+    let targets = Some(entry.targets.join("\n")).filter(|targets| !targets.is_empty());
+    audit::AuditEntry {
+        time: Some(entry.time.into()),
+        action: format!("{SERVICE_NAME}/{method}"),
+        resource,
+        outcome: audit::audit_entry::Outcome::Attempted.into(),
+        cause: Some(entry.cause.into()),
+        details: targets.map(|targets| (detail.to_owned(), targets)).into_iter().collect(),
+        ..audit::AuditEntry::default()
     }
 }
 

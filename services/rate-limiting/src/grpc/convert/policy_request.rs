@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use keyplane_audit::Cause;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations, duration, page};
 use keyplane_server::IF_MATCH;
 
-use crate::app::policies::{AuditToken, Cause};
 use crate::domain::{Entry, Limit, Limits, Mode, Outage, Patch, Policy, PolicyId, check_plan};
 use crate::error::Error;
 
@@ -102,23 +102,8 @@ pub(in crate::grpc) fn set_plan(
     if let Some(plan) = plan.as_ref().filter(|plan| !plan.is_empty()) {
         violations.keep(check_plan(plan, "tenant_plan.plan"));
     }
-    let cause = Cause::new(request.initiator, request.description, &mut violations);
+    let cause = Cause::parse(request.cause, "", &mut violations);
     checked(tenant, violations).map(|tenant| (tenant, plan, cause))
-}
-
-/// Whose audit, how many, and from where on.
-pub(in crate::grpc) fn audit(
-    request: &pb::ListAuditEntriesRequest,
-) -> Result<(TenantId, u32, Option<AuditToken>), Error> {
-    let mut violations = Violations::new();
-    let tenant = violations.keep(TenantId::parse_name(&request.parent, "parent"));
-    let size = page::size(request.page_size, 50, 1000, &mut violations);
-    let token = request.page_token.as_str();
-    let after = tenant.as_ref().filter(|_| !token.is_empty()).and_then(|tenant| {
-        let rule = || Violation::new("page_token", "must be the `next_page_token` of a page of the same parent");
-        violations.keep(AuditToken::parse(token, tenant).ok_or_else(rule))
-    });
-    checked(tenant, violations).map(|tenant| (tenant, size, after))
 }
 
 // === policies ===

@@ -1,6 +1,6 @@
 -- policies.audit: notes what was done for a tenant.
 --
--- KEYS[1] stream, one entry for each act: a action; i initiator; d description; k a target, as often as there are targets
+-- KEYS[1] stream, one entry for each act: a action; w reason; i initiator; d description; k a target, as often as there are targets
 -- ARGV[1] how long it is kept, ms   ARGV[2] the most entries, about   ARGV[3..] field, value, ...
 -- Reply: the entry's id
 -- A retry notes it twice.

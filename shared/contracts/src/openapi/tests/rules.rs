@@ -81,6 +81,7 @@ fn every_rule_is_that_of_a_field_or_a_message() {
         ("session", rules::session::RULES),
         ("ratelimit", rules::ratelimit::RULES),
         ("revocation", rules::revocation::RULES),
+        ("audit", rules::audit::RULES),
     ] {
         for (name, _) in table {
             assert!(known(&format!("keyplane.{package}.v1.{name}")), "{package}: no caller sends {name}");
@@ -94,6 +95,7 @@ fn always_sent_names_message_fields() {
         ("session", rules::session::ALWAYS_SENT),
         ("ratelimit", rules::ratelimit::ALWAYS_SENT),
         ("revocation", rules::revocation::ALWAYS_SENT),
+        ("audit", rules::audit::ALWAYS_SENT),
     ] {
         for name in names {
             let (message, field) = name.split_once('.').unwrap();
