@@ -9,6 +9,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+const SHELL: &str = "/bin/sh";
+
 /// Script of the guardian: reads the child's process id, then waits. A line dismisses it; the end of input means that this
 /// process has ended.
 const GUARDIAN: &str = r#"
@@ -21,8 +23,18 @@ kill -s KILL -- "-$child" 2>/dev/null
 /// Script of the child: waits for a line before it becomes the program, so every running child has a guardian.
 pub(crate) const GATE: &str = r#"read -r _ || exit 125; exec "$@" </dev/null"#;
 
+/// Guardian of one child.
 pub(crate) struct Guardian {
-    shell: Child,
+    /// Shell; `None` if no guardian is needed.
+    shell: Option<Child>,
+}
+
+/// Whether children need a gate and a guardian.
+///
+/// The kernel kills every process of a container with its PID 1. An image without a shell runs in a container, too, whose
+/// runtime kills the rest if another program is PID 1.
+pub(crate) fn is_needed() -> bool {
+    std::process::id() != 1 && Path::new(SHELL).exists()
 }
 
 // === impl Guardian ===
@@ -30,11 +42,14 @@ pub(crate) struct Guardian {
 impl Guardian {
     /// Starts a guardian, which also removes the folder `remove` if this process ends without dismissing it.
     pub(crate) fn start(remove: Option<&Path>) -> std::io::Result<Guardian> {
-        let mut command = Command::new("/bin/sh");
+        if !is_needed() {
+            return Ok(Guardian { shell: None });
+        }
+        let mut command = Command::new(SHELL);
         command.args(["-c", GUARDIAN, "guardian"]).arg(remove.unwrap_or_else(|| Path::new("")));
         // A terminal's Ctrl-C must not reach the guardian's group before the parent has acted.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Guardian { shell: command.spawn()? })
+        Ok(Guardian { shell: Some(command.spawn()?) })
     }
 
     pub(crate) fn watch(&mut self, pid: u32) -> std::io::Result<()> {
@@ -45,10 +60,11 @@ impl Guardian {
     pub(crate) fn dismiss(mut self) {
         // Fails only if the guardian has ended already.
         let _ = self.send("\n");
-        let _ = self.shell.wait();
+        let _ = self.shell.map(|mut shell| shell.wait());
     }
 
     fn send(&mut self, line: &str) -> std::io::Result<()> {
-        self.shell.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(line.as_bytes()))
+        let stdin = self.shell.as_mut().and_then(|shell| shell.stdin.as_mut());
+        stdin.map_or(Ok(()), |stdin| stdin.write_all(line.as_bytes()))
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::guardian::{GATE, Guardian};
-use crate::{Error, signals};
+use crate::{Error, guardian, signals};
 
 type LineCallback = Box<dyn FnMut(&str) + Send>;
 
@@ -138,7 +138,7 @@ impl Spec {
 impl Process {
     /// Starts the child and returns at once.
     ///
-    /// A missing program shows as exit code 127, and as a line in the log.
+    /// A missing program shows as exit code 127, and as a line in the log; as an error if this process is PID 1.
     ///
     /// # Errors
     /// No process can be started, or the log can't be opened.
@@ -154,8 +154,12 @@ impl Process {
         let mut log_file = OpenOptions::new().create(true).append(true).open(&log).map_err(Error::io(failed()))?;
         let log_start = log_file.metadata().map_err(Error::io(failed()))?.len();
 
-        let mut command = signals::shell();
-        command.args(["-c", GATE, "gate"]).arg(&spec.program).args(&spec.args);
+        let is_guarded = guardian::is_needed();
+        let mut command = if is_guarded { signals::shell() } else { Command::new(&spec.program) };
+        if is_guarded {
+            command.args(["-c", GATE, "gate"]).arg(&spec.program);
+        }
+        command.args(&spec.args);
         if spec.clear_env {
             command.env_clear();
         }
@@ -172,7 +176,7 @@ impl Process {
             command.stdout(log_file.try_clone().map_err(Error::io(failed()))?);
             command.stderr(log_file.try_clone().map_err(Error::io(failed()))?);
         }
-        command.process_group(0).stdin(Stdio::piped());
+        command.process_group(0).stdin(if is_guarded { Stdio::piped() } else { Stdio::null() });
 
         let mut guardian = Guardian::start(spec.remove.as_deref()).map_err(Error::io(failed()))?;
         let mut child = command.spawn().map_err(Error::io(failed()))?;
