@@ -15,6 +15,8 @@ pub struct Binding {
     pub method: MethodDescriptor,
     /// The HTTP method, e.g. `PATCH`.
     pub verb: &'static str,
+    /// Path template of the rule, e.g. `/v1/{session.name=tenants/*/users/*/sessions/*}:update`.
+    pub template: String,
     /// The path in OpenAPI's spelling, e.g. `/v1/tenants/{tenant}/users/{user}/sessions:revokeAll`.
     pub path: String,
     /// The variables of the path, in order, e.g. `tenant`, `user`.
@@ -34,6 +36,16 @@ pub struct Binding {
 /// If the protos hold a rule without a pattern; a test of this crate excludes it.
 #[must_use]
 pub fn bindings() -> Vec<Binding> {
+    all().to_vec()
+}
+
+/// Routes, read once.
+fn all() -> &'static [Binding] {
+    static ALL: OnceLock<Vec<Binding>> = OnceLock::new();
+    ALL.get_or_init(read_all)
+}
+
+fn read_all() -> Vec<Binding> {
     let pool = pool();
     let http = pool.get_extension_by_name("google.api.http").expect("the protos import google.api.http");
     let mut bindings = Vec::new();
@@ -72,6 +84,7 @@ impl Binding {
         let mut binding = Binding {
             method: method.clone(),
             verb,
+            template: template.clone(),
             path: String::new(),
             variables: Vec::new(),
             bound: Vec::new(),
@@ -92,6 +105,23 @@ impl Binding {
     #[must_use]
     pub fn needs_token(&self) -> bool {
         self.grpc_path() != "/keyplane.revocation.v1.RevocationService/RevokeOAuthToken"
+    }
+
+    /// Field that the header If-Match stands for, `version` or `etag`; `None` if the RPC rejects the header.
+    ///
+    /// PATCH writes the resource with this field, and DELETE of the same URL removes it.
+    #[must_use]
+    pub fn if_match(&self) -> Option<&'static str> {
+        let is_patch = |other: &&Binding| {
+            let is_same = other.grpc_path() == self.grpc_path() || (self.verb == "DELETE" && other.path == self.path);
+            other.verb == "PATCH" && is_same
+        };
+        let patch = all().iter().find(is_patch)?;
+        let request = patch.method.input();
+        let body = request.get_field_by_name(&patch.body).and_then(|field| field.kind().as_message().cloned());
+        let messages: Vec<_> = std::iter::once(request).chain(body).collect();
+        let has = |name: &&str| messages.iter().any(|message| message.get_field_by_name(name).is_some());
+        ["version", "etag"].into_iter().find(has)
     }
 
     /// Reads a template such as `/v1/{session.name=tenants/*/users/*}:update`.

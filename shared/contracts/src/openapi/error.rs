@@ -40,7 +40,7 @@ pub(super) static STATUSES: &[Status] = &[
         "429",
         "A limit is reached: wait for `retryDelay`, if given.",
         &gateway::RATE_LIMITED,
-        "too many requests: the limit user-api has room in 1 s; wait until then",
+        "too many requests: the limit user-api has room in 1 s; retry then",
     ),
     (
         "503",

@@ -24,6 +24,13 @@ pub(super) fn parameters(binding: &Binding, example: &Example, schemas: &mut Sch
             "description": "The id of the last event that was seen; a browser's EventSource sends it when it reconnects.",
         }));
     }
+    if let Some(field) = binding.if_match() {
+        let tag = if field == "version" { "[0-9]{1,9}" } else { "[!#-+.0-~-]{1,128}" };
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "schema": {"type": "string", "pattern": format!("^(\"{tag}\"|\\*)$")},
+            "description": format!("The `{field}` that the resource must have, in quotes; `*` stands for any."),
+        }));
+    }
     for parameter in &mut parameters {
         let name = parameter["name"].as_str().unwrap_or_default();
         if let Some(value) = example.query.get(name) {

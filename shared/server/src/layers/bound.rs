@@ -1,7 +1,7 @@
-//! Bound fields: rejects a request field in the query that the path of the JSON route binds.
+//! Check of a request's query and headers: nothing overrides the path or the body of a JSON route, and If-Match is never ignored.
 //!
-//! The gateway's transcoder would let `GET /v1/tenants/acme/plan?name=tenants/other/plan` name the other tenant. The
-//! gateway's guard checks bodies.
+//! The gateway's transcoder would let `GET /v1/tenants/acme/plan?name=tenants/other/plan` name the other tenant. The gateway's
+//! guard checks bodies.
 
 use std::borrow::Cow;
 use std::future::{Ready, ready};
@@ -17,21 +17,21 @@ use tower::Service;
 
 use super::call::Call;
 use super::methods::Method;
-use crate::errors::{self, Description, ServiceError};
+use crate::errors::{self, Description, IF_MATCH, ServiceError};
 
-/// Path of a JSON request, with its query, as the caller sent it. The gateway's transcoder sets it; gRPC requests have none.
+/// Header with the path and query of a JSON request as sent. The gateway's transcoder sets it; gRPC requests lack it.
 pub(super) const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
-/// Rejects JSON requests whose query names a field that the path binds.
+/// Rejects a query that names a field of the path or the body, and If-Match for a method without a version.
 #[derive(Clone)]
 pub(crate) struct Bound<S> {
     inner: S,
 }
 
-/// Fields that the query names besides the path.
+/// Violations in the query and the headers.
 #[derive(Debug, thiserror::Error)]
 #[error("the request is invalid: {0}")]
-struct Overridden(Violations);
+struct Misplaced(Violations);
 
 // === impl Bound ===
 
@@ -54,40 +54,47 @@ where
     }
 
     fn call(&mut self, call: Call<R>) -> Self::Future {
-        match query(call.request.headers()).map(|query| overridden(&call.method, query)) {
-            Some(fields) if !fields.is_empty() => {
-                Either::Right(ready(Ok(errors::status(Overridden(fields)).into_http())))
-            }
-            Some(_) | None => Either::Left(self.inner.call(call)),
+        let violations = violations(&call.method, call.request.headers());
+        if violations.is_empty() {
+            return Either::Left(self.inner.call(call));
         }
+        Either::Right(ready(Ok(errors::status(Misplaced(violations)).into_http())))
     }
 }
 
-// === impl Overridden ===
+// === impl Misplaced ===
 
-impl ServiceError for Overridden {
+impl ServiceError for Misplaced {
     fn describe(&self) -> Description<'_> {
         Description::new(&kit::INVALID_REQUEST).violations(self.0.as_slice())
     }
 }
 
-/// Query in bytes, since a path may hold some that are no text.
+fn violations(method: &Method, headers: &HeaderMap) -> Violations {
+    let mut violations = query(headers).map(|query| overridden(method, query)).unwrap_or_default();
+    if headers.contains_key(IF_MATCH) && !method.is_conditional {
+        violations.add(IF_MATCH, "not supported: this method takes no version or etag");
+    }
+    violations
+}
+
+/// Query of the URL, as bytes: a path need not be text.
 fn query(headers: &HeaderMap) -> Option<&[u8]> {
     let path = headers.get(ORIGINAL_PATH)?.as_bytes();
     let mark = path.iter().position(|byte| *byte == b'?')?;
     path.get(mark + 1..)
 }
 
-/// Finds the bound fields that the query names, in either spelling, percent-encoded or not.
+/// Bound fields that the query names, in either spelling, percent-encoded or not.
 fn overridden(method: &Method, query: &[u8]) -> Violations {
     let pairs = query.split(|byte| *byte == b'&');
     let names = pairs.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default());
     let names: Vec<Cow<'_, str>> = names.map(|name| percent_decode(name).decode_utf8_lossy()).collect();
     let mut violations = Violations::new();
     for field in &method.bound {
-        if names.iter().any(|name| field.holds(name)) {
-            let rule = "comes from the path of the URL and may stand nowhere else; leave it out of the query";
-            violations.add(&*field.json, rule);
+        let holder = |name: &str| method.bound.iter().find(|field| field.holds(name));
+        if names.iter().any(|name| holder(name) == Some(field)) {
+            violations.add(&*field.json, field.rule);
         }
     }
     violations
@@ -98,7 +105,7 @@ mod tests {
     use super::super::methods::Methods;
     use super::*;
 
-    fn rejects(path: &'static [u8]) -> bool {
+    fn is_rejected(path: &'static [u8]) -> bool {
         let methods = Methods::declared(&["keyplane.ratelimit.v1.RateLimitService"]);
         let method = methods.find("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan");
         let headers =
@@ -107,11 +114,36 @@ mod tests {
     }
 
     #[test]
-    fn bound_field_in_the_query_is_rejected_in_any_spelling() {
-        for query in ["tenantPlan.name=x", "tenant_plan.name=x", "a=b&tenant%50lan%2Ename", "tenant_plan.n%61me=x&b"] {
-            assert!(rejects(format!("/v1/tenants/acme/plan?{query}").leak().as_bytes()), "{query}");
+    fn bound_field_in_the_query_is_found_in_any_spelling() {
+        for query in [
+            "tenantPlan.plan=x",
+            "tenant_plan=x",
+            "tenantPlan.name=x",
+            "tenant_plan.name=x",
+            "a=b&tenant%50lan%2Ename",
+            "tenant_plan.n%61me=x&b",
+        ] {
+            assert!(is_rejected(format!("/v1/tenants/acme/plan?{query}").leak().as_bytes()), "{query}");
         }
-        assert!(rejects(b"/v1/tenants/acme/plan?x=\xff&tenantPlan.name=x"), "bytes that are no text hide nothing");
+        assert!(is_rejected(b"/v1/tenants/acme/plan?x=\xff&tenantPlan.name=x"), "invalid UTF-8 hides nothing");
+    }
+
+    #[test]
+    fn if_match_is_rejected_unless_the_method_takes_a_version() {
+        let methods =
+            Methods::declared(&["keyplane.session.v1.SessionService", "keyplane.ratelimit.v1.RateLimitService"]);
+        let headers = HeaderMap::from_iter([(IF_MATCH.parse().unwrap(), http::HeaderValue::from_static("\"3\""))]);
+        for (path, rejected) in [
+            ("/keyplane.session.v1.SessionService/UpdateSession", false),
+            ("/keyplane.session.v1.SessionService/DeleteSession", false),
+            ("/keyplane.ratelimit.v1.RateLimitService/UpdatePolicy", false),
+            ("/keyplane.session.v1.SessionService/CreateSession", true),
+            ("/keyplane.session.v1.SessionService/TouchSession", true),
+            ("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan", true),
+            ("/made.up/Method", false),
+        ] {
+            assert_eq!(!violations(methods.find(path), &headers).is_empty(), rejected, "{path}");
+        }
     }
 
     #[test]
@@ -119,7 +151,7 @@ mod tests {
         for path in
             ["/v1/tenants/acme/plan", "/v1/tenants/acme/plan?", "/v1/tenants/acme/plan?initiator=tenantPlan.name"]
         {
-            assert!(!rejects(path.as_bytes()), "{path}");
+            assert!(!is_rejected(path.as_bytes()), "{path}");
         }
     }
 }

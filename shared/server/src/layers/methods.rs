@@ -26,8 +26,10 @@ pub(crate) struct Method {
     pub(crate) streams_text: bool,
     /// The kit itself serves it.
     pub(crate) built_in: bool,
-    /// Request fields that the path of its JSON routes binds.
+    /// Request fields that the path or the body of its JSON routes sets; those of the path come first.
     pub(crate) bound: Vec<BoundField>,
+    /// Whether If-Match has a meaning. True for methods that this process doesn't serve.
+    pub(crate) is_conditional: bool,
 }
 
 /// Request field, such as `tenant_plan.name`.
@@ -37,7 +39,12 @@ pub(crate) struct BoundField {
     pub(crate) json: String,
     /// Names along the path, in proto and in JSON spelling.
     pub(crate) names: Vec<[String; 2]>,
+    /// Rule that the field breaks in a query.
+    pub(crate) rule: &'static str,
 }
+
+const PATH_RULE: &str = "the path of the URL sets this field; remove it from the query";
+const BODY_RULE: &str = "this field belongs in the body; remove it from the query";
 
 /// Methods by path.
 #[derive(Debug)]
@@ -69,24 +76,40 @@ impl Methods {
                         let name: Arc<str> = format!("{full}/{}", method.name()).into();
                         let streams = method.server_streaming();
                         let streams_text = streams && method.output_type() == ".google.api.HttpBody";
-                        let bound = Vec::new();
-                        by_path.insert(format!("/{name}"), Method { name, streams, streams_text, built_in, bound });
+                        let (bound, is_conditional) = (Vec::new(), built_in);
+                        let method = Method { name, streams, streams_text, built_in, bound, is_conditional };
+                        by_path.insert(format!("/{}", method.name), method);
                     }
                 }
             }
         }
         for binding in http::bindings() {
             let Some(method) = by_path.get_mut(&binding.grpc_path()) else { continue };
-            for path in &binding.bound {
-                let field = BoundField::new(&binding.method.input(), path);
+            let request = binding.method.input();
+            let in_body: Vec<String> = match binding.body.as_str() {
+                "" => Vec::new(),
+                "*" => request.fields().map(|field| field.name().to_owned()).collect(),
+                field => vec![field.to_owned()],
+            };
+            let in_path = binding.bound.iter().map(|path| (path, PATH_RULE));
+            for (path, rule) in in_path.chain(in_body.iter().map(|path| (path, BODY_RULE))) {
+                let field = BoundField::new(&request, path, rule);
                 if !method.bound.contains(&field) {
                     method.bound.push(field);
                 }
             }
+            method.is_conditional |= binding.if_match().is_some();
         }
         let by_path = by_path.into_iter().map(|(path, method)| (path, Arc::new(method))).collect();
-        let (name, bound) = (RPC_METHOD_OTHER.into(), Vec::new());
-        let other = Method { name, streams: false, streams_text: false, built_in: false, bound }.into();
+        let other = Method {
+            name: RPC_METHOD_OTHER.into(),
+            streams: false,
+            streams_text: false,
+            built_in: false,
+            bound: Vec::new(),
+            is_conditional: true,
+        }
+        .into();
         Ok(Self { by_path, other })
     }
 
@@ -106,7 +129,7 @@ impl Methods {
 // === impl BoundField ===
 
 impl BoundField {
-    fn new(request: &MessageDescriptor, path: &str) -> BoundField {
+    fn new(request: &MessageDescriptor, path: &str, rule: &'static str) -> BoundField {
         let mut message = Some(request.clone());
         let mut names = Vec::new();
         for name in path.split('.') {
@@ -116,7 +139,7 @@ impl BoundField {
             message = field.and_then(|field| field.kind().as_message().cloned());
         }
         let json: Vec<&str> = names.iter().map(|[_, json]| json.as_str()).collect();
-        BoundField { json: json.join("."), names }
+        BoundField { json: json.join("."), names, rule }
     }
 
     /// Reports whether `name`, such as `tenantPlan.name`, is this field or inside it, in either spelling.
@@ -135,8 +158,8 @@ mod tests {
         let methods =
             Methods::declared(&["keyplane.ratelimit.v1.RateLimitService", "keyplane.session.v1.SessionService"]);
         let plan = &methods.find("/keyplane.ratelimit.v1.RateLimitService/UpdateTenantPlan").bound;
-        assert_eq!(plan.len(), 1, "{plan:?}");
-        assert_eq!(plan[0].json, "tenantPlan.name");
+        let fields: Vec<_> = plan.iter().map(|field| (field.json.as_str(), field.rule)).collect();
+        assert_eq!(fields, [("tenantPlan.name", PATH_RULE), ("tenantPlan", BODY_RULE)]);
         for name in ["tenantPlan.name", "tenant_plan.name", "tenantPlan.name.x"] {
             assert!(plan[0].holds(name), "{name}");
         }
