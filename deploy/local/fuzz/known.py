@@ -1,54 +1,96 @@
-"""What the fuzzer finds and is meant to be so: each with its reason. Anything else fails the run.
+"""Findings of the fuzzer that are intended, each with its reason. Any other finding fails the run.
 
-An entry holds for a failure whose code is `code` (`schemathesis explain ST202`), of an operation that `operation` matches, where
-the request body matches `sent` and the answer matches `answer`: regular expressions. Of an answer that names fields which break
-rules, each rule needs an entry that it matches.
+`code` is the check (`schemathesis explain ST202`), `operations` the operationIds. `rule` matches the whole finding: each violation of
+a rejection as `field: rule` (or else `REASON: message`), the part of the schema that an accepted request breaks, or the failure's
+message. `sent` is found in the request's URL and body, `answer` in the answer's body. All are regular expressions.
 """
 
 from typing import NamedTuple
 
-ACCEPTED = "ST201"  # the schema forbids it, and it is accepted
-REJECTED = "ST202"  # the schema allows it, and it is rejected
-EVENT = "ST108"  # an event is not as the schema has it
-METHOD = "ST204"  # a method that the document does not have
+ACCEPTED = "ST201"  # the schema forbids the request, and the service accepts it
+REJECTED = "ST202"  # the schema allows the request, and the service rejects it
+EVENT = "ST108"  # an event does not match the schema
+METHOD = "ST204"  # an undocumented method is not answered with 405
+ALLOW = "ST205"  # the header Allow does not match the document
 
 
 class Known(NamedTuple):
     code: str
-    answer: str
+    operations: str
+    rule: str
     reason: str
-    operation: str = ""
     sent: str = ""
+    answer: str = ""
 
+
+CHARGES = "Acquire|Explain|Peek|Reserve|Reset"
+POLICY_WRITES = "CreatePolicy|UpdatePolicy(ByPost)?"
+REVOCATIONS = "Revoke(Token|Session|Subject|Client|Key|Tenant)|BatchRevoke"
+TOKEN = r"(requests\[\d+\]\.token\.)?"
+LIMIT = r"policy\.(limit|(plan|tenant)Limits\[.*\])"
+
+# Reasons that several entries share.
+HANDLE = "only the service can make one"
+TWO_FIELDS = "a rule about two fields"
+MODE = "it depends on the mode of the limit"
+TIME = "OpenAPI has no bounds for times"
+KEY = "OpenAPI 3.0 has no patterns for keys of maps"
+PROTO_JSON = "protobuf's JSON allows it"
 
 KNOWN = [
-    # Rules that OpenAPI 3.0 has no words for.
-    Known(REJECTED, r"must be (the sequence of a revocation|the (reservation|charge) that|the .?next_?page_?token|a JWT)|of this charge can still be refunded", "only the service can make one"),
-    Known(REJECTED, r"REQUEST_ID_REUSED", "a request id stands for one request; the fuzzer uses one twice"),
-    Known(REJECTED, r'"code": ?9\b', "FAILED_PRECONDITION: the request is well, and the resource is not in that state"),
-    Known(REJECTED, r"asks for `|is for other values than are given", "the named policy asks for another field"),
-    Known(REJECTED, r"takes no amount, period or burst|must be positive|must be 1 second to 31 days", "it depends on the mode of the limit"),
-    Known(REJECTED, r"must leak away within|at most the smallest burst|can't be combined with post_charge", "a rule about two fields"),
-    Known(REJECTED, r"must not be given twice|need an entry with the key tenant", "a rule about two entries"),
-    Known(REJECTED, r"to be remembered under|the batch('s, or empty)?$|must be a session of the same user", "a rule about two fields"),
-    Known(REJECTED, r"the same issuer and jti|may not be set and removed at once", "a rule about two items"),
-    Known(REJECTED, r"^must be set$", "RevokeToken needs issuer and jti, or token", operation="RevokeToken|BatchRevoke"),
-    Known(REJECTED, r"^must be set$", "a mask names a field that is not sent", operation="^UpdatePolicy"),
-    Known(REJECTED, r"keys must match|a key must have|a plan must match|the tenant must match|must not hold", "keys of maps have no pattern"),
-    Known(REJECTED, r"must be a time between|from now$|in the future", "times have no bounds"),
-    Known(REJECTED, r"at most \d+ bytes|\d+ bytes without control characters|it would have", "lengths count bytes of UTF-8, and of a whole session"),
-    Known(REJECTED, r"IPv4 or IPv6", "the pattern of an address holds a little more than addresses"),
-    Known(REJECTED, r"the tenant's", "the operator may set less for a tenant"),
-    # What the fuzzer makes of a link between operations that it guesses.
-    Known(REJECTED, r"the policy id must match", "it takes the entries of a policy for its id", operation="^(Get|Delete|Update)Policy"),
-    # What JSON means to protobuf.
-    Known(ACCEPTED, "", "null is the same as unset", sent=r": ?null\b"),
-    Known(ACCEPTED, "", "a number of 64 bits may be a string of digits", sent=r'"(amount|burst|cost|estimate|lease)": ?"-?\d+"'),
-    Known(ACCEPTED, "", "a value of an enum may be its number", sent=r'"(reason|kind|mode|outage)": ?\d'),
-    Known(ACCEPTED, "", "a field that the mask leaves out is not looked at", operation="^UpdatePolicy", sent="x-schemathesis-additional"),
-    Known(ACCEPTED, '"results":', "each item of a batch has an answer of its own", operation="^Batch"),
-    # The gateway's own.
-    Known(ACCEPTED, "", "a Last-Event-ID that is not ASCII is ignored", operation="^StreamSessionEvents"),
-    Known(EVENT, "", "the schema is that of the whole body, a text; the fuzzer takes it for that of an event", operation="^StreamSessionEvents"),
-    Known(METHOD, r"query_missing_content_type", "Envoy rejects the method QUERY itself, if it has no content type"),
+    # Handles.
+    Known(REJECTED, "Refund", r"charge: must be the charge that Acquire returned for this tenant; \d+ bytes were sent", HANDLE),
+    Known(REJECTED, "Refund", r"cost: only \d+ of this charge can still be refunded.*", HANDLE),
+    Known(REJECTED, "Commit|Cancel", r"reservation: must be the reservation that Reserve returned for this tenant; \d+ bytes were sent", HANDLE),
+    Known(REJECTED, "Check|BatchCheck", r"minSequence: must be the sequence of a revocation; \d+ bytes were sent", HANDLE),
+    Known(REJECTED, "WaitForPropagation", r"sequence: must be the sequence of a revocation; \d+ bytes were sent", HANDLE),
+    Known(REJECTED, "List.*", r"pageToken: must be the `nextPageToken` of a page( of the same parent)?", HANDLE),
+    Known(REJECTED, "RevokeToken|BatchRevoke", TOKEN + r"token: must be a JWT of at most \d+ bytes; \d+ bytes were sent", HANDLE),
+    # State.
+    Known(REJECTED, "Acquire|Reserve|CreateSession|RotateSession", "REQUEST_ID_REUSED: .*", "the fuzzer uses a request id for two requests"),
+    Known(REJECTED, "(Update|Delete)Policy(ByPost)?", "POLICY_FROM_FILE: .*", "the policy of the examples comes from a file", sent="/v1/policies/llm-tokens"),
+    Known(REJECTED, CHARGES, r"user: the policy llm-tokens asks for `user`, which is not given", "the named policy needs the field"),
+    Known(REJECTED, "(Update|Delete)(Session|Policy)(ByPost)?", "if-match: must be one strong tag, .*", "the fuzzer sends an empty header, which the pattern forbids"),
+    # The fuzzer takes the entries of a policy for its id: a link between operations that it guesses.
+    Known(REJECTED, "(Get|Update|Delete)Policy(ByPost)?", r"(policy\.)?name: the policy id must match .*", "not an id", sent="/v1/policies/%5B"),
+    Known(REJECTED, "(Get|Update|Delete)Policy(ByPost)?", r"INVALID_REQUEST: the path must not hold an escaped slash.*", "not an id", sent="/v1/policies/%5B"),
+    # Rules about several fields.
+    Known(REJECTED, POLICY_WRITES, LIMIT + r": takes no amount, period or burst in the mode (block|unlimited)", MODE),
+    Known(REJECTED, POLICY_WRITES, LIMIT + r"\.amount: must be positive; .*", MODE),
+    Known(REJECTED, POLICY_WRITES, LIMIT + r"\.period: must be 1 second to 31 days; .* was sent", MODE),
+    Known(REJECTED, POLICY_WRITES, LIMIT + r"\.burst: must leak away within .*", TWO_FIELDS),
+    Known(REJECTED, POLICY_WRITES, r"policy\.lease: (must be at most the smallest burst; \d+ was sent|can't be combined with `postCharge`)", TWO_FIELDS),
+    Known(REJECTED, "CreatePolicy", r"policy\.entries\[\d+\]\.key: must not be given twice", TWO_FIELDS),
+    Known(REJECTED, "CreatePolicy", r"policy\.(plan|tenant)Limits: need an entry with the key tenant", TWO_FIELDS),
+    Known(REJECTED, "Acquire", "ttl: needs a `requestId`.*", TWO_FIELDS),
+    Known(REJECTED, "BatchRevoke", r"requests\[\d+\]\.\w+\.parent: must be empty, or the parent of the batch", TWO_FIELDS),
+    Known(REJECTED, "RevokeAllSessions", "keepSession: must be a session of the same user", TWO_FIELDS),
+    Known(REJECTED, "RevokeToken|BatchRevoke", TOKEN + "(issuer|jti): must be set", "a token is named by issuer and jti, or by itself"),
+    Known(REJECTED, "UpdatePolicy(ByPost)?", r"policy\.limit: must be set", "the mask names a field that the body lacks", sent="updateMask=limit"),
+    Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.tokens\[\d+\]: the same issuer and jti were sent before", "a rule about two items"),
+    # Times, keys, and lengths in bytes.
+    Known(REJECTED, "Check|BatchCheck|" + REVOCATIONS, r".*[tT]ime: must be a time between the years \d+ and \d+", TIME),
+    Known(REJECTED, REVOCATIONS, r".*expireTime: must be at most \d+ (days|s) from now", TIME),
+    Known(REJECTED, REVOCATIONS, r".*cutoffTime: must not be in the future, by the store's clock", TIME),
+    Known(REJECTED, CHARGES, r"descriptors: a key must have \d+ to \d+ bytes; \d+ were sent", KEY),
+    Known(REJECTED, POLICY_WRITES, r"policy\.planLimits: a plan must match .*", KEY),
+    Known(REJECTED, POLICY_WRITES, r"policy\.tenantLimits: (the|a) tenant must match .*", KEY),
+    Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session: at most \d+ bytes; it would have \d+", "OpenAPI has no bound for a whole body"),
+    Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.attributes: keys must match .*", KEY),
+    Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.(idle|absolute)Timeout: must be 1 s to \d+ s, the tenant's; .*", "the operator may set less for a tenant"),
+    Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.device\.ip: must be an IPv4 or IPv6 address; \d+ bytes were sent", "the pattern covers addresses and a little more"),
+    Known(REJECTED, "StreamSessionEvents(OfUser)?", r"after: must be the id of an event; (2[1-9]|[34]\d) bytes were sent", "numbers in the id have 64 bits"),
+    # Protobuf's JSON.
+    Known(ACCEPTED, ".*", "in body - .*: Incorrect type", f"{PROTO_JSON}: null means unset", sent=r": ?null\b"),
+    Known(ACCEPTED, ".*", "(in body - (.* )?(amount|burst|cost|estimate|lease): Incorrect type|positive test case)", f"{PROTO_JSON}: a string of digits is a 64-bit number", sent=r'"(amount|burst|cost|estimate|lease)": ?"-?\d+"'),
+    Known(ACCEPTED, ".*", "in body - (.* )?(reason|kind|mode|outage): Incorrect type", f"{PROTO_JSON}: an enum's number is a value", sent=r'"(reason|kind|mode|outage)": ?\d+\b'),
+    # Fields that are ignored.
+    Known(ACCEPTED, "UpdatePolicy(ByPost)?", "in body - (domain|lease|planLimits|tenantLimits|postCharge|outage|etag)\\b.*", "fields outside the mask are ignored", sent="updateMask=limit&"),
+    Known(ACCEPTED, "StreamSessionEvents(OfUser)?", "parameter `after` in query - .*", "the header Last-Event-ID, which is sent as well, wins"),
+    Known(ACCEPTED, "StreamSessionEvents(OfUser)?", "parameter `Last-Event-ID` in header - value not matching .*", "a value that is not ASCII is ignored"),
+    # Answers in a form of their own.
+    Known(ACCEPTED, "BatchAcquire", "(in body - )?requests -> Array with invalid items: .*", "each item of a batch has its own answer: INVALID_ARGUMENT", answer=r'"code": ?3\b'),
+    Known(EVENT, "StreamSessionEvents(OfUser)?", r'Event #\d+: .* is not of type "string".*', "the fuzzer takes the schema of the whole stream for that of an event"),
+    Known(METHOD, ".*", "Unsupported method QUERY returned 400, expected 405 Method Not Allowed.*", "Envoy rejects QUERY without a content type"),
+    Known(ALLOW, "UpdatePolicyByPost", "`Allow: GET, POST, PATCH, DELETE` does not match the schema.*", "an id of a policy may end with `:update`"),
 ]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fuzzes every JSON route of a whole mesh with schemathesis, by the OpenAPI document: `just fuzz-api`.
 
-Starts the mesh on free ports, in a folder of its own. Fails on a finding that known.py does not list, and if fewer than 90 % of
-the calls got past authentication and limits. The same seed makes the same calls, as far as they do not follow from answers.
+Starts the mesh on free ports, in a temporary folder. Fails on a finding that known.py does not list, and if fewer than 90 % of the
+calls pass authentication and limits. The same seed makes the same calls, unless a call depends on an earlier answer.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> int:
 def start(folder: str, options: argparse.Namespace) -> subprocess.Popen:
     services = ["session", "auth-revocation", "rate-limiting"]
     ports = ["--gateway-port=0", "--valkey-port=0", *(f"--service-port={name}=0" for name in services)]
-    # A debug build on a busy machine may be held up for longer than what is known of revocations may be old.
+    # A debug build on a busy machine misses production's limit on staleness.
     settings = {"KEYPLANE_RATELIMIT_POLICIES": str(HERE / "policies.yaml"), "KEYPLANE_REVOCATION_MAX_STALENESS": "1m"}
     command = [*keyplane_up(options), "--json", f"--run-dir={folder}", *ports]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
@@ -50,7 +50,7 @@ def keyplane_up(options: argparse.Namespace) -> list[str]:
 
 
 def fuzz(mesh: dict, folder: str, options: argparse.Namespace) -> int:
-    # Of a tenant that no example revokes.
+    # The token's tenant must not be one that examples revoke.
     grant = ["token", f"--run-dir={folder}", "--tenant=bearer", "--user=fuzz", "--ttl=12h"]
     token = subprocess.run([*keyplane_up(options), *grant], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     summary = pathlib.Path(folder) / "summary.json"
@@ -82,12 +82,12 @@ def judge(summary: dict, ended: int, seconds: float) -> int:
     print(f"\n{calls} calls in {seconds:.0f} s, {through:.1%} past authentication and limits; by status: {statuses}")
     for index, known in enumerate(KNOWN):
         count = summary["met"].get(str(index), 0)
-        print(f"known, {count} times: {known.code} {known.operation or 'any'}: {known.reason}")
+        print(f"known, {count} times: {known.code} {known.operations}: {known.rule}: {known.reason}")
     if through < 0.9:
-        print("fewer than 90 % got through: what refuses them?", file=sys.stderr)
+        print("fewer than 90 % of the calls passed authentication and limits", file=sys.stderr)
         return 1
     if ended:
-        print("new findings: mend them, or list them in deploy/local/fuzz/known.py with the reason", file=sys.stderr)
+        print("new findings: fix them, or list them in deploy/local/fuzz/known.py with the reason", file=sys.stderr)
     return ended
 
 
