@@ -62,7 +62,7 @@ impl Front {
                     toolbox,
                     socket,
                     guard: Box::new(move |socket| Spec::new(&program).name("the guard").arg("guard").arg(socket)),
-                    say: Arc::new(|line| eprintln!("{line}")),
+                    report: Arc::new(|line| eprintln!("{line}")),
                 })?)
             }
             Arm::Plain => Running::Plain(Envoy::start(&toolbox, &without_guard(&configuration)?)?),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use keyplane_contracts::revocation::v1::RevokeTokenRequest;
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
 use keyplane_engine::{Envoy, Toolbox, free_port};
-use keyplane_gateway::Here;
+use keyplane_gateway::InProcessGuard;
 use keyplane_local::{Gateway, Grant, Issuer};
 use parking_lot::RwLock;
 use reqwest::StatusCode;
@@ -32,7 +32,7 @@ pub(super) struct Front {
     book: Arc<Book>,
     fleet: Arc<Fleet>,
     _envoy: Envoy,
-    _guard: Here,
+    _guard: InProcessGuard,
     url: String,
     http: reqwest::Client,
     issuer: Issuer,
@@ -75,7 +75,7 @@ impl Front {
             (keyplane_rate_limiting::SERVICE.name, Service::RateLimit),
             (keyplane_session::SERVICE.name, Service::Session),
         ];
-        let guard = Here::start()?;
+        let guard = InProcessGuard::start()?;
         let gateway = Gateway {
             listen,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

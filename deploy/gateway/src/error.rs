@@ -2,39 +2,39 @@ use std::io;
 
 use crate::guard::GuardError;
 
-/// The gateway can't start.
+/// Failure to start or to stop the gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no folder for the guard's socket.
+    /// Folder for the guard's socket can't be made.
     #[error("making a folder for the guard's socket: {0}")]
     Folder(#[source] io::Error),
-    /// The configuration can't be read.
+    /// Envoy's configuration can't be read.
     #[error("reading {path}: {source}")]
     Configuration {
-        /// Its path.
+        /// Path of the file.
         path: String,
         /// Cause.
         source: io::Error,
     },
-    /// A process can't be started, or does not become ready.
+    /// Envoy can't be fetched, started or stopped, or does not become ready.
     #[error(transparent)]
     Process(#[from] keyplane_engine::Error),
-    /// The guard does not listen.
-    #[error("the guard {why}; the end of its log:\n{log}")]
+    /// Guard does not listen.
+    #[error("the guard {cause}; the end of its log:\n{log}")]
     NotReady {
-        /// Reason.
-        why: String,
-        /// The last lines of its log.
+        /// Cause, as a verb phrase.
+        cause: String,
+        /// Guard's log.
         log: String,
     },
-    /// The guard can't serve.
+    /// Guard can't serve.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// The process can't do what it needs.
-    #[error("{what}: {source}")]
+    /// A system call failed.
+    #[error("{step}: {source}")]
     Io {
         /// Step that failed.
-        what: &'static str,
+        step: &'static str,
         /// Cause.
         source: io::Error,
     },
@@ -43,7 +43,7 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::Io { what, source }
+    pub(crate) fn io(step: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { step, source }
     }
 }

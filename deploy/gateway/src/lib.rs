@@ -1,19 +1,16 @@
-//! The gateway: runs Envoy with the shipped configuration, restarts it when it dies, drains it, and guards its JSON routes.
+//! Gateway: runs Envoy with the shipped configuration, restarts it when it dies, drains it, and guards its JSON routes.
 //!
-//! [`Supervisor`] runs Envoy and the guard as processes of their own; [`main`] is the program `keyplane-gateway`, and
+//! [`Supervisor`] runs Envoy and the guard as child processes. [`main`] is the program `keyplane-gateway`;
 //! [`guard_main`] is the guard's process.
 
+mod config;
 mod error;
 pub mod guard;
-mod here;
-mod keep;
 mod program;
-mod socket;
-mod supervise;
+mod supervisor;
 
+pub use config::Config;
 pub use error::Error;
-pub use here::Here;
-pub use keep::Say;
-pub use program::{Config, guard_main, main};
-pub use socket::Socket;
-pub use supervise::{Setup, Supervisor};
+pub use guard::InProcessGuard;
+pub use program::{guard_main, main};
+pub use supervisor::{Report, Setup, Socket, Supervisor};

@@ -1,4 +1,4 @@
-//! `keyplane-gateway`: see [`keyplane_gateway`].
+//! Program `keyplane-gateway`: see [`keyplane_gateway`].
 
 use std::process::ExitCode;
 

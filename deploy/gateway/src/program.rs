@@ -1,84 +1,46 @@
-//! The program `keyplane-gateway`.
+//! Program `keyplane-gateway`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use keyplane_engine::{Spec, Toolbox};
 use keyplane_server::config::Env;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::guard::Guard;
-use crate::{Error, Setup, Socket, Supervisor};
+use crate::{Config, Error, Setup, Socket, Supervisor};
 
-/// EX_USAGE: the command line or the settings are wrong.
+/// EX_USAGE: invalid command line or settings.
 const USAGE: u8 = 64;
-/// First argument of the guard's process; the second one is the socket's path.
+/// First argument of the guard's process; the second is the socket's path.
 const GUARD: &str = "guard";
 
-/// Settings of the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Envoy's configuration; in it `${GUARD_SOCKET}` stands for the guard's socket.
-    pub configuration: PathBuf,
-    /// Time for load balancers to notice, before connections are no longer accepted.
-    pub drain_delay: Duration,
-    /// Longest time for requests in flight.
-    pub drain_timeout: Duration,
-}
-
-// === impl Config ===
-
-impl Config {
-    /// Reads all settings. What is wrong is noted in `env`.
-    pub fn read(env: &mut Env) -> Config {
-        let configuration = env.text(
-            "KEYPLANE_GATEWAY_CONFIG",
-            "/etc/keyplane/gateway.yaml",
-            "Envoy's configuration, `deploy/envoy/gateway.yaml` filled in but for `${GUARD_SOCKET}`",
-        );
-        Config {
-            configuration: configuration.into(),
-            drain_delay: env.duration(
-                "KEYPLANE_GATEWAY_DRAIN_DELAY",
-                "5s",
-                "time after SIGTERM in which `/healthz` says 503 and connections are still accepted",
-            ),
-            drain_timeout: env.duration(
-                "KEYPLANE_GATEWAY_DRAIN_TIMEOUT",
-                "20s",
-                "longest time for requests in flight after that",
-            ),
-        }
-    }
-}
-
-/// The whole program: 0 after a drain, 64 for wrong settings or arguments, 1 for anything else.
+/// Runs the whole program: 0 after a drain, 64 for invalid settings or arguments, 1 for any other failure.
 #[must_use]
 pub fn main() -> ExitCode {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let mut env = Env::process();
     let config = Config::read(&mut env);
-    match asked.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [GUARD, socket] => return guard_main(Path::new(socket)),
         [] | ["--print-config"] => {}
-        _ => return failure(USAGE, &format!("unknown arguments {asked:?}: there is --print-config")),
+        _ => return failure(USAGE, &format!("unknown arguments {args:?}; the only option is --print-config")),
     }
     match env.finish() {
-        Ok(table) if !asked.is_empty() => {
+        Ok(table) if !args.is_empty() => {
             println!("{}", table.print());
             ExitCode::SUCCESS
         }
-        Ok(_) => ended(run(&config)),
+        Ok(_) => exit_code(run(&config)),
         Err(errors) => failure(USAGE, &errors.to_string()),
     }
 }
 
-/// The guard's process: listens on `socket` until SIGTERM.
+/// Runs the guard's process: listens on `socket` until SIGTERM.
 #[must_use]
 pub fn guard_main(socket: &Path) -> ExitCode {
-    let guarded = || {
+    let serve = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(Error::io("starting a runtime"))?.block_on(async {
             let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listening for signals"))?;
@@ -89,7 +51,7 @@ pub fn guard_main(socket: &Path) -> ExitCode {
             Ok(Guard::new()?.serve(listener, stop).await?)
         })
     };
-    ended(guarded())
+    exit_code(serve())
 }
 
 fn run(config: &Config) -> Result<(), Error> {
@@ -103,7 +65,7 @@ fn run(config: &Config) -> Result<(), Error> {
         toolbox: Toolbox::find(),
         socket,
         guard: Box::new(move |socket| Spec::new(&program).arg(GUARD).arg(socket)),
-        say: Arc::new(|line| eprintln!("{line}")),
+        report: Arc::new(|line| eprintln!("{line}")),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Error::io("starting a runtime"))?.block_on(async {
@@ -119,7 +81,7 @@ fn run(config: &Config) -> Result<(), Error> {
     })
 }
 
-fn ended(result: Result<(), Error>) -> ExitCode {
+fn exit_code(result: Result<(), Error>) -> ExitCode {
     result.map_or_else(|error| failure(1, &error.to_string()), |()| ExitCode::SUCCESS)
 }
 

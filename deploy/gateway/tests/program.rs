@@ -1,4 +1,4 @@
-//! The real `keyplane-gateway` program, with a real Envoy.
+//! Real `keyplane-gateway` program, with a real Envoy.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +8,7 @@ use keyplane_testkit::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An Envoy that answers `/healthz` at once and everything else after two seconds. The guard's cluster is there, and healthy
-/// while the guard listens.
+/// Configuration of an Envoy that answers `/healthz` at once and everything else after two seconds. It has the guard's cluster.
 fn configuration(port: u16) -> String {
     format!(
         r#"
@@ -53,15 +52,37 @@ static_resources:
 }
 
 fn start(config: &Path) -> Process {
-    let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-gateway"))
-        .env("KEYPLANE_GATEWAY_CONFIG", config)
+    let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-gateway"));
+    Process::spawn(with_settings(spec, config)).unwrap()
+}
+
+fn with_settings(spec: Spec, config: &Path) -> Spec {
+    spec.env("KEYPLANE_GATEWAY_CONFIG", config)
         .env("KEYPLANE_GATEWAY_DRAIN_DELAY", "1s")
-        .env("KEYPLANE_GATEWAY_DRAIN_TIMEOUT", "20s");
-    Process::spawn(spec).unwrap()
+        .env("KEYPLANE_GATEWAY_DRAIN_TIMEOUT", "20s")
+}
+
+/// Names of the processes that descend from `ancestor`.
+fn descendants(ancestor: u32) -> Vec<String> {
+    let stats = std::fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let parse = |stat: String| {
+        let (pid, rest) = stat.split_once(" (")?;
+        let (name, rest) = rest.rsplit_once(") ")?;
+        let parent: u32 = rest.split_whitespace().nth(1)?.parse().ok()?;
+        Some((pid.parse::<u32>().ok()?, name.to_owned(), parent))
+    };
+    let all: Vec<_> = stats.filter_map(parse).collect();
+    let (mut ids, mut names) = (vec![ancestor], Vec::new());
+    while let Some(id) = ids.pop() {
+        let children = all.iter().filter(|(_, _, parent)| *parent == id);
+        children.for_each(|(child, name, _)| (ids.push(*child), names.push(name.clone())).0);
+    }
+    names
 }
 
 #[tokio::test]
-async fn a_drain_ends_what_is_in_flight() {
+async fn drain_waits_for_requests_in_flight() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gateway.yaml");
     let port = free_port().unwrap();
@@ -69,22 +90,22 @@ async fn a_drain_ends_what_is_in_flight() {
     let gateway = start(&config);
     let url = format!("http://127.0.0.1:{port}");
     let health = async || reqwest::get(format!("{url}/healthz")).await.map(|response| response.status().as_u16());
-    eventually("the gateway is well", PATIENCE, async || match health().await {
+    eventually("the gateway is ready", PATIENCE, async || match health().await {
         Ok(200) => Ok(()),
         other => Err(format!("{other:?}: {}", gateway.log())),
     })
     .await;
 
     let slow = tokio::spawn(reqwest::get(format!("{url}/slow")));
-    // It is in flight once another one is answered.
+    // The slow request is in flight once a later one is answered.
     health().await.unwrap();
     gateway.signal(Signal::TERM).unwrap();
-    eventually("load balancers are told", PATIENCE, async || match health().await {
+    eventually("the health check fails", PATIENCE, async || match health().await {
         Ok(503) => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    assert_eq!(gateway.exit(), None, "it waits for them to notice");
+    assert_eq!(gateway.exit(), None, "it waits for load balancers to notice");
     let answer = slow.await.unwrap().expect("an answer").text().await.unwrap();
     assert_eq!(answer, "done");
     let exit = tokio::time::timeout(PATIENCE, gateway.ended()).await.expect("an end");
@@ -92,8 +113,34 @@ async fn a_drain_ends_what_is_in_flight() {
     health().await.unwrap_err();
 }
 
+/// Runs the gateway in a PID namespace, as a container does; skipped where the kernel allows none.
 #[tokio::test]
-async fn wrong_settings_and_arguments_are_told() {
+async fn pid_1_starts_no_shell() {
+    let options = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--"];
+    let unshare = || Spec::new("unshare").args(options);
+    let allowed = Process::spawn(unshare().arg("true")).unwrap().ended().await;
+    if !allowed.success() {
+        eprintln!("skipped: no user namespaces ({allowed})");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.yaml");
+    let port = free_port().unwrap();
+    std::fs::write(&config, configuration(port)).unwrap();
+    let spec = unshare().arg(env!("CARGO_BIN_EXE_keyplane-gateway")).env("TMPDIR", folder.path());
+    let gateway = Process::spawn(with_settings(spec, &config)).unwrap();
+    eventually("the gateway is ready", PATIENCE, async || {
+        let health = reqwest::get(format!("http://127.0.0.1:{port}/healthz")).await;
+        health.map_or_else(|error| Err(format!("{error}: {}", gateway.log())), |_| Ok(()))
+    })
+    .await;
+    let names = descendants(gateway.pid());
+    assert_eq!(names.len(), 3, "the gateway, its guard and Envoy: {names:?}");
+    assert!(names.iter().any(|name| name == "envoy") && names.iter().all(|name| name != "sh"), "{names:?}");
+}
+
+#[tokio::test]
+async fn invalid_settings_and_arguments_are_reported() {
     let ended = async |spec: Spec| {
         let gateway = Process::spawn(spec).unwrap();
         let exit = tokio::time::timeout(PATIENCE, gateway.ended()).await.expect("an end");

@@ -1,10 +1,10 @@
-//! The documented settings are those that the program reads.
+//! Table of settings in the documentation, held against the program.
 
 use keyplane_gateway::Config;
 use keyplane_server::config::Env;
 
 #[test]
-fn the_table_in_the_docs_is_the_programs() {
+fn documented_settings_match_the_program() {
     let mut env = Env::from_map([] as [(String, String); 0]);
     let _ = Config::read(&mut env);
     let table = env.finish().expect("the defaults are right").markdown();

@@ -1,4 +1,4 @@
-//! Bodies that the guard refuses, each with the words that the caller reads, and bodies that it passes.
+//! Bodies that the guard rejects, each with the caller's message, and bodies that it passes.
 
 use std::sync::OnceLock;
 
@@ -10,6 +10,8 @@ const UPDATE: &str = "/keyplane.session.v1.SessionService/UpdateSession";
 const ACQUIRE: &str = "/keyplane.ratelimit.v1.RateLimitService/Acquire";
 const POLICY: &str = "/keyplane.ratelimit.v1.RateLimitService/CreatePolicy";
 const BATCH: &str = "/keyplane.revocation.v1.RevocationService/BatchRevoke";
+/// URL of a session of `bob@x.com`.
+const URL: &str = "/v1/tenants/acme/users/bob%40x.com/sessions/0123?updateMask=lastPath";
 
 fn guard() -> &'static Guard {
     static GUARD: OnceLock<Guard> = OnceLock::new();
@@ -17,14 +19,14 @@ fn guard() -> &'static Guard {
 }
 
 fn passed(path: &str, body: &str) -> String {
-    let passed = guard().check(path, body.as_bytes());
-    String::from_utf8(passed.unwrap_or_else(|error| panic!("{body} is refused: {error:?}"))).unwrap()
+    let passed = guard().check(path, URL, body.as_bytes());
+    String::from_utf8(passed.unwrap_or_else(|error| panic!("{body} is rejected: {error:?}"))).unwrap()
 }
 
 /// Violations as `field: description`.
 fn violations(path: &str, body: impl AsRef<[u8]>) -> Vec<String> {
     let shown = String::from_utf8_lossy(body.as_ref()).into_owned();
-    let error = guard().check(path, body.as_ref()).map(|_| format!("{shown} passes"));
+    let error = guard().check(path, URL, body.as_ref()).map(|_| format!("{shown} passes"));
     let error: Value = serde_json::from_str(&error.unwrap_err().expect("a guarded RPC")).unwrap();
     assert_eq!((&error["code"], &error["details"][0]["reason"]), (&3.into(), &"INVALID_REQUEST".into()), "{error}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -34,63 +36,69 @@ fn violations(path: &str, body: impl AsRef<[u8]>) -> Vec<String> {
 }
 
 #[track_caller]
-fn refused(path: &str, body: impl AsRef<[u8]>, violation: &str) {
+fn rejects(path: &str, body: impl AsRef<[u8]>, violation: &str) {
     assert_eq!(violations(path, body), [violation]);
 }
 
 #[test]
-fn unknown_fields_are_told_with_the_name_that_was_meant() {
-    refused(ACQUIRE, r#"{"costs":50000}"#, "costs: unknown field; did you mean cost?");
-    refused(POLICY, r#"{"domian":"x"}"#, "policy.domian: unknown field; did you mean domain?");
-    refused(CREATE, r#"{"lastpath":"/"}"#, "session.lastpath: unknown field; did you mean lastPath?");
+fn unknown_field_is_rejected_with_the_nearest_name() {
+    rejects(ACQUIRE, r#"{"costs":50000}"#, "costs: unknown field; did you mean cost?");
+    rejects(POLICY, r#"{"domian":"x"}"#, "policy.domian: unknown field; did you mean domain?");
+    rejects(CREATE, r#"{"lastpath":"/"}"#, "session.lastpath: unknown field; did you mean lastPath?");
     let known = "unknown field; known are user, apiKey, route, descriptors, limits, cost, requestId, ttl";
-    refused(ACQUIRE, r#"{"nonsense":{"a":[1]}}"#, &format!("nonsense: {known}"));
-    refused(ACQUIRE, r#"{"a b\"c":1}"#, &format!(r#"["a b\"c"]: {known}"#));
-    refused(POLICY, r#"{"entries":[{"kye":"a"}]}"#, "policy.entries[0].kye: unknown field; did you mean key?");
+    rejects(ACQUIRE, r#"{"nonsense":{"a":[1]}}"#, &format!("nonsense: {known}"));
+    rejects(ACQUIRE, r#"{"a b\"c":1}"#, &format!(r#"["a b\"c"]: {known}"#));
+    rejects(POLICY, r#"{"entries":[{"kye":"a"}]}"#, "policy.entries[0].kye: unknown field; did you mean key?");
 }
 
 #[test]
-fn a_field_of_the_path_stands_nowhere_else() {
-    let rule = "comes from the path of the URL and may stand nowhere else; leave it out of the body";
-    refused(ACQUIRE, r#"{"parent":"tenants/other"}"#, &format!("parent: {rule}"));
-    refused(UPDATE, r#"{"name":"tenants/other"}"#, &format!("session.name: {rule}"));
+fn bound_field_repeats_the_path_or_is_rejected() {
+    let rule = "the path of the URL sets this field; leave it out of the body, or repeat the path's value";
+    rejects(ACQUIRE, r#"{"parent":"tenants/other"}"#, &format!("parent: {rule}"));
+    rejects(UPDATE, r#"{"name":"tenants/other"}"#, &format!("session.name: {rule}"));
     assert_eq!(passed(ACQUIRE, r#"{"parent":null}"#), "{}", "null is no value");
+    let name = "tenants/acme/users/bob@x.com/sessions/0123";
+    assert_eq!(passed(UPDATE, &format!(r#"{{"lastPath":"/","name":"{name}"}}"#)), r#"{"lastPath":"/"}"#);
+    for name in ["tenants/acme/users/bob%40x.com/sessions/0123", "tenants/acme/users/bob@x.com", ""] {
+        rejects(UPDATE, format!(r#"{{"name":"{name}"}}"#), &format!("session.name: {rule}"));
+    }
+    rejects(UPDATE, r#"{"name":{}}"#, &format!("session.name: {rule}"));
 }
 
 #[test]
-fn what_stands_twice_is_told_in_either_spelling() {
-    let twice = "session.lastPath: stands twice; a field may stand once, as lastPath or as last_path";
-    refused(CREATE, r#"{"lastPath":"/a","last_path":"/b"}"#, twice);
-    refused(CREATE, r#"{"lastPath":"/a","lastPath":"/a"}"#, twice);
-    refused(
+fn duplicate_is_rejected_in_either_spelling() {
+    let twice = "session.lastPath: appears twice; a field may appear once, as lastPath or as last_path";
+    rejects(CREATE, r#"{"lastPath":"/a","last_path":"/b"}"#, twice);
+    rejects(CREATE, r#"{"lastPath":"/a","lastPath":"/a"}"#, twice);
+    rejects(
         CREATE,
         r#"{"device":{"ip":"a","\u0069p":"b"}}"#,
-        "session.device.ip: stands twice; a field may stand once",
+        "session.device.ip: appears twice; a field may appear once",
     );
-    let key = r#"session.attributes["a"]: stands twice; a key may stand once"#;
-    refused(CREATE, r#"{"attributes":{"a":"1","a":"2"}}"#, key);
-    let one = "only one of token, session, subject, client, key, tenant may be set; session is";
-    refused(BATCH, r#"{"requests":[{"session":{},"token":{}}]}"#, &format!("requests[0].token: {one}"));
+    let key = r#"session.attributes["a"]: appears twice; a key may appear once"#;
+    rejects(CREATE, r#"{"attributes":{"a":"1","a":"2"}}"#, key);
+    let one = "only one of token, session, subject, client, key, tenant may be set; session is set already";
+    rejects(BATCH, r#"{"requests":[{"session":{},"token":{}}]}"#, &format!("requests[0].token: {one}"));
     assert!(passed(BATCH, r#"{"requests":[{"session":null,"token":{}}]}"#).contains("token"));
 }
 
 #[test]
-fn another_kind_is_told_with_the_one_that_is_wanted() {
-    refused(CREATE, r#"{"lastPath":1}"#, "session.lastPath: must be a string; got a number");
-    refused(CREATE, r#"{"device":"x"}"#, "session.device: must be an object; got a string");
-    refused(CREATE, r#"{"tokens":{}}"#, "session.tokens: must be a list; got an object");
-    refused(CREATE, r#"{"attributes":[]}"#, "session.attributes: must be an object, each value a string; got a list");
-    refused(CREATE, r#"{"attributes":{"a":null}}"#, r#"session.attributes["a"]: must be a string; got null"#);
-    refused(ACQUIRE, r#"{"limits":["a",null]}"#, "limits[1]: must be a string; got null");
-    refused(POLICY, r#"{"postCharge":"true"}"#, "policy.postCharge: must be true or false; got a string");
-    refused(POLICY, r#"{"tenantLimits":{"a":1}}"#, r#"policy.tenantLimits["a"]: must be an object; got a number"#);
+fn wrong_kind_is_rejected_with_the_expected_kind() {
+    rejects(CREATE, r#"{"lastPath":1}"#, "session.lastPath: must be a string; got a number");
+    rejects(CREATE, r#"{"device":"x"}"#, "session.device: must be an object; got a string");
+    rejects(CREATE, r#"{"tokens":{}}"#, "session.tokens: must be a list; got an object");
+    rejects(CREATE, r#"{"attributes":[]}"#, "session.attributes: must be an object, each value a string; got a list");
+    rejects(CREATE, r#"{"attributes":{"a":null}}"#, r#"session.attributes["a"]: must be a string; got null"#);
+    rejects(ACQUIRE, r#"{"limits":["a",null]}"#, "limits[1]: must be a string; got null");
+    rejects(POLICY, r#"{"postCharge":"true"}"#, "policy.postCharge: must be true or false; got a string");
+    rejects(POLICY, r#"{"tenantLimits":{"a":1}}"#, r#"policy.tenantLimits["a"]: must be an object; got a number"#);
     let path = r#"policy.tenantLimits["a"].amount"#;
     let whole = "must be a whole number from -9223372036854775808 to 9223372036854775807";
     let got = [
         ("true", "a boolean"),
-        (r#""x""#, "a string that is no whole number"),
-        (r#""1.5""#, "a string that is no whole number"),
-        (r#""""#, "a string that is no whole number"),
+        (r#""x""#, "a string that is not a whole number"),
+        (r#""1.5""#, "a string that is not a whole number"),
+        (r#""""#, "a string that is not a whole number"),
         ("1.5", "a number with a fraction"),
         ("9223372036854775808", "a number out of this range"),
         (r#""9223372036854775808""#, "a number out of this range"),
@@ -98,19 +106,19 @@ fn another_kind_is_told_with_the_one_that_is_wanted() {
     ];
     for (value, got) in got {
         let body = format!(r#"{{"tenantLimits":{{"a":{{"amount":{value}}}}}}}"#);
-        refused(POLICY, body, &format!("{path}: {whole}; got {got}"));
+        rejects(POLICY, body, &format!("{path}: {whole}; got {got}"));
     }
     let version = "must be a whole number from -2147483648 to 2147483647; got a number out of this range";
-    refused(CREATE, r#"{"version":2147483648}"#, &format!("session.version: {version}"));
+    rejects(CREATE, r#"{"version":2147483648}"#, &format!("session.version: {version}"));
 }
 
 #[test]
-fn enums_durations_and_times_are_told_with_an_example() {
+fn invalid_enum_duration_and_time_are_rejected_with_an_example() {
     let modes = "must be one of MODE_UNSPECIFIED, MODE_ENFORCE, MODE_SHADOW, MODE_UNLIMITED, MODE_BLOCK";
     for (value, got) in
         [(r#""BLOCK""#, "another string; did you mean MODE_BLOCK?"), ("true", "a boolean"), ("1.5", "a number")]
     {
-        refused(
+        rejects(
             POLICY,
             format!(r#"{{"limit":{{"mode":{value}}}}}"#),
             &format!("policy.limit.mode: {modes}; got {got}"),
@@ -126,7 +134,7 @@ fn enums_durations_and_times_are_told_with_an_example() {
         (r#""s""#, "another string"),
         (r#""1.s""#, "another string"),
     ] {
-        refused(CREATE, format!(r#"{{"idleTimeout":{value}}}"#), &format!("{duration} {got}"));
+        rejects(CREATE, format!(r#"{{"idleTimeout":{value}}}"#), &format!("{duration} {got}"));
     }
     let time = r#"session.createTime: must be a time in RFC 3339, such as "2026-01-31T12:00:00Z"; got"#;
     for value in [
@@ -138,48 +146,48 @@ fn enums_durations_and_times_are_told_with_an_example() {
         "2026-01-31T12:00:00.Z",
         "0000-01-31T12:00:00Z",
     ] {
-        refused(CREATE, format!(r#"{{"createTime":"{value}"}}"#), &format!("{time} another string"));
+        rejects(CREATE, format!(r#"{{"createTime":"{value}"}}"#), &format!("{time} another string"));
     }
 }
 
 #[test]
-fn what_is_no_json_is_told_with_the_place() {
+fn malformed_json_is_rejected_with_its_position() {
     let at = |line: usize, column: usize, rule: &str| {
         format!("session: must be JSON; at line {line}, column {column}: {rule}")
     };
-    refused(CREATE, "{'lastPath':'/'}", &at(1, 2, "a name must stand in double quotes"));
-    refused(CREATE, r#"{lastPath:"/"}"#, &at(1, 2, "a name must stand in double quotes"));
-    refused(CREATE, "{\"lastPath\":\n'/'}", &at(2, 1, "a value was expected (strings stand in double quotes)"));
-    refused(CREATE, r#"{"lastPath":"/",}"#, &at(1, 17, "no comma may follow the last member"));
-    refused(CREATE, r#"{"tokens":[{},]}"#, &at(1, 15, "no comma may follow the last member"));
-    refused(CREATE, "{} x", &at(1, 4, "nothing may follow the end of the value"));
-    refused(CREATE, r#"{"lastPath":"/"#, &at(1, 14, "it ends too early"));
-    refused(CREATE, " ", &at(1, 1, "it ends too early"));
-    refused(CREATE, b"{\"lastPath\":\"\xff\"}", "session: must be UTF-8; byte 14 is not");
+    rejects(CREATE, "{'lastPath':'/'}", &at(1, 2, "a name must be in double quotes"));
+    rejects(CREATE, r#"{lastPath:"/"}"#, &at(1, 2, "a name must be in double quotes"));
+    rejects(CREATE, "{\"lastPath\":\n'/'}", &at(2, 1, "expected a value (strings need double quotes)"));
+    rejects(CREATE, r#"{"lastPath":"/",}"#, &at(1, 17, "a comma must not follow the last member"));
+    rejects(CREATE, r#"{"tokens":[{},]}"#, &at(1, 15, "a comma must not follow the last member"));
+    rejects(CREATE, "{} x", &at(1, 4, "unexpected text after the value"));
+    rejects(CREATE, r#"{"lastPath":"/"#, &at(1, 14, "unexpected end"));
+    rejects(CREATE, " ", &at(1, 1, "unexpected end"));
+    rejects(CREATE, b"{\"lastPath\":\"\xff\"}", "session: must be UTF-8; byte 14 is invalid");
     let deep = |depth: usize| format!(r#"{{"lastPath":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
-    refused(CREATE, deep(100), "session.lastPath: must be a string; got a list");
+    rejects(CREATE, deep(100), "session.lastPath: must be a string; got a list");
     assert_eq!(violations(CREATE, "[".repeat(100_000)).len(), 2, "no stack is exhausted");
     for (body, got) in
         [("null", "null"), ("[]", "a list"), ("1", "a number"), ("\"{}\"", "a string"), ("true", "a boolean")]
     {
-        refused(CREATE, body, &format!("session: must be an object; got {got}"));
-        refused(ACQUIRE, body, &format!("body: must be an object; got {got}"));
+        rejects(CREATE, body, &format!("session: must be an object; got {got}"));
+        rejects(ACQUIRE, body, &format!("body: must be an object; got {got}"));
     }
-    refused("/keyplane.session.v1.SessionService/GetSession", "{}", "body: takes no body; leave it out");
+    rejects("/keyplane.session.v1.SessionService/GetSession", "{}", "body: is not allowed on this route; leave it out");
 }
 
 #[test]
-fn all_violations_come_at_once_and_many_are_counted() {
+fn all_violations_are_reported_at_once_and_many_are_counted() {
     let body = r#"{"costs":1,"limits":{},"parent":"x","user":1,"user":"a"}"#;
     assert_eq!(violations(ACQUIRE, body).len(), 5);
     let many: String = (0..1000).map(|number| format!("{{\"x{number}\":1}},")).collect();
     let body = format!(r#"{{"entries":[{}]}}"#, many.trim_end_matches(','));
-    let error = guard().check(POLICY, body.as_bytes()).unwrap_err().unwrap();
+    let error = guard().check(POLICY, URL, body.as_bytes()).unwrap_err().unwrap();
     assert!(error.contains("; and 980 more\"") && error.len() < 8192, "{} bytes: {error}", error.len());
 }
 
 #[test]
-fn what_protobufs_json_allows_is_passed_on_in_one_form() {
+fn proto_json_passes_in_canonical_form() {
     let cases = [
         (CREATE, "", ""),
         (CREATE, " {} ", "{}"),
@@ -202,9 +210,9 @@ fn what_protobufs_json_allows_is_passed_on_in_one_form() {
 }
 
 #[test]
-fn what_is_no_json_route_is_not_guarded() {
+fn other_paths_are_not_guarded() {
     for path in ["/keyplane.revocation.v1.RevocationService/RevokeOAuthToken", "/v1/tenants/acme/users/u/sessions", ""]
     {
-        assert_eq!(guard().check(path, b"token=x"), Err(None), "{path}");
+        assert_eq!(guard().check(path, URL, b"token=x"), Err(None), "{path}");
     }
 }

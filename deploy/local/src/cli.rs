@@ -1,4 +1,4 @@
-//! The program behind `cargo up`.
+//! Program behind `cargo up`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,20 +12,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::lock::Lock;
 use crate::{Error, Grant, Issuer, Mesh, Options, services};
 
-/// Makes this program the gateway's guard.
+/// Variable that makes this program the gateway's guard.
 pub(crate) const GUARD: &str = "KEYPLANE_LOCAL_GUARD";
 
-/// Leaves room for the admin port.
+/// Highest gRPC port; the admin port is 1000 above it.
 const HIGHEST_PORT: u16 = u16::MAX - 1000;
 
 /// Starts Valkey, the services and the gateway on this machine, and stops them on Ctrl-C or SIGTERM.
 ///
-/// What is missing is fetched first. Everything listens on loopback only. Services inherit the environment: any
-/// setting of theirs (KEYPLANE_LOG=debug) may be given here.
+/// Missing programs are fetched first. Everything listens on loopback only. Services inherit the environment: any of
+/// their settings (KEYPLANE_LOG=debug) applies.
 #[derive(Debug, Parser)]
 #[command(name = "cargo up", bin_name = "cargo up", version)]
 struct Args {
-    /// Port of the gateway; each port may be 0 for any that is free
+    /// Port of the gateway; 0, here and below, takes any free port
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     gateway_port: u16,
     /// gRPC port of a service, such as session=50061; its admin port is 1000 above [repeatable]
@@ -34,31 +34,31 @@ struct Args {
     /// Port of Valkey
     #[arg(long, default_value_t = 6390, value_name = "PORT")]
     valkey_port: u16,
-    /// Use this Valkey and start none
+    /// Use this Valkey instead of starting one
     #[arg(long, value_name = "URL", conflicts_with = "valkey_port")]
     valkey_url: Option<String>,
     /// Start no gateway
     #[arg(long)]
     no_gateway: bool,
-    /// Origins that browsers may call from: a regular expression
+    /// Regular expression for the origins of browsers that may call
     #[arg(long, value_name = "REGEX", default_value = Options::LOCAL_ORIGINS)]
     cors_origins: String,
     /// Collector for traces and metrics, e.g. http://127.0.0.1:4317
     #[arg(long, value_name = "URL", env = "KEYPLANE_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
-    /// Print one line of JSON when all is ready, and nothing else, on standard output
+    /// Print one line of JSON, and nothing else, on standard output once the mesh is ready
     #[arg(long)]
     json: bool,
-    /// Fetch what is missing, and start nothing
+    /// Fetch missing programs and exit
     #[arg(long)]
     fetch_only: bool,
-    /// Where logs and generated files go; one mesh at a time uses it [default: .run in the workspace]
+    /// Folder for logs and generated files, for one mesh at a time [default: .run in the workspace]
     #[arg(long, global = true, alias = "folder", value_name = "FOLDER")]
     run_dir: Option<PathBuf>,
-    /// Be this service: how the mesh starts its services
+    /// Run as this service; the mesh starts its services so
     #[arg(long, hide = true, env = "KEYPLANE_LOCAL_SERVICE")]
     service: Option<String>,
-    /// Be the gateway's guard, on this socket: how the mesh starts it
+    /// Run as the gateway's guard on this socket; the mesh starts its guard so
     #[arg(long, hide = true, env = GUARD)]
     guard: Option<PathBuf>,
     #[command(subcommand)]
@@ -69,11 +69,11 @@ struct Args {
 enum Command {
     /// Print the OpenAPI document of the JSON routes
     Openapi {
-        /// A base URL to name in it
+        /// Base URL that the document names
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
         server: Vec<String>,
     },
-    /// Print a token of the mesh that runs in the same folder: TOKEN=$(cargo up token --tenant acme --user u-42)
+    /// Print a token of the mesh in the same folder: TOKEN=$(cargo up token --tenant acme --user u-42)
     Token(TokenArgs),
 }
 
@@ -85,7 +85,7 @@ struct TokenArgs {
     /// Claim sub
     #[arg(long, value_name = "USER")]
     user: String,
-    /// How long it lives, 1s to 24h
+    /// Lifetime, 1s to 24h
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     ttl: Duration,
     /// Claim scope
@@ -102,14 +102,14 @@ struct TokenArgs {
     client: Option<String>,
 }
 
-/// The whole program: 0 when it was stopped, 1 when something failed, 2 when the options make no sense.
+/// Runs the whole program: 0 once stopped, 1 after a failure, 2 for invalid options.
 #[must_use]
 pub fn run() -> ExitCode {
     let args = Args::parse();
     if let Some(name) = args.service.as_deref() {
         return match services::find(name) {
             Some(service) => (service.main)(),
-            None => failure(&format!("there is no service {name:?}; there are {}", services::names())),
+            None => failure(&format!("unknown service {name:?}; known are {}", services::names())),
         };
     }
     if let Some(socket) = args.guard.as_deref() {
@@ -132,7 +132,7 @@ pub fn run() -> ExitCode {
         Err(error) => return failure(&format!("the runtime can't start: {error}")),
     };
     let ended = runtime.block_on(up(&args));
-    // A start that was interrupted may still wait for a download. What it started dies with this process.
+    // An interrupted start may still wait for a download. Its children die with this process.
     runtime.shutdown_timeout(Duration::from_secs(2));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -149,22 +149,22 @@ async fn up(args: &Args) -> Result<(), Error> {
     let mut stop = Stop::listen()?;
     let mesh = tokio::select! {
         mesh = Mesh::start(options) => mesh?,
-        () = stop.asked() => return Ok(()),
+        () = stop.requested() => return Ok(()),
     };
     lock.describe(mesh.endpoints())?;
     let ready = if args.json { mesh.endpoints().json() } else { mesh.endpoints().guide() };
-    // Nobody may be reading; the mesh runs all the same.
+    // A closed standard output must not stop the mesh.
     let _ = print(&ready);
     let died = tokio::select! {
         error = mesh.died() => Some(error),
-        () = stop.asked() => None,
+        () = stop.requested() => None,
     };
     eprintln!("stopping");
     let stopped = mesh.stop().await;
     died.map_or(stopped, Err)
 }
 
-/// Ctrl-C or SIGTERM.
+/// Listener for Ctrl-C and SIGTERM.
 struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
@@ -218,7 +218,7 @@ impl Stop {
         Ok(Stop { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    async fn asked(&mut self) {
+    async fn requested(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -231,7 +231,7 @@ impl Stop {
 fn service_port(text: &str) -> Result<(String, u16), String> {
     let (name, port) = text.split_once('=').ok_or("must have the form NAME=PORT")?;
     if services::find(name).is_none() {
-        return Err(format!("there is no service {name:?}; there are {}", services::names()));
+        return Err(format!("unknown service {name:?}; known are {}", services::names()));
     }
     match port.parse() {
         Ok(port) if port <= HIGHEST_PORT => Ok((name.to_owned(), port)),

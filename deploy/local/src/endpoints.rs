@@ -1,4 +1,4 @@
-//! Where the parts of the mesh listen.
+//! Addresses of the mesh.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,31 +10,31 @@ use url::Url;
 
 use crate::{Error, Options, ports};
 
-/// Where everything listens. All on loopback.
+/// Addresses of all parts, on loopback.
 #[derive(Clone, Debug, Serialize)]
 pub struct Endpoints {
     /// Base URL of the gateway, e.g. `http://127.0.0.1:8080`.
     pub gateway: Option<String>,
-    /// The OpenAPI document.
+    /// URL of the OpenAPI document.
     pub openapi: Option<String>,
-    /// Each service, by name.
+    /// Addresses of the services, by name.
     pub services: BTreeMap<&'static str, ServiceEndpoints>,
-    /// The store, as a user who may do everything, or as it was given, without its password.
+    /// URL of the store: as an administrator of the started one, or as given, without its password.
     pub valkey: String,
-    /// Where logs and generated files are.
+    /// Folder of logs and generated files.
     pub folder: String,
-    /// The file with the limits; read anew when it changes.
+    /// File with the rate limit policies; reloaded when it changes.
     pub policies: String,
-    /// Name of a session to try things out with; it lives for 30 minutes after its last use.
+    /// Name of an example session, which lives for 30 minutes after its last use.
     pub example: Option<String>,
-    /// A token of that session's user, to try things out with. It ends with the mesh, or after 12 hours.
+    /// Token of that session's user; it ends with the mesh, or after 12 hours.
     pub token: String,
 }
 
-/// Where a service listens.
+/// Addresses of a service.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceEndpoints {
-    /// Host and port of gRPC.
+    /// Host and port for gRPC.
     pub grpc: String,
     /// Base URL of `/livez`, `/readyz`, `/metrics` and `/config`.
     pub admin: String,
@@ -42,7 +42,7 @@ pub struct ServiceEndpoints {
     pub pid: u32,
 }
 
-/// Where a service is to listen.
+/// Addresses that a service will listen on.
 pub(crate) struct Addresses {
     pub(crate) info: &'static ServiceInfo,
     pub(crate) grpc: SocketAddr,
@@ -52,14 +52,14 @@ pub(crate) struct Addresses {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Where a service is.
+    /// Addresses of a service.
     ///
     /// # Panics
     ///
-    /// If the mesh has no service of that name.
+    /// Unknown `name`.
     #[must_use]
     pub fn service(&self, name: &str) -> &ServiceEndpoints {
-        self.services.get(name).unwrap_or_else(|| panic!("there is no service {name}"))
+        self.services.get(name).unwrap_or_else(|| panic!("the mesh has no service {name}"))
     }
 }
 
@@ -68,9 +68,9 @@ impl Endpoints {
 impl Addresses {
     pub(crate) fn claim(options: &Options, info: &'static ServiceInfo) -> Result<Addresses, Error> {
         let flag = format!("--service-port {}=PORT", info.name);
-        let asked = options.service_port(info);
-        let grpc = ports::claim(&title(info), asked, &flag)?;
-        let admin = match asked {
+        let port = options.service_port(info);
+        let grpc = ports::claim(&title(info), port, &flag)?;
+        let admin = match port {
             0 => ports::claim(&title(info), 0, &flag)?,
             port => ports::claim(&format!("the admin interface of {}", title(info)), port.saturating_add(1000), &flag)?,
         };
@@ -84,12 +84,12 @@ impl Addresses {
     }
 }
 
-/// What people call a service.
+/// Name of a service in messages.
 pub(crate) fn title(info: &ServiceInfo) -> String {
     format!("the {} service", info.name)
 }
 
-/// It is printed, and kept in a file.
+/// URL for printing: its password is masked.
 pub(crate) fn without_password(url: &str) -> String {
     let Ok(mut url) = Url::parse(url) else { return String::new() };
     if url.password().is_some() && url.set_password(Some("****")).is_err() {
@@ -103,7 +103,7 @@ mod tests {
     use super::without_password;
 
     #[test]
-    fn passwords_are_not_shown() {
+    fn password_is_masked() {
         assert_eq!(without_password("valkey://me:secret@h:6379"), "valkey://me:****@h:6379");
         assert_eq!(without_password("valkey://h:6379"), "valkey://h:6379");
         assert_eq!(without_password("secret"), "");

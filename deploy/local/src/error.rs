@@ -1,65 +1,65 @@
 use std::time::Duration;
 
-/// Why the mesh did not start, or stopped.
+/// Failure of the mesh to start or to run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A program could not be fetched, started or stopped.
+    /// Program that can't be fetched, started or stopped.
     #[error(transparent)]
     Engine(#[from] keyplane_engine::Error),
-    /// Another program holds a port.
-    #[error("port {port}, for {what}, is taken; choose another with {flag}, or 0 for any that is free")]
+    /// Port that another program holds.
+    #[error("port {port}, for {part}, is taken; choose another with {flag}, or 0 for any free port")]
     PortTaken {
-        /// What the port is for.
-        what: String,
-        /// The port.
+        /// Part of the mesh that needs the port.
+        part: String,
+        /// Number of the port.
         port: u16,
-        /// The option that changes it.
+        /// Option that changes the port.
         flag: String,
     },
-    /// A process of the mesh ended by itself.
-    #[error("{name} ended by itself ({how}); the end of its log:\n{log}")]
+    /// Process that ended by itself.
+    #[error("{name} ended by itself ({exit}); the end of its log:\n{log}")]
     Died {
-        /// The process.
+        /// Name of the process.
         name: String,
-        /// Its exit status.
-        how: String,
-        /// The last lines of its log.
+        /// Exit status.
+        exit: String,
+        /// Last lines of the log.
         log: String,
     },
-    /// A part of the mesh did not become ready.
-    #[error("{what} is not ready after {waited:?}: {detail}; the end of its log:\n{log}")]
+    /// Part of the mesh that did not become ready.
+    #[error("{part} is not ready after {waited:?}: {detail}; the end of its log:\n{log}")]
     NotReady {
-        /// The part.
-        what: String,
-        /// How long was waited.
+        /// Name of the part.
+        part: String,
+        /// Time waited.
         waited: Duration,
-        /// What it answered last.
+        /// Last answer.
         detail: String,
-        /// The last lines of its log.
+        /// Last lines of the log.
         log: String,
     },
-    /// Another `cargo up` uses the same folder.
+    /// Mesh of another `cargo up` that uses the same folder.
     #[error("keyplane is running already{0}")]
     Running(String),
-    /// The gateway's configuration has a name that nothing fills, or an endpoint that is no address.
+    /// Configuration of the gateway with an unfilled name or an invalid endpoint.
     #[error("the gateway can't be configured: {0}")]
     Gateway(String),
-    /// The gateway, or its guard, can't be started.
+    /// Gateway or guard that can't be started.
     #[error(transparent)]
     Guarded(#[from] keyplane_gateway::Error),
-    /// There is no key to sign with, since no mesh runs in the folder.
+    /// Signing key is missing, since no mesh runs in the folder.
     #[error("keyplane is not running in {0}: start it with `cargo up`, or name its folder with --run-dir")]
     NotRunning(String),
-    /// A token can't be made.
+    /// Token that can't be made.
     #[error("no token: {0}")]
     Token(String),
-    /// A file or folder can't be read or written.
-    #[error("{what}: {source}")]
+    /// File or folder that can't be read or written.
+    #[error("{step}: {source}")]
     Io {
-        /// What was tried.
-        what: String,
-        /// The cause.
+        /// Step that failed.
+        step: String,
+        /// Cause.
         source: std::io::Error,
     },
 }
@@ -67,13 +67,13 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
-        let what = what.into();
-        |source| Error::Io { what, source }
+    pub(crate) fn io(step: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let step = step.into();
+        |source| Error::Io { step, source }
     }
 }
 
-/// The last lines of a log.
+/// Last lines of a log.
 pub(crate) fn tail(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

@@ -1,4 +1,4 @@
-//! The gateway's shipped configuration, filled in.
+//! Shipped configuration of the gateway, filled in.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use crate::{Error, Issuer};
 
 const TEMPLATE: &str = include_str!("../../envoy/gateway.yaml");
 
-/// What fills the shipped configuration, `deploy/envoy/gateway.yaml`.
+/// Values for the shipped configuration, `deploy/envoy/gateway.yaml`.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    /// Where callers come in.
+    /// Address for callers.
     pub listen: SocketAddr,
-    /// Where Envoy's own admin interface is. Port 0: any.
+    /// Address of Envoy's admin interface; port 0 takes any free port.
     pub admin: SocketAddr,
-    /// Addresses of the services, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`. A service that is named
-    /// several times has several instances.
+    /// Addresses of the services, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`. Several entries of one name
+    /// are several instances.
     pub services: Vec<(&'static str, SocketAddr)>,
-    /// Where the descriptor set, `openapi.json` and the access log are put.
+    /// Folder for the descriptor set, `openapi.json` and the access log.
     pub folder: PathBuf,
-    /// Collector for traces, e.g. `http://127.0.0.1:4317`; none: no traces are made.
+    /// Collector for traces, e.g. `http://127.0.0.1:4317`; `None` turns traces off.
     pub otlp_endpoint: Option<String>,
-    /// Origins that browsers may call from: a regular expression (RE2) for the whole of one.
+    /// Regular expression (RE2) for a whole origin from which browsers may call.
     pub cors_origins: String,
-    /// The issuer's public keys, a JSON Web Key Set: a file.
+    /// File with the issuer's public keys, a JSON Web Key Set.
     pub keys: PathBuf,
     /// Socket of the guard (`keyplane_gateway`).
     pub guard: PathBuf,
@@ -39,7 +39,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When a file can't be written, or the collector's endpoint has no host.
+    /// [`Error::Io`] when a file can't be written; [`Error::Gateway`] when the collector's endpoint has no host.
     pub fn prepare(&self) -> Result<String, Error> {
         let descriptor_set = self.folder.join("keyplane.binpb");
         let document = self.folder.join("openapi.json");
@@ -55,7 +55,7 @@ impl Gateway {
             ("DESCRIPTOR_SET", descriptor_set.display().to_string()),
             ("OPENAPI", document.display().to_string()),
             ("ACCESS_LOG", self.folder.join("gateway-access.log").display().to_string()),
-            // In double quotes there, where a backslash starts an escape.
+            // Inside double quotes in the template, where a backslash starts an escape.
             ("CORS_ORIGINS", self.cors_origins.replace('\\', "\\\\").replace('"', "\\\"")),
             ("TRACE_PERCENT", "100".to_owned()),
             ("ISSUER", Issuer::NAME.to_owned()),
@@ -81,10 +81,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 fn host_and_port(endpoint: &str) -> Result<(String, u16), Error> {
     let url = Url::parse(endpoint).ok();
     let host = url.as_ref().and_then(|url| Some((url.host_str()?.to_owned(), url.port().unwrap_or(4317))));
-    host.ok_or_else(|| Error::Gateway(format!("{endpoint:?} is no endpoint: write it like http://127.0.0.1:4317")))
+    host.ok_or_else(|| Error::Gateway(format!("{endpoint:?} is not an endpoint such as http://127.0.0.1:4317")))
 }
 
-/// Fills in the services' addresses. A line that names a service is repeated for each of its instances.
+/// Fills in the services' addresses, and repeats a line that names a service for each of its instances.
 fn with_services(template: &str, services: &[(&str, SocketAddr)]) -> String {
     let named = services.iter().map(|(service, address)| {
         let prefix = service.to_uppercase().replace('-', "_");
@@ -122,7 +122,7 @@ fn render(template: &str, values: &[(String, String)], otlp: bool) -> Result<Str
         rendered = rendered.replace(&format!("${{{name}}}"), value);
     }
     let unfilled = rendered.split("${").nth(1).and_then(|rest| rest.split('}').next());
-    unfilled.map_or(Ok(()), |name| Err(Error::Gateway(format!("nothing fills ${{{name}}}"))))?;
+    unfilled.map_or(Ok(()), |name| Err(Error::Gateway(format!("${{{name}}} has no value"))))?;
     Ok(rendered)
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::{host_and_port, render, with_services};
 
     #[test]
-    fn names_are_filled_and_blocks_left_out() {
+    fn names_are_filled_and_blocks_removed() {
         let template = "a: ${A}\n# when OTLP\nb: ${B}\n# end\nc: 1\n";
         let values = [("A".to_owned(), "x".to_owned())];
         assert_eq!(render(template, &values, false).unwrap(), "a: x\nc: 1\n");

@@ -1,4 +1,4 @@
-//! What `cargo up` prints when all is ready.
+//! Text that `cargo up` prints once the mesh is ready.
 
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,21 +12,22 @@ use crate::{Endpoints, Options};
 const SESSION: &str = "keyplane.session.v1.SessionService";
 const REVOCATION: &str = "keyplane.revocation.v1.RevocationService";
 const LIMITS: &str = "keyplane.ratelimit.v1.RateLimitService";
-/// What the gateway asks of the same service.
+/// Service of rate-limiting that Envoy calls.
 const ENVOY_LIMITS: &str = "envoy.service.ratelimit.v3.RateLimitService";
-/// The tenant of the examples.
+/// Tenant of the examples.
 const TENANT: &str = "tenants/demo";
-/// The user of the examples.
+/// User of the examples.
 const USER: &str = "tenants/demo/users/ada";
-/// In double quotes, where the shell fills it in.
+/// Header option, in double quotes so that the shell expands the variable.
 const TOKEN: &str = r#"-H "authorization: Bearer $TOKEN""#;
 const JSON: &str = "-H 'content-type: application/json' -d";
 
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// What `cargo up` prints: where everything is, and command lines to copy that work as they are, in this order. Each
-    /// of these is one line, indented by two spaces, that starts with `TOKEN=`, `curl` or `grpcurl`.
+    /// Text for people: addresses, and commands to copy, which work unchanged in this order.
+    ///
+    /// Each command is one line, indented by two spaces, that starts with `TOKEN=`, `curl` or `grpcurl`.
     #[must_use]
     pub fn guide(&self) -> String {
         let mut text = String::from("\nkeyplane is up\n\n");
@@ -42,31 +43,25 @@ impl Endpoints {
         }
         line(&format!("  {:<15} {}", "valkey", self.valkey));
         line(&format!("  {:<15} {}", "logs", self.folder));
-        line(&format!("  {:<15} {}   (edit it: in force within two seconds)", "limits", self.policies));
-        let check = check(&self.token);
+        line(&format!("  {:<15} {}   (edit it; changes apply within two seconds)", "limits", self.policies));
+        let check = claims_to_check(&self.token);
         if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
-            line(
-                "\na token, which the gateway asks for; the second line makes another one, for whom you like (--help)\n",
-            );
+            line("\ntoken for the gateway; the second command mints one for any user (--help)\n");
             line(&format!("  TOKEN={}", self.token));
-            line(&format!("  TOKEN=$(cargo up token --tenant demo --user ada --ttl 1h{})", self.elsewhere()));
-            line("\nover JSON: create a session, read one, change it, watch it (Ctrl-C ends the watch)\n");
+            line(&format!("  TOKEN=$(cargo up token --tenant demo --user ada --ttl 1h{})", self.run_dir_option()));
+            line("\nJSON: create a session, read one, update it, watch it (Ctrl-C ends the watch)\n");
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
-            line(
-                "\nmay ada spend 60000 of 100000 tokens in an hour? not twice: run the first line again, and ask why\n",
-            );
+            line("\nrate limit of 100000 tokens an hour: spend 60000 (the second run is denied), then explain it\n");
             limit_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
-            line("\nis the printed token good? revoke the one that you have, and be refused from then on\n");
+            line("\nrevocation: check the printed token, revoke your own, then see it rejected\n");
             revocation_lines(gateway, example, &json!({"claims": check}).to_string())
                 .iter()
                 .for_each(|command| line(&format!("  {command}")));
         }
-        line("\nover gRPC: what there is, is it well, then create or read a session, and watch the user's\n");
+        line("\ngRPC: list services, describe one, check health, read or create a session, watch the user's\n");
         let commands = grpc_lines(&self.service("session").grpc, self.example.as_deref());
         commands.iter().for_each(|command| line(&format!("  {command}")));
-        line(
-            "\nwhat the services ask each other: is a token good? may a user do this now? and what the gateway asks\n",
-        );
+        line("\nbetween services: check a token, charge a limit, and the gateway's own rate limit call\n");
         let revocation = &self.service("auth-revocation").grpc;
         line(&format!(
             "  {}",
@@ -78,17 +73,17 @@ impl Endpoints {
         text
     }
 
-    /// The same for programs: one line of JSON.
+    /// Text for programs: one line of JSON.
     pub(crate) fn json(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         value["pid"] = std::process::id().into();
         value.to_string()
     }
 
-    /// The option that names the folder, where `cargo up` would look elsewhere.
-    fn elsewhere(&self) -> String {
-        let usual = Options::default_folder().display().to_string() == self.folder;
-        if usual { String::new() } else { format!(" --run-dir '{}'", self.folder) }
+    /// Option that names the folder, unless it is the default.
+    fn run_dir_option(&self) -> String {
+        let is_default = Options::default_folder().display().to_string() == self.folder;
+        if is_default { String::new() } else { format!(" --run-dir '{}'", self.folder) }
     }
 }
 
@@ -149,13 +144,15 @@ fn grpc_call(grpc: &str, service: &str, method: &str, body: &str) -> String {
     format!("grpcurl -plaintext -d '{body}' {grpc} {service}/{method}")
 }
 
-/// Claims of `token`, for a `Check` of it; none if it is no token.
-fn check(token: &str) -> Value {
-    let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
-    let claims: Value = payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+/// Claims of `token` for a `Check`; nulls if it is not a token.
+fn claims_to_check(token: &str) -> Value {
+    let mut parts = token.split('.').map(|part| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap_or_default());
+    let mut part = || parts.next().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or(Value::Null);
+    let (header, claims) = (part(), part());
     let time = |millis: u64| humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string();
     json!({
         "issuer": claims["iss"], "jti": claims["jti"], "sid": claims["sid"], "subject": claims["sub"],
+        "kid": header["kid"],
         "issueTime": time(claims["iat_ms"].as_u64().unwrap_or_default()),
         "expireTime": time(claims["exp"].as_u64().unwrap_or_default().saturating_mul(1000)),
     })
@@ -186,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guide_has_whole_lines_to_copy() {
+    fn guide_has_whole_commands_to_copy() {
         let endpoints = endpoints();
         let text = endpoints.guide();
         let session = "http://127.0.0.1:8080/v1/tenants/demo/users/ada/sessions/0123";
@@ -204,13 +201,20 @@ mod tests {
             assert!(text.contains(&format!("\n  {line}\n")), "{line} is not in {text}");
         }
         assert!(text.contains("\n  limits          .run/policies.yaml "), "{text}");
-        // What revokes the token comes after all that needs it.
+        // The command that revokes the token comes after all that need it.
         let last = text.rfind("rateLimits:").unwrap();
         assert!(last < text.find("oauth2/revoke").unwrap(), "{text}");
         let asks = text.lines().find(|line| line.ends_with("v3.RateLimitService/ShouldRateLimit")).unwrap();
         assert!(asks.starts_with("  grpcurl -plaintext -d '{") && asks.contains(" 127.0.0.1:50053 "), "{asks}");
         let check = text.lines().find(|line| line.ends_with("RevocationService/Check")).unwrap();
         assert!(check.contains(r#""jti":"j-1""#) && check.contains(r#""subject":"ada""#), "{check}");
+        // A revoked key shows in these checks only if they name the key.
+        let kids = text.matches(&format!(r#""kid":"{}""#, kid(&endpoints.token))).count();
+        assert_eq!(kids, 2, "{text}");
+    }
+
+    fn kid(token: &str) -> String {
+        jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! An issuer of tokens that lasts as long as the mesh: what an identity provider is in production.
+//! Token issuer for the life of the mesh, in place of production's identity provider.
 
 use std::fmt;
 use std::io::Write;
@@ -16,15 +16,15 @@ use serde_json::json;
 
 use crate::Error;
 
-/// The private key, in the folder that the mesh runs in: only its owner may read it.
+/// File of the private key in the mesh's folder, readable by its owner only.
 const KEY: &str = "issuer-key.pem";
-/// The public keys (RFC 7517), beside it.
+/// File of the public keys (RFC 7517) in the same folder.
 const KEYS: &str = "jwks.json";
 
-/// Signs tokens that the gateway and the services of one mesh accept (ES256).
+/// Signer of tokens that the gateway and the services of one mesh accept (ES256).
 ///
-/// Each start of a mesh makes a new key, and its end removes it. A key that outlived the mesh would outlive the revocations
-/// in its Valkey as well, and what was revoked would be good again.
+/// Each start of a mesh makes a new key, and its end removes the key. A key that outlived the mesh would outlive the
+/// revocations in its Valkey: revoked tokens would be valid again.
 pub struct Issuer {
     key: EncodingKey,
     kid: String,
@@ -32,28 +32,28 @@ pub struct Issuer {
     _file: Option<KeyFile>,
 }
 
-/// What a token says of its bearer. Whatever is `None` is made up: 128 random bits.
+/// Claims about a token's bearer. A `jti` or `sid` of `None` becomes 128 random bits.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// `tenant`.
+    /// Claim `tenant`.
     pub tenant: String,
-    /// `sub`.
+    /// Claim `sub`.
     pub user: String,
-    /// `scope`: separated by spaces, or `*`.
+    /// Claim `scope`: separated by spaces, or `*`.
     pub scope: String,
-    /// `jti`.
+    /// Claim `jti`.
     pub jti: Option<String>,
-    /// `sid`.
+    /// Claim `sid`.
     pub sid: Option<String>,
-    /// `client_id`, if any.
+    /// Claim `client_id`, if any.
     pub client: Option<String>,
-    /// How long before now it was issued, and its user logged in.
+    /// Time since its issue and its user's login.
     pub age: Duration,
-    /// From its issue to its expiry, 1 s to [`Grant::LONGEST`].
+    /// Time from issue to expiry, 1 s to [`Grant::LONGEST`].
     pub ttl: Duration,
 }
 
-/// The claims, as they are printed. Times have a fraction, so that a login in the second of a logout is told from it.
+/// Claims as serialized. Times have a fraction: a login and a logout in the same second stay distinct.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -71,27 +71,27 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// Removed when dropped.
+/// File that is removed when dropped.
 #[derive(Debug)]
 struct KeyFile(PathBuf);
 
 // === impl Issuer ===
 
 impl Issuer {
-    /// The `iss` claim. A name, not an address: nothing answers there.
+    /// Claim `iss`: a name, not an address.
     pub const NAME: &str = "http://keyplane.local";
-    /// The `aud` claim.
+    /// Claim `aud`.
     pub const AUDIENCE: &str = "keyplane";
 
-    /// Makes a key, and writes `jwks.json` and `issuer-key.pem` into `folder`, over those of an earlier issuer.
+    /// Makes a key, and writes `jwks.json` and `issuer-key.pem` into `folder`, replacing an earlier issuer's.
     ///
     /// # Errors
     ///
-    /// When the system has no randomness to give, or the files can't be written.
+    /// [`Error::Io`] when the random source fails, or the files can't be written.
     pub fn create(folder: &Path) -> Result<Issuer, Error> {
         let secret = random_key()?;
         let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(broken)?;
-        let mut issuer = Issuer::of(&secret, folder)?;
+        let mut issuer = Issuer::with_key(&secret, folder)?;
         let path = folder.join(KEY);
         write_key(&path, pem.as_bytes()).map_err(Error::io(format!("writing {}", path.display())))?;
         issuer._file = Some(KeyFile(path));
@@ -102,11 +102,11 @@ impl Issuer {
         Ok(issuer)
     }
 
-    /// The issuer of the mesh that runs in `folder`.
+    /// Opens the issuer of the mesh that runs in `folder`.
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`] if none does, or the key can't be read.
+    /// [`Error::NotRunning`] if none runs; [`Error::Io`] or [`Error::Token`] if the key can't be read.
     pub fn open(folder: &Path) -> Result<Issuer, Error> {
         let path = folder.join(KEY);
         let pem = match std::fs::read_to_string(&path) {
@@ -117,22 +117,22 @@ impl Issuer {
             Err(error) => return Err(Error::io(format!("reading {}", path.display()))(error)),
         };
         let secret = SecretKey::from_pkcs8_pem(&pem).map_err(broken)?;
-        Issuer::of(&secret, folder)
+        Issuer::with_key(&secret, folder)
     }
 
-    /// Where the public keys are: a JSON Web Key Set.
+    /// Path of the public keys, a JSON Web Key Set.
     #[must_use]
     pub fn keys(&self) -> &Path {
         &self.keys
     }
 
-    /// The `kid` of its tokens: the key's thumbprint (RFC 7638).
+    /// Header `kid` of the tokens: the key's thumbprint (RFC 7638).
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// A token, signed, for `Authorization: Bearer` or the cookie `keyplane_token`.
+    /// Signs a token for `Authorization: Bearer` or the cookie `keyplane_token`.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Issuer {
         jsonwebtoken::encode(&header, &claims, &self.key).map_err(broken)
     }
 
-    fn of(secret: &SecretKey, folder: &Path) -> Result<Issuer, Error> {
+    fn with_key(secret: &SecretKey, folder: &Path) -> Result<Issuer, Error> {
         let der = secret.to_pkcs8_der().map_err(broken)?;
         let key = EncodingKey::from_ec_der(der.as_bytes());
         let kid = Jwk::from_encoding_key(&key, Algorithm::ES256)
@@ -170,10 +170,10 @@ impl fmt::Debug for Issuer {
 // === impl Grant ===
 
 impl Grant {
-    /// The longest life of a token: what the revocation service lets tokens have.
+    /// Longest life of a token that the revocation service accepts.
     pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// A token of `user` that is issued now, lives for an hour, and may do everything.
+    /// Grant for `user`, issued now, valid for an hour, with every scope.
     #[must_use]
     pub fn new(tenant: impl Into<String>, user: impl Into<String>) -> Grant {
         Grant {
@@ -192,16 +192,16 @@ impl Grant {
         TenantId::parse(&self.tenant, "tenant").map_err(|violation| Error::Token(violation.description))?;
         Id::parse(&self.user, "user")
             .map_err(|violation| Error::Token(format!("the user: {}", violation.description)))?;
-        for (what, text) in [("jti", &self.jti), ("sid", &self.sid), ("client", &self.client)] {
+        for (claim, text) in [("jti", &self.jti), ("sid", &self.sid), ("client", &self.client)] {
             let holds = |text: &String| (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
             if !text.as_ref().is_none_or(holds) {
-                return Err(Error::Token(format!("the {what} must have 1 to 256 bytes and no control characters")));
+                return Err(Error::Token(format!("the {claim} must have 1 to 256 bytes and no control characters")));
             }
         }
         if !(Duration::from_secs(1)..=Grant::LONGEST).contains(&self.ttl) {
             return Err(Error::Token("a token must live for 1s to 24h".to_owned()));
         }
-        // The fraction that it is printed with must be the one that `iat_ms` has.
+        // `iat` and `iat_ms` must be the same instant.
         let iat_ms = u64::try_from(issued.as_millis()).unwrap_or(u64::MAX);
         let iat = Duration::from_millis(iat_ms).as_secs_f64();
         let named = |name: &Option<String>| name.clone().map_or_else(random_id, Ok);
@@ -226,7 +226,7 @@ impl Grant {
 
 impl Drop for KeyFile {
     fn drop(&mut self) {
-        // Gone already: just as good.
+        // A missing file is fine.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -237,7 +237,7 @@ fn random_key() -> Result<SecretKey, Error> {
     loop {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(no_randomness)?;
-        // One in 2^32 is no key: zero, or beyond the order of the curve.
+        // One value in 2^32 is invalid: zero, or beyond the order of the curve.
         if let Ok(key) = SecretKey::from_slice(&bytes) {
             return Ok(key);
         }
@@ -250,7 +250,7 @@ fn random_id() -> Result<String, Error> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-/// Written whole under another name first, so that nobody reads half a key.
+/// Writes a temporary file and renames it, so that no reader sees half a key.
 fn write_key(path: &Path, pem: &[u8]) -> std::io::Result<()> {
     let new = path.with_extension("new");
     match std::fs::remove_file(&new) {
@@ -263,11 +263,11 @@ fn write_key(path: &Path, pem: &[u8]) -> std::io::Result<()> {
 }
 
 fn no_randomness(error: getrandom::Error) -> Error {
-    Error::io("asking the system for randomness")(std::io::Error::other(error.to_string()))
+    Error::io("reading the operating system's random source")(std::io::Error::other(error.to_string()))
 }
 
 fn broken(error: impl fmt::Display) -> Error {
-    Error::Token(format!("the issuer's key can't be used: {error}"))
+    Error::Token(format!("the issuer's key is unusable: {error}"))
 }
 
 #[cfg(test)]
@@ -281,7 +281,7 @@ mod tests {
 
     use super::{Grant, Issuer, KEY};
 
-    /// The claims, once the signature holds.
+    /// Claims of a token with a valid signature.
     fn verified(issuer: &Issuer, token: &str) -> Value {
         let keys: JwkSet = serde_json::from_slice(&std::fs::read(issuer.keys()).unwrap()).unwrap();
         let header = jsonwebtoken::decode_header(token).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_folder_mints_tokens_that_its_keys_verify() {
+    fn token_from_the_folder_verifies_with_its_keys() {
         let folder = tempfile::tempdir().unwrap();
         let created = Issuer::create(folder.path()).unwrap();
         let opened = Issuer::open(folder.path()).unwrap();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn its_end_takes_the_key_with_it_and_the_next_one_has_another() {
+    fn drop_removes_the_key_and_the_next_issuer_has_another() {
         let folder = tempfile::tempdir().unwrap();
         let first = Issuer::create(folder.path()).unwrap();
         let kid = first.kid().to_owned();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_token_may_say_is_refused() {
+    fn invalid_grant_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let issuer = Issuer::create(folder.path()).unwrap();
         let good = Grant::new("acme", "u-42");

@@ -1,7 +1,7 @@
-//! The whole mesh on this machine, for people and for tests: Valkey, the services, and the gateway with the shipped
-//! configuration, each a process of its own on loopback.
+//! Local mesh, for people and for tests: Valkey, the services, and the gateway with the shipped configuration, each a
+//! process on loopback.
 //!
-//! [`Mesh`] starts and stops it; [`run`] is the program behind `cargo up`.
+//! [`Mesh`] starts and stops everything; [`run`] is the program behind `cargo up`.
 
 mod cli;
 mod endpoints;

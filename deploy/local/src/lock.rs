@@ -1,4 +1,4 @@
-//! One `cargo up` a folder.
+//! Lock that admits one `cargo up` to a folder.
 
 use std::fs::{File, TryLockError};
 use std::io::{Seek, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Endpoints, Error};
 
-/// Held while the mesh runs. The kernel releases it however the process ends.
+/// Lock held while the mesh runs. The kernel releases it however the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -16,30 +16,30 @@ pub(crate) struct Lock {
 // === impl Lock ===
 
 impl Lock {
-    /// Takes the lock of `folder`, which is made if need be.
+    /// Takes the lock of `folder`, and makes the folder if it is missing.
     ///
     /// # Errors
     ///
-    /// [`Error::Running`] with what the other one has written, if there is one.
+    /// [`Error::Running`] with the other process's description, if one holds the lock.
     pub(crate) fn take(folder: &Path) -> Result<Lock, Error> {
         std::fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
         let path = folder.join("up.lock");
-        let what = format!("locking {}", path.display());
+        let step = format!("locking {}", path.display());
         let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = open.map_err(Error::io(what.clone()))?;
+        let file = open.map_err(Error::io(step.clone()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Running(std::fs::read_to_string(&path).unwrap_or_default()));
             }
-            Err(TryLockError::Error(error)) => return Err(Error::io(what)(error)),
+            Err(TryLockError::Error(error)) => return Err(Error::io(step)(error)),
         }
         let mut lock = Lock { file, path };
-        lock.write(&format!(": it is starting. Stop it with: kill {}", std::process::id()))?;
+        lock.write(&format!(", and is starting; stop it with: kill {}", std::process::id()))?;
         Ok(lock)
     }
 
-    /// Leaves word for a second `cargo up`.
+    /// Writes the description that a second `cargo up` prints.
     pub(crate) fn describe(&mut self, endpoints: &Endpoints) -> Result<(), Error> {
         let gateway = endpoints.gateway.as_ref().map(|url| format!("\n  gateway  {url}")).unwrap_or_default();
         let pid = std::process::id();
@@ -65,7 +65,7 @@ mod tests {
     use super::Lock;
 
     #[test]
-    fn a_second_one_is_told_how_to_stop_the_first() {
+    fn second_lock_reports_how_to_stop_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let lock = Lock::take(folder.path()).unwrap();
         let error = Lock::take(folder.path()).unwrap_err().to_string();

@@ -1,3 +1,5 @@
+//! Processes of the mesh: start, readiness and stop.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,17 +16,17 @@ use crate::error::tail;
 use crate::services::{SERVICES, Service, Surroundings};
 use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, ready};
 
-/// How long a process may take to stop in good order. More than a service's drain.
+/// Longest wait for a process to stop; longer than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
-/// Time for requests through the gateway to end. Nobody routes around it here, and a watch never ends by itself.
+/// Longest wait for requests through the gateway to end. A watch never ends by itself, so waiting longer is useless.
 const GATEWAY_GRACE: Duration = Duration::from_secs(1);
-/// How long the printed token lives.
+/// Lifetime of the printed token.
 const WORKING_DAY: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// The running mesh. Dropping it kills every process; [`Mesh::stop`] ends them in good order.
+/// Running mesh. Dropping it kills every process; [`Mesh::stop`] drains them first.
 #[derive(Debug)]
 pub struct Mesh {
-    // In the order in which they are to be dropped.
+    // Fields are dropped in this order.
     gateway: Option<Supervisor>,
     services: Vec<(&'static ServiceInfo, Process)>,
     valkey: Option<Valkey>,
@@ -35,14 +37,14 @@ pub struct Mesh {
 // === impl Mesh ===
 
 impl Mesh {
-    /// Fetches what is missing, starts everything and waits until all of it answers, up to a JSON round trip.
+    /// Fetches missing programs, starts everything and waits until each part answers, up to a JSON round trip.
     ///
-    /// Cancelling kills what was started.
+    /// Cancelling kills the started processes.
     ///
     /// # Errors
     ///
-    /// When a program can't be fetched, a port is taken, or a process ends or does not become ready; the error shows
-    /// the end of its log. Nothing is left running.
+    /// Failure to fetch a program, a taken port, or a process that ends or does not become ready; the error shows the end
+    /// of its log. Every started process is killed.
     pub async fn start(options: Options) -> Result<Mesh, Error> {
         let launched = tokio::task::spawn_blocking(move || Mesh::launch(&options)).await;
         let mut mesh = launched.map_err(|error| Error::io("starting the mesh")(std::io::Error::other(error)))??;
@@ -56,42 +58,44 @@ impl Mesh {
         Ok(mesh)
     }
 
-    /// Where everything listens.
+    /// Addresses of all parts.
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
 
-    /// Makes tokens that the gateway accepts.
+    /// Issuer of tokens that the gateway accepts.
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.issuer
     }
 
-    /// A service's process, to signal it or to read its log.
+    /// Process of a service, to signal it or to read its log.
     ///
     /// # Panics
     ///
-    /// If the mesh has no service of that name.
+    /// Unknown `name`.
     #[must_use]
     pub fn service(&self, name: &str) -> &Process {
-        let found = self.services.iter().find(|(info, _)| info.name == name);
-        &found.unwrap_or_else(|| panic!("there is no service {name}")).1
+        let service = self.services.iter().find(|(info, _)| info.name == name);
+        &service.unwrap_or_else(|| panic!("the mesh has no service {name}")).1
     }
 
-    /// The gateway, if it was started: Envoy and its guard, which are restarted when they die.
+    /// Gateway, if it was started: Envoy and its guard, which are restarted when they die.
     #[must_use]
     pub fn gateway(&self) -> Option<&Supervisor> {
         self.gateway.as_ref()
     }
 
-    /// The Valkey that was started, to pause or kill it.
+    /// Started Valkey, to pause or kill it.
     #[must_use]
     pub fn valkey(&self) -> Option<&Valkey> {
         self.valkey.as_ref()
     }
 
-    /// Waits until a process of the mesh ends by itself, and says which; the gateway's are restarted instead. Cancel safe.
+    /// Waits until a process of the mesh ends by itself, and returns it as an error. Cancel safe.
+    ///
+    /// Processes of the gateway are restarted instead.
     pub async fn died(&self) -> Error {
         tokio::select! {
             error = self.service_died() => error,
@@ -99,15 +103,15 @@ impl Mesh {
         }
     }
 
-    /// Stops every process in good order: the gateway, then the services (they drain), then Valkey.
+    /// Drains and stops every process: the gateway, then the services, then Valkey.
     ///
     /// # Errors
     ///
-    /// When a process can't be stopped; the others are stopped all the same.
+    /// [`Error::Engine`] or [`Error::Guarded`] when a process can't be stopped; the others are still stopped.
     pub async fn stop(self) -> Result<(), Error> {
         let stopped = tokio::task::spawn_blocking(move || {
             let gateway = self.gateway.map_or(Ok(()), |gateway| gateway.stop(Duration::ZERO, GATEWAY_GRACE));
-            // All at once: each takes as long as its drain.
+            // All drain at the same time.
             for (_, process) in &self.services {
                 let _ = process.signal(Signal::TERM);
             }
@@ -158,7 +162,7 @@ impl Mesh {
         Ok(Mesh { gateway, services, valkey, issuer, endpoints })
     }
 
-    /// The tools that `options` need.
+    /// Tools that `options` need.
     pub(crate) fn tools(options: &Options) -> Vec<Tool> {
         let mut tools = Vec::new();
         if options.valkey_url.is_none() {
@@ -170,7 +174,7 @@ impl Mesh {
         tools
     }
 
-    /// Waits for each part in turn. Ends with a session that was created through the gateway.
+    /// Waits for each part in turn, and creates the example session through the gateway.
     async fn ready(&self, token: &str) -> Result<Option<String>, Error> {
         let http = reqwest::Client::new();
         for (info, process) in &self.services {
@@ -185,7 +189,7 @@ impl Mesh {
         let healthz = format!("{url}/healthz");
         let answered = ready::until(async || ready::get(&http, &healthz).await).await;
         answered.map_err(|detail| not_ready("the gateway", gateway.envoy().log(), detail))?;
-        // Through everything; and the printed examples need a session.
+        // One request through every part; the printed examples need the session.
         let sessions = format!("{url}/v1/tenants/demo/users/ada/sessions");
         let body = json!({"companyId": "c-7", "lastPath": "/"});
         let created = ready::until(async || ready::post(&http, &sessions, token, &body).await).await;
@@ -199,16 +203,16 @@ impl Mesh {
         futures::future::select_all(each).await.0
     }
 
-    /// The engine keeps a dead server's id, but not the server.
+    /// Polls the process id, since the engine does not report a dead server.
     async fn valkey_died(&self) -> Error {
         let Some(valkey) = &self.valkey else { return std::future::pending().await };
         loop {
             let pid = valkey.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-            // None: stopped by whoever holds the mesh, as tests do.
+            // `None`: stopped by the owner of the mesh, e.g. a test.
             if pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_err()) {
                 return Error::Died {
                     name: "valkey".to_owned(),
-                    how: "see the log".to_owned(),
+                    exit: "see the log".to_owned(),
                     log: tail(&valkey.log()),
                 };
             }
@@ -219,8 +223,8 @@ impl Mesh {
 
 // === parts ===
 
-fn not_ready(what: &str, log: String, detail: String) -> Error {
-    Error::NotReady { what: what.to_owned(), waited: ready::PATIENCE, detail, log: tail(&log) }
+fn not_ready(part: &str, log: String, detail: String) -> Error {
+    Error::NotReady { part: part.to_owned(), waited: ready::PATIENCE, detail, log: tail(&log) }
 }
 
 fn start_valkey(options: &Options, toolbox: &Toolbox) -> Result<Option<Valkey>, Error> {
@@ -252,7 +256,7 @@ fn start_service(
         .env("KEYPLANE_GRPC_ADDR", at.grpc.to_string())
         .env("KEYPLANE_ADMIN_ADDR", at.admin.to_string())
         .env("KEYPLANE_KV_URL", store)
-        // Nobody else has to learn that it goes: the gateway has stopped by then.
+        // No load balancer has to notice: the gateway has stopped by then.
         .env("KEYPLANE_DRAIN_DELAY", "0s")
         .env("KEYPLANE_DRAIN_TIMEOUT", "5s")
         .env("KEYPLANE_TRACE_SAMPLE_RATIO", "1")
@@ -293,11 +297,11 @@ fn start_gateway(
         toolbox: toolbox.clone(),
         socket,
         guard: Box::new(move |socket| Spec::new(&program).name("guard").env(GUARD, socket).log_to(&log)),
-        say: Arc::new(|line| eprintln!("{line}")),
+        report: Arc::new(|line| eprintln!("{line}")),
     })?)
 }
 
-/// Logs are appended to; one of an earlier run would be taken for this one's.
+/// Removes the log of an earlier run, since logs are appended to.
 fn remove_log(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -308,6 +312,6 @@ fn remove_log(path: &Path) -> Result<(), Error> {
 }
 
 async fn died(name: &str, process: &Process) -> Error {
-    let how = process.ended().await.to_string();
-    Error::Died { name: name.to_owned(), how, log: tail(&process.log()) }
+    let exit = process.ended().await.to_string();
+    Error::Died { name: name.to_owned(), exit, log: tail(&process.log()) }
 }

@@ -1,4 +1,4 @@
-//! The file with the limits: the mesh's own, for people to edit while it is up, unless they name another.
+//! Rate limit policies file: the mesh's own, to be edited while it runs, unless another is named.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Options};
 
-/// What the service looks for the file by.
+/// Setting that names the file.
 pub(crate) const SETTING: &str = "KEYPLANE_RATELIMIT_POLICIES";
-/// What is shipped.
+/// Contents of a new file.
 const SHIPPED: &str = include_str!("../policies.yaml");
 
-/// The file that `options` or the environment name, else the one in the mesh's folder, which is made if it is not there.
+/// Path of the file that `options` or the environment name, else of the one in the mesh's folder, made if it is missing.
 pub(crate) fn file(options: &Options) -> Result<PathBuf, Error> {
     match options.setting(SETTING) {
         Some(named) => Ok(PathBuf::from(named)),
@@ -23,7 +23,7 @@ fn own(folder: &Path) -> Result<PathBuf, Error> {
     let path = folder.join("policies.yaml");
     let written = match File::create_new(&path) {
         Ok(mut file) => file.write_all(SHIPPED.as_bytes()),
-        // Whoever has edited it wants to find it again.
+        // Keep edits.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     };
@@ -39,17 +39,17 @@ mod tests {
     use crate::Options;
 
     #[test]
-    fn the_shipped_policies_are_valid() {
+    fn shipped_policies_are_valid() {
         let contents = Contents::parse(SHIPPED).unwrap();
         let ids: Vec<_> = contents.policies.iter().map(|policy| policy.id.as_str()).collect();
         assert_eq!(ids, ["user-api", "tenant-api", "oauth2-revoke", "llm-tokens"]);
-        // The gateway's descriptors must not fill what services charge for something else.
+        // The gateway must not charge policies that services charge.
         let of_gateway = contents.policies.iter().filter(|policy| policy.domain == "keyplane");
         assert_eq!(of_gateway.map(|policy| policy.id.as_str()).collect::<Vec<_>>(), ids[..3]);
     }
 
     #[test]
-    fn it_is_made_once_and_what_was_edited_stays() {
+    fn file_is_made_once_and_keeps_edits() {
         let folder = tempfile::tempdir().unwrap();
         let mut options = Options::on_free_ports("keyplane-up", folder.path());
         let path = file(&options).unwrap();

@@ -6,14 +6,14 @@ use keyplane_engine::free_port;
 
 use crate::Error;
 
-/// `port` if it is free, or any free one for 0.
-pub(crate) fn claim(what: &str, port: u16, flag: &str) -> Result<u16, Error> {
+/// Returns `port` if it is free, or any free port for 0. `part` names its user in the error.
+pub(crate) fn claim(part: &str, port: u16, flag: &str) -> Result<u16, Error> {
     if port == 0 {
         return Ok(free_port()?);
     }
     match is_free(port) {
         true => Ok(port),
-        false => Err(Error::PortTaken { what: what.to_owned(), port, flag: flag.to_owned() }),
+        false => Err(Error::PortTaken { part: part.to_owned(), port, flag: flag.to_owned() }),
     }
 }
 
@@ -27,7 +27,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_taken_port_is_told_with_its_flag() {
+    fn taken_port_is_reported_with_its_option() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let error = claim("the gateway", port, "--gateway-port").unwrap_err().to_string();

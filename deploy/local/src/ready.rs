@@ -1,4 +1,4 @@
-//! Waiting until a part of the mesh answers.
+//! Readiness of the mesh's parts.
 
 use std::time::Duration;
 
@@ -8,14 +8,18 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// How long a part may take: the machine may be busy with other tests.
+/// Longest wait for a part; the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks again until the answer is `Ok`; `Err` is what was answered last when [`PATIENCE`] ran out.
-pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Result<T, String>) -> Result<T, String> {
+/// Repeats `probe` until it is `Ok`.
+///
+/// # Errors
+///
+/// Last error, once [`PATIENCE`] is over.
+pub(crate) async fn until<T>(mut probe: impl AsyncFnMut() -> Result<T, String>) -> Result<T, String> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let answer = match tokio::time::timeout(Duration::from_secs(5), ask()).await {
+        let answer = match tokio::time::timeout(Duration::from_secs(5), probe()).await {
             Ok(answer) => answer,
             Err(_) => Err("no answer within 5 s".to_owned()),
         };
@@ -27,7 +31,7 @@ pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Result<T, String>) ->
     }
 }
 
-/// `grpc.health.v1`: `Ok` once `service` at `address` (host and port) is SERVING.
+/// Checks `grpc.health.v1`: `Ok` if `service` at `address` (host and port) is SERVING.
 pub(crate) async fn serving(address: &str, service: &str) -> Result<(), String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| format!("{address}: {error}"))?;
     let channel = endpoint.connect().await.map_err(|error| format!("{address}: {error}"))?;
@@ -38,12 +42,12 @@ pub(crate) async fn serving(address: &str, service: &str) -> Result<(), String> 
     if status == ServingStatus::Serving { Ok(()) } else { Err(format!("{service} is {}", status.as_str_name())) }
 }
 
-/// HTTP GET: the body once the status is 200.
+/// Sends a GET; returns the body of status 200.
 pub(crate) async fn get(http: &reqwest::Client, url: &str) -> Result<String, String> {
     body(http.get(url).send().await, url).await
 }
 
-/// HTTP POST of JSON with a bearer token: the body once the status is 200.
+/// Sends a POST of JSON with a bearer token; returns the body of status 200.
 pub(crate) async fn post(
     http: &reqwest::Client,
     url: &str,

@@ -1,4 +1,4 @@
-//! The services of the mesh. A new one is a line here; its routes are in `deploy/envoy/gateway.yaml`.
+//! Services of the mesh. A new one needs an entry here, and routes in `deploy/envoy/gateway.yaml`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,30 +8,30 @@ use keyplane_server::ServiceInfo;
 use crate::endpoints::Addresses;
 use crate::{Issuer, Options, policies};
 
-/// A service, and the program that it is.
+/// Service and its program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Service {
     pub(crate) info: &'static ServiceInfo,
     pub(crate) main: fn() -> ExitCode,
-    /// What the names of its own settings start with: the others would refuse them as unknown.
+    /// Prefix of the service's own settings; other services reject them as unknown.
     pub(crate) prefix: &'static str,
     /// Settings that follow from the mesh.
     pub(crate) settings: fn(&Surroundings<'_>) -> Vec<(&'static str, String)>,
 }
 
-/// What a service of the mesh may have to know of the rest.
+/// Parts of the mesh that a service's settings refer to.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) services: &'a [Addresses],
-    /// The issuer's public keys.
+    /// File of the issuer's public keys.
     pub(crate) keys: &'a Path,
-    /// What the limits are.
+    /// File of the rate limit policies.
     pub(crate) policies: &'a Path,
-    /// What a person has asked for.
+    /// Options of the mesh.
     pub(crate) options: &'a Options,
 }
 
-/// All of them, in the order in which they are started.
+/// All services, in the order of their start.
 pub(crate) const SERVICES: &[Service] = &[
     Service {
         info: &keyplane_auth_revocation::SERVICE,
@@ -51,9 +51,8 @@ pub(crate) const SERVICES: &[Service] = &[
         settings: |mesh| {
             vec![
                 (policies::SETTING, mesh.policies.display().to_string()),
-                // A debug build on a busy machine is not done within production's 8 ms, and would then count by itself or refuse.
-                // Less than the gateway waits.
-                mesh.or_else("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms"),
+                // A debug build on a busy machine needs more than production's 8 ms; the gateway waits longer than this.
+                mesh.or_default("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms"),
             ]
         },
     },
@@ -65,12 +64,12 @@ pub(crate) const SERVICES: &[Service] = &[
     },
 ];
 
-/// The service called `name`.
+/// Finds a service by name.
 pub(crate) fn find(name: &str) -> Option<&'static Service> {
     SERVICES.iter().find(|service| service.info.name == name)
 }
 
-/// Their names, for people.
+/// Names of all services, for people.
 pub(crate) fn names() -> String {
     SERVICES.iter().map(|service| service.info.name).collect::<Vec<_>>().join(", ")
 }
@@ -78,7 +77,7 @@ pub(crate) fn names() -> String {
 // === impl Service ===
 
 impl Service {
-    /// Whether a setting is another service's.
+    /// Whether a setting belongs to another service.
     pub(crate) fn is_foreign(&self, setting: &str) -> bool {
         SERVICES.iter().any(|other| other.prefix != self.prefix && setting.starts_with(other.prefix))
     }
@@ -87,15 +86,15 @@ impl Service {
 // === impl Surroundings ===
 
 impl Surroundings<'_> {
-    /// A setting as it was given, or else as it is usual here.
-    fn or_else(&self, name: &'static str, usual: &str) -> (&'static str, String) {
+    /// Setting as given, or else `default`.
+    fn or_default(&self, name: &'static str, default: &str) -> (&'static str, String) {
         let given = self.options.setting(name).map(|given| given.to_string_lossy().into_owned());
-        (name, given.unwrap_or_else(|| usual.to_owned()))
+        (name, given.unwrap_or_else(|| default.to_owned()))
     }
 
-    /// Where a service takes calls; empty if the mesh does not have it.
+    /// gRPC URL of a service; empty if the mesh lacks it.
     fn url(&self, info: &ServiceInfo) -> String {
-        let found = self.services.iter().find(|at| at.info.name == info.name);
-        found.map(|at| format!("http://{}", at.grpc)).unwrap_or_default()
+        let service = self.services.iter().find(|at| at.info.name == info.name);
+        service.map(|at| format!("http://{}", at.grpc)).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! The alerts of `deploy/prometheus` name metrics that the services export.
+//! Metrics that the alerts of `deploy/prometheus` name, held against the services' exports.
 
 mod support;
 
@@ -34,11 +34,11 @@ fn used(rules: &str) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
     (metrics, labels)
 }
 
-/// Waits until a service exports all of them; then what it exports.
+/// Waits until a service exports all `metrics`; returns its whole export.
 async fn exported(admin: &str, metrics: &BTreeSet<String>) -> String {
     let url = format!("{admin}/metrics");
     let text = async || reqwest::get(&url).await.unwrap().text().await.unwrap();
-    eventually("all of it is exported", PATIENCE, async || {
+    eventually("all metrics are exported", PATIENCE, async || {
         let text = text().await;
         let has = |name: &str| {
             text.lines().any(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")))
@@ -53,9 +53,9 @@ async fn exported(admin: &str, metrics: &BTreeSet<String>) -> String {
 }
 
 #[tokio::test]
-async fn every_metric_of_the_alerts_is_exported() {
+async fn alerts_name_exported_metrics() {
     let (metrics, labels) = used(REVOCATION);
-    assert!(metrics.len() >= 5 && labels.len() >= 3, "what do the rules look like? {metrics:?} {labels:?}");
+    assert!(metrics.len() >= 5 && labels.len() >= 3, "unexpected rules: {metrics:?} {labels:?}");
 
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("alerts");
     let mesh = Mesh::start(Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder)).await.unwrap();
@@ -71,14 +71,14 @@ async fn every_metric_of_the_alerts_is_exported() {
     })
     .await;
 
-    // What the alerts are about: the store is away, and comes back without what it had.
+    // Causes of the alerts: the store is unavailable, and returns empty.
     mesh.valkey().unwrap().kill().unwrap();
-    eventually("nobody can tell", PATIENCE, async || status().await == 503).await;
+    eventually("the gateway answers 503", PATIENCE, async || status().await == 503).await;
     mesh.valkey().unwrap().restart().unwrap();
-    eventually("all is well again", PATIENCE, async || status().await == 200).await;
+    eventually("requests pass again", PATIENCE, async || status().await == 200).await;
 
     let text = exported(&mesh.endpoints().service("auth-revocation").admin, &metrics).await;
-    // The unit is appended to a metric's name: one that has it in its own says it twice.
+    // The exporter appends the unit to the name: a name with a unit would repeat it.
     for name in
         text.lines().filter(|line| line.starts_with("keyplane_")).filter_map(|line| line.split([' ', '{']).next())
     {
@@ -91,7 +91,7 @@ async fn every_metric_of_the_alerts_is_exported() {
         assert!(found, "no fallback has the label {name}: {text}");
     }
 
-    // While the store was away, the limits of the gateway were held by the instance: that is their outage policy.
+    // While the store was unavailable, the instance held the gateway's limits (their outage policy).
     let limits = mesh.endpoints().service("rate-limiting");
     let channel = Endpoint::from_shared(format!("http://{}", limits.grpc)).unwrap().connect_lazy();
     let entry = Entry { key: "unheard-of".into(), value: "x".into() };
@@ -99,7 +99,7 @@ async fn every_metric_of_the_alerts_is_exported() {
     let request = RateLimitRequest { domain: "keyplane".into(), descriptors: vec![descriptor], hits_addend: 0 };
     RateLimitServiceClient::new(channel).should_rate_limit(request).await.unwrap();
     let (metrics, labels) = used(RATELIMIT);
-    assert!(metrics.len() >= 3 && labels.len() == 1, "what do the rules look like? {metrics:?} {labels:?}");
+    assert!(metrics.len() >= 3 && labels.len() == 1, "unexpected rules: {metrics:?} {labels:?}");
     let text = exported(&limits.admin, &metrics).await;
     for (name, value) in &labels {
         assert!(text.contains(&format!("{name}=\"{value}\"")), "{name} is never {value}: {text}");

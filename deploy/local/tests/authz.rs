@@ -1,4 +1,4 @@
-//! Who gets past the gateway: what it takes for a token, what it asks of auth-revocation, and what it makes of each answer.
+//! Authentication at the gateway: tokens that it accepts, its calls to auth-revocation, and its reply to each verdict.
 
 mod support;
 
@@ -16,8 +16,8 @@ use tonic::Code;
 const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
 const METADATA: &str = "envoy.filters.http.jwt_authn";
 
-/// 401 with what a client needs to know; the WWW-Authenticate header, the reason, and the message.
-async fn refused(response: Response) -> (String, String, String) {
+/// Header WWW-Authenticate, reason and message of a 401.
+async fn rejected(response: Response) -> (String, String, String) {
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:4200");
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -45,10 +45,10 @@ fn number(claim: Option<&Claim>) -> f64 {
 // === tests ===
 
 #[tokio::test]
-async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
+async fn only_unexpired_tokens_of_the_issuer_pass() {
     let gate = Gate::start("authz/tokens");
     let client = Client::new();
-    let (challenge, reason, message) = refused(gate.get(SESSIONS, &client).await).await;
+    let (challenge, reason, message) = rejected(gate.get(SESSIONS, &client).await).await;
     assert_eq!((challenge.as_str(), reason.as_str()), (r#"Bearer realm="keyplane""#, "UNAUTHENTICATED"));
     assert!(message.starts_with("the request has no token: "), "{message}");
     let status = grpc(&gate.channel(), LIST, None).await.unwrap_err();
@@ -62,25 +62,25 @@ async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
     let other = token(&Issuer::create(elsewhere.path()).unwrap(), "u-42");
     let good = gate.token();
     let cut = good.rsplit_once('.').unwrap().0.to_owned() + ".";
-    for (what, bad) in [("expired", &expired), ("another key", &other), ("no signature", &cut), ("none", &"x".into())] {
-        let (challenge, reason, message) = refused(gate.get(SESSIONS, &http(bad)).await).await;
-        assert_eq!(challenge, r#"Bearer realm="keyplane", error="invalid_token""#, "{what}");
-        assert!(message.starts_with("the token is not good: Jw"), "{what}: {message}");
-        assert_eq!(reason, "UNAUTHENTICATED", "{what}");
+    for (name, bad) in [("expired", &expired), ("another key", &other), ("no signature", &cut), ("none", &"x".into())] {
+        let (challenge, reason, message) = rejected(gate.get(SESSIONS, &http(bad)).await).await;
+        assert_eq!(challenge, r#"Bearer realm="keyplane", error="invalid_token""#, "{name}");
+        assert!(message.starts_with("invalid token: Jw"), "{name}: {message}");
+        assert_eq!(reason, "UNAUTHENTICATED", "{name}");
         let status = grpc(&gate.channel(), LIST, Some(bad)).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unauthenticated, "{what}");
-        assert!(!status.message().starts_with('{'), "{what}: {}", status.message());
+        assert_eq!(status.code(), Code::Unauthenticated, "{name}");
+        assert!(!status.message().starts_with('{'), "{name}: {}", status.message());
     }
-    // Where logs and histories would keep it; and the answer does not tell the address again.
+    // A token in the URL stays in logs and histories; the answer must not repeat the URL.
     for bearer in [None, Some("x.y.z")] {
         let client = bearer.map_or_else(Client::new, http);
-        let (challenge, ..) = refused(gate.get(&format!("{SESSIONS}?access_token={good}"), &client).await).await;
+        let (challenge, ..) = rejected(gate.get(&format!("{SESSIONS}?access_token={good}"), &client).await).await;
         assert!(!challenge.contains("access_token") && !challenge.contains("http"), "{challenge}");
     }
-    assert!(gate.peer.take_checks().is_empty(), "auth-revocation was asked about a token that is none");
+    assert!(gate.peer.take_checks().is_empty(), "auth-revocation was called with an invalid token");
     assert!(!gate.passed());
 
-    // The scheme's name, as programs write it.
+    // Programs spell the scheme's name in several ways.
     for scheme in ["Bearer", "bearer", "BEARER"] {
         let request = client.get(format!("{}{SESSIONS}", gate.url)).header("authorization", format!("{scheme} {good}"));
         request.send().await.unwrap();
@@ -89,7 +89,7 @@ async fn only_tokens_of_the_issuer_that_are_in_time_get_past() {
 }
 
 #[tokio::test]
-async fn a_cookie_does_for_reading_only() {
+async fn cookie_authenticates_reads_only() {
     let gate = Gate::start("authz/cookie");
     let cookie = format!("theme=dark; keyplane_token={}", gate.token());
     let client = Client::new();
@@ -104,17 +104,17 @@ async fn a_cookie_does_for_reading_only() {
         assert_ne!(call(Method::GET, &path, &cookie, None).await, 401, "{path}");
         assert!(gate.passed(), "{path}");
     }
-    // Another site can make a browser send these, cookies and all.
+    // Another site can make a browser send these with cookies.
     assert_eq!(call(Method::POST, SESSIONS, &cookie, None).await, 401);
     assert_eq!(call(Method::POST, "/v1/tenants/acme:revokeTenant", &cookie, None).await, 401);
     assert!(!gate.passed());
 
-    // What is left of an earlier login does not stand in the way of a header.
+    // A stale cookie does not override a header.
     gate.peer.take_checks();
     let stale = "keyplane_token=x.y.z";
     assert_ne!(call(Method::GET, SESSIONS, stale, Some(&gate.token())).await, 401);
     assert!(gate.passed());
-    // Of two that are good, the one in the header counts.
+    // The header wins over a valid cookie.
     let header = gate.issuer.mint(&Grant { jti: Some("in-header".into()), ..Grant::new("acme", "u-42") }).unwrap();
     gate.peer.take_checks();
     call(Method::GET, SESSIONS, &cookie, Some(&header)).await;
@@ -125,7 +125,7 @@ async fn a_cookie_does_for_reading_only() {
 }
 
 #[tokio::test]
-async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_services_get_no_token() {
+async fn auth_revocation_gets_verified_claims_only_and_services_get_no_token() {
     let gate = Gate::start("authz/claims");
     let grant = Grant { jti: Some("j-1".into()), sid: Some("s-1".into()), ..Grant::new("acme", "u-42") };
     let token = gate.issuer.mint(&grant).unwrap();
@@ -159,9 +159,9 @@ async fn auth_revocation_is_asked_with_verified_claims_and_no_headers_and_servic
     }
 }
 
-/// As the comment beside the filter says.
+/// Follows the comment beside the filter.
 #[tokio::test]
-async fn a_route_can_have_an_outage_policy_of_its_own() {
+async fn route_can_override_the_outage_policy() {
     let route = "route: {cluster: session, timeout: 6s, retry_policy: *retry_what_was_never_sent}\n";
     let gate = Gate::start_with("authz/policy", |config| {
         let pad = " ".repeat(26);
@@ -188,7 +188,7 @@ async fn a_revoked_token_is_401_and_whatever_is_no_answer_is_503() {
         (Answer::Unacceptable, "UNAUTHENTICATED", "the token lacks the claim tenant"),
     ] {
         gate.peer.answer(answer);
-        let (challenge, reason, message) = refused(gate.get(SESSIONS, &client).await).await;
+        let (challenge, reason, message) = rejected(gate.get(SESSIONS, &client).await).await;
         assert!(challenge.starts_with(r#"Bearer error="invalid_token""#), "{challenge}");
         assert_eq!((reason.as_str(), message.as_str()), (expected, words));
         let status = grpc(&gate.channel(), LIST, Some(&token)).await.unwrap_err();
@@ -206,14 +206,14 @@ async fn a_revoked_token_is_401_and_whatever_is_no_answer_is_503() {
         assert_eq!(reason(&error), (14, "REVOCATION_UNAVAILABLE"), "{answer:?}: {error}");
         let status = grpc(&gate.channel(), LIST, Some(&token)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{answer:?}: {status:?}");
-        // A browser's EventSource would give up on anything but 200: it is told to come again.
+        // A browser's EventSource reconnects after a 200 only.
         let watch = client.get(format!("{}{SESSIONS}:watch", gate.url)).header("accept", "text/event-stream");
         let response = watch.send().await.unwrap();
         assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (200, "retry: 1000\n\n"));
     }
     assert!(!gate.passed());
 
-    // It gives up on this, as it should: the user must log in again.
+    // The user must log in again, so the EventSource has to stop.
     gate.peer.answer(Answer::Revoked);
     let watch = client.get(format!("{}{SESSIONS}:watch", gate.url)).header("accept", "text/event-stream");
     assert_eq!(watch.send().await.unwrap().status(), 401);

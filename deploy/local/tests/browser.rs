@@ -1,5 +1,5 @@
-//! A page in a real Chromium, on another origin than the gateway: CORS and its preflights, an EventSource that outlives
-//! the service behind it, and ends with its token, and errors that a page can read. Needs the feature `browser`, and Chromium.
+//! Page in a real Chromium, on another origin than the gateway: CORS and preflights, readable errors, and an EventSource that
+//! survives a restart of the service and ends with its token. Needs the feature `browser` and Chromium.
 
 mod support;
 
@@ -24,13 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Entries = Arc<Mutex<Vec<Value>>>;
 
-/// The page's own server, on an origin of its own, and what the page has told it.
+/// Server of the page, on its own origin, with the page's reports.
 struct Site {
     origin: String,
     told: Entries,
 }
 
-/// A Chromium with a new profile. It dies with the test.
+/// Chromium with a new profile. Dropping it ends the process.
 struct Chromium {
     process: Process,
     _profile: tempfile::TempDir,
@@ -50,18 +50,18 @@ impl Site {
         Site { origin, told }
     }
 
-    /// Everything of one kind that the page has told so far.
-    fn told(&self, what: &str) -> Vec<Value> {
+    /// Reports of one kind so far.
+    fn reports(&self, what: &str) -> Vec<Value> {
         self.told.lock().unwrap().iter().filter(|entry| entry["what"] == what).cloned().collect()
     }
 
-    /// Waits until the page has told `count` things of one kind, and returns the last of these.
+    /// Waits for `count` reports of one kind, and returns the last.
     async fn wait(&self, what: &str, count: usize, chromium: &Chromium) -> Value {
         eventually(&format!("{what} × {count}"), PATIENCE, async || {
-            assert_eq!(self.told("failed"), Vec::<Value>::new(), "the page failed");
+            assert_eq!(self.reports("failed"), Vec::<Value>::new(), "the page failed");
             let exit = chromium.process.exit();
             assert_eq!(exit, None, "chromium ended: {}", chromium.process.log());
-            self.told(what).get(count - 1).cloned().ok_or_else(|| self.told.lock().unwrap().clone())
+            self.reports(what).get(count - 1).cloned().ok_or_else(|| self.told.lock().unwrap().clone())
         })
         .await
     }
@@ -74,8 +74,8 @@ impl Chromium {
         let profile = tempfile::tempdir().unwrap();
         let spec = Spec::new(Chromium::program())
             .name("chromium")
-            // The page is ours, and a sandbox needs what containers and root don't have. The others keep Chromium from
-            // calling home, which a closed network would make it do again and again.
+            // The page is trusted, and the sandbox needs rights that containers and root lack. The other options stop Chromium
+            // from calling home.
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-breakpad", "--disable-dev-shm-usage"])
@@ -106,7 +106,7 @@ impl Chromium {
 
 const SERVICE: &str = "keyplane.session.v1.SessionService";
 
-/// A session service on the mesh's store, once it answers.
+/// Starts a session service on the mesh's store, and waits until it is ready.
 async fn service(mesh: &Mesh, grpc: SocketAddr) -> (Process, SessionServiceClient<Channel>) {
     let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
         .name("session")
@@ -141,7 +141,7 @@ async fn stop(process: Process) {
 // === the test ===
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_another_origin_keeps_up_through_a_restart() {
+async fn page_of_another_origin_follows_through_a_restart() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
     let mesh = Mesh::start(support::options(folder)).await.unwrap();
     let site = Site::start().await;
@@ -153,7 +153,7 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     assert_eq!((&refused["status"], &refused["body"]["code"]), (&json!(401), &json!(16)), "{refused}");
     assert!(refused["challenge"].as_str().is_some_and(|challenge| challenge.starts_with("Bearer")), "{refused}");
 
-    // An error is readable, with its details and the exposed headers.
+    // The page can read an error's details and the exposed headers.
     let missing = site.wait("missing", 1, &chromium).await;
     assert_eq!((&missing["status"], &missing["body"]["code"]), (&json!(404), &json!(5)), "{missing}");
     let details = missing["body"]["details"].as_array().unwrap();
@@ -161,7 +161,7 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     assert_eq!(reason.unwrap_or_else(|| panic!("{missing}"))["domain"], "keyplane.dev");
     assert!(missing["requestId"].is_string(), "{missing}");
 
-    // JSON bodies and PATCH make the browser ask first.
+    // JSON bodies and PATCH cause a preflight.
     let created = site.wait("created", 1, &chromium).await;
     assert_eq!(created["status"], 200, "{created}");
     let name = created["body"]["name"].as_str().unwrap();
@@ -177,13 +177,13 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     assert_eq!(updated["data"]["session"]["lastPath"], "/tasks/42");
     assert_eq!(updated["data"]["id"], updated["id"]);
 
-    // The service goes; something happens, on another one, while the page can reach none.
+    // The service stops; a change happens on another instance while the page can reach none.
     mesh.service("session").stop(PATIENCE).unwrap();
     site.wait("interrupted", 1, &chromium).await;
     let (other, mut client) = service(&mesh, local(free_port().unwrap())).await;
     navigate(&mut client, name, "/meanwhile").await;
     stop(other).await;
-    // An attempt that finds nothing there must not be the last one.
+    // The EventSource must retry after a failed attempt.
     let last = site.wait("interrupted", 3, &chromium).await;
     assert_eq!(last["state"], 0, "the EventSource gave up");
 
@@ -192,22 +192,22 @@ async fn a_page_of_another_origin_keeps_up_through_a_restart() {
     navigate(&mut client, name, "/after").await;
     site.wait("event", 4, &chromium).await;
 
-    // Each once and in order: nothing was lost, and nothing told again.
-    let events = site.told("event");
+    // Each change arrives once and in order.
+    let events = site.reports("event");
     let seen: Vec<_> = events.iter().map(|event| (&event["type"], &event["data"]["session"]["lastPath"])).collect();
     let updated = json!("updated");
     let paths = ["/tasks/42", "/meanwhile", "/after"].map(Value::from);
     assert_eq!(seen[1..], paths.each_ref().map(|path| (&updated, path)), "{events:#?}");
-    // The EventSource did it all by itself: it was never closed (2), and it went on where it had been.
-    let states: Vec<_> = site.told("interrupted").iter().map(|entry| entry["state"].clone()).collect();
+    // The EventSource was never closed (2), and resumed by itself.
+    let states: Vec<_> = site.reports("interrupted").iter().map(|entry| entry["state"].clone()).collect();
     assert!(states.iter().all(|state| *state == 0), "{states:?}");
 
-    // A stream goes on when its token is revoked. When it breaks, the EventSource is told that it shall not come again.
+    // A stream outlives its token's revocation. Once it breaks, the EventSource must not reconnect.
     let revoke = reqwest::Client::new().post(format!("{gateway}/v1/tenants/acme/oauth2/revoke"));
     assert_eq!(revoke.json(&json!({"token": token})).send().await.unwrap().status(), 200);
     stop(again).await;
     eventually("the EventSource gives up", PATIENCE, async || {
-        let told = site.told("interrupted");
+        let told = site.reports("interrupted");
         if told.last().is_some_and(|last| last["state"] == 2) { Ok(()) } else { Err(told) }
     })
     .await;

@@ -1,5 +1,5 @@
-//! One of three instances of each service is cut off from the store, behind the shipped gateway: callers hardly notice. When all
-//! are, the gateway says so as before.
+//! Outage of one of three instances of each service, cut off from the store behind the shipped gateway: few calls fail. When
+//! all are cut off, the gateway answers 503.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyplane_engine::{Envoy, Process, Spec, Toolbox, free_port};
-use keyplane_gateway::Here;
+use keyplane_gateway::InProcessGuard;
 use keyplane_local::{Gateway, Mesh, Options};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 use reqwest::Client;
@@ -23,22 +23,22 @@ use tonic_health::pb::health_client::HealthClient;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SERVICES: [&str; 3] = ["session", "auth-revocation", "rate-limiting"];
-/// Callers at a time.
+/// Number of concurrent callers.
 const CALLERS: usize = 6;
-/// Requests of which at most one in a thousand may fail.
+/// Number of requests, of which at most one in a thousand may fail.
 const REQUESTS: usize = 1000;
 
-/// Times that they are sent at most.
+/// Maximum number of attempts.
 const ROUNDS: usize = 3;
-/// A second, and one more for a machine that is busy with other tests.
+/// Time to notice the outage: one second, and one more for a machine that is busy with other tests.
 const NOTICED: Duration = Duration::from_secs(2);
 
-/// Each request asks the store, which nothing else may answer for.
+/// Request that only the store can answer.
 const POLICIES: &str = "policies:
   - {id: everyone, domain: keyplane, entries: [tenant], limit: {amount: 1000000, per: 1s}, outage: closed}
 ";
 
-/// Settings of every instance beside its address and its store.
+/// Settings of every instance, except its address and its store.
 const SETTINGS: [(&str, &str); 4] = [
     // Debug builds on a busy machine are late; the gateway waits longer than this.
     ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "400ms"),
@@ -47,14 +47,14 @@ const SETTINGS: [(&str, &str); 4] = [
     ("KEYPLANE_REVOCATION_PARTITIONS", "1"),
 ];
 
-/// A mesh without a gateway, two more instances of each of its services, and a gateway before all.
+/// Mesh without a gateway, two more instances of each of its services, and a gateway in front of all.
 struct Triple {
     mesh: Mesh,
     proxy: FaultProxy,
     more: Vec<Process>,
     addresses: Vec<(&'static str, SocketAddr)>,
     envoy: Envoy,
-    _guard: Here,
+    _guard: InProcessGuard,
     url: String,
     client: Client,
 }
@@ -78,7 +78,7 @@ impl Triple {
                 more.push(instance_of(service, at, url, &folder, instance));
             }
         }
-        let guard = Here::start().unwrap();
+        let guard = InProcessGuard::start().unwrap();
         let gateway = Gateway {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -97,12 +97,12 @@ impl Triple {
         triple
     }
 
-    /// Waits until every instance answers in full, and the gateway knows.
+    /// Waits until every instance is `answering`, and the gateway has noticed.
     async fn all_answer(&self) {
         for (service, at) in &self.addresses {
-            eventually(&format!("{service} at {at} answers in full"), PATIENCE, async || answers(*at).await).await;
+            eventually(&format!("{service} at {at} is answering"), PATIENCE, async || answers(*at).await).await;
         }
-        eventually("the gateway has heard of it", PATIENCE, async || {
+        eventually("the gateway has noticed", PATIENCE, async || {
             let clusters = self.envoy.admin_get("/clusters").map_err(|error| error.to_string())?;
             let away = clusters.lines().find(|line| line.contains("::health_flags::") && !line.ends_with("::healthy"));
             away.map_or(Ok(()), |line| Err(line.to_owned()))
@@ -117,8 +117,8 @@ impl Triple {
         format!("{}/v1/{}", self.url, made["name"].as_str().unwrap_or_else(|| panic!("no session: {made}")))
     }
 
-    /// Answers to callers who ask until `enough`, which is told how many were answered: those that are not 200.
-    async fn refused(
+    /// Calls until `enough` of the number of answers; returns the answers other than 200.
+    async fn failures(
         &self,
         session: &str,
         enough: impl Fn(usize) -> bool + Send + Sync + 'static,
@@ -128,19 +128,19 @@ impl Triple {
             let (client, session) = (self.client.clone(), session.to_owned());
             let (answered, enough) = (answered.clone(), enough.clone());
             tokio::spawn(async move {
-                let mut refused = Vec::new();
+                let mut failures = Vec::new();
                 while !enough(answered.load(Ordering::Relaxed)) {
                     let response = client.get(&session).send().await.unwrap();
                     answered.fetch_add(1, Ordering::Relaxed);
                     if response.status() != 200 {
-                        refused.push(response.text().await.unwrap());
+                        failures.push(response.text().await.unwrap());
                     }
                 }
-                refused
+                failures
             })
         });
-        let refused = futures::future::join_all(callers).await.into_iter().flat_map(Result::unwrap).collect();
-        (answered.load(Ordering::Relaxed), refused)
+        let failures = futures::future::join_all(callers).await.into_iter().flat_map(Result::unwrap).collect();
+        (answered.load(Ordering::Relaxed), failures)
     }
 
     fn logs(&self) -> String {
@@ -170,7 +170,7 @@ fn instance_of(service: &str, at: SocketAddr, store: &str, folder: &Path, name: 
     Process::spawn(spec).unwrap()
 }
 
-/// Ten times as patient with its own filters' questions, since debug builds on a busy machine answer some of them too late.
+/// Multiplies the filters' timeouts by ten, since debug builds on a busy machine answer late.
 fn patient(config: String) -> String {
     let times = [("timeout: 0.4s", "timeout: 4s"), ("max_interval: 0.19s", "max_interval: 1.9s")];
     let more = [
@@ -191,29 +191,29 @@ async fn answers(at: SocketAddr) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_that_alone_is_cut_off_from_the_store_costs_callers_a_second() {
+async fn one_instance_cut_off_from_the_store_costs_callers_a_second() {
     let triple = Triple::start(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cut-off")).await;
     let session = triple.session().await;
     for fault in [Fault::Cut, Fault::BlackHole] {
         triple.proxy.set(fault);
         let noticed = Instant::now() + NOTICED;
-        let (asked, early) = triple.refused(&session, move |_| Instant::now() > noticed).await;
-        eprintln!("{fault:?}: {} of {asked} requests were refused until it was noticed", early.len());
-        // A machine that stalls may also hold up the instances that are well; else it would be a third of the requests each time.
+        let (requests, early) = triple.failures(&session, move |_| Instant::now() > noticed).await;
+        eprintln!("{fault:?}: {} of {requests} requests failed until the gateway noticed", early.len());
+        // A stalled machine may also delay healthy instances. Without the mend, a third of the requests fails every time.
         for round in 1..=ROUNDS {
-            let (asked, refused) = triple.refused(&session, |answered| answered >= REQUESTS).await;
-            let Some(first) = refused.first() else { break };
-            eprintln!("{fault:?}: then {} of {asked}, such as {first}", refused.len());
-            if refused.len() * 1000 <= asked {
+            let (requests, failures) = triple.failures(&session, |answered| answered >= REQUESTS).await;
+            let Some(first) = failures.first() else { break };
+            eprintln!("{fault:?}: then {} of {requests}, e.g. {first}", failures.len());
+            if failures.len() * 1000 <= requests {
                 break;
             }
-            assert!(round < ROUNDS, "{fault:?}: {} of {asked} requests refused\n{}", refused.len(), triple.logs());
+            assert!(round < ROUNDS, "{fault:?}: {} of {requests} requests failed\n{}", failures.len(), triple.logs());
         }
         triple.proxy.set(Fault::Pass);
         triple.all_answer().await;
     }
 
-    // With all of them cut off there is nobody to prefer, and the answer is what it was.
+    // With all instances cut off, none is preferred, and the answer is an outage's.
     triple.mesh.valkey().unwrap().kill().unwrap();
     let refusal = async || {
         let response = triple.client.get(&session).send().await.unwrap();
@@ -222,7 +222,7 @@ async fn an_instance_that_alone_is_cut_off_from_the_store_costs_callers_a_second
         if status == 200 { (200, String::new()) } else { (status, reason(&body).1.to_owned()) }
     };
     let unavailable = (503, "REVOCATION_UNAVAILABLE".to_owned());
-    eventually("the gateway says that nobody can tell", PATIENCE, async || {
+    eventually("the gateway answers 503", PATIENCE, async || {
         let found = refusal().await;
         if found == unavailable { Ok(()) } else { Err(found) }
     })

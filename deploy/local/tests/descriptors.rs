@@ -1,5 +1,5 @@
-//! Descriptors that the shipped configuration does not send, through a real Envoy: hits that are charged when a stream is done, and
-//! more than are taken.
+//! Rate limit descriptors that the shipped configuration does not send, through a real Envoy: hits charged at the end of a
+//! stream, and more descriptors than allowed.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use keyplane_engine::Envoy;
-use keyplane_gateway::Here;
+use keyplane_gateway::InProcessGuard;
 use keyplane_local::{Grant, Mesh};
 use keyplane_testkit::eventually;
 use reqwest::Response;
@@ -28,7 +28,7 @@ policies:
     post_charge: true
 ";
 
-/// The mesh of this binary's tests; it dies with the binary.
+/// Mesh of this test binary.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     let start = || {
@@ -39,14 +39,14 @@ fn mesh() -> &'static Mesh {
     MESH.get_or_init(|| std::thread::spawn(start).join().unwrap())
 }
 
-/// Lists the sessions of a user of a tenant, at the gateway under `url`.
+/// Lists the sessions of a tenant's user, at the gateway under `url`.
 async fn read(url: &str, tenant: &str) -> Response {
     let token = mesh().issuer().mint(&Grant::new(tenant, "ada")).unwrap();
     http(&token).get(format!("{url}/v1/tenants/{tenant}/users/ada/sessions")).send().await.unwrap()
 }
 
-/// Another gateway in front of the mesh, with more of the virtual host's `rate_limits`.
-fn gateway_with(name: &str, more: &str) -> ((Envoy, Here), String) {
+/// Starts another gateway in front of the mesh, with additional `rate_limits` of the virtual host.
+fn gateway_with(name: &str, more: &str) -> ((Envoy, InProcessGuard), String) {
     let last =
         "                                metadata_key: {key: envoy.filters.http.ext_authz, path: [{key: subject}]}\n";
     let more: String = more.lines().map(|line| format!("{}{line}\n", " ".repeat(24))).collect();
@@ -57,7 +57,7 @@ fn gateway_with(name: &str, more: &str) -> ((Envoy, Here), String) {
     })
 }
 
-/// The example of docs/operations.md.
+/// Example of docs/operations.md.
 fn documented() -> &'static str {
     let document = include_str!("../../../docs/operations.md");
     let section = document.split_once("### Costs known afterwards").expect("the section").1;
@@ -65,33 +65,33 @@ fn documented() -> &'static str {
 }
 
 #[tokio::test]
-async fn what_is_charged_when_a_stream_is_done_is_held_by_the_check_of_the_next() {
+async fn charge_at_the_end_of_a_stream_limits_the_next_request() {
     let (_envoy, url) = gateway_with("descriptors-afterwards", documented());
     eventually("the gateway is ready", PATIENCE, async || read(&url, "demo").await.status() == 200).await;
     let mut passed = 0;
-    // The charge comes a moment after the answer.
-    let refused = eventually("what was charged is held", PATIENCE, async || {
+    // The charge follows the answer.
+    let rejected = eventually("the charge is in force", PATIENCE, async || {
         let response = read(&url, "roomy").await;
         passed += u32::from(response.status() == 200);
         if response.status() == 429 { Ok(response) } else { Err(response) }
     })
     .await;
     assert!(passed > 1, "100 bytes are several answers");
-    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let wait: u64 = rejected.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=3600).contains(&wait), "{wait}");
-    let error: Value = refused.json().await.unwrap();
+    let error: Value = rejected.json().await.unwrap();
     assert_eq!(error["details"][0]["metadata"]["policy"], "tokens-afterwards", "{error}");
-    assert_eq!(read(&url, "roomy").await.status(), 429, "until the debt is gone");
+    assert_eq!(read(&url, "roomy").await.status(), 429, "the debt remains");
     let shipped = mesh().endpoints().gateway.as_ref().unwrap();
-    assert_eq!(read(shipped, "roomy").await.status(), 200, "the shipped gateway does not ask it");
+    assert_eq!(read(shipped, "roomy").await.status(), 200, "the shipped gateway does not use the policy");
 }
 
 #[tokio::test]
-async fn more_descriptors_than_are_taken_are_no_riddle() {
+async fn too_many_descriptors_are_reported() {
     let shipped = include_str!("../../envoy/gateway.yaml").matches("- actions:").count();
     assert!(shipped <= 16, "{shipped} are too many for one request: see gateway.yaml, rate_limits");
     let (_envoy, url) = gateway_with("descriptors-too-many", &"- actions: [*tenant]\n".repeat(15));
-    // 503 until Envoy has found the services.
+    // 503 until Envoy reaches the services.
     let error: Value = eventually("the gateway is ready", PATIENCE, async || {
         let response = read(&url, "roomy").await;
         if response.status() == 500 { Ok(response.json().await.unwrap()) } else { Err(response) }

@@ -1,4 +1,4 @@
-//! The OpenAPI document, held against what the real gateway takes: each example, and each rule from both of its sides.
+//! OpenAPI document, held against the real gateway: each example, and values on both sides of each bound.
 
 mod support;
 
@@ -18,7 +18,7 @@ use support::variants::{Variant, variants};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Nothing is limited but what the examples acquire.
+/// Policies without limits, except for the calls of the examples.
 const POLICIES: &str = "
 policies:
   - {id: user-api, domain: keyplane, entries: [tenant, user], limit: unlimited}
@@ -27,7 +27,7 @@ policies:
   - {id: llm-tokens, entries: [tenant, user], limit: {amount: 1000000000000, per: 1h}}
 ";
 
-/// Where the document and the service differ: a suffix of `operation field`, a part of the answer, and the reason.
+/// Differences between document and service: a suffix of `operation field`, a part of the answer, and the reason.
 const KNOWN: &[(&str, &str, &str)] = &[
     ("equence", "must be the sequence of a revocation", MADE_HERE),
     ("/reservation", "must be the reservation that Reserve returned", MADE_HERE),
@@ -55,7 +55,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("Timeout", "the tenant's", "the operator may set less for a tenant"),
 ];
 
-/// Reasons for which OpenAPI 3.0 can't state a rule.
+/// Reasons why OpenAPI 3.0 can't state a rule.
 const MADE_HERE: &str = "only the service can make one";
 const OTHER_FIELD: &str = "the rule is about another field as well";
 
@@ -64,15 +64,15 @@ async fn mesh(folder: &str) -> Mesh {
     Mesh::start(support::with_policies(support::options(folder), POLICIES)).await.unwrap()
 }
 
-/// A bearer of a tenant that no example revokes.
+/// Client with a token of a tenant that no example revokes.
 fn client(mesh: &Mesh) -> Client {
     support::http(&mesh.issuer().mint(&Grant::new("bearer", "ada")).unwrap())
 }
 
-/// Sends `call`; the status, and the answer. As a client would: 503 says that it shall try again.
+/// Sends `call`, and retries a 503; returns status and answer.
 async fn send(mesh: &Mesh, http: &Client, call: &Call) -> (u16, String) {
     let base = mesh.endpoints().gateway.as_deref().unwrap();
-    eventually("the gateway can tell", PATIENCE, async || {
+    eventually("the gateway answers", PATIENCE, async || {
         let response = call.request(http, base).send().await.unwrap();
         let status = response.status().as_u16();
         let is_stream = response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
@@ -82,7 +82,7 @@ async fn send(mesh: &Mesh, http: &Client, call: &Call) -> (u16, String) {
     .await
 }
 
-/// The calls of the examples, with handles that the service has just made in place of those of the examples.
+/// Calls of the examples, with handles that the service has just made.
 async fn live_calls(mesh: &Mesh, http: &Client, document: &Value) -> Vec<Call> {
     let mut live = calls(document);
     for (user, field, maker, made) in [
@@ -103,16 +103,16 @@ async fn live_calls(mesh: &Mesh, http: &Client, document: &Value) -> Vec<Call> {
     live
 }
 
-/// Whether the request itself, or an item of it, is refused, and not what it is about.
+/// Whether the request itself, or an item of it, is invalid, whatever the state of its resource.
 fn is_invalid(status: u16, text: &str) -> bool {
     let answer: Value = serde_json::from_str(text).unwrap_or_default();
     let mut results = answer["results"].as_array().into_iter().flatten();
-    let refused = status == 400 && (answer["code"] == 3 || answer["error"] == "invalid_request");
-    // The id itself is well; another variant had it.
-    !text.contains("REQUEST_ID_REUSED") && (refused || results.any(|result| result["error"]["code"] == 3))
+    let rejected = status == 400 && (answer["code"] == 3 || answer["error"] == "invalid_request");
+    // The id is valid; another variant used it.
+    !text.contains("REQUEST_ID_REUSED") && (rejected || results.any(|result| result["error"]["code"] == 3))
 }
 
-/// A request id of its own for each variant: an id stands for one request.
+/// Gives each variant its own request id.
 fn with_own_id(index: usize, mut variant: Variant) -> Variant {
     let id = json!(format!("v-{index}"));
     if variant.call.body.get("requestId").is_some() && !variant.field.ends_with("requestId") {
@@ -124,15 +124,15 @@ fn with_own_id(index: usize, mut variant: Variant) -> Variant {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_service_cannot_read_is_the_callers_mistake() {
+async fn malformed_request_is_the_callers_error() {
     let mesh = mesh("document-malformed").await;
     let http = client(&mesh);
     let base = mesh.endpoints().gateway.clone().unwrap();
     let acquire = http.post(format!("{base}/v1/tenants/acme/rateLimits:acquire"));
     let requests = [
-        // No UTF-8, percent-encoded.
+        // Invalid UTF-8, percent-encoded.
         (http.get(format!("{base}/v1/tenants/%ff/plan")), "name"),
-        // The transcoder makes a map entry of it that no protobuf decoder takes.
+        // The transcoder makes a map entry that no protobuf decoder accepts.
         (acquire.header("content-type", "application/json").body(r#"{"descriptors":{"a":{}}}"#), "descriptors"),
     ];
     for (request, field) in requests {
@@ -155,18 +155,18 @@ async fn what_a_service_cannot_read_is_the_callers_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_example_is_accepted() {
+async fn examples_are_accepted() {
     let (mesh, document) = (mesh("document-examples").await, openapi::document(&[]));
     let http = client(&mesh);
     for call in live_calls(&mesh, &http, &document).await {
         let (status, text) = send(&mesh, &http, &call).await;
-        // What an example names need not be there.
+        // The example's resource may not exist.
         assert!([200, 404, 409].contains(&status), "{}: {status} {text}", call.id);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_document_states_each_rule_that_the_services_check() {
+async fn document_states_each_rule_of_the_services() {
     let (mesh, document) = (mesh("document-rules").await, openapi::document(&[]));
     let (http, api) = (client(&mesh), OpenApi::new(&document));
     let calls = live_calls(&mesh, &http, &document).await;
@@ -182,7 +182,8 @@ async fn the_document_states_each_rule_that_the_services_check() {
         let stated = !variant.broken.is_empty();
         (is_invalid(status, &text) != stated).then(|| {
             let (field, value, broken) = (&variant.field, &variant.value, &variant.broken);
-            let what = if stated { "the document forbids, and the service takes" } else { "the service alone refuses" };
+            let what =
+                if stated { "the document forbids, and the service accepts" } else { "only the service rejects" };
             (format!("{} {field}", variant.call.id), format!("{what}: {value} {broken:?}: {status} {text}"))
         })
     });

@@ -1,4 +1,4 @@
-//! A rolling restart as JSON clients see it: every call is completed, or refused in a way that says "again".
+//! Rolling restart, seen by JSON clients: every call completes, or fails with a retryable error.
 
 mod support;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The number that was acknowledged last. The call after it was refused, and may have been carried out all the same.
+/// Last acknowledged number. The next call failed, but may have been carried out.
 struct Written {
     session: String,
     acknowledged: i64,
@@ -26,7 +26,7 @@ async fn json(response: Response) -> (u16, Value) {
     (status, response.json().await.expect("JSON, whatever the status"))
 }
 
-/// Writes ever higher numbers until a call is refused.
+/// Writes ever higher numbers until a call fails.
 async fn write(
     client: Client,
     gateway: String,
@@ -52,7 +52,7 @@ async fn write(
     }
 }
 
-/// The service that takes the place of the one that went.
+/// Service that replaces the stopped one.
 fn successor(mesh: &Mesh) -> Process {
     let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
         .name("session")
@@ -64,9 +64,9 @@ fn successor(mesh: &Mesh) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_under_load_is_seen_as_success_or_as_try_again() {
+async fn sigterm_under_load_yields_success_or_a_retryable_error() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drain");
-    // It writes as fast as it can.
+    // Writers do not pause.
     let options = support::with_policies(support::options(folder), "policies: []");
     let mesh = Mesh::start(options).await.unwrap();
     let gateway = mesh.endpoints().gateway.clone().unwrap();
@@ -74,7 +74,7 @@ async fn sigterm_under_load_is_seen_as_success_or_as_try_again() {
     let (stopping, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let write = |user| tokio::spawn(write(client.clone(), gateway.clone(), user, stopping.clone(), done.clone()));
     let writers: Vec<_> = (0..16).map(write).collect();
-    eventually("the writers are at it", PATIENCE, async || done.load(Ordering::Relaxed) > 300).await;
+    eventually("the writers have written", PATIENCE, async || done.load(Ordering::Relaxed) > 300).await;
 
     stopping.store(true, Ordering::Release);
     mesh.service("session").signal(Signal::TERM).unwrap();

@@ -1,4 +1,4 @@
-//! The command lines that `cargo up` prints, taken from what it prints and run as a person would run them.
+//! Commands that `cargo up` prints, run unchanged in a shell.
 
 mod support;
 
@@ -10,10 +10,10 @@ use keyplane_local::Mesh;
 use keyplane_testkit::eventually;
 use serde_json::Value;
 
-/// The first run of a program may find the machine busy with other tests.
+/// Longest wait; the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Takes grpcurl's command line, as far as the guide uses it, to `buf curl`.
+/// Script that translates the guide's grpcurl commands to `buf curl`.
 const BUF_AS_GRPCURL: &str = r#"#!/bin/sh
 set -eu
 [ "$1" = -plaintext ] && shift
@@ -27,7 +27,7 @@ case $what in
 esac
 "#;
 
-/// The same for curl, in the Python that the toolbox needs anyway.
+/// Script that replaces curl, in the Python that the toolbox needs.
 const PYTHON_AS_CURL: &str = r#"#!/usr/bin/env python3
 import getopt, sys, urllib.error, urllib.request
 options, urls = getopt.gnu_getopt(sys.argv[1:], "sNX:H:d:")
@@ -42,12 +42,12 @@ for line in answer:
     print(line.decode(), end="", flush=True)
 "#;
 
-/// The same for `cargo up`, which a test must not build.
+/// Script that replaces `cargo up`, which a test must not build.
 const BUILT_AS_CARGO: &str = r#"#!/bin/sh
 [ "$1" = up ] && shift && exec "$KEYPLANE_LOCAL_UP" "$@"
 "#;
 
-/// Runs lines in a shell whose `grpcurl` is the client under test.
+/// Shell whose `grpcurl` is the client under test.
 struct Shell {
     path: String,
     buf: PathBuf,
@@ -73,13 +73,13 @@ impl Shell {
         Shell { path, buf, folder, token: String::new() }
     }
 
-    /// Runs a line that sets TOKEN, which the lines after it use.
+    /// Runs a command that sets TOKEN for later commands.
     async fn take_token(&mut self, line: &str) {
         let said = self.run(&format!("{line}; echo \"$TOKEN\"")).await;
         said.trim().clone_into(&mut self.token);
     }
 
-    /// The same without a curl of this machine.
+    /// Replaces curl.
     fn with_python_as_curl(self) -> Shell {
         script(&self.folder.path().join("curl"), PYTHON_AS_CURL);
         self
@@ -91,7 +91,7 @@ impl Shell {
         Process::spawn(spec.env("KEYPLANE_LOCAL_UP", env!("CARGO_BIN_EXE_keyplane-up"))).unwrap()
     }
 
-    /// Everything that it prints, once it has ended well.
+    /// Runs a command to success, and returns its output.
     async fn run(&self, line: &str) -> String {
         let process = self.start(line);
         let exit = tokio::time::timeout(PATIENCE, process.ended()).await;
@@ -105,7 +105,7 @@ impl Shell {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
     }
 
-    /// Runs a line that never ends until it has printed all of `parts`, as Ctrl-C would end it then.
+    /// Runs a command until it has printed all `parts`, then stops it.
     async fn watch(&self, line: &str, parts: &[&str]) {
         let process = self.start(line);
         eventually(line, PATIENCE, async || {
@@ -119,7 +119,7 @@ impl Shell {
 }
 
 fn script(path: &Path, text: &str) {
-    // Copied by another process: a script can't be run while this one has it open for writing, or a new child of it.
+    // Another process copies it: a script can't run while this process, or a new child, has it open for writing.
     let from = path.with_extension("txt");
     std::fs::write(&from, text).unwrap();
     let copy = std::process::Command::new("install").args(["-m", "755"]).args([&from, path]).status().unwrap();
@@ -135,14 +135,14 @@ async fn mesh(folder: &str, gateway: bool) -> Mesh {
     Mesh::start(options).await.unwrap()
 }
 
-/// The lines of the guide that start so.
+/// Commands of the guide that start with `start`.
 fn lines(mesh: &Mesh, start: &str) -> Vec<String> {
     let start = format!("  {start}");
     let guide = mesh.endpoints().guide();
     guide.lines().filter(|line| line.starts_with(&start)).map(|line| line.trim_start().to_owned()).collect()
 }
 
-/// Runs the guide's grpcurl lines. `made`: whether the fourth makes a session, or reads the example.
+/// Runs the guide's grpcurl commands. `made`: the fourth creates a session instead of reading the example.
 async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     let shell = Shell::new(client);
     let lines = <[String; 8]>::try_from(lines(mesh, "grpcurl ")).unwrap();
@@ -169,11 +169,11 @@ async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     assert_eq!(checked["freshness"]["source"], "SOURCE_LOCAL", "{checked}");
     let acquired = shell.json(&acquire).await;
     assert_eq!((&acquired["admitted"], &acquired["source"]), (&true.into(), &"SOURCE_STORE".into()), "{acquired}");
-    let asked = shell.json(&ask).await;
-    assert_eq!((&asked["overallCode"], &asked["statuses"][0]["code"]), (&"OK".into(), &"OK".into()), "{asked}");
+    let limited = shell.json(&ask).await;
+    assert_eq!((&limited["overallCode"], &limited["statuses"][0]["code"]), (&"OK".into(), &"OK".into()), "{limited}");
 }
 
-/// Runs the guide's curl lines, after one of those that set TOKEN. `revoked`: whether the printed token is already.
+/// Runs the guide's curl commands, after one that sets TOKEN. `revoked`: the printed token is revoked already.
 async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: bool) {
     shell.take_token(token).await;
     let lines = <[String; 9]>::try_from(lines(mesh, "curl ")).unwrap();
@@ -188,11 +188,11 @@ async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: b
     assert_eq!((changed["name"].as_str(), changed["lastPath"].as_str()), (example, Some("/tasks/42")), "{changed}");
     shell.watch(&watch, &["event: snapshot", "id: ", "/tasks/42"]).await;
 
-    // Not twice, as the guide says; `revoked`: the lines were run before.
+    // The second run is denied; `revoked`: the commands were run before.
     let acquired = shell.json(&acquire).await;
     assert_eq!(acquired["admitted"], !revoked, "{acquired}");
-    let refused = shell.json(&acquire).await;
-    assert_eq!((&refused["admitted"], &refused["limits"][0]["verdict"]), (&false.into(), &"VERDICT_DENIED".into()));
+    let rejected = shell.json(&acquire).await;
+    assert_eq!((&rejected["admitted"], &rejected["limits"][0]["verdict"]), (&false.into(), &"VERDICT_DENIED".into()));
     let explained = shell.json(&explain).await;
     assert_eq!(explained["limits"][0]["policy"]["name"], "policies/llm-tokens", "{explained}");
     assert_eq!(explained["limits"][0]["rule"], "default", "{explained}");
@@ -200,8 +200,8 @@ async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: b
     let checked = shell.json(&check).await;
     assert_eq!(checked["verdict"], if revoked { "VERDICT_REVOKED" } else { "VERDICT_ACTIVE" }, "{checked}");
     assert_eq!(shell.json(&revoke).await, serde_json::json!({}));
-    let refused = shell.json(&again).await;
-    assert_eq!(support::reason(&refused), (16, "TOKEN_REVOKED"), "{refused}");
+    let rejected = shell.json(&again).await;
+    assert_eq!(support::reason(&rejected), (16, "TOKEN_REVOKED"), "{rejected}");
 }
 
 fn client() -> GrpcClient {
@@ -211,19 +211,19 @@ fn client() -> GrpcClient {
 // === tests ===
 
 #[tokio::test]
-async fn the_printed_grpcurl_lines_work_without_a_gateway() {
+async fn printed_grpcurl_commands_work_without_a_gateway() {
     let mesh = mesh("grpcurl-alone", false).await;
     let client = tokio::task::spawn_blocking(client).await.unwrap();
     assert_eq!(lines(&mesh, "curl "), Vec::<String>::new());
     runs_grpcurl_lines(&mesh, &client, true).await;
-    // What takes the place of grpcurl on machines without Go.
+    // Replacement of grpcurl on machines without Go.
     let buf = tokio::task::spawn_blocking(|| GrpcClient::buf(&Toolbox::find()).unwrap()).await.unwrap();
     runs_grpcurl_lines(&mesh, &buf, true).await;
     mesh.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn the_printed_lines_work_with_a_gateway() {
+async fn printed_commands_work_with_a_gateway() {
     let mesh = mesh("grpcurl-gateway", true).await;
     let client = tokio::task::spawn_blocking(client).await.unwrap();
     runs_grpcurl_lines(&mesh, &client, false).await;

@@ -1,4 +1,4 @@
-//! Strict JSON, and the path's word, at the front door: a real Envoy with the shipped configuration and the guard.
+//! JSON guard, through a real Envoy with the shipped configuration: strict JSON, and paths that nothing overrides.
 
 mod support;
 
@@ -19,7 +19,7 @@ use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One mesh for this binary; it dies with it.
+/// Mesh of this test binary.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     MESH.get_or_init(|| {
@@ -32,7 +32,7 @@ async fn start(folder: &str) -> Mesh {
     Mesh::start(support::options(Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder))).await.unwrap()
 }
 
-/// A caller of the tenant `acme`.
+/// Caller of the tenant `acme`.
 struct Caller {
     url: String,
     client: Client,
@@ -46,7 +46,7 @@ impl Caller {
         Caller { url, client: http(&token(mesh.issuer(), "u-42")) }
     }
 
-    /// The body goes out as it is.
+    /// Sends the body unchanged.
     async fn call(&self, method: Method, path: &str, body: Option<&str>) -> (u16, Value) {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {
@@ -70,7 +70,7 @@ impl Caller {
     }
 }
 
-/// `field: description` of each violation.
+/// Violations of an error, as `field: description`.
 fn violations(error: &Value) -> Vec<String> {
     assert_eq!(reason(error), (3, "INVALID_REQUEST"), "{error}");
     let details = error["details"].as_array().unwrap();
@@ -82,9 +82,9 @@ fn violations(error: &Value) -> Vec<String> {
 
 // === JSON ===
 
-/// Loose JSON; its wordings are tested in `deploy/gateway/tests/strict.rs`.
+/// Covers loose JSON; `deploy/gateway/tests/strict.rs` tests the messages.
 #[tokio::test]
-async fn what_is_not_strict_json_is_refused_and_nothing_is_done() {
+async fn loose_json_is_rejected_and_nothing_is_done() {
     let caller = Caller::of(mesh());
     let sessions = "/v1/tenants/acme/users/strict/sessions";
     for body in [
@@ -114,7 +114,7 @@ async fn what_is_not_strict_json_is_refused_and_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn what_protobufs_json_allows_still_passes() {
+async fn proto_json_passes() {
     let caller = Caller::of(mesh());
     let body = r#"{"company_id":"c-7","device":null,"lastPath":"\u002fa","attributes":{"x":"","e":"ü"},"version":"0"}"#;
     let (status, session) = caller.post("/v1/tenants/acme/users/lenient/sessions", body).await;
@@ -127,9 +127,9 @@ async fn what_protobufs_json_allows_still_passes() {
     }
 }
 
-/// However the body is sent, and whatever it is called.
+/// Covers content types, encodings and chunks.
 #[tokio::test]
-async fn nothing_that_a_caller_sends_turns_the_guard_off() {
+async fn no_header_turns_the_guard_off() {
     let caller = Caller::of(mesh());
     let url = format!("{}/v1/tenants/acme/users/off/sessions", caller.url);
     let headers = [
@@ -156,9 +156,9 @@ async fn nothing_that_a_caller_sends_turns_the_guard_off() {
     assert_eq!(caller.sessions("off").await, 0);
 }
 
-/// No body reaches no guard.
+/// Requests without a body skip the guard.
 #[tokio::test]
-async fn a_body_that_is_missing_is_told_by_the_service() {
+async fn missing_body_is_rejected_by_the_service() {
     let caller = Caller::of(mesh());
     let mut told = 0;
     for binding in bindings().into_iter().filter(|binding| binding.needs_token() && !binding.body.is_empty()) {
@@ -174,11 +174,11 @@ async fn a_body_that_is_missing_is_told_by_the_service() {
     assert!(told > 10, "{told}");
 }
 
-// === the path ===
+// === bound fields ===
 
 /// Sends each bound field of each route in the query, in each spelling.
 #[tokio::test]
-async fn a_query_never_overrides_the_path_on_any_route() {
+async fn query_never_overrides_the_path() {
     let caller = Caller::of(mesh());
     for binding in bindings().into_iter().filter(|binding| binding.needs_token()) {
         for field in &binding.bound {
@@ -189,16 +189,70 @@ async fn a_query_never_overrides_the_path_on_any_route() {
                 let body = (!binding.body.is_empty()).then_some("{}");
                 let verb = Method::from_bytes(binding.verb.as_bytes()).unwrap();
                 let (status, error) = caller.call(verb, &path, body).await;
-                let rule = "comes from the path of the URL and may stand nowhere else; leave it out of the query";
+                let rule = "the path of the URL sets this field; remove it from the query";
                 assert_eq!((status, violations(&error)), (400, vec![format!("{camel}: {rule}")]), "{path}");
             }
         }
     }
 }
 
-/// A body on a GET as well: the transcoder would read it.
+/// Sends a text field of each body in the query, in each spelling.
 #[tokio::test]
-async fn a_body_never_overrides_the_path_on_any_route() {
+async fn query_never_overrides_the_body() {
+    let caller = Caller::of(mesh());
+    let mut tried = 0;
+    for binding in bindings().into_iter().filter(|binding| binding.needs_token() && !binding.body.is_empty()) {
+        let request = binding.method.input();
+        let is_unbound_text = |field: &prost_reflect::FieldDescriptor| {
+            field.kind() == prost_reflect::Kind::String
+                && !field.is_list()
+                && !binding.bound.contains(&field.name().to_owned())
+        };
+        let (field, top) = if binding.body == "*" {
+            let Some(field) = request.fields().find(is_unbound_text) else { continue };
+            (field.name().to_owned(), field.json_name().to_owned())
+        } else {
+            let body = request.get_field_by_name(&binding.body).unwrap();
+            let kind = body.kind();
+            let mut inner = kind.as_message().unwrap().fields();
+            let field = inner.find(|field| field.name() != "name" && is_unbound_text(field)).unwrap();
+            (format!("{}.{}", body.name(), field.name()), body.json_name().to_owned())
+        };
+        for name in [field.clone(), field.replacen('e', "%65", 1)] {
+            let path = format!("{}?{name}=tenants", path(&binding));
+            let verb = Method::from_bytes(binding.verb.as_bytes()).unwrap();
+            let (status, error) = caller.call(verb, &path, Some("{}")).await;
+            let rule = "this field belongs in the body; remove it from the query";
+            assert_eq!((status, violations(&error)), (400, vec![format!("{top}: {rule}")]), "{path}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 30, "{tried}");
+}
+
+/// If-Match reaches each method over JSON.
+#[tokio::test]
+async fn if_match_is_rejected_where_it_has_no_effect() {
+    let caller = Caller::of(mesh());
+    let session = "/v1/tenants/acme/users/u-42/sessions/0123456789abcdef0123456789abcdef";
+    for (verb, path) in [
+        (Method::POST, format!("{session}:touch")),
+        (Method::POST, format!("{session}:rotate")),
+        (Method::POST, "/v1/tenants/acme/users/u-42/sessions:revokeAll".to_owned()),
+        (Method::GET, session.to_owned()),
+        (Method::PATCH, "/v1/tenants/acme/plan".to_owned()),
+    ] {
+        let request = caller.client.request(verb.clone(), format!("{}{path}", caller.url)).header("if-match", "\"3\"");
+        let response = request.send().await.unwrap();
+        let (status, error) = (response.status().as_u16(), response.json().await.unwrap());
+        let rule = "if-match: not supported: this method takes no version or etag";
+        assert_eq!((status, violations(&error)), (400, vec![rule.to_owned()]), "{verb} {path}");
+    }
+}
+
+/// Covers the body of a GET, which the transcoder would read.
+#[tokio::test]
+async fn body_never_overrides_the_path() {
     let caller = Caller::of(mesh());
     for binding in bindings().into_iter().filter(|binding| binding.needs_token()) {
         let verb = Method::from_bytes(binding.verb.as_bytes()).unwrap();
@@ -222,12 +276,37 @@ async fn a_body_never_overrides_the_path_on_any_route() {
     }
 }
 
-/// With stand-ins for the services, to see what they are sent.
+/// Sends what a GET returned, name and output-only fields included.
 #[tokio::test]
-async fn the_transcoders_word_is_nobody_elses() {
+async fn answer_of_a_get_can_be_patched_back() {
+    let caller = Caller::of(mesh());
+    let policy = r#"{"entries":[{"key":"tenant"}],"limit":{"amount":5,"period":"60s"}}"#;
+    let (status, policy) = caller.post("/v1/policies?policyId=round@trip", policy).await;
+    assert_eq!(status, 200, "{policy}");
+    let (status, session) = caller.post("/v1/tenants/acme/users/round@trip/sessions", r#"{"lastPath":"/"}"#).await;
+    assert_eq!(status, 200, "{session}");
+    let (status, plan) = caller.call(Method::PATCH, "/v1/tenants/round/plan", Some(r#"{"plan":"gold"}"#)).await;
+    assert_eq!(status, 200, "{plan}");
+    for made in [&session, &policy, &plan] {
+        let path = format!("/v1/{}", made["name"].as_str().unwrap()).replace('@', "%40");
+        for (verb, path) in [(Method::PATCH, path.clone()), (Method::POST, format!("{path}:update"))] {
+            let (_, read) = caller.call(Method::GET, path.trim_end_matches(":update"), None).await;
+            let (status, answer) = caller.call(verb.clone(), &path, Some(&read.to_string())).await;
+            assert_eq!((status, &answer["name"]), (200, &made["name"]), "{verb} {path}: {answer}");
+            let mut other = read.clone();
+            other["name"] = json!(format!("{}x", read["name"].as_str().unwrap()));
+            let (status, error) = caller.call(verb, &path, Some(&other.to_string())).await;
+            assert_eq!((status, violations(&error).len()), (400, 1), "{path}: {error}");
+        }
+    }
+}
+
+/// Uses a stand-in for the services, to see their headers.
+#[tokio::test]
+async fn original_path_header_comes_from_the_transcoder_only() {
     let gate = Gate::start("guard-forged");
     let client = http(&gate.token());
-    eventually("the gateway leads to the services", PATIENCE, async || {
+    eventually("the gateway reaches the services", PATIENCE, async || {
         let sent =
             client.get(format!("{}{SESSIONS}", gate.url)).header("x-envoy-original-path", "/v1/forged").send().await;
         let paths: Vec<String> = gate
@@ -250,7 +329,7 @@ async fn the_transcoders_word_is_nobody_elses() {
     let list = "/keyplane.session.v1.SessionService/ListSessions".parse().unwrap();
     let status =
         call.unary(request, list, tonic_prost::ProstCodec::<(), ()>::default()).await.map(|_: tonic::Response<()>| ());
-    assert_eq!(status.unwrap_err().code(), Code::Unimplemented, "the stand-in has no such service");
+    assert_eq!(status.unwrap_err().code(), Code::Unimplemented, "the stand-in lacks the service");
     let seen = gate.peer.take_others();
     assert!(
         seen.iter().all(|(_, headers)| !headers.contains_key("x-envoy-original-path")) && !seen.is_empty(),
@@ -259,7 +338,7 @@ async fn the_transcoders_word_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn grpc_on_a_json_route_is_told_so() {
+async fn grpc_on_a_json_route_is_rejected() {
     let gate = Gate::start("guard-grpc");
     let status = support::grpc(&gate.channel(), SESSIONS, Some(&gate.token())).await;
     assert!(status.is_err(), "a GET route");
@@ -270,11 +349,11 @@ async fn grpc_on_a_json_route_is_told_so() {
     assert!(!gate.passed());
 }
 
-/// A caller without a token can't keep the guard busy, and what has no body has no need of it.
+/// Callers without a token and requests without a body cost the guard nothing.
 #[tokio::test]
-async fn the_guard_is_asked_about_bodies_of_known_callers_alone() {
-    let gate = Gate::start("guard-asked");
-    let asked = || {
+async fn guard_checks_only_bodies_of_authenticated_callers() {
+    let gate = Gate::start("guard-calls");
+    let calls = || {
         let stats = gate.envoy.admin_get("/stats?filter=^cluster.guard.upstream_rq_total$").unwrap();
         stats.trim().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
@@ -286,41 +365,41 @@ async fn the_guard_is_asked_about_bodies_of_known_callers_alone() {
         if status == 400 { Ok(()) } else { Err(status) }
     })
     .await;
-    let before = asked();
+    let before = calls();
     assert_eq!(post(&Client::new()).await.unwrap().status(), 401);
     client.get(&url).send().await.unwrap();
     client.post(format!("{url}/0123456789abcdef0123456789abcdef:touch")).send().await.unwrap();
-    assert_eq!(asked(), before);
+    assert_eq!(calls(), before);
     assert_eq!(post(&client).await.unwrap().status(), 400);
-    assert_eq!(asked(), before + 1);
+    assert_eq!(calls(), before + 1);
 }
 
 // === faults ===
 
 #[tokio::test]
-async fn without_a_guard_nothing_is_done_and_it_comes_back() {
+async fn outage_of_the_guard_is_503_and_the_guard_is_restarted() {
     let mesh = start("guard-outage").await;
     let caller = Caller::of(&mesh);
     let gateway = mesh.gateway().unwrap();
     let create = async || caller.post("/v1/tenants/acme/users/outage/sessions", r#"{"companyId":"c-7"}"#).await;
-    let refused = async |why: &str| {
+    let assert_unavailable = async |cause: &str| {
         let begin = Instant::now();
         let (status, error) = create().await;
-        assert_eq!((status, reason(&error)), (503, (14, "GUARD_UNAVAILABLE")), "{why}: {error}");
+        assert_eq!((status, reason(&error)), (503, (14, "GUARD_UNAVAILABLE")), "{cause}: {error}");
         assert!(error["message"].as_str().unwrap().contains("nothing was done"), "{error}");
-        assert!(begin.elapsed() < Duration::from_secs(4), "{why}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(4), "{cause}: {:?}", begin.elapsed());
     };
 
     let guard = gateway.guard();
     guard.signal(Signal::STOP).unwrap();
-    refused("stopped").await;
+    assert_unavailable("stopped").await;
     assert_eq!(caller.sessions("outage").await, 0, "reads need no guard");
     guard.signal(Signal::CONT).unwrap();
     let created = async || {
         let (status, answer) = create().await;
         if status == 200 { Ok(()) } else { Err(answer) }
     };
-    eventually("the guard goes on", PATIENCE, created).await;
+    eventually("the guard resumes", PATIENCE, created).await;
 
     guard.kill().unwrap();
     eventually("another guard runs", PATIENCE, async || {
@@ -334,9 +413,9 @@ async fn without_a_guard_nothing_is_done_and_it_comes_back() {
 }
 
 #[tokio::test]
-async fn an_absent_guard_is_503() {
+async fn absent_guard_is_503() {
     let mut gate = Gate::start("guard-absent");
-    gate.guard = keyplane_gateway::Here::start().unwrap();
+    gate.guard = keyplane_gateway::InProcessGuard::start().unwrap();
     let request = http(&gate.token()).post(format!("{}{SESSIONS}", gate.url)).body("{}");
     let response = request.send().await.unwrap();
     let (status, error) = (response.status(), response.json::<Value>().await.unwrap());

@@ -1,4 +1,4 @@
-//! Each JSON route, through a real Envoy with the shipped configuration.
+//! JSON routes, through a real Envoy with the shipped configuration.
 
 mod support;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-/// One mesh for this binary; it dies with it.
+/// Mesh of this test binary.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     MESH.get_or_init(|| {
@@ -28,7 +28,7 @@ fn url() -> &'static str {
     mesh().endpoints().gateway.as_deref().unwrap()
 }
 
-/// Sends the token that `cargo up` prints.
+/// Client that sends the token printed by `cargo up`.
 fn client(mesh: &Mesh) -> Client {
     support::http(&mesh.endpoints().token)
 }
@@ -63,14 +63,14 @@ async fn patch(path: &str, body: Value) -> (u16, Value) {
     call(mesh(), Method::PATCH, path, Some(body)).await
 }
 
-/// Creates a session of `user`; its path.
+/// Creates a session of `user`; returns its path.
 async fn created(user: &str, body: Value) -> String {
     let (status, session) = post(&format!("/v1/tenants/acme/users/{user}/sessions"), body).await;
     assert_eq!(status, 200, "{session}");
     format!("/v1/{}", session["name"].as_str().unwrap())
 }
 
-/// The detail of a type such as `ErrorInfo`.
+/// Error detail of a type, e.g. `ErrorInfo`.
 fn detail<'a>(error: &'a Value, kind: &str) -> &'a Value {
     let details = error["details"].as_array().unwrap();
     let kind = format!("type.googleapis.com/google.rpc.{kind}");
@@ -97,9 +97,9 @@ async fn create_get_and_list() {
     assert_eq!(list["nextPageToken"], "");
 }
 
-/// Envoy's transcoder ends with a null pointer where a map entry lacks its value, as prost leaves out an empty one.
+/// Envoy's transcoder crashes on a map entry without a value, and prost omits empty values.
 #[tokio::test]
-async fn an_empty_attribute_is_kept_and_read_back() {
+async fn empty_attribute_is_kept() {
     let path = created("empty", json!({"companyId": "c-7", "attributes": {"x": "", "y": "1"}})).await;
     assert_eq!(get(&path).await.1["attributes"], json!({"x": "", "y": "1"}));
     let (status, changed) = patch(&path, json!({"attributes": {"y": ""}})).await;
@@ -108,9 +108,9 @@ async fn an_empty_attribute_is_kept_and_read_back() {
     assert_eq!((status, &list["sessions"][0]["attributes"]), (200, &changed["attributes"]), "{list}");
 }
 
-/// Trailers that are too large would cost the connection that all callers share.
+/// Oversized trailers would break the connection that all callers share.
 #[tokio::test]
-async fn many_violations_are_an_answer_and_cost_nobody_else_the_connection() {
+async fn many_violations_are_capped_and_keep_the_connection() {
     let attributes: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("a b{n}"), json!("x"))).collect();
     let path = created("others", json!({"companyId": "c-7"})).await;
     let hostile = async || {
@@ -134,7 +134,7 @@ async fn create_is_idempotent_by_request_id() {
 }
 
 #[tokio::test]
-async fn patch_takes_what_the_mask_names() {
+async fn patch_with_a_mask_writes_the_named_fields() {
     let path = created("masked", json!({"companyId": "c-7", "lastPath": "/"})).await;
     let body = json!({"lastPath": "/tasks/42", "companyId": "not taken"});
     let (status, session) = patch(&format!("{path}?updateMask=lastPath"), body).await;
@@ -156,20 +156,20 @@ async fn patch_without_a_mask_merges() {
 }
 
 #[tokio::test]
-async fn update_is_there_for_clients_without_patch() {
+async fn post_update_serves_clients_without_patch() {
     let path = created("poster", json!({})).await;
     let (status, session) = post(&format!("{path}:update?updateMask=lastPath"), json!({"lastPath": "/a"})).await;
     assert_eq!((status, &session["lastPath"]), (200, &json!("/a")));
 }
 
 #[tokio::test]
-async fn touch_prolongs_and_nothing_else() {
+async fn touch_only_prolongs() {
     let path = created("toucher", json!({})).await;
     let (_, before) = get(&path).await;
     let (status, touched) = post(&format!("{path}:touch"), json!({})).await;
     assert_eq!((status, &touched["version"]), (200, &json!(1)), "{touched}");
     assert!(touched["expireTime"].as_str() >= before["expireTime"].as_str(), "{touched}");
-    // Also without a body: there is nothing to say.
+    // The body is optional.
     let (status, _) = call(mesh(), Method::POST, &format!("{path}:touch"), None).await;
     assert_eq!(status, 200);
 }
@@ -206,7 +206,7 @@ async fn revoke_all_spares_one() {
 }
 
 #[tokio::test]
-async fn an_escaped_at_sign_is_the_same_user() {
+async fn escaped_at_sign_is_the_same_user() {
     let path = created("bob%40x.com", json!({})).await;
     assert!(path.contains("/bob@x.com/"), "{path}");
     let (_, list) = get("/v1/tenants/acme/users/bob@x.com/sessions").await;
@@ -240,7 +240,7 @@ async fn watch_streams_events() {
 // === errors ===
 
 #[tokio::test]
-async fn every_violated_field_is_told_at_once() {
+async fn all_violated_fields_are_reported_at_once() {
     let body = json!({"lastPath": "no slash", "attributes": {"not a key": "x"}});
     let (status, error) = post("/v1/tenants/Acme/users/u/sessions", body).await;
     assert_eq!((status, &error["code"]), (400, &json!(3)), "{error}");
@@ -253,14 +253,14 @@ async fn every_violated_field_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_ended_is_404() {
+async fn ended_session_is_404() {
     let (status, error) = get("/v1/tenants/acme/users/u/sessions/0123456789abcdef0123456789abcdef").await;
     assert_eq!((status, &error["code"]), (404, &json!(5)));
     assert_eq!(detail(&error, "ErrorInfo")["reason"], "SESSION_NOT_FOUND");
 }
 
 #[tokio::test]
-async fn another_version_is_409() {
+async fn stale_version_is_409() {
     let path = created("versioned", json!({})).await;
     let (status, error) = patch(&format!("{path}?version=7"), json!({"lastPath": "/a"})).await;
     assert_eq!((status, &error["code"]), (409, &json!(10)), "{error}");
@@ -269,7 +269,7 @@ async fn another_version_is_409() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_400_in_the_error_shape() {
+async fn malformed_json_is_400_in_the_error_shape() {
     let request = client(mesh()).post(format!("{}/v1/tenants/acme/users/u/sessions", url()));
     let response = request.header("content-type", "application/json").body("{\"lastPath\":").send().await.unwrap();
     assert_eq!(response.status(), 400);
@@ -278,15 +278,15 @@ async fn what_is_not_json_is_400_in_the_error_shape() {
 }
 
 #[tokio::test]
-async fn huge_bodies_are_turned_away() {
+async fn oversized_body_is_rejected() {
     let body = json!({"lastPath": format!("/{}", "a".repeat(3 << 20))});
     let (status, error) = post("/v1/tenants/acme/users/u/sessions", body).await;
     assert_eq!(status, 413, "{error}");
 }
 
-/// The gateway must not hold on to what arrives while it waits for the answer about the token.
+/// The gateway must not buffer the message while it checks the token.
 #[tokio::test]
-async fn huge_grpc_messages_are_answered_too() {
+async fn oversized_grpc_message_is_rejected() {
     let channel = Endpoint::from_static(url()).connect().await.unwrap();
     let session = pb::Session { last_path: Some(format!("/{}", "a".repeat(3 << 20))), ..pb::Session::default() };
     let parent = "tenants/acme/users/u".to_owned();
@@ -300,7 +300,7 @@ async fn huge_grpc_messages_are_answered_too() {
 }
 
 #[tokio::test]
-async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
+async fn outage_of_store_or_service_is_503_in_the_error_shape() {
     let mesh = Mesh::start(options("json-outage")).await.unwrap();
     let url = mesh.endpoints().gateway.clone().unwrap();
     let path = format!("/v1/{}", mesh.endpoints().example.clone().unwrap());
@@ -309,13 +309,13 @@ async fn without_store_or_service_the_answer_is_503_in_the_error_shape() {
     for method in [Method::GET, Method::PATCH] {
         let body = (method == Method::PATCH).then(|| json!({"lastPath": "/a"}));
         let (status, error) = call(&mesh, method.clone(), &path, body).await;
-        // The service's own answer, not the gateway's timeout.
+        // Answered by the service before the gateway's timeout.
         assert!(status == 503 || status == 504, "{method}: {status} {error}");
         let reason = &detail(&error, "ErrorInfo")["reason"];
         let gateways = ["SERVICE_TIMEOUT", "SERVICE_UNREACHABLE", "REVOCATION_UNAVAILABLE"];
         assert!(!gateways.iter().any(|gateway| reason == gateway), "{method}: {error}");
     }
-    // A browser's EventSource would give up on anything but 200. It gets a stream that ends, and comes again.
+    // A browser's EventSource reconnects after a 200 only: it gets a stream that ends.
     let watch = client(&mesh).get(format!("{url}{path}:watch")).header("accept", "text/event-stream");
     let response = watch.send().await.unwrap();
     assert_eq!(response.status(), 200);

@@ -1,4 +1,4 @@
-//! What the gateway asks of rate-limiting, and what it makes of each answer. (With the service itself: ratelimit.rs.)
+//! Calls of the gateway to rate-limiting, and its reply to each answer, with a stand-in. (With the service: ratelimit.rs.)
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use support::gate::{Gate, SESSIONS, commented};
-use support::peer::{Answer, Asked, Limit};
+use support::peer::{Answer, Limit, LimitCall};
 use support::{grpc, http, reason};
 use tonic::Code;
 
@@ -21,13 +21,13 @@ const NUMBERS: [(&str, &str); 5] = [
     ("ratelimit-policy", r#""user-api";q=100;w=1"#),
 ];
 
-/// The descriptors of each question, as `key=value` between commas.
-fn descriptors(asked: &[Asked]) -> Vec<Vec<String>> {
+/// Descriptors of each call, as comma-separated `key=value`.
+fn descriptors(calls: &[LimitCall]) -> Vec<Vec<String>> {
     let entries = |descriptor: &envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor| {
         let entries = descriptor.entries.iter().map(|entry| format!("{}={}", entry.key, entry.value));
         entries.collect::<Vec<_>>().join(",")
     };
-    asked.iter().map(|(request, _)| request.descriptors.iter().map(entries).collect()).collect()
+    calls.iter().map(|(request, _)| request.descriptors.iter().map(entries).collect()).collect()
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
@@ -41,27 +41,27 @@ async fn watch(gate: &Gate) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn the_tenant_and_the_user_of_the_token_are_counted_and_nothing_that_a_caller_says() {
-    let gate = Gate::start("limits/asked");
+async fn limits_count_the_tokens_tenant_and_user_whatever_the_caller_sends() {
+    let gate = Gate::start("limits/calls");
     let client = http(&gate.token());
-    // Neither the path nor a header makes it another's.
+    // Neither the path nor a header changes them.
     let request = client.get(format!("{}/v1/tenants/other/users/else/sessions", gate.url));
     request.header("x-request-id", "mine").header("x-forwarded-for", "192.0.2.7").send().await.unwrap();
-    let asked = gate.peer.take_asked();
-    assert_eq!(descriptors(&asked), [["tenant=acme", "tenant=acme,user=u-42"]]);
-    let (request, headers) = &asked[0];
+    let calls = gate.peer.take_limit_calls();
+    assert_eq!(descriptors(&calls), [["tenant=acme", "tenant=acme,user=u-42"]]);
+    let (request, headers) = &calls[0];
     assert_eq!((request.domain.as_str(), request.hits_addend), ("keyplane", 0), "one hit: Envoy leaves that out");
     assert!(!headers.contains_key("x-request-id"), "one id would be one charge: {headers:?}");
     grpc(&gate.channel(), LIST, Some(&gate.token())).await.ok();
-    assert_eq!(descriptors(&gate.peer.take_asked()), [["tenant=acme", "tenant=acme,user=u-42"]]);
+    assert_eq!(descriptors(&gate.peer.take_limit_calls()), [["tenant=acme", "tenant=acme,user=u-42"]]);
 
-    // Without a token, by address.
+    // Requests without a token count by address.
     let request = Client::new().post(format!("{}{REVOKE}", gate.url)).header("x-forwarded-for", "192.0.2.7");
     request.json(&json!({"token": "x"})).send().await.unwrap();
     let by_address = "route=oauth2-revoke,masked_remote_address=127.0.0.1/32";
-    assert_eq!(descriptors(&gate.peer.take_asked()), [[by_address]]);
+    assert_eq!(descriptors(&gate.peer.take_limit_calls()), [[by_address]]);
 
-    // What the gateway answers itself is not counted, nor is what it has turned away.
+    // Local answers and rejections do not count.
     for path in ["/openapi.json", "/healthz", "/none", SESSIONS] {
         Client::new().get(format!("{}{path}", gate.url)).send().await.unwrap();
     }
@@ -70,12 +70,12 @@ async fn the_tenant_and_the_user_of_the_token_are_counted_and_nothing_that_a_cal
     preflight.header("access-control-request-method", "PATCH").send().await.unwrap();
     gate.peer.answer(Answer::Revoked);
     assert_eq!(gate.get(SESSIONS, &client).await.status(), 401);
-    assert_eq!(descriptors(&gate.peer.take_asked()), Vec::<Vec<String>>::new());
+    assert_eq!(descriptors(&gate.peer.take_limit_calls()), Vec::<Vec<String>>::new());
 }
 
-/// As the comment beside the virtual host's limits says.
+/// Follows the comment beside the virtual host's limits.
 #[tokio::test]
-async fn a_route_can_have_a_limit_beside_the_others() {
+async fn route_can_have_an_additional_limit() {
     let route = "route: {cluster: session, timeout: 6s, retry_policy: *retry_what_was_never_sent}\n";
     let gate = Gate::start_with("limits/route", |config| {
         let pad = " ".repeat(24);
@@ -87,13 +87,13 @@ async fn a_route_can_have_a_limit_beside_the_others() {
         config.replacen(route, &own, 1)
     });
     support::http(&gate.token()).post(format!("{}{SESSIONS}", gate.url)).body("{}").send().await.unwrap();
-    let mut asked = descriptors(&gate.peer.take_asked());
-    asked[0].sort();
-    assert_eq!(asked, [["route=sessions,tenant=acme", "tenant=acme", "tenant=acme,user=u-42"]]);
+    let mut calls = descriptors(&gate.peer.take_limit_calls());
+    calls[0].sort();
+    assert_eq!(calls, [["route=sessions,tenant=acme", "tenant=acme", "tenant=acme,user=u-42"]]);
 }
 
 #[tokio::test]
-async fn what_is_within_its_limits_passes_with_the_numbers() {
+async fn admitted_request_gets_rate_limit_headers() {
     let gate = Gate::start("limits/within");
     let response = gate.get(SESSIONS, &http(&gate.token())).await;
     assert!(gate.passed());
@@ -118,7 +118,7 @@ async fn what_is_over_a_limit_is_429_and_says_when_to_come_again() {
     }
     let error: Value = response.json().await.unwrap();
     assert_eq!(reason(&error), (8, "RATE_LIMITED"), "{error}");
-    assert_eq!(error["message"], "too many requests: the limit user-api has room in 7 s; wait until then");
+    assert_eq!(error["message"], "too many requests: the limit user-api has room in 7 s; retry then");
     assert_eq!(error["details"][0]["metadata"], json!({"policy": "user-api", "rule": "default"}));
     let violation = &error["details"][1]["violations"][0];
     assert_eq!(violation["subject"], "policies/user-api", "{error}");
@@ -130,7 +130,7 @@ async fn what_is_over_a_limit_is_429_and_says_when_to_come_again() {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(status.message().contains("the limit user-api is used up"), "{status:?}");
     assert_eq!(status.metadata().get("retry-after").unwrap(), "7");
-    // An EventSource would give up on anything but 200.
+    // An EventSource reconnects after a 200 only.
     assert_eq!(watch(&gate).await, (200, "retry: 7000\n\n".to_owned()));
     let response =
         Client::new().post(format!("{}{REVOKE}", gate.url)).json(&json!({"token": "x"})).send().await.unwrap();
@@ -139,26 +139,26 @@ async fn what_is_over_a_limit_is_429_and_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn where_waiting_does_not_help_nobody_is_told_to_wait() {
+async fn blocked_tenant_gets_no_retry_after() {
     let gate = Gate::start("limits/blocked");
     gate.peer.limit(Limit::Blocked);
     let response = gate.get(SESSIONS, &http(&gate.token())).await;
     assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (429, None));
     let error: Value = response.json().await.unwrap();
     assert_eq!(reason(&error), (8, "RATE_LIMITED"), "{error}");
-    assert_eq!(error["message"], "the limit user-api lets nothing of this kind pass; waiting does not help");
+    assert_eq!(error["message"], "the limit user-api blocks this request; waiting does not help");
     assert!(!error.to_string().contains("RetryInfo"), "{error}");
     assert_eq!(watch(&gate).await.0, 429);
     assert!(!gate.passed());
 }
 
 #[tokio::test]
-async fn whatever_is_no_answer_is_503_and_is_asked_twice_only_where_nothing_was_charged() {
+async fn missing_answer_is_503_and_is_retried_only_if_nothing_was_charged() {
     let gate = Gate::start("limits/no-answer");
     let client = http(&gate.token());
     for (limit, times) in [(Limit::Broken, 2), (Limit::Unknown, 1), (Limit::Silent, 1)] {
         gate.peer.limit(limit);
-        gate.peer.take_asked();
+        gate.peer.take_limit_calls();
         let began = Instant::now();
         let response = gate.get(SESSIONS, &client).await;
         assert!(began.elapsed() < Duration::from_secs(1), "{limit:?}: {:?}", began.elapsed());
@@ -166,7 +166,7 @@ async fn whatever_is_no_answer_is_503_and_is_asked_twice_only_where_nothing_was_
         assert_eq!(header(&response, "access-control-allow-origin"), Some("http://localhost:4200"));
         let error: Value = response.json().await.unwrap();
         assert_eq!(reason(&error), (14, "RATE_LIMITER_UNAVAILABLE"), "{limit:?}: {error}");
-        assert_eq!(gate.peer.take_asked().len(), times, "{limit:?}: twice asked may be twice charged");
+        assert_eq!(gate.peer.take_limit_calls().len(), times, "{limit:?}: a second call may charge twice");
         let status = grpc(&gate.channel(), LIST, Some(&gate.token())).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{limit:?}: {status:?}");
         assert_eq!(watch(&gate).await, (200, "retry: 1000\n\n".to_owned()), "{limit:?}");

@@ -1,5 +1,4 @@
-//! A logout through JSON with `revokeTokens`: the session is gone, and so is all that was issued for it, in one trace across
-//! the services.
+//! Logout through JSON with `revokeTokens`: ends the session and revokes its tokens, in one trace across the services.
 
 mod support;
 
@@ -26,11 +25,11 @@ async fn start(folder: &str, otlp_endpoint: Option<String>) -> Mesh {
     Mesh::start(options).await.unwrap()
 }
 
-/// Someone with a token of the user ada.
+/// Caller with a token of the user ada.
 struct Ada {
     http: Client,
     jti: String,
-    /// `exp` of the token.
+    /// Claim `exp` of the token.
     expires: i64,
 }
 
@@ -51,7 +50,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// A session that the caller's token is bound to; its path.
+/// Creates a session with the caller's token bound to it; returns its path.
 async fn login(mesh: &Mesh, by: &Ada) -> String {
     let expires = prost_types::Timestamp { seconds: by.expires, nanos: 0 }.to_string();
     let body = json!({"tokens": [{"jti": by.jti, "issuer": Issuer::NAME, "expireTime": expires}]});
@@ -60,7 +59,7 @@ async fn login(mesh: &Mesh, by: &Ada) -> String {
     format!("/v1/{}", session["name"].as_str().unwrap())
 }
 
-/// No request that begins 100 ms after the logout was acknowledged passes.
+/// Checks that no request passes which begins 100 ms or later after the acknowledgement.
 async fn assert_revoked(mesh: &Mesh, caller: &Ada, whose: &str, acknowledged: Instant) {
     loop {
         let began = acknowledged.elapsed();
@@ -74,7 +73,7 @@ async fn assert_revoked(mesh: &Mesh, caller: &Ada, whose: &str, acknowledged: In
 }
 
 #[tokio::test]
-async fn a_logout_ends_the_session_and_its_tokens_in_one_trace() {
+async fn logout_ends_the_session_and_its_tokens_in_one_trace() {
     let collector = Collector::start();
     let mesh = start("logout", Some(collector.endpoint())).await;
     let other = ada(&mesh, "j-other", None);
@@ -114,7 +113,7 @@ fn server<'a>(spans: &'a [Span], service: &str, method: &str) -> Option<&'a Span
 }
 
 #[tokio::test]
-async fn a_logout_everywhere_spares_the_session_that_asks() {
+async fn logout_everywhere_spares_the_calling_session() {
     let mesh = start("logout-everywhere", None).await;
     let kept = ada(&mesh, "j-kept", None);
     let one = ada(&mesh, "j-one", None);

@@ -1,17 +1,17 @@
-//! The OpenAPI document, held against the public validator `openapi-spec-validator`.
+//! OpenAPI document, held against the public validator `openapi-spec-validator`.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The version is fixed, so that a new rule of the validator's breaks no build by itself.
+/// Pinned version: a new rule of the validator must not break the build.
 const VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 
 #[test]
-fn the_public_validator_accepts_the_document() {
+fn public_validator_accepts_the_document() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let packages = folder.join("openapi-spec-validator-0.9.0");
     if !packages.exists() {
-        // Whole or not at all: another run must not find half of it.
+        // Install elsewhere and rename: another run must not see half of it.
         let scratch = tempfile::tempdir_in(folder).unwrap();
         let installed = Command::new("python3")
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
@@ -20,7 +20,7 @@ fn the_public_validator_accepts_the_document() {
             .output()
             .expect("python3 runs");
         assert!(installed.status.success(), "pip: {}", String::from_utf8_lossy(&installed.stderr));
-        // Taken by another test run meanwhile: just as good.
+        // Another test run may have installed it meanwhile.
         let _ = std::fs::rename(scratch.keep(), &packages);
     }
 

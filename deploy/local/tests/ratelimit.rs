@@ -1,5 +1,5 @@
-//! Limits, through a real Envoy with the shipped configuration: held to the last request, told to the client, changed while
-//! everything runs, and never passed by for want of an answer.
+//! Rate limits, through a real Envoy with the shipped configuration: exact, reported to the client, changed at run time, and
+//! never bypassed in an outage.
 
 mod support;
 
@@ -18,7 +18,7 @@ use tonic::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LIST: &str = "/keyplane.session.v1.SessionService/ListSessions";
-/// What `cargo up` asks for until it is ready is not counted.
+/// Policies of the test; the readiness requests of the mesh do not count.
 const POLICIES: &str = "
 policies:
   - id: user-api
@@ -31,7 +31,7 @@ policies:
     limit: {amount: 100, per: 1h}
     plans: {gold: {amount: 1000, per: 1h}}
 ";
-/// Three tenants for three ways of an outage.
+/// Policies of three tenants with three outage modes.
 const OUTAGES: &str = "
 policies:
   - {id: shut, domain: keyplane, entries: [{key: tenant, value: shut}], limit: {amount: 1000, per: 1s}, outage: closed}
@@ -39,7 +39,7 @@ policies:
   - {id: alone, domain: keyplane, entries: [{key: tenant, value: alone}], limit: {amount: 3, per: 1h}, outage: local}
 ";
 
-/// One mesh for the tests that break nothing; it dies with the binary.
+/// Mesh of this test binary, for tests without faults.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     MESH.get_or_init(|| {
@@ -53,7 +53,7 @@ async fn start(folder: &str, policies: &str) -> Mesh {
     Mesh::start(support::with_policies(support::options(folder), policies)).await.unwrap()
 }
 
-/// Someone with a token.
+/// Caller with a token.
 struct User<'a> {
     mesh: &'a Mesh,
     grant: Grant,
@@ -87,7 +87,7 @@ impl<'a> User<'a> {
         self.read().await.status().as_u16()
     }
 
-    /// Reads and expects so many to be left.
+    /// Reads, and expects `left` further requests.
     async fn reads_with(&self, left: u32) {
         let response = self.read().await;
         assert_eq!((response.status().as_u16(), header(&response, "x-ratelimit-remaining")), (200, left.to_string()));
@@ -105,7 +105,7 @@ impl<'a> User<'a> {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    /// POSTs JSON, and expects it to be well.
+    /// Sends a POST of JSON, and expects success.
     async fn post(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self.call(Method::POST, path, body).await;
         assert_eq!(status, 200, "{path}: {answer}");
@@ -121,7 +121,7 @@ fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).unwrap_or_else(|| panic!("no {name}: {response:?}")).to_str().unwrap().to_owned()
 }
 
-/// The reason of an error, of any status.
+/// Status and reason of an error.
 async fn reason_of(user: &User<'_>) -> (u16, String) {
     let response = user.read().await;
     let status = response.status().as_u16();
@@ -129,10 +129,10 @@ async fn reason_of(user: &User<'_>) -> (u16, String) {
     (status, if status == 200 { String::new() } else { reason(&body).1.to_owned() })
 }
 
-// === held ===
+// === exactness ===
 
 #[tokio::test]
-async fn the_eleventh_of_ten_is_refused_and_others_are_not() {
+async fn eleventh_of_ten_requests_is_rejected_and_other_callers_are_not() {
     let mesh = mesh();
     let user = User::of(mesh, "acme", "eleven");
     for left in (0..10).rev() {
@@ -162,19 +162,19 @@ async fn the_eleventh_of_ten_is_refused_and_others_are_not() {
     User::of(mesh, "acme", "twelve").reads_with(9).await;
     User::of(mesh, "other", "eleven").reads_with(9).await;
     assert_eq!(User::of(mesh, "roomy", "eleven").status().await, 200);
-    // What a gRPC client does counts as well.
+    // gRPC calls count too.
     User::of(mesh, "acme", "twelve").grpc().await.ok();
     User::of(mesh, "acme", "twelve").reads_with(7).await;
 }
 
 #[tokio::test]
-async fn a_revoked_token_takes_nothing_from_its_user() {
+async fn revoked_token_charges_nothing() {
     let mesh = mesh();
     let user = User::of(mesh, "acme", "revoked");
     user.reads_with(9).await;
     let revoke = Client::new().post(user.url("/v1/tenants/acme/oauth2/revoke"));
     assert_eq!(revoke.json(&json!({"token": user.token})).send().await.unwrap().status(), 200);
-    eventually("the token is refused", PATIENCE, async || user.status().await == 401).await;
+    eventually("the token is rejected", PATIENCE, async || user.status().await == 401).await;
     let again = User::of(mesh, "acme", "revoked");
     let left: u32 = header(&again.read().await, "x-ratelimit-remaining").parse().unwrap();
     for _ in 0..20 {
@@ -183,10 +183,10 @@ async fn a_revoked_token_takes_nothing_from_its_user() {
     again.reads_with(left - 1).await;
 }
 
-// === over JSON ===
+// === JSON ===
 
 #[tokio::test]
-async fn limits_are_charged_settled_and_explained_over_json() {
+async fn json_callers_charge_settle_and_explain_limits() {
     let ada = User::of(mesh(), "roomy", "ada");
     let of_ada = json!({"user": "ada", "limits": ["tokens"]});
     let with = |field: &str, value: Value| {
@@ -208,9 +208,9 @@ async fn limits_are_charged_settled_and_explained_over_json() {
         (&json!(true), &json!("20")),
         "{reserved}"
     );
-    let refused = ada.limits("acquire", with("cost", json!(30))).await;
-    assert_eq!((&refused["admitted"], &refused["limits"][0]["verdict"]), (&json!(false), &json!("VERDICT_DENIED")));
-    assert!(refused["retryAfter"].as_str().unwrap().ends_with('s'), "{refused}");
+    let rejected = ada.limits("acquire", with("cost", json!(30))).await;
+    assert_eq!((&rejected["admitted"], &rejected["limits"][0]["verdict"]), (&json!(false), &json!("VERDICT_DENIED")));
+    assert!(rejected["retryAfter"].as_str().unwrap().ends_with('s'), "{rejected}");
     let settled = ada.limits("commit", json!({"reservation": reserved["reservation"], "cost": 10})).await;
     assert_eq!((&settled["charged"], &settled["limits"][0]["remaining"]), (&json!("10"), &json!("60")), "{settled}");
     let peeked = ada.limits("peek", with("cost", json!(60))).await;
@@ -245,7 +245,7 @@ async fn limits_are_charged_settled_and_explained_over_json() {
 }
 
 #[tokio::test]
-async fn plans_and_policies_are_kept_over_json() {
+async fn json_callers_manage_plans_and_policies() {
     let admin = User::of(mesh(), "roomy", "admin");
     let plan = "/v1/tenants/planned/plan";
     for (method, path, wanted) in
@@ -260,7 +260,7 @@ async fn plans_and_policies_are_kept_over_json() {
 
     let limit = |amount: u32| json!({"amount": amount, "period": "60s"});
     let made = json!({"entries": [{"key": "route"}], "domain": "own", "limit": limit(5)});
-    // An id may hold a colon, and need not be a verb's for that.
+    // An id may hold a colon.
     let path = "/v1/policies/urn:chat";
     let made = admin.post("/v1/policies?policyId=urn:chat", made).await;
     assert_eq!((&made["name"], &made["origin"]), (&json!("policies/urn:chat"), &json!("ORIGIN_API")), "{made}");
@@ -281,10 +281,10 @@ async fn plans_and_policies_are_kept_over_json() {
     assert_eq!((status, reason(&error)), (404, (5, "POLICY_NOT_FOUND")), "{error}");
 }
 
-// === changed ===
+// === changes ===
 
 #[tokio::test]
-async fn policies_of_the_file_and_of_the_api_are_in_force_soon() {
+async fn changed_policies_apply_soon() {
     let mesh = start("ratelimit-changes", POLICIES).await;
     let user = User::of(&mesh, "acme", "ada");
     user.reads_with(9).await;
@@ -298,11 +298,12 @@ async fn policies_of_the_file_and_of_the_api_are_in_force_soon() {
     };
     edit(&POLICIES.replace("{amount: 10,", "{amount: 1000,"));
     limit("the file's new limit", "1000, 1000;w=3600").await;
-    // What was consumed stays consumed.
+    // Consumption survives a change.
     let left: u32 = header(&user.read().await, "x-ratelimit-remaining").parse().unwrap();
     assert!(left < 998, "{left}");
     edit("policies: [{id: broken}]");
-    eventually("the mistake is told", PATIENCE, async || mesh.service("rate-limiting").log().contains("refused")).await;
+    eventually("the mistake is logged", PATIENCE, async || mesh.service("rate-limiting").log().contains("refused"))
+        .await;
     limit("the one before stays", "1000, 1000;w=3600").await;
 
     edit(&POLICIES.replace("{demo: unlimited", "{acme: block, demo: unlimited"));
@@ -316,11 +317,11 @@ async fn policies_of_the_file_and_of_the_api_are_in_force_soon() {
     eventually("everything passes", PATIENCE, async || user.status().await == 200).await;
 
     let admin = User::of(&mesh, "roomy", "admin");
-    // Without a domain it is for calls that name it, and locks nobody out of the gateway.
+    // A policy without a domain applies to calls that name it, never to the gateway.
     let mut policy = json!({"entries": [{"key": "tenant", "value": "acme"}], "limit": {"mode": "MODE_BLOCK"}});
     admin.post("/v1/policies?policyId=named", policy.clone()).await;
     let named = json!({"limits": ["named"]});
-    eventually("it is in force for those who name it", PATIENCE, async || {
+    eventually("it applies to calls that name it", PATIENCE, async || {
         let answer = user.post("/v1/tenants/acme/rateLimits:acquire", named.clone()).await;
         if answer["admitted"] == false { Ok(()) } else { Err(answer) }
     })
@@ -329,21 +330,21 @@ async fn policies_of_the_file_and_of_the_api_are_in_force_soon() {
     policy["domain"] = "keyplane".into();
     policy["limit"] = json!({"amount": 2, "period": "3600s"});
     admin.post("/v1/policies?policyId=tight", policy).await;
-    let refused = eventually("the new policy is in force", PATIENCE, async || {
+    let rejected = eventually("the new policy applies", PATIENCE, async || {
         let response = user.read().await;
         if response.status() == 429 { Ok(response) } else { Err(response) }
     })
     .await;
-    let error: Value = refused.json().await.unwrap();
+    let error: Value = rejected.json().await.unwrap();
     assert_eq!(error["details"][0]["metadata"]["policy"], "tight", "{error}");
     assert_eq!(admin.call(Method::DELETE, "/v1/policies/tight", Value::Null).await.0, 200);
-    eventually("it is gone", PATIENCE, async || user.status().await == 200).await;
+    eventually("it no longer applies", PATIENCE, async || user.status().await == 200).await;
     mesh.stop().await.unwrap();
 }
 
-// === gone ===
+// === outages ===
 
-/// An instance in place of the mesh's.
+/// Instance that replaces the mesh's.
 fn successor(mesh: &Mesh) -> Process {
     let spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
         .name("rate-limiting")
@@ -357,12 +358,12 @@ fn successor(mesh: &Mesh) -> Process {
 }
 
 #[tokio::test]
-async fn without_the_store_policies_speak_and_without_the_service_nothing_passes() {
+async fn outage_of_the_store_follows_policies_and_outage_of_the_service_blocks() {
     let mesh = start("ratelimit-outage", OUTAGES).await;
     let [shut, wide, alone] = ["shut", "wide", "alone"].map(|tenant| User::of(&mesh, tenant, "ada"));
     let all_is_well = async || {
         for user in [&shut, &wide] {
-            eventually("all is well", PATIENCE, async || match reason_of(user).await {
+            eventually("requests pass", PATIENCE, async || match reason_of(user).await {
                 (200, _) => Ok(()),
                 other => Err(other),
             })

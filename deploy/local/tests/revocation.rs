@@ -1,5 +1,5 @@
-//! Revoked tokens, through a real Envoy with the shipped configuration: refused within the bound, wherever and however they
-//! were revoked, and nothing gets past a gateway that can't tell.
+//! Revoked tokens, through a real Envoy with the shipped configuration: rejected within 100 ms, whatever revoked them, and
+//! nothing passes a gateway that can't check.
 
 mod support;
 
@@ -23,10 +23,10 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// No request that begins so long after the acknowledgement may pass.
+/// Time after the acknowledgement from which no request may pass.
 const BOUND: Duration = Duration::from_millis(100);
 
-/// One mesh for this binary; it dies with it.
+/// Mesh of this test binary.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     MESH.get_or_init(|| {
@@ -40,7 +40,7 @@ async fn start(folder: &str) -> Mesh {
     Mesh::start(support::strict_options(folder)).await.unwrap()
 }
 
-/// An instance of a service in place of the mesh's, or beside it.
+/// Instance of a service, beside the mesh's or in its place.
 fn instance(mesh: &Mesh, name: &str, grpc: &str) -> Process {
     let mut spec = Spec::new(env!("CARGO_BIN_EXE_keyplane-up"))
         .name(name)
@@ -58,7 +58,7 @@ fn in_an_hour() -> prost_types::Timestamp {
     (SystemTime::now() + Duration::from_secs(3600)).into()
 }
 
-/// Refused as RFC 6750 has it, and in the shape of our errors.
+/// Checks a rejection: RFC 6750's header, and the common error shape.
 async fn assert_revoked(response: Response) {
     assert_eq!(response.status(), 401);
     let challenge = response.headers()["www-authenticate"].to_str().unwrap();
@@ -67,11 +67,11 @@ async fn assert_revoked(response: Response) {
     assert_eq!(reason(&error), (16, "TOKEN_REVOKED"), "{error}");
 }
 
-// === how it is revoked ===
+// === scopes ===
 
-/// Revoked on one instance, while the gateway asks another.
+/// Revokes on one instance while the gateway calls another.
 #[tokio::test]
-async fn whatever_begins_100_ms_after_the_acknowledgement_is_refused() {
+async fn request_100_ms_after_the_acknowledgement_is_rejected() {
     let mesh = mesh();
     let address = format!("127.0.0.1:{}", free_port().unwrap());
     let other = instance(mesh, "auth-revocation", &address);
@@ -106,12 +106,12 @@ async fn whatever_begins_100_ms_after_the_acknowledgement_is_refused() {
         }
     }
     delays.sort();
-    println!("first refused request began after: p50 {:?}, max {:?}", delays[25], delays[49]);
+    println!("first rejected request began after: p50 {:?}, max {:?}", delays[25], delays[49]);
     drop(other);
 }
 
 #[tokio::test]
-async fn each_scope_revokes_what_it_covers_and_nothing_else() {
+async fn each_scope_revokes_its_tokens_only() {
     let mesh = mesh();
     let grant = |tenant: &str, user: &str| Grant { sid: Some(format!("s-{user}")), ..Grant::new(tenant, user) };
     let admin = User::of(mesh, "admin");
@@ -137,7 +137,7 @@ async fn each_scope_revokes_what_it_covers_and_nothing_else() {
         let status = grpc(&channel, path, Some(&user.token)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{verb}: {status:?}");
 
-        // Undone, it is good again.
+        // Undo makes the token valid again.
         let name = revocation["name"].as_str().unwrap();
         let undone = admin.post(&format!("/v1/{name}:undo"), &json!({"etag": revocation["etag"]})).await;
         assert_eq!(undone["state"], "STATE_UNDONE", "{undone}");
@@ -147,7 +147,7 @@ async fn each_scope_revokes_what_it_covers_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_login_right_after_logging_out_everywhere_is_good() {
+async fn login_right_after_logout_everywhere_is_valid() {
     let mesh = mesh();
     let admin = User::of(mesh, "admin");
     for round in 0..5 {
@@ -155,7 +155,7 @@ async fn a_login_right_after_logging_out_everywhere_is_good() {
         let before = User::new(mesh, Grant { jti: Some(format!("{name}-1")), ..Grant::new("acme", &name) });
         assert_eq!(before.status().await, 200);
         let revocation = admin.post("/v1/tenants/acme:revokeSubject", &json!({"subject": name})).await;
-        // The cutoff counts in milliseconds: no person logs in within the same one.
+        // Cutoffs have a resolution of 1 ms.
         let cutoff = humantime::parse_rfc3339(revocation["cutoffTime"].as_str().unwrap()).unwrap();
         let next = cutoff + Duration::from_millis(1);
         eventually("the next millisecond", PATIENCE, async || SystemTime::now() >= next).await;
@@ -165,9 +165,9 @@ async fn a_login_right_after_logging_out_everywhere_is_good() {
     }
 }
 
-/// The gateway tries every key on a token without `kid`, so that a revocation of one key would never meet it.
+/// The gateway tries every key on a token without `kid`, so the revocation of a key would not match it.
 #[tokio::test]
-async fn whoever_leaves_out_the_kid_does_not_get_past_a_revoked_key() {
+async fn token_without_kid_does_not_bypass_a_revoked_key() {
     let mesh = mesh();
     let admin = User::of(mesh, "admin");
     let path = "/v1/tenants/by-kid/users/u/sessions";
@@ -175,7 +175,7 @@ async fn whoever_leaves_out_the_kid_does_not_get_past_a_revoked_key() {
     let (named, bare) =
         (signed(mesh, "by-kid", "u", &named), signed(mesh, "by-kid", "u", &Header::new(Algorithm::ES256)));
     let read = async |token: &str| {
-        eventually("the gateway can tell", PATIENCE, async || {
+        eventually("the gateway answers", PATIENCE, async || {
             let response = http(token).get(admin.url(path)).send().await.unwrap();
             if response.status() == 503 { Err(response) } else { Ok(response) }
         })
@@ -223,7 +223,7 @@ async fn whoever_leaves_out_the_kid_does_not_get_past_a_revoked_key() {
 // === RFC 7009 ===
 
 #[tokio::test]
-async fn whoever_has_a_token_may_revoke_it_by_form_or_json() {
+async fn bearer_may_revoke_a_token_by_form_or_json() {
     let mesh = mesh();
     for (name, json) in [("by-form", false), ("by-json", true)] {
         let user = User::of(mesh, name);
@@ -232,13 +232,13 @@ async fn whoever_has_a_token_may_revoke_it_by_form_or_json() {
         let body = if json { RevokeBy::Json(json!({"token": user.token})) } else { RevokeBy::Form(&form) };
         assert_eq!(user.revoke_by("acme", body).await, (200, json!({})));
         assert_revoked(user.read().await).await;
-        // Once more: just as well.
+        // Revoking twice succeeds.
         assert_eq!(user.revoke_by("acme", RevokeBy::Form(&form)).await, (200, json!({})));
     }
 }
 
 #[tokio::test]
-async fn what_can_not_be_verified_is_200_and_has_no_effect() {
+async fn unverifiable_token_is_200_without_effect() {
     let mesh = mesh();
     let user = User::of(mesh, "untouched");
     let elsewhere = tempfile::tempdir().unwrap();
@@ -249,12 +249,12 @@ async fn what_can_not_be_verified_is_200_and_has_no_effect() {
         assert_eq!(user.revoke_by("acme", RevokeBy::Form(&format!("token={token}"))).await, ok, "{token}");
         assert_eq!(user.revoke_by("acme", RevokeBy::Json(json!({"token": token}))).await, ok, "{token}");
     }
-    // Another tenant's.
+    // Token of another tenant.
     assert_eq!(user.revoke_by("other", RevokeBy::Json(json!({"token": user.token}))).await, ok);
     assert_eq!(user.status().await, 200);
 
     let refresh = json!({"token": "x", "token_type_hint": "refresh_token"});
-    // Errors as OAuth has them, whether the service found them or the gateway.
+    // Errors of the service and of the gateway have OAuth's form.
     let large = format!("token={}", "a".repeat(20_000));
     for (body, expected, error, words) in [
         (RevokeBy::Json(refresh), 400, "unsupported_token_type", "identity provider"),
@@ -268,7 +268,7 @@ async fn what_can_not_be_verified_is_200_and_has_no_effect() {
 }
 
 #[tokio::test]
-async fn an_event_source_brings_its_token_in_a_cookie() {
+async fn event_source_sends_its_token_in_a_cookie() {
     let mesh = mesh();
     let user = User::of(mesh, "browser");
     let watch = async || {
@@ -282,9 +282,9 @@ async fn an_event_source_brings_its_token_in_a_cookie() {
     assert_revoked(watch().await).await;
 }
 
-// === what is gone ===
+// === outages ===
 
-/// A request for the binding, with as much of a body as it takes.
+/// Sends a request for the binding, with an empty body if it takes one.
 async fn call(user: &User<'_>, binding: &Binding) -> Response {
     let path = binding.variables.iter().fold(binding.path.clone(), |path, name| {
         let value = if name == "session" { "0123456789abcdef0123456789abcdef" } else { "any" };
@@ -298,7 +298,7 @@ async fn call(user: &User<'_>, binding: &Binding) -> Response {
     request.send().await.unwrap()
 }
 
-/// The path of every RPC of the services that the gateway leads to.
+/// Paths of every RPC of the services behind the gateway.
 fn rpcs() -> BTreeSet<String> {
     let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
     let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
@@ -309,7 +309,7 @@ fn is_of(path: &str, service: &str) -> bool {
     path.split('.').nth(1) == Some(if service == "auth-revocation" { "revocation" } else { service })
 }
 
-/// Every route is 503, but for those of services that are there.
+/// Checks that every route is 503, except those of running services.
 async fn assert_nothing_passes(user: &User<'_>, channel: &Channel, gone: &str) {
     for binding in bindings() {
         let status = call(user, &binding).await.status();
@@ -318,7 +318,7 @@ async fn assert_nothing_passes(user: &User<'_>, channel: &Channel, gone: &str) {
     }
     if gone == "auth-revocation" {
         let (status, answer) = user.revoke_by("acme", RevokeBy::Json(json!({"token": user.token}))).await;
-        assert_oauth_error(status, &answer, 503, "temporarily_unavailable", "try again");
+        assert_oauth_error(status, &answer, 503, "temporarily_unavailable", "retry");
     }
     for path in rpcs() {
         if let Err(status) = grpc(channel, &path, Some(&user.token)).await {
@@ -331,7 +331,7 @@ async fn assert_nothing_passes(user: &User<'_>, channel: &Channel, gone: &str) {
 }
 
 #[tokio::test]
-async fn no_route_gets_past_a_service_that_is_gone() {
+async fn no_route_bypasses_a_stopped_service() {
     let mesh = start("revocation-gone").await;
     let user = User::of(&mesh, "u-42");
     let channel = Endpoint::from_shared(user.url("")).unwrap().connect_lazy();
@@ -340,9 +340,9 @@ async fn no_route_gets_past_a_service_that_is_gone() {
     for name in ["session", "auth-revocation"] {
         mesh.service(name).kill().unwrap();
         assert_nothing_passes(&user, &channel, name).await;
-        // It comes back where it was, and nothing else has to be started again.
+        // The service returns at its address; nothing else restarts.
         let again = instance(&mesh, name, &mesh.endpoints().service(name).grpc);
-        eventually("the gateway has found it", PATIENCE, async || match user.try_status().await {
+        eventually("the gateway reaches it", PATIENCE, async || match user.try_status().await {
             200 => Ok(()),
             status => Err(format!("{status}: {}", again.log())),
         })
@@ -354,7 +354,7 @@ async fn no_route_gets_past_a_service_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_restart_of_valkey_restarts_nothing_else_and_brings_no_token_back() {
+async fn restart_of_valkey_restarts_nothing_else_and_restores_no_token() {
     let mesh = start("revocation-valkey").await;
     let (good, bad) = (User::of(&mesh, "good"), User::of(&mesh, "bad"));
     assert_eq!(bad.revoke_by("acme", RevokeBy::Json(json!({"token": bad.token}))).await.0, 200);
@@ -363,15 +363,15 @@ async fn a_restart_of_valkey_restarts_nothing_else_and_brings_no_token_back() {
     mesh.valkey().unwrap().kill().unwrap();
     let (status, answer) = good.revoke_by("acme", RevokeBy::Json(json!({"token": good.token}))).await;
     assert_oauth_error(status, &answer, 503, "temporarily_unavailable", "");
-    // Closed: nobody can tell. (Once what is known is too old.)
-    eventually("good tokens are refused for now", PATIENCE, async || match good.try_status().await {
+    // Outage policy `closed`: 503 once memory is stale.
+    eventually("valid tokens get 503", PATIENCE, async || match good.try_status().await {
         503 => Ok(()),
         status => Err(status),
     })
     .await;
     assert_ne!(bad.try_status().await, 200);
     mesh.valkey().unwrap().restart().unwrap();
-    eventually("good tokens pass again", PATIENCE, async || {
+    eventually("valid tokens pass again", PATIENCE, async || {
         let status = bad.try_status().await;
         assert!(status == 401 || status == 503, "a revoked token: {status}");
         match good.try_status().await {
@@ -380,7 +380,7 @@ async fn a_restart_of_valkey_restarts_nothing_else_and_brings_no_token_back() {
         }
     })
     .await;
-    // The store came back empty: what it lost, the replica has.
+    // The store returned empty; the revocation replica still has the revocation.
     assert_revoked(bad.read().await).await;
     for name in ["session", "auth-revocation"] {
         assert_eq!(mesh.service(name).exit(), None, "{name} ended: {}", mesh.service(name).log());

@@ -1,5 +1,4 @@
-//! The shipped gateway configuration, without a service behind it: each RPC has its route, none gets past it, and none
-//! gets past it without a token.
+//! Routes of the shipped configuration, without services behind it: each RPC has a route, and no route skips a filter.
 
 mod support;
 
@@ -17,32 +16,32 @@ use support::{grpc, http, reason, token};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-/// A gateway without the services that it leads to.
+/// Gateway without services behind it.
 struct Gate {
     envoy: Envoy,
     url: String,
     token: String,
 }
 
-/// One for this binary, where every token is good and no limit is reached; it dies with it.
+/// Gateway of this test binary; every token is valid, no limit is reached.
 fn gate() -> &'static Gate {
     static GATE: OnceLock<Gate> = OnceLock::new();
     GATE.get_or_init(|| Gate::start("running", peer(), peer()))
 }
 
-/// One where nobody can tell whether a token is good.
+/// Gateway that can't check tokens.
 fn blind() -> &'static Gate {
     static GATE: OnceLock<Gate> = OnceLock::new();
     GATE.get_or_init(|| Gate::start("blind", nowhere(), peer()))
 }
 
-/// One where nobody can count.
+/// Gateway that can't check limits.
 fn uncounted() -> &'static Gate {
     static GATE: OnceLock<Gate> = OnceLock::new();
     GATE.get_or_init(|| Gate::start("uncounted", peer(), nowhere()))
 }
 
-/// Lets everything pass.
+/// Address of a stand-in that admits everything.
 fn peer() -> SocketAddr {
     Peer::start(Answer::Pass).address
 }
@@ -51,7 +50,7 @@ fn nowhere() -> SocketAddr {
     local(free_port().unwrap())
 }
 
-/// Listens anywhere, and looks for the session service where nothing is.
+/// Gateway on a free port, whose session service is missing.
 fn gateway(
     folder: &str,
     authorization: SocketAddr,
@@ -88,7 +87,7 @@ impl Gate {
         Gate { envoy, url, token: token(&issuer, "u-42") }
     }
 
-    /// A request for the binding, with as much of a body as it takes.
+    /// Sends a request for the binding, with an empty body if it takes one.
     async fn call(&self, binding: &Binding, client: &reqwest::Client) -> reqwest::Response {
         let verb = reqwest::Method::from_bytes(binding.verb.as_bytes()).unwrap();
         let mut request = client.request(verb, format!("{}{}", self.url, path(binding)));
@@ -103,7 +102,7 @@ impl Gate {
     }
 }
 
-// === the routes as Envoy has read them ===
+// === routes as Envoy parsed them ===
 
 fn routes() -> Vec<Value> {
     let dump: Value = serde_json::from_str(&gate().envoy.admin_get("/config_dump").unwrap()).unwrap();
@@ -113,7 +112,7 @@ fn routes() -> Vec<Value> {
     hosts[0]["routes"].as_array().unwrap().clone()
 }
 
-/// Whether no time of the connection manager ends it.
+/// Whether no timeout of the connection manager applies.
 fn endless(route: &Value) -> bool {
     let route = &route["route"];
     let times = [&route["timeout"], &route["idle_timeout"], &route["max_stream_duration"]["max_stream_duration"]];
@@ -134,7 +133,7 @@ fn envoy_accepts_the_configuration_with_and_without_a_collector() {
 }
 
 #[test]
-fn every_http_rule_has_one_route_to_its_own_service() {
+fn http_rule_has_one_route_to_its_service() {
     let routes = routes();
     for binding in bindings() {
         let found = matching(&routes, &path(&binding), &[(":method", binding.verb)]);
@@ -147,7 +146,7 @@ fn every_http_rule_has_one_route_to_its_own_service() {
 }
 
 #[test]
-fn every_rpc_has_a_route_to_its_own_service() {
+fn rpc_has_a_route_to_its_service() {
     let routes = routes();
     let headers = [(":method", "POST"), ("content-type", "application/grpc+proto")];
     for binding in bindings() {
@@ -162,27 +161,27 @@ fn every_rpc_has_a_route_to_its_own_service() {
 }
 
 #[test]
-fn only_reads_are_tried_again_after_the_service_may_have_seen_them() {
+fn only_reads_are_retried_after_the_service_may_have_seen_them() {
     for route in routes().iter().filter(|route| route["route"]["retry_policy"].is_object()) {
         let retry_on = route["route"]["retry_policy"]["retry_on"].as_str().unwrap();
         let unsafe_for_writes =
-            retry_on.split(',').any(|on| !["connect-failure", "refused-stream", "reset-before-request"].contains(&on));
+            retry_on.split(',').any(|on| !["connect-failure", "rejected-stream", "reset-before-request"].contains(&on));
         let reads = route["name"].as_str().unwrap().ends_with(".read");
         assert_eq!(unsafe_for_writes, reads, "{}: {retry_on}", route["name"]);
     }
 }
 
-/// Who must bear a token is not left to the order of rules and paths: every route does, but for those named here.
+/// Lists the routes without a token; every other route requires one.
 #[test]
-fn every_route_asks_for_a_token_but_three() {
+fn routes_without_a_token_are_three() {
     let mut open = Vec::new();
     for route in routes() {
         let name = route["name"].as_str().unwrap().to_owned();
         let filter = |name: &str| route["typed_per_filter_config"][format!("envoy.filters.http.{name}")].clone();
         let (token, check, limit) = (filter("jwt_authn"), filter("ext_authz"), filter("ratelimit"));
         let leads_nowhere = route["direct_response"].is_object();
-        assert_eq!(limit["disabled"] == true, leads_nowhere, "{name}: whatever leads to a service is counted");
-        assert_eq!(token["disabled"], check["disabled"], "{name}: a token that is asked for must be checked");
+        assert_eq!(limit["disabled"] == true, leads_nowhere, "{name}: each route to a service is limited");
+        assert_eq!(token["disabled"], check["disabled"], "{name}: a required token must be checked");
         if token["disabled"] == true {
             let own = route["route"]["rate_limits"].is_array();
             assert!(own || leads_nowhere, "{name}: without a token there is no tenant to count for");
@@ -195,14 +194,14 @@ fn every_route_asks_for_a_token_but_three() {
             assert!(token.is_null() && check.is_null(), "{name}: {token} {check}");
         }
     }
-    // Where a path has no such method.
+    // Answers for a wrong method.
     open.retain(|name| !name.starts_with("not-allowed."));
     open.sort();
     assert_eq!(open, ["none", "openapi", "revocation.oauth2"]);
 }
 
 #[tokio::test]
-async fn without_a_token_no_route_is_taken() {
+async fn request_without_a_token_passes_no_route() {
     let gate = gate();
     let http = reqwest::Client::new();
     for binding in bindings().iter().filter(|binding| binding.needs_token()) {
@@ -217,12 +216,12 @@ async fn without_a_token_no_route_is_taken() {
     }
 }
 
-/// The one route that needs no token is OAuth's, as are its errors.
+/// Error of OAuth's route, the only service route without a token.
 const OAUTH_UNAVAILABLE: &str = "temporarily_unavailable";
 
-/// What a gateway must never do: let requests pass because it has nobody to ask.
+/// Requests must not pass because auth-revocation is unavailable.
 #[tokio::test]
-async fn without_auth_revocation_no_route_is_taken() {
+async fn outage_of_auth_revocation_passes_no_route() {
     let gate = blind();
     let http = http(&gate.token);
     for binding in bindings() {
@@ -239,15 +238,15 @@ async fn without_auth_revocation_no_route_is_taken() {
         let status = grpc(&gate.channel(), &path, Some(&gate.token)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{path}: {status:?}");
     }
-    // The check was asked again before that: the next one may find another instance.
+    // The check was retried, since another instance may answer.
     let retries = gate.envoy.admin_get("/stats?filter=cluster.authz.upstream_rq_retry$").unwrap();
     let retries: u64 = retries.trim().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(retries > 0, "no check was repeated");
 }
 
-/// The same, of what is counted.
+/// Requests must not pass because rate-limiting is unavailable.
 #[tokio::test]
-async fn without_rate_limiting_no_route_is_taken() {
+async fn outage_of_rate_limiting_passes_no_route() {
     let gate = uncounted();
     let http = http(&gate.token);
     for binding in bindings() {
@@ -268,9 +267,9 @@ async fn without_rate_limiting_no_route_is_taken() {
     }
 }
 
-/// Envoy's own questions are for Envoy alone.
+/// RPCs for Envoy are not exposed.
 #[tokio::test]
-async fn nobody_asks_the_filters_questions_from_outside() {
+async fn filters_rpcs_are_not_exposed() {
     let gate = gate();
     for path in
         ["/envoy.service.auth.v3.Authorization/Check", "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"]
@@ -281,7 +280,7 @@ async fn nobody_asks_the_filters_questions_from_outside() {
 }
 
 #[tokio::test]
-async fn without_its_service_every_json_route_answers_503_in_the_error_shape() {
+async fn json_route_without_its_service_is_503_in_the_error_shape() {
     let gate = gate();
     let http = http(&gate.token);
     for binding in bindings().iter().filter(|binding| cluster(binding) == "session") {
@@ -295,9 +294,9 @@ async fn without_its_service_every_json_route_answers_503_in_the_error_shape() {
     }
 }
 
-/// Any other answer would be the end of it: an EventSource comes again only after a 200 or a broken connection.
+/// An EventSource reconnects only after a 200 or a broken connection.
 #[tokio::test]
-async fn without_its_service_an_event_source_is_told_to_come_again() {
+async fn event_source_without_its_service_reconnects() {
     let gate = gate();
     for binding in bindings().iter().filter(|binding| binding.path.ends_with(":watch")) {
         let request = http(&gate.token).get(format!("{}{}?after=1-0", gate.url, path(binding)));
@@ -312,7 +311,7 @@ async fn without_its_service_an_event_source_is_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn without_its_service_grpc_answers_unavailable() {
+async fn grpc_without_its_service_is_unavailable() {
     let gate = gate();
     for path in rpcs().iter().filter(|path| path.starts_with("/keyplane.session.")) {
         let status = grpc(&gate.channel(), path, Some(&gate.token)).await.unwrap_err();
@@ -322,8 +321,8 @@ async fn without_its_service_grpc_answers_unavailable() {
 }
 
 #[tokio::test]
-async fn what_nobody_thought_of_is_404_in_the_error_shape() {
-    // A path that is none needs no token: whoever has mistyped one learns of it.
+async fn unknown_path_is_404_in_the_error_shape() {
+    // An unknown path needs no token.
     let Gate { url, .. } = gate();
     let http = reqwest::Client::new();
     let session = "/v1/tenants/acme/users/u/sessions/0123456789abcdef0123456789abcdef";
@@ -345,7 +344,7 @@ async fn what_nobody_thought_of_is_404_in_the_error_shape() {
 }
 
 #[tokio::test]
-async fn stray_query_parameters_are_400() {
+async fn unknown_query_parameters_are_400() {
     let gate = gate();
     for path in ["/v1/tenants/acme/users/u/sessions?pagesize=3"] {
         let response = http(&gate.token).get(format!("{}{path}", gate.url)).send().await.unwrap();
@@ -357,7 +356,7 @@ async fn stray_query_parameters_are_400() {
 }
 
 #[tokio::test]
-async fn the_document_and_health_need_no_service() {
+async fn document_and_health_need_no_service() {
     let Gate { url, .. } = gate();
     assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), 200);
     let response = reqwest::get(format!("{url}/openapi.json")).await.unwrap();

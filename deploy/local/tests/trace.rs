@@ -1,4 +1,4 @@
-//! One trace from the caller through the gateway and the services to the store.
+//! Trace of one call, from the caller through the gateway and the services to the store.
 
 mod support;
 
@@ -11,7 +11,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
 #[tokio::test]
-async fn a_json_call_is_one_trace() {
+async fn json_call_is_one_trace() {
     let collector = Collector::start();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trace");
     let mut options = support::options(folder);
@@ -24,7 +24,9 @@ async fn a_json_call_is_one_trace() {
     assert_eq!(request.send().await.unwrap().status(), 200);
 
     let all_there = |spans: &[Span]| {
-        gateway_span(spans).is_some() && spans.iter().any(is_of_store) && questions(spans).iter().all(Option::is_some)
+        gateway_span(spans).is_some()
+            && spans.iter().any(is_of_store)
+            && gateway_calls(spans).iter().all(Option::is_some)
     };
     let spans = ours(collector.wait_for(|spans| all_there(&ours(spans.to_vec()))).await);
     let gateway = gateway_span(&spans).unwrap();
@@ -34,11 +36,11 @@ async fn a_json_call_is_one_trace() {
     let service = service.unwrap_or_else(|| panic!("no span of the session service: {spans:#?}"));
     assert_eq!(service.parent_span_id, gateway.span_id);
     assert!(service.name.ends_with("SessionService/GetSession"), "{}", service.name);
-    // Whether the token was revoked, and the request is within its limits, are calls of the gateway's own, within the same trace.
-    for question in questions(&spans).into_iter().flatten() {
-        let asked = spans.iter().find(|span| span.span_id == question.parent_span_id);
-        let asked = asked.unwrap_or_else(|| panic!("nobody has asked {}: {spans:#?}", question.name));
-        assert_eq!((asked.service.as_str(), &asked.parent_span_id), ("keyplane-gateway", &gateway.span_id));
+    // The gateway's own calls (check, rate limit) belong to the same trace.
+    for call in gateway_calls(&spans).into_iter().flatten() {
+        let parent = spans.iter().find(|span| span.span_id == call.parent_span_id);
+        let parent = parent.unwrap_or_else(|| panic!("{} has no parent: {spans:#?}", call.name));
+        assert_eq!((parent.service.as_str(), &parent.parent_span_id), ("keyplane-gateway", &gateway.span_id));
     }
     // Paths and keys hold user ids; spans must not.
     for span in &spans {
@@ -62,11 +64,12 @@ fn is_of_store(span: &Span) -> bool {
     span.service == "keyplane-session" && span.kind == "client"
 }
 
-/// What the gateway asks before it lets a request pass.
-fn questions(spans: &[Span]) -> [Option<&Span>; 2] {
-    let of = |service: &str, name: &str| spans.iter().find(|span| span.service == service && span.name.ends_with(name));
+/// Spans of the gateway's own calls before it admits a request.
+fn gateway_calls(spans: &[Span]) -> [Option<&Span>; 2] {
+    let find =
+        |service: &str, name: &str| spans.iter().find(|span| span.service == service && span.name.ends_with(name));
     [
-        of("keyplane-auth-revocation", "Authorization/Check"),
-        of("keyplane-rate-limiting", "RateLimitService/ShouldRateLimit"),
+        find("keyplane-auth-revocation", "Authorization/Check"),
+        find("keyplane-rate-limiting", "RateLimitService/ShouldRateLimit"),
     ]
 }

@@ -1,4 +1,4 @@
-//! The real `keyplane-up` program.
+//! Real program `keyplane-up`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use keyplane_testkit::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// A running `keyplane-up --json` on free ports. Killed when dropped; its children die with it.
+/// Running `keyplane-up --json` on free ports. Dropping it kills it and its children.
 struct Up {
     child: Child,
     ready: Value,
@@ -28,9 +28,9 @@ impl Up {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            panic!("keyplane-up ended: {said}");
+            let mut log = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+            panic!("keyplane-up ended: {log}");
         }
         Up { child, ready: serde_json::from_str(&line).expect("one line of JSON") }
     }
@@ -39,7 +39,7 @@ impl Up {
         self.ready.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}: {}", self.ready))
     }
 
-    /// A process that it started, by the program's name.
+    /// Process id of a child, by the program's name.
     fn child_called(&self, name: &str) -> Option<Pid> {
         let parent = self.child.id().to_string();
         let stats = std::fs::read_dir("/proc").unwrap().flatten();
@@ -52,7 +52,7 @@ impl Up {
         stats.filter_map(|stat| of_ours(&stat)).find_map(Pid::from_raw)
     }
 
-    /// Waits for the end: exit code, what else came on standard output, and standard error.
+    /// Waits for the end; returns exit code, rest of standard output, and standard error.
     fn end(mut self) -> (Option<i32>, String, String) {
         let (mut out, mut err) = (String::new(), String::new());
         self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
@@ -75,7 +75,7 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-/// `cargo up token` for the mesh that runs in `folder`, if one does.
+/// Runs `cargo up token` for the mesh in `folder`.
 fn token(folder: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
     command.args(["token", "--tenant", "acme", "--user", "u-42", "--run-dir"]).arg(folder).args(more);
@@ -98,7 +98,7 @@ fn stderr(output: &Output) -> String {
 // === tests ===
 
 #[tokio::test]
-async fn starts_serves_refuses_a_second_one_and_stops_everything() {
+async fn starts_serves_rejects_a_second_start_and_stops_everything() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path());
     let gateway = up.text("/gateway").to_owned();
@@ -112,12 +112,12 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
     for service in ["auth-revocation", "rate-limiting", "session"] {
         let log = std::fs::read_to_string(folder.path().join(format!("{service}.log"))).unwrap();
         let warned = log.lines().find(|line| line.contains("not ready") && !line.contains("the store"));
-        assert_eq!(warned, None, "to wait for what a start waits for is no warning");
+        assert_eq!(warned, None, "waiting at the start is not a warning");
     }
     let document: Value = reqwest::get(up.text("/openapi")).await.unwrap().json().await.unwrap();
     assert_eq!(document["servers"][0]["url"], gateway.as_str());
 
-    // As a person would, while the mesh runs: the token and nothing else, so that a shell can take it.
+    // Standard output has the token alone, for a shell to read.
     let minted = token(folder.path(), &["--ttl", "5m", "--jti", "j-1", "--sid", "s-1", "--client", "app"]);
     assert!(minted.status.success() && minted.stderr.is_empty(), "{}", stderr(&minted));
     let minted = String::from_utf8(minted.stdout).unwrap();
@@ -145,7 +145,7 @@ async fn starts_serves_refuses_a_second_one_and_stops_everything() {
 }
 
 #[tokio::test]
-async fn a_valkey_of_ones_own_is_used_left_running_and_its_password_kept() {
+async fn given_valkey_is_used_and_left_running_and_its_password_stays_secret() {
     let valkey = keyplane_testkit::valkey();
     let password = url::Url::parse(&valkey.url()).unwrap().password().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
@@ -154,13 +154,13 @@ async fn a_valkey_of_ones_own_is_used_left_running_and_its_password_kept() {
     let answer: Value = get(&session, up.text("/token")).await.json().await.unwrap();
     assert_eq!(answer["companyId"], "c-7", "{answer}");
     let stored = valkey.command(&["EXISTS", "portal:session:{demo:ada}:index"]).unwrap();
-    assert_eq!(stored.int(), Some(1), "it is in the store that was named");
+    assert_eq!(stored.int(), Some(1), "the given store has the session");
     assert!(!up.ready.to_string().contains(&password), "the password is shown");
 
     kill_process(Pid::from_child(&up.child), Signal::TERM).unwrap();
     let (code, _, err) = up.end();
     assert_eq!(code, Some(0), "{err}");
-    valkey.command(&["PING"]).expect("it is not ours to stop");
+    valkey.command(&["PING"]).expect("the given Valkey keeps running");
     for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
         let text = std::fs::read(entry.path()).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&text).contains(&password), "{:?} holds the password", entry.path());
@@ -168,7 +168,7 @@ async fn a_valkey_of_ones_own_is_used_left_running_and_its_password_kept() {
 }
 
 #[test]
-fn a_service_that_dies_is_named_and_everything_stops() {
+fn dead_service_is_named_and_everything_stops() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path());
     let gateway = up.text("/gateway").to_owned();
@@ -183,7 +183,7 @@ fn a_service_that_dies_is_named_and_everything_stops() {
 }
 
 #[tokio::test]
-async fn an_envoy_that_dies_is_restarted_loudly_and_the_mesh_stays_up() {
+async fn dead_envoy_is_restarted_with_a_report_and_the_mesh_stays_up() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(folder.path());
     let session = format!("{}/v1/{}", up.text("/gateway"), up.text("/example"));
@@ -204,7 +204,7 @@ async fn an_envoy_that_dies_is_restarted_loudly_and_the_mesh_stays_up() {
 }
 
 #[test]
-fn a_taken_port_is_told_with_the_option_that_changes_it() {
+fn taken_port_is_reported_with_its_option() {
     let folder = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();

@@ -1,4 +1,4 @@
-//! Updates, field names, errors, and event streams across rotations as JSON callers see them, through a real Envoy with the shipped
+//! Updates, field names, errors, and event streams across rotations, seen by JSON callers through a real Envoy with the shipped
 //! configuration.
 
 mod support;
@@ -19,7 +19,7 @@ use tonic::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One mesh for this binary; it dies with it.
+/// Mesh of this test binary.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     MESH.get_or_init(|| {
@@ -48,20 +48,14 @@ async fn patch(path: &str, body: Value) -> (u16, Value) {
     sent(request(Method::PATCH, path).json(&body)).await
 }
 
-/// A resource as it may be sent back: its name is in the path.
-fn nameless(mut resource: Value) -> Value {
-    resource.as_object_mut().unwrap().remove("name");
-    resource
-}
-
-/// Answer of a PATCH that succeeds.
+/// Sends a PATCH, and expects success.
 async fn patched(path: &str, body: Value) -> Value {
     let (status, answer) = patch(path, body.clone()).await;
     assert_eq!(status, 200, "{body}: {answer}");
     answer
 }
 
-/// Creates a session of `user`; its path.
+/// Creates a session of `user`; returns its path.
 async fn created(user: &str) -> String {
     let body = json!({"companyId": "c-7", "lastPath": "/home", "idleTimeout": "60s"});
     let (status, session) = post(&format!("/v1/tenants/acme/users/{user}/sessions"), body).await;
@@ -69,7 +63,7 @@ async fn created(user: &str) -> String {
     format!("/v1/{}", session["name"].as_str().unwrap())
 }
 
-/// The violations of an error, as `field: description`.
+/// Violations of an error, as `field: description`.
 fn violations(error: &Value) -> Vec<String> {
     let details = error["details"].as_array().unwrap();
     let told = details.iter().find_map(|detail| detail["fieldViolations"].as_array());
@@ -90,7 +84,7 @@ async fn policy_fields_absent_from_a_patch_stay() {
     let (status, made) = post("/v1/policies?policyId=kept", policy).await;
     assert_eq!(status, 200, "{made}");
     let path = "/v1/policies/kept";
-    // Of what is sent with each change, and of nothing else, something changes.
+    // Each PATCH changes the fields it sends, and no others.
     let mut expected = made;
     for (query, body) in [
         ("", json!({})),
@@ -131,7 +125,7 @@ async fn policy_fields_absent_from_a_patch_stay() {
 }
 
 #[tokio::test]
-async fn an_empty_patch_keeps_the_tenants_plan() {
+async fn empty_patch_keeps_the_tenants_plan() {
     let path = "/v1/tenants/planned/plan";
     assert_eq!(patched(path, json!({"plan": "gold"})).await["plan"], "gold");
     assert_eq!(patched(path, json!({})).await["plan"], "gold");
@@ -139,7 +133,10 @@ async fn an_empty_patch_keeps_the_tenants_plan() {
     assert_eq!(patched(path, json!({"plan": "gold"})).await["plan"], "gold");
     assert_eq!(patched(&format!("{path}?updateMask=plan"), json!({})).await["plan"], "");
     let (status, error) = sent(request(Method::PATCH, path).header("if-match", "\"1\"").json(&json!({}))).await;
-    assert_eq!((status, violations(&error)[0].as_str()), (400, "if-match: not supported: a tenant's plan has no etag"));
+    assert_eq!(
+        (status, violations(&error)[0].as_str()),
+        (400, "if-match: not supported: this method takes no version or etag")
+    );
 }
 
 #[tokio::test]
@@ -153,8 +150,8 @@ async fn patched_fields_are_honoured_or_rejected() {
     let id = session["sessionId"].as_str().unwrap();
     assert!(path.ends_with(&format!("/sessions/{id}")), "{session}");
 
-    // A session that is sent back as it was read is based on its version.
-    let mut whole = nameless(session.clone());
+    // A session sent back as read carries its version.
+    let mut whole = session.clone();
     whole["lastPath"] = json!("/x");
     assert_eq!(patched(&path, whole.clone()).await["version"], 3);
     let (status, error) = patch(&path, whole).await;
@@ -171,7 +168,7 @@ async fn patched_fields_are_honoured_or_rejected() {
 
 // === names ===
 
-/// One request, as JSON and as gRPC.
+/// Sends the same request as JSON and as gRPC.
 #[tokio::test]
 async fn violations_name_fields_in_the_callers_spelling() {
     let path = "/v1/tenants/acme/users/named/sessions?requestId=a%20b";
@@ -201,7 +198,7 @@ async fn violations_name_fields_in_the_callers_spelling() {
     assert!(status.message().contains(id) && status.message().contains(path), "{status:?}");
 }
 
-/// An EventSource's stream, as far as it was read.
+/// Stream of an EventSource, with the unread rest.
 struct Events {
     chunks: BoxStream<'static, Vec<u8>>,
     text: String,
@@ -210,7 +207,7 @@ struct Events {
 // === impl Events ===
 
 impl Events {
-    /// Opens the stream of a session, from the event `last` on.
+    /// Opens the stream of a session, from the event `last`.
     async fn open(path: &str, last: Option<&str>) -> Result<Events, (u16, Value)> {
         let mut request = request(Method::GET, &format!("{path}:watch")).header("accept", "text/event-stream");
         if let Some(last) = last {
@@ -224,7 +221,7 @@ impl Events {
         Ok(Events { chunks: chunks.boxed(), text: String::new() })
     }
 
-    /// The next event, which is of the type `kind`; its id, and its data.
+    /// Reads the next event, of type `kind`; returns its id and data.
     async fn next(&mut self, kind: &str) -> (String, Value) {
         loop {
             if let Some(end) = self.text.find("\n\n") {
@@ -266,12 +263,12 @@ async fn changed_fields_are_a_valid_mask() {
     );
     let mask = event["changedFields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
     let mask = mask.collect::<Vec<_>>().join(",");
-    let session = patched(&format!("{path}?updateMask={mask}"), nameless(event["session"].clone())).await;
-    assert_eq!(session["version"], 2, "it is what it was");
+    let session = patched(&format!("{path}?updateMask={mask}"), event["session"].clone()).await;
+    assert_eq!(session["version"], 2, "nothing changed");
 }
 
 #[tokio::test]
-async fn an_event_source_survives_rotations() {
+async fn event_source_survives_rotations() {
     let path = created("rotating").await;
     let mut events = Events::open(&path, None).await.unwrap();
     events.next("snapshot").await;
@@ -284,7 +281,7 @@ async fn an_event_source_survives_rotations() {
     let (rotated, _) = events.next("rotated").await;
     drop(events);
 
-    // The page is cut off, and comes again by the path that it began with.
+    // The page reconnects with its first path.
     let mut events = Events::open(&path, Some(&rotated)).await.expect("it leads to the new session");
     let third = rotate(&second).await;
     let (rotated, event) = events.next("rotated").await;
@@ -314,7 +311,7 @@ async fn an_event_source_survives_rotations() {
 
 // === errors ===
 
-/// Those of the services, and those of the gateway.
+/// Covers errors of the services and of the gateway.
 #[tokio::test]
 async fn every_error_names_its_code() {
     let path = created("failing").await;
@@ -367,5 +364,5 @@ fn every_local_reply_names_its_code() {
         assert_eq!(lines[place + 1], format!("status: {name}"), "gateway.yaml, line {}", place + 2);
         seen += 1;
     }
-    assert!(seen >= 20, "where are they? {seen}");
+    assert!(seen >= 20, "only {seen}");
 }

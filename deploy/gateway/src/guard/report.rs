@@ -1,4 +1,4 @@
-//! Violations of a body, and the error that tells the caller of them.
+//! Violations of a body, and the error response that lists them.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use keyplane_contracts::reasons::kit::INVALID_REQUEST;
 use keyplane_contracts::reasons::{DOMAIN, code_name};
 use serde::Serialize;
 
-/// Violations that are listed; further ones are counted.
+/// Number of violations that are listed; further ones are counted.
 const LISTED: usize = 20;
 /// Longest path of a field, in bytes.
 const FIELD: usize = 128;
@@ -63,7 +63,7 @@ impl Report {
         self.listed.is_empty()
     }
 
-    /// Adds a violation; both texts are made only if it is listed.
+    /// Adds a violation. `violation` runs only if it will be listed.
     pub(crate) fn add(&mut self, violation: impl FnOnce() -> (String, String)) {
         if self.listed.len() == LISTED {
             self.more += 1;
@@ -73,7 +73,7 @@ impl Report {
         self.listed.push((cut(field, FIELD), cut(description, DESCRIPTION)));
     }
 
-    /// Body of the answer: a `google.rpc.Status` of INVALID_ARGUMENT as JSON.
+    /// Response body: a `google.rpc.Status` of INVALID_ARGUMENT as JSON.
     pub(crate) fn json(&self) -> String {
         let violations: Vec<_> =
             self.listed.iter().map(|(field, description)| Violation { field, description }).collect();
@@ -86,7 +86,7 @@ impl Report {
             },
             BadRequest { kind: "type.googleapis.com/google.rpc.BadRequest", violations },
         );
-        // Texts alone: that can't fail.
+        // Strings alone can't fail.
         serde_json::to_string(&Status {
             code: INVALID_REQUEST.code.into(),
             status: code_name(INVALID_REQUEST.code),
@@ -96,7 +96,7 @@ impl Report {
         .unwrap_or_default()
     }
 
-    /// All violations in one sentence, as the services have it.
+    /// Sentence that lists all violations, in the services' form.
     fn message(&self) -> String {
         let mut message = String::from("the request is invalid: ");
         for (index, (field, description)) in self.listed.iter().enumerate() {
@@ -112,7 +112,7 @@ impl Report {
     }
 }
 
-/// Beginning of a text, at most `limit` bytes, with an ellipsis where something is missing.
+/// Beginning of a text, at most `limit` bytes; an ellipsis marks a cut.
 fn cut(mut text: String, limit: usize) -> String {
     const ELLIPSIS: &str = "...";
     if text.len() > limit {

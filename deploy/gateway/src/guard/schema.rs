@@ -1,8 +1,9 @@
-//! Schema of the JSON bodies: read once from the descriptors, so that a request looks nothing up in the descriptor pool.
+//! Schema of the JSON bodies, read once from the descriptors: a request looks nothing up in the descriptor pool.
 
 use std::collections::HashMap;
 
 use keyplane_contracts::http::{Binding, bindings};
+use percent_encoding::percent_decode_str;
 use prost_reflect::{Cardinality, FieldDescriptor, Kind as ProtoKind, MessageDescriptor};
 
 /// Bodies of all RPCs, by the RPC's path, e.g. `/keyplane.session.v1.SessionService/CreateSession`.
@@ -17,15 +18,24 @@ pub(crate) struct Schemas {
 pub(crate) struct Body {
     /// Request field that the body fills, in JSON spelling; empty: the request itself.
     pub(crate) field: String,
-    /// Message in the body; none: the RPC takes no body.
+    /// Message in the body; `None` if the RPC takes no body.
     pub(crate) message: Option<MessageId>,
+    /// Routes whose template has one variable.
+    routes: Vec<Route>,
+}
+
+/// Literals of a route's template around its variable: `/v1/` and `:update` of `/v1/{policy.name=policies/*}:update`.
+#[derive(Debug)]
+struct Route {
+    prefix: String,
+    suffix: String,
 }
 
 /// Index into [`Schemas::message`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageId(usize);
 
-/// Message type, as JSON has it.
+/// Message type in JSON.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) fields: Vec<Field>,
@@ -36,14 +46,14 @@ pub(crate) struct Message {
 /// Field of a message.
 #[derive(Debug)]
 pub(crate) struct Field {
-    /// Name in JSON, e.g. `lastPath`.
+    /// Name in JSON spelling, e.g. `lastPath`.
     pub(crate) json: String,
-    /// Name in the proto, e.g. `last_path`, which JSON may have too.
+    /// Name in proto spelling, e.g. `last_path`, which JSON accepts too.
     pub(crate) proto: String,
     pub(crate) shape: Shape,
     /// Index into [`Message::oneofs`].
     pub(crate) oneof: Option<usize>,
-    /// Whether the path of the route binds it.
+    /// Set by the URL's path.
     pub(crate) bound: bool,
 }
 
@@ -61,11 +71,11 @@ pub(crate) enum Shape {
 pub(crate) enum Kind {
     Bool,
     Integer(Integer),
-    /// Whether it has 32 bits only.
+    /// Number; true if it has 32 bits.
     Float(bool),
     Text,
     Bytes,
-    /// Values in their order: name and number.
+    /// Names and numbers, in the proto's order.
     Enum(Vec<(String, i32)>),
     Message(MessageId),
     Duration,
@@ -78,19 +88,19 @@ pub(crate) enum Kind {
 pub(crate) struct Integer {
     pub(crate) min: i128,
     pub(crate) max: i128,
-    /// Whether canonical JSON writes it as a string, as it does with 64 bits.
+    /// Written as a string in canonical JSON, since it has 64 bits.
     pub(crate) quoted: bool,
 }
 
-/// Type that the guard can't check.
+/// Field of a type that the guard can't check.
 #[derive(Debug, thiserror::Error)]
-#[error("{field}: bodies with {what} are not supported")]
+#[error("{field}: bodies with {kind} are not supported")]
 pub(crate) struct Unsupported {
     field: String,
-    what: String,
+    kind: String,
 }
 
-/// Reads message types, each once.
+/// Reader of message types; it reads each once.
 #[derive(Default)]
 struct Reader {
     messages: Vec<Message>,
@@ -100,12 +110,14 @@ struct Reader {
 // === impl Schemas ===
 
 impl Schemas {
-    /// Bodies of every route in the contracts, those that are no JSON left out.
-    pub(crate) fn of_contracts() -> Result<Schemas, Unsupported> {
+    /// Reads the JSON body of every route in the contracts.
+    pub(crate) fn from_contracts() -> Result<Schemas, Unsupported> {
         let mut reader = Reader::default();
-        let mut by_path = HashMap::new();
+        let mut by_path: HashMap<String, Body> = HashMap::new();
         for binding in bindings() {
-            if let Some(body) = reader.body(&binding)? {
+            if let Some(body) = by_path.get_mut(&binding.grpc_path()) {
+                body.routes.extend(Route::new(&binding.template));
+            } else if let Some(body) = reader.body(&binding)? {
                 by_path.insert(binding.grpc_path(), body);
             }
         }
@@ -122,16 +134,38 @@ impl Schemas {
     }
 }
 
+// === impl Body ===
+
+impl Body {
+    /// Whether `url_path`, percent-encoded and perhaps with a query, sets the bound field to `value`.
+    pub(crate) fn binds(&self, url_path: &str, value: &str) -> bool {
+        let path = url_path.split('?').next().unwrap_or_default();
+        let bound = |route: &Route| path.strip_prefix(&route.prefix)?.strip_suffix(&route.suffix);
+        self.routes.iter().filter_map(bound).any(|bound| percent_decode_str(bound).eq(value.bytes()))
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// `None` for a template with no variable or several.
+    fn new(template: &str) -> Option<Route> {
+        let (prefix, rest) = template.split_once('{')?;
+        let (_, suffix) = rest.split_once('}')?;
+        (!suffix.contains('{')).then(|| Route { prefix: prefix.to_owned(), suffix: suffix.to_owned() })
+    }
+}
+
 // === impl Reader ===
 
 impl Reader {
-    /// None for bytes that the service reads itself.
+    /// Reads a route's body; `None` for bytes that the service itself parses.
     fn body(&mut self, binding: &Binding) -> Result<Option<Body>, Unsupported> {
         let request = binding.method.input();
         let bound: Vec<&str> = binding.bound.iter().map(String::as_str).collect();
-        match binding.body.as_str() {
-            "" => Ok(Some(Body { field: String::new(), message: None })),
-            "*" => Ok(Some(Body { field: String::new(), message: Some(self.message(&request, &bound)?) })),
+        let (field, message) = match binding.body.as_str() {
+            "" => (String::new(), None),
+            "*" => (String::new(), Some(self.message(&request, &bound)?)),
             name => {
                 let field = request.get_field_by_name(name).ok_or_else(|| unsupported(name, "no such field"))?;
                 let kind = field.kind();
@@ -139,14 +173,14 @@ impl Reader {
                 if message.full_name() == "google.api.HttpBody" {
                     return Ok(None);
                 }
-                let message = self.message(message, &inside(&bound, name))?;
-                Ok(Some(Body { field: field.json_name().to_owned(), message: Some(message) }))
+                (field.json_name().to_owned(), Some(self.message(message, &inside(&bound, name))?))
             }
-        }
+        };
+        Ok(Some(Body { field, message, routes: Route::new(&binding.template).into_iter().collect() }))
     }
 
     fn message(&mut self, message: &MessageDescriptor, bound: &[&str]) -> Result<MessageId, Unsupported> {
-        // With bound fields it is a type of its own.
+        // A message with bound fields is a type of its own.
         if let Some(id) = self.known.get(message.full_name()).filter(|_| bound.is_empty()) {
             return Ok(*id);
         }
@@ -176,7 +210,7 @@ impl Reader {
         let inner = inside(bound, field.name());
         let shape = if let Some(entry) = field.kind().as_message().filter(|_| field.is_map()) {
             if entry.map_entry_key_field().kind() != ProtoKind::String {
-                return Err(unsupported(field.full_name(), "a map whose keys are no strings"));
+                return Err(unsupported(field.full_name(), "a map whose keys are not strings"));
             }
             Shape::Map(self.kind(&entry.map_entry_value_field(), &[])?)
         } else if field.cardinality() == Cardinality::Repeated {
@@ -218,7 +252,7 @@ impl Reader {
                 "google.protobuf.Duration" => Kind::Duration,
                 "google.protobuf.Timestamp" => Kind::Timestamp,
                 "google.protobuf.FieldMask" => Kind::FieldMask,
-                // JSON of its own, of which the contracts have none yet.
+                // Well-known types with a JSON form of their own; the contracts use no others yet.
                 name if name.starts_with("google.protobuf.") && name != "google.protobuf.Empty" => {
                     return Err(unsupported(field.full_name(), name));
                 }
@@ -233,8 +267,8 @@ fn inside<'b>(bound: &[&'b str], field: &str) -> Vec<&'b str> {
     bound.iter().filter_map(|path| path.strip_prefix(field)?.strip_prefix('.')).collect()
 }
 
-fn unsupported(field: &str, what: &str) -> Unsupported {
-    Unsupported { field: field.to_owned(), what: what.to_owned() }
+fn unsupported(field: &str, kind: &str) -> Unsupported {
+    Unsupported { field: field.to_owned(), kind: kind.to_owned() }
 }
 
 #[cfg(test)]
@@ -243,7 +277,7 @@ mod tests {
 
     #[test]
     fn bound_fields_are_found_at_any_depth() {
-        let schemas = Schemas::of_contracts().unwrap();
+        let schemas = Schemas::from_contracts().unwrap();
         let bound = |path: &str| {
             let body = schemas.body(path).unwrap();
             let message = schemas.message(body.message.unwrap());
@@ -255,5 +289,19 @@ mod tests {
         assert!(schemas.body("/keyplane.revocation.v1.RevocationService/RevokeOAuthToken").is_none());
         let delete = schemas.body("/keyplane.session.v1.SessionService/DeleteSession").unwrap();
         assert!(delete.message.is_none());
+    }
+
+    #[test]
+    fn bound_value_comes_from_the_url() {
+        let schemas = Schemas::from_contracts().unwrap();
+        let policy = schemas.body("/keyplane.ratelimit.v1.RateLimitService/UpdatePolicy").unwrap();
+        for path in
+            ["/v1/policies/a@b", "/v1/policies/a%40b", "/v1/policies/a%40b?version=3", "/v1/policies/a@b:update"]
+        {
+            assert!(policy.binds(path, "policies/a@b"), "{path}");
+        }
+        for path in ["/v1/policies/a", "/v1/policies/a@b/c", "/v1/policies/a@b:x", "/v2/policies/a@b", "/v1/", ""] {
+            assert!(!policy.binds(path, "policies/a@b"), "{path}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The server that Envoy asks.
+//! Server that Envoy calls (`ext_proc`).
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -25,30 +25,33 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::check::check;
 use super::schema::Schemas;
 
-/// Largest message of Envoy, in bytes: a body of 1 MiB, and what is said about it.
+/// Largest message from Envoy, in bytes: a body of 1 MiB and its attributes.
 const MAX_MESSAGE: usize = (1 << 20) + (64 << 10);
-/// Windows for data that Envoy sends ahead, in bytes: of one stream, and of a connection.
+/// Flow-control windows, in bytes, of one stream and of one connection.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// `response.code_details` of a refusal: `gateway.yaml` knows it by this.
-const REFUSED: &str = "guard_refused";
+/// `response.code_details` of a rejection, on which `gateway.yaml` matches.
+const REJECTED: &str = "guard_rejected";
+/// Attributes that `gateway.yaml` requests: path of the RPC, and path and query of the URL.
+const RPC_PATH: &str = "request.path";
+const URL_PATH: &str = r#"request.headers["x-envoy-original-path"]"#;
 
-/// Checks the JSON bodies of the contracts' routes. Cheap to clone.
+/// Checker of the JSON bodies of the contracts' routes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Guard {
     schemas: Arc<Schemas>,
 }
 
-/// The guard can't serve.
+/// Failure to start or to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    /// The contracts hold a type that the guard can't check.
+    /// Contracts hold a type that the guard can't check.
     #[error("the contracts can't be guarded: {0}")]
     Contracts(String),
-    /// The socket can't be used.
+    /// Socket can't be used.
     #[error("the guard can't listen: {0}")]
     Listen(#[source] io::Error),
-    /// The server ended by itself.
+    /// Server ended by itself.
     #[error("the guard ended: {0}")]
     Ended(#[from] tonic::transport::Error),
 }
@@ -60,17 +63,17 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// When a body's type is one that the guard can't check.
+    /// [`GuardError::Contracts`] when a body holds a type that the guard can't check.
     pub fn new() -> Result<Guard, GuardError> {
-        let schemas = Schemas::of_contracts().map_err(|error| GuardError::Contracts(error.to_string()))?;
+        let schemas = Schemas::from_contracts().map_err(|error| GuardError::Contracts(error.to_string()))?;
         Ok(Guard { schemas: Arc::new(schemas) })
     }
 
-    /// Serves until `stop` is done.
+    /// Serves until `stop` completes.
     ///
     /// # Errors
     ///
-    /// When the listener is of no use.
+    /// [`GuardError::Listen`] or [`GuardError::Ended`] when the listener fails.
     pub async fn serve(self, listener: StdListener, stop: impl Future<Output = ()>) -> Result<(), GuardError> {
         let listener = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
         let listener = listener.map_err(GuardError::Listen)?;
@@ -82,14 +85,17 @@ impl Guard {
         Ok(server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await?)
     }
 
-    /// Canonical JSON of a body for the RPC at `path`, e.g. `/keyplane.session.v1.SessionService/CreateSession`.
+    /// Returns canonical JSON of a body.
+    ///
+    /// `rpc_path` is the RPC's, e.g. `/keyplane.session.v1.SessionService/CreateSession`; `url_path` is the URL's path and
+    /// query, percent-encoded. Their values may be repeated in the body.
     ///
     /// # Errors
     ///
-    /// Body of the error that the caller gets: a `google.rpc.Status` as JSON. None where the RPC is not guarded.
-    pub fn check(&self, path: &str, body: &[u8]) -> Result<Vec<u8>, Option<String>> {
-        let schema = self.schemas.body(path).ok_or(None)?;
-        check(&self.schemas, schema, body).map_err(|report| Some(report.json()))
+    /// Response body for the caller: a `google.rpc.Status` as JSON. `None` if the RPC is not guarded.
+    pub fn check(&self, rpc_path: &str, url_path: &str, body: &[u8]) -> Result<Vec<u8>, Option<String>> {
+        let schema = self.schemas.body(rpc_path).ok_or(None)?;
+        check(&self.schemas, schema, url_path, body).map_err(|report| Some(report.json()))
     }
 }
 
@@ -107,25 +113,25 @@ impl ExternalProcessor for Guard {
     }
 }
 
-/// Envoy asks once a request, with the whole body.
+/// Answers Envoy's only message for a request: the whole body.
 fn answer(guard: &Guard, request: ProcessingRequest) -> ProcessingResponse {
-    let answer = match (request.request.as_ref(), path(&request)) {
-        (Some(Part::RequestBody(part)), Some(path)) => match guard.check(path, &part.body) {
+    let url_path = attribute(&request, URL_PATH).unwrap_or_default();
+    let answer = match (request.request.as_ref(), attribute(&request, RPC_PATH)) {
+        (Some(Part::RequestBody(part)), Some(rpc_path)) => match guard.check(rpc_path, url_path, &part.body) {
             Ok(json) => pass(json),
-            Err(Some(error)) => refuse(400, Code::InvalidArgument, error),
-            // gRPC on a JSON route: the transcoder leaves it alone, so its path is no RPC's.
-            Err(None) => refuse(415, Code::Unimplemented, "this route takes JSON, not gRPC".to_owned()),
+            Err(Some(error)) => reject(400, Code::InvalidArgument, error),
+            // gRPC on a JSON route: the transcoder ignores the request, so the path is not an RPC's.
+            Err(None) => reject(415, Code::Unimplemented, "this route takes JSON, not gRPC".to_owned()),
         },
-        _ => refuse(500, Code::Internal, "the gateway asks something else than it should".to_owned()),
+        _ => reject(500, Code::Internal, "the guard got an unexpected message from Envoy".to_owned()),
     };
     ProcessingResponse { response: Some(answer), ..ProcessingResponse::default() }
 }
 
-/// Path of the RPC, where the transcoder has found one.
-fn path(request: &ProcessingRequest) -> Option<&str> {
-    let attributes = request.attributes.values().find_map(|attributes| attributes.fields.get("request.path"));
-    match attributes?.kind.as_ref()? {
-        Kind::StringValue(path) => Some(path),
+fn attribute<'r>(request: &'r ProcessingRequest, name: &str) -> Option<&'r str> {
+    let value = request.attributes.values().find_map(|attributes| attributes.fields.get(name));
+    match value?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text),
         Kind::NullValue(_) | Kind::NumberValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_) => {
             None
         }
@@ -138,12 +144,12 @@ fn pass(json: Vec<u8>) -> Answer {
     Answer::RequestBody(BodyResponse { response: Some(response) })
 }
 
-fn refuse(status: i32, code: Code, body: String) -> Answer {
+fn reject(status: i32, code: Code, body: String) -> Answer {
     Answer::ImmediateResponse(ImmediateResponse {
         status: Some(HttpStatus { code: status }),
         grpc_status: Some(GrpcStatus { status: i32::from(code).unsigned_abs() }),
         body: body.into(),
-        details: REFUSED.to_owned(),
+        details: REJECTED.to_owned(),
         ..ImmediateResponse::default()
     })
 }

@@ -1,4 +1,4 @@
-//! `keyplane-up`, better known as `cargo up`: see [`keyplane_local`].
+//! Program behind `cargo up`: see [`keyplane_local`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Answers of the services to callers that err.
+//! Errors of the services, seen by callers.
 
 use keyplane_contracts::http::bindings;
 use keyplane_contracts::session::v1 as pb;
@@ -23,7 +23,7 @@ async fn call(method: Method, path: &str, body: Value) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// Creates a session whose path has so many bytes.
+/// Creates a session whose `last_path` has `bytes` bytes.
 async fn create(encoding: Option<CompressionEncoding>, bytes: usize) -> Result<pb::Session, Status> {
     let session = pb::Session { last_path: Some(format!("/{}", "a".repeat(bytes))), ..pb::Session::default() };
     let parent = "tenants/demo/users/zip".to_owned();
@@ -42,10 +42,10 @@ fn why(status: &Status) -> String {
 }
 
 #[tokio::test]
-async fn compressed_calls_are_read_and_bounded_by_what_they_hold() {
+async fn compressed_calls_are_accepted_and_bounded_by_their_decoded_size() {
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         assert_eq!(create(Some(encoding), 100).await.unwrap().last_path().len(), 101, "{encoding}");
-        // Few bytes on the wire.
+        // Small on the wire.
         let status = create(Some(encoding), 8 << 20).await.unwrap_err();
         assert_eq!(
             (status.code(), why(&status).as_str()),
@@ -56,14 +56,14 @@ async fn compressed_calls_are_read_and_bounded_by_what_they_hold() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_is_resource_exhausted() {
+async fn oversized_message_is_resource_exhausted() {
     let status = create(None, 5 << 20).await.unwrap_err();
     assert_eq!((status.code(), why(&status).as_str()), (Code::ResourceExhausted, "REQUEST_TOO_LARGE"), "{status:?}");
 }
 
-/// Every service that the gateway leads to reads the same compressions, and says so where it gets another one.
+/// Covers every service behind the gateway.
 #[tokio::test]
-async fn another_compression_is_told_which_there_are() {
+async fn unsupported_compression_is_rejected_with_the_supported_ones() {
     let mut services: Vec<_> = bindings().iter().map(|binding| binding.grpc_path()).collect();
     services.sort();
     services.dedup_by_key(|path| path.rsplit_once('/').unwrap().0.to_owned());
@@ -86,9 +86,9 @@ async fn another_compression_is_told_which_there_are() {
     }
 }
 
-/// It is the caller's time that is up, not the store's.
+/// Distinguishes the caller's deadline from the store's.
 #[tokio::test]
-async fn a_deadline_that_is_too_short_is_told_so() {
+async fn too_short_deadline_is_reported() {
     for path in ["/v1/tenants/demo/users/ada/sessions", "/v1/tenants/demo/plan", "/v1/tenants/demo/auditEntries"] {
         let request = http(&mesh().endpoints().token).get(format!("{}{path}", url())).header("grpc-timeout", "1n");
         let response = request.send().await.unwrap();
@@ -100,14 +100,14 @@ async fn a_deadline_that_is_too_short_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_none_is_told_so() {
+async fn unknown_method_is_reported() {
     let path = "/keyplane.session.v1.SessionService/Nothing";
     let status = grpc(&channel(), path, Some(&mesh().endpoints().token)).await.unwrap_err();
     assert_eq!((status.code(), why(&status).as_str()), (Code::Unimplemented, "METHOD_UNKNOWN"), "{status:?}");
 }
 
 #[tokio::test]
-async fn a_violation_says_what_to_write_instead() {
+async fn violation_names_the_remedy() {
     let (_, session) = call(Method::POST, "/v1/tenants/demo/users/words/sessions", json!({})).await;
     let path = format!("/v1/{}?updateMask=lastPath,lastPth", session["name"].as_str().unwrap());
     let limit = json!({"limit": {"amount": "0", "period": "1s"}, "entries": [{"key": "tenant"}]});
@@ -145,7 +145,7 @@ async fn a_violation_says_what_to_write_instead() {
     }
 }
 
-/// An item has the parent of its batch.
+/// Items inherit the parent of their batch.
 #[tokio::test]
 async fn items_of_a_batch_need_no_parent() {
     let path = "/v1/tenants/demo:batchRevoke";

@@ -1,4 +1,4 @@
-//! Pages of other origins.
+//! CORS, for pages of other origins.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use keyplane_contracts::http::bindings;
 use crate::gate;
 
 #[tokio::test]
-async fn preflights_are_answered_here() {
+async fn gateway_answers_preflights() {
     let url = &gate().url;
     let http = reqwest::Client::new();
     for (origin, allowed) in [("http://localhost:4200", true), ("http://localhost:4200.evil.example", false)] {
@@ -30,7 +30,7 @@ async fn preflights_are_answered_here() {
 }
 
 #[tokio::test]
-async fn errors_can_be_read_by_pages_of_allowed_origins() {
+async fn page_of_an_allowed_origin_can_read_errors() {
     let url = &gate().url;
     let request = reqwest::Client::new().get(format!("{url}/v1/tenants/acme/users/u/sessions"));
     let response = request.header("origin", "http://localhost:4200").send().await.unwrap();
@@ -43,14 +43,14 @@ async fn errors_can_be_read_by_pages_of_allowed_origins() {
         assert!(exposed.contains(header), "{header} is not among {exposed:?}");
     }
     assert!(response.headers().contains_key("x-request-id"));
-    // A cache must not hand it to a page of another origin, nor what it holds without an origin to this one.
+    // A cache must not serve one origin's answer to another.
     assert_eq!(response.headers()["vary"], "origin");
     assert_eq!(reqwest::get(format!("{url}/v1/policies")).await.unwrap().headers()["vary"], "origin");
 }
 
-/// A header that nothing reads only hides from a page's author that it has no effect.
+/// Headers without an effect must not be allowed: pages would send them in vain.
 #[tokio::test]
-async fn pages_may_send_what_has_an_effect_and_nothing_else() {
+async fn allowed_headers_are_those_with_an_effect() {
     let response = reqwest::Client::new()
         .request(reqwest::Method::OPTIONS, format!("{}/v1/tenants/acme/users/u/sessions", gate().url))
         .header("origin", "http://localhost:4200")

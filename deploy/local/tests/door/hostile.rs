@@ -1,4 +1,4 @@
-//! Hostile sizes in every field of every RPC: what is answered stays small, and nobody else's call is cut off.
+//! Hostile sizes in every field of every RPC: the answer stays small, and no other call is cut off.
 
 use keyplane_contracts::http::bindings;
 use keyplane_local::Grant;
@@ -13,14 +13,14 @@ use tonic::{Code, Request, Status};
 use crate::support::bearer;
 use crate::{PATIENCE, mesh, url};
 
-/// Way to fill a request.
+/// Size of a generated request.
 #[derive(Clone, Copy, Debug)]
 struct Size {
-    /// Elements of a list, and entries of a map.
+    /// Number of elements in a list, and of entries in a map.
     elements: usize,
-    /// Bytes of a text, about.
+    /// Approximate length of a text, in bytes.
     bytes: usize,
-    /// A tenant or a user that is well, where such a one belongs: else nothing but that would be looked at.
+    /// Use valid tenants and users; else their violation hides all others.
     parent: bool,
 }
 
@@ -31,21 +31,21 @@ const SIZES: [Size; 4] = [
     Size { elements: 2, bytes: 60_000, parent: true },
 ];
 
-/// As deep as our messages go.
+/// Depth of the deepest message.
 const DEPTH: usize = 4;
 
 // === impl Size ===
 
 impl Size {
     fn text(self, salt: usize) -> String {
-        // Three bytes a character, each of which is percent-encoded in a message; and no name of anything.
+        // Three bytes a character, each percent-encoded in a message; never a valid name.
         format!("{salt} {}", "\u{20ac}".repeat(self.bytes / 3))
     }
 
     fn message(self, descriptor: &MessageDescriptor, depth: usize, salt: usize) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
         let fields = descriptor.fields().filter(|field| field.containing_oneof().is_none());
-        // Of each choice another one in each element of a list.
+        // Each element of a list sets another field of a oneof.
         let chosen = descriptor.oneofs().filter_map(|oneof| {
             let fields: Vec<_> = oneof.fields().collect();
             fields.get(salt % fields.len()).cloned()
@@ -59,7 +59,7 @@ impl Size {
     }
 
     fn field(self, field: &FieldDescriptor, depth: usize, salt: usize) -> Option<Value> {
-        // A list of lists of lists would be more than a message may have.
+        // Lists of lists of lists would exceed the message limit.
         let elements = if depth == 0 { self.elements } else { self.elements.min(3) };
         if field.is_map() {
             let entry = field.kind().as_message()?.clone();
@@ -98,7 +98,7 @@ impl Size {
     }
 }
 
-/// Every method of every service that the gateway leads to.
+/// Methods of every service behind the gateway.
 fn methods() -> Vec<MethodDescriptor> {
     let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
     let mut methods: Vec<_> = services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
@@ -107,7 +107,7 @@ fn methods() -> Vec<MethodDescriptor> {
     methods
 }
 
-/// The call's error; none where it is let through.
+/// Error of the call; `None` if it passes.
 async fn call(channel: &Channel, method: &MethodDescriptor, message: DynamicMessage, token: &str) -> Option<Status> {
     let mut client = tonic::client::Grpc::new(channel.clone()).max_encoding_message_size(usize::MAX);
     client.ready().await.unwrap();
@@ -119,11 +119,11 @@ async fn call(channel: &Channel, method: &MethodDescriptor, message: DynamicMess
         Ok(response) => response.into_inner(),
         Err(status) => return Some(status),
     };
-    // Of a stream, the first answer.
+    // Only the first answer of a stream.
     answers.message().await.err()
 }
 
-/// Bytes of the status, as the gateway gets it.
+/// Size of the status in trailers, in bytes.
 fn trailers(status: &Status) -> usize {
     let mut headers = http::HeaderMap::new();
     status.add_header(&mut headers).unwrap();
@@ -131,20 +131,19 @@ fn trailers(status: &Status) -> usize {
 }
 
 #[tokio::test]
-async fn whatever_is_sent_the_answer_is_small_and_the_connection_stays() {
+async fn hostile_sizes_get_small_answers_and_keep_the_connection() {
     let channel = Endpoint::from_static(url()).connect_lazy();
     let methods = methods();
     assert!(methods.len() > 30, "{}", methods.len());
     let mut capped = Vec::new();
     for method in &methods {
-        // Each its own user, so that no limit is reached.
+        // Each call has its own user, so no limit is reached.
         let user = format!("hostile-{}", method.name());
         let token = mesh().issuer().mint(&Grant::new("demo", user)).unwrap();
         for size in SIZES {
             let name = method.full_name();
             let message = size.message(&method.input(), 0, 0);
-            // On a busy machine the gateway can't tell for moments whether a token is good. An answer that breaks a
-            // connection breaks it each time.
+            // On a busy machine the gateway answers 503 for moments. An answer that breaks a connection breaks it each time.
             let called = keyplane_testkit::eventually("the gateway can tell", PATIENCE, async || {
                 let error = call(&channel, method, message.clone(), &token).await;
                 let unavailable = error.as_ref().is_some_and(|status| status.code() == Code::Unavailable);
@@ -153,7 +152,7 @@ async fn whatever_is_sent_the_answer_is_small_and_the_connection_stays() {
             let Some(status) = called.await else { continue };
             let sent = trailers(&status);
             assert!(sent < TRAILERS, "{name}, {size:?}: trailers of {sent} bytes: {status:?}");
-            // A connection that broke is UNAVAILABLE, INTERNAL, CANCELLED or UNKNOWN.
+            // A broken connection shows as UNAVAILABLE, INTERNAL, CANCELLED or UNKNOWN.
             let answers = [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition, Code::ResourceExhausted];
             assert!(answers.contains(&status.code()), "{name}, {size:?}: {status:?}");
             if status.message().ends_with(" more") {

@@ -1,5 +1,5 @@
-//! Callers that err, trickle, or attack, through a real Envoy with the shipped configuration: each is told what is wrong, in
-//! the shape of all errors, and none takes anything from others.
+//! Erring, slow and hostile callers, through a real Envoy with the shipped configuration: each gets an error in the common
+//! shape, and none harms others.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,10 +21,10 @@ use keyplane_local::Mesh;
 use serde_json::Value;
 use support::gate::Gate;
 
-/// Far more than anything here takes.
+/// Longest wait, far longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One mesh for this binary; it dies with it.
+/// Mesh of this test binary.
 fn mesh() -> &'static Mesh {
     static MESH: OnceLock<Mesh> = OnceLock::new();
     let start = || {
@@ -34,46 +34,46 @@ fn mesh() -> &'static Mesh {
     MESH.get_or_init(|| std::thread::spawn(start).join().unwrap())
 }
 
-/// The mesh's gateway.
+/// URL of the mesh's gateway.
 fn url() -> &'static str {
     mesh().endpoints().gateway.as_deref().unwrap()
 }
 
-/// A gateway without a service behind it; it dies with the binary.
+/// Gateway of this test binary without services behind it.
 fn gate() -> &'static Gate {
     static GATE: OnceLock<Gate> = OnceLock::new();
     GATE.get_or_init(|| Gate::start("door-gate"))
 }
 
-/// A new connection to the gateway at `url`.
+/// Opens a connection to the gateway at `url`.
 fn connect(url: &str) -> TcpStream {
     let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-/// Sends `bytes` as they are, and reads what is answered until the gateway closes the connection.
+/// Sends raw `bytes`, and reads the answer until the gateway closes the connection.
 fn exchange(url: &str, bytes: &[u8]) -> String {
     let mut stream = connect(url);
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}
-        // It was closed before all was read of what was sent.
+        // The gateway closed the connection before it read everything.
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
         Err(error) => panic!("not closed: {error}; {}", String::from_utf8_lossy(&answer)),
     }
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The status and the JSON of an answer as it came over the wire.
+/// Status and JSON of a raw answer.
 fn parsed(answer: &str) -> (u16, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer:?}"));
     (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("not JSON: {answer:?}")))
 }
 
-/// The violations of a `BadRequest`, as `field: description`.
+/// Violations of a `BadRequest`, as `field: description`.
 fn violations(error: &Value) -> Vec<String> {
     let details = error["details"].as_array().unwrap_or_else(|| panic!("no error of ours: {error}"));
     let bad = details.iter().find(|detail| detail["@type"] == "type.googleapis.com/google.rpc.BadRequest");

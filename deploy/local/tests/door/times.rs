@@ -1,4 +1,4 @@
-//! Bounds in time: a request that trickles, stands still or is silent is cut off; a stream is not.
+//! Time limits: a request that trickles, stalls or stays silent is cut off; a stream is not.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::{PATIENCE, connect, mesh, parsed};
 const CONFIG: &str = include_str!("../../../envoy/gateway.yaml");
 const TOO_SLOW: (i64, &str) = (4, "REQUEST_TOO_SLOW");
 
-/// The shipped configuration with some of its times in place of others: the same settings in the same places.
+/// Shipped configuration with some times replaced.
 fn with(mut config: String, times: &[(&str, &str)]) -> String {
     for (name, shorter) in times {
         let start = format!(" {name}: ");
@@ -32,7 +32,7 @@ fn with(mut config: String, times: &[(&str, &str)]) -> String {
     config
 }
 
-/// Sends `head`, then a byte at a time, until the gateway answers and closes the connection; the answer.
+/// Sends `head`, then single bytes, until the gateway closes the connection; returns the answer.
 fn trickle(url: &str, head: &str) -> String {
     let mut stream = connect(url);
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -43,7 +43,7 @@ fn trickle(url: &str, head: &str) -> String {
             Ok(0) => return String::from_utf8(answer).unwrap(),
             Ok(count) => answer.extend(&buffer[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                // The gateway may have closed it by now.
+                // The gateway may have closed the connection.
                 let _ = stream.write_all(b"a");
             }
             Err(_) => return String::from_utf8(answer).unwrap(),
@@ -52,7 +52,7 @@ fn trickle(url: &str, head: &str) -> String {
     panic!("held for {:?}: {head}", began.elapsed());
 }
 
-/// Says `hello`, and then nothing more, until the gateway closes the connection.
+/// Sends `hello`, then nothing, until the gateway closes the connection.
 fn silent(url: &str, hello: &[u8]) {
     let mut stream = connect(url);
     stream.write_all(hello).unwrap();
@@ -60,7 +60,7 @@ fn silent(url: &str, hello: &[u8]) {
     closed.unwrap_or_else(|error| panic!("held for {PATIENCE:?}: {error}"));
 }
 
-/// A unary call whose caller never comes to an end.
+/// Starts a unary call whose request never ends.
 async fn endless_call(channel: Channel, path: &'static str, token: &str) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
@@ -77,7 +77,7 @@ fn ticks() -> impl Stream<Item = ()> {
     })
 }
 
-/// Streams of one caller that are open.
+/// Open streams of one caller.
 struct Streams {
     events: std::pin::Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>>>>,
     sessions: Streaming<session::SessionEvent>,
@@ -106,7 +106,7 @@ impl Streams {
         Streams { events, sessions, items, results, revocations }
     }
 
-    /// Sees that each still tells what happens.
+    /// Checks that each stream still delivers events.
     async fn are_alive(mut self, url: &str, token: &str) {
         let path = format!("{url}/v1/tenants/demo/users/streamer/sessions");
         let created = http(token).post(path).json(&json!({"companyId": "c-7"})).send().await.unwrap();
@@ -145,7 +145,7 @@ fn with_token<T>(message: T, token: &str) -> Request<T> {
 // === tests ===
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_slow_is_cut_off_and_streams_are_not() {
+async fn slow_requests_are_cut_off_and_streams_are_not() {
     let times = [
         ("idle_timeout", "1s"),
         ("max_stream_duration", "3s"),
@@ -157,7 +157,7 @@ async fn what_is_slow_is_cut_off_and_streams_are_not() {
     let url: &'static str = url.leak();
     let token = &*mesh().endpoints().token;
     let channel = Endpoint::from_static(url).connect_lazy();
-    eventually("the gateway has found the services", PATIENCE, async || {
+    eventually("the gateway reaches the services", PATIENCE, async || {
         let response = http(token).get(format!("{url}/v1/policies")).send().await.unwrap();
         if response.status() == 200 { Ok(()) } else { Err(response) }
     })
@@ -176,9 +176,9 @@ async fn what_is_slow_is_cut_off_and_streams_are_not() {
     let [oauth, body, headers] =
         [without_token, with_a_token, headers].map(|head| blocking(Box::new(move || trickle(url, &head))));
     let call = endless_call(channel.clone(), "/keyplane.session.v1.SessionService/ListSessions", token);
-    // A preface, and settings without a setting; then no stream.
+    // HTTP/2 preface and empty SETTINGS, then no stream.
     let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // The last takes longest, since it is told first that no more requests are taken.
+    // The last takes longest: GOAWAY comes first.
     let once = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
     let silence =
         [&b""[..], &hello[..], &once[..]].map(|hello| tokio::task::spawn_blocking(move || silent(url, hello)));
@@ -195,14 +195,14 @@ async fn what_is_slow_is_cut_off_and_streams_are_not() {
     for silence in silence {
         silence.await.unwrap();
     }
-    // By now each bound has passed for the streams as well.
+    // By now the streams are older than each limit.
     let alive = tokio::time::timeout(PATIENCE, streams.are_alive(url, token));
     alive.await.expect("each stream tells what happens");
 }
 
-/// The bound of last resort, whatever the others are.
+/// Last resort, independent of the other limits.
 #[tokio::test]
-async fn no_exchange_takes_longer_than_the_whole() {
+async fn max_stream_duration_ends_any_exchange() {
     let gate = Gate::start_with("door-whole", |config| with(config, &[("max_stream_duration", "1s")]));
     let url = gate.url.clone();
     let head = "POST /v1/tenants/acme/oauth2/revoke HTTP/1.1\r\nhost: x\r\ncontent-length: 9999\r\n\r\n";
@@ -212,7 +212,7 @@ async fn no_exchange_takes_longer_than_the_whole() {
 
 /// Table of limits in the documentation, held against the settings.
 #[test]
-fn the_table_of_limits_is_what_the_gateway_has() {
+fn documented_limits_match_the_configuration() {
     let document = include_str!("../../../../docs/operations.md");
     let table = document.split_once("<!-- limits:begin -->").expect("a table of limits").1;
     let table = table.split_once("<!-- limits:end -->").expect("its end").0;

@@ -1,4 +1,4 @@
-//! Tokens that are signed, and break a rule: auth-revocation says which.
+//! Signed tokens that break a rule, which auth-revocation reports.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use tonic::transport::Endpoint;
 use crate::support::{grpc, http, reason};
 use crate::{PATIENCE, mesh, url};
 
-/// A token of the mesh's issuer with any header and any claims. `null` takes one away that all have.
+/// Signs a token of the mesh's issuer with extra header fields and claims; `null` removes a default one.
 fn signed(header: &Value, claims: &Value) -> String {
     let pem = std::fs::read_to_string(mesh().issuer().keys().with_file_name("issuer-key.pem")).unwrap();
     let der = SecretKey::from_pkcs8_pem(&pem).unwrap().to_pkcs8_der().unwrap();
@@ -36,11 +36,11 @@ fn signed(header: &Value, claims: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_token_is_told_which_rule_it_breaks() {
+async fn invalid_token_is_rejected_with_its_rule() {
     let none = json!({});
     let critical = "the token's header crit lists extensions, and none is understood here";
     let cases = [
-        // RFC 7515, section 4.1.11: whoever does not understand one refuses the token.
+        // RFC 7515, section 4.1.11: a token with an unknown critical header is invalid.
         (json!({"crit": ["exp"]}), none.clone(), critical),
         (none.clone(), json!({"tenant": null}), "the token lacks the claim tenant"),
         (none.clone(), json!({"tenant": "ACME"}), "the token's claim tenant must be the id of a tenant"),
@@ -52,7 +52,7 @@ async fn a_token_is_told_which_rule_it_breaks() {
         (response.status().as_u16(), challenge, response.json::<Value>().await.unwrap())
     };
     let good = signed(&none, &none);
-    eventually("the gateway can tell", PATIENCE, async || {
+    eventually("the gateway answers", PATIENCE, async || {
         let (status, _, answer) = read(&good).await;
         if status == 200 { Ok(()) } else { Err(answer) }
     })

@@ -1,4 +1,4 @@
-//! Someone who has a token, and loses it.
+//! Caller with a token that can be revoked.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use super::http;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Someone with a token.
+/// Caller with a token.
 pub struct User<'a> {
     pub mesh: &'a Mesh,
     pub grant: Grant,
@@ -40,15 +40,15 @@ impl<'a> User<'a> {
         format!("{}{path}", self.mesh.endpoints().gateway.as_ref().unwrap())
     }
 
-    /// Reads the user's own sessions, once.
+    /// Lists the user's own sessions, once.
     pub async fn try_read(&self) -> Response {
         let path = format!("/v1/tenants/{}/users/{}/sessions", self.grant.tenant, self.grant.user);
         self.http.get(self.url(&path)).send().await.unwrap()
     }
 
-    /// Reads as a client would: 503 says that it shall try again. On a busy machine that is so for moments.
+    /// Lists the user's own sessions, and retries a 503, which a busy machine causes for moments.
     pub async fn read(&self) -> Response {
-        eventually("the gateway can tell", PATIENCE, async || {
+        eventually("the gateway answers", PATIENCE, async || {
             let response = self.try_read().await;
             if response.status() == 503 { Err(response) } else { Ok(response) }
         })
@@ -63,9 +63,9 @@ impl<'a> User<'a> {
         self.try_read().await.status().as_u16()
     }
 
-    /// POSTs JSON, and expects it to be well.
+    /// Sends a POST of JSON, and expects success.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
-        eventually("the gateway can tell", PATIENCE, async || {
+        eventually("the gateway answers", PATIENCE, async || {
             let response = self.http.post(self.url(path)).json(body).send().await.unwrap();
             let status = response.status();
             let answer: Value = response.json().await.unwrap();
@@ -75,7 +75,7 @@ impl<'a> User<'a> {
         .await
     }
 
-    /// RFC 7009, without a token but the one in the body.
+    /// Revokes by RFC 7009, with no token except the one in the body.
     pub async fn revoke_by(&self, tenant: &str, body: RevokeBy<'_>) -> (u16, Value) {
         let request = Client::new().post(self.url(&format!("/v1/tenants/{tenant}/oauth2/revoke")));
         let request = match body {
@@ -96,17 +96,17 @@ pub enum RevokeBy<'a> {
     Json(Value),
 }
 
-/// RFC 6749, section 5.2: nothing but these two, and no quotation mark or backslash in the words.
+/// Checks an error of RFC 6749, section 5.2: two members, and no quotation mark or backslash in the description.
 #[track_caller]
 pub fn assert_oauth_error(status: u16, answer: &Value, expected: u16, error: &str, words: &str) {
     assert_eq!((status, &answer["error"]), (expected, &json!(error)), "{answer}");
     let description = answer["error_description"].as_str().unwrap_or_default();
-    assert!(description.contains(words), "{description:?} does not tell what is wrong: {words}");
+    assert!(description.contains(words), "{description:?} lacks {words}");
     let allowed = |c: char| (' '..='~').contains(&c) && !['"', '\\'].contains(&c);
     assert!(description.chars().all(allowed) && answer.as_object().unwrap().len() == 2, "{answer}");
 }
 
-/// A token of `user` with any header, signed by the mesh's own key as whoever has stolen it would.
+/// Signs a token of `user` with any header by the mesh's own key.
 pub fn signed(mesh: &Mesh, tenant: &str, user: &str, header: &Header) -> String {
     let pem = std::fs::read_to_string(mesh.issuer().keys().with_file_name("issuer-key.pem")).unwrap();
     let der = SecretKey::from_pkcs8_pem(&pem).unwrap().to_pkcs8_der().unwrap();

@@ -1,25 +1,25 @@
-//! Calls as the examples of the OpenAPI document have them.
+//! Calls from the examples of the OpenAPI document.
 
 use std::sync::Arc;
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Map, Value};
 
-/// One request.
+/// Request to one operation.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub id: String,
     pub method: String,
-    /// With the variables in braces.
+    /// Path template, with variables in braces.
     pub path: String,
     pub variables: Map<String, Value>,
     pub query: Map<String, Value>,
-    /// Null: none.
+    /// JSON body; null for none.
     pub body: Value,
     pub operation: Arc<Value>,
 }
 
-/// The example of each operation. As OpenAPI has them: what takes away comes after what makes.
+/// Examples of all operations; deletions come last.
 pub fn calls(document: &Value) -> Vec<Call> {
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |one| (path, one)));

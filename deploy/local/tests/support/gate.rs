@@ -1,26 +1,26 @@
-//! A gateway with the shipped configuration, and a [`Peer`] in place of everything that stands behind it.
+//! Gateway with the shipped configuration, and a [`Peer`] in place of every service.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use keyplane_engine::{Envoy, Toolbox};
-use keyplane_gateway::Here;
+use keyplane_gateway::InProcessGuard;
 use keyplane_local::{Gateway, Issuer, Mesh, Options};
 use reqwest::{Client, Response};
 use tonic::transport::{Channel, Endpoint};
 
 use super::peer::{Answer, Peer};
 
-/// The sessions of the user whom [`Gate::token`] is of.
+/// Path of the sessions of [`Gate::token`]'s user.
 pub const SESSIONS: &str = "/v1/tenants/acme/users/u-42/sessions";
 
-/// A gateway, an issuer that it trusts, and what stands behind it.
+/// Gateway, its issuer, and the stand-in behind it.
 pub struct Gate {
     pub url: String,
     pub peer: Peer,
     pub issuer: Issuer,
     pub envoy: Envoy,
-    pub guard: Here,
+    pub guard: InProcessGuard,
 }
 
 // === impl Gate ===
@@ -30,16 +30,16 @@ impl Gate {
         Gate::start_with(name, |config| config)
     }
 
-    /// With another configuration than the shipped one.
+    /// Starts a gateway with a changed configuration.
     pub fn start_with(name: &str, change: impl FnOnce(String) -> String) -> Gate {
         Gate::start_before(name, &[Peer::start(Answer::Pass)], change)
     }
 
-    /// Starts a gateway before several instances of each service. [`Gate::peer`] is the first.
+    /// Starts a gateway in front of several instances of each service. [`Gate::peer`] is the first.
     pub fn start_before(name: &str, peers: &[Peer], change: impl FnOnce(String) -> String) -> Gate {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let (issuer, guard) = (Issuer::create(&folder).unwrap(), Here::start().unwrap());
+        let (issuer, guard) = (Issuer::create(&folder).unwrap(), InProcessGuard::start().unwrap());
         let gateway = Gateway {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -59,7 +59,7 @@ impl Gate {
         super::token(&self.issuer, "u-42")
     }
 
-    /// GET of a page's script, which is allowed to read the answer.
+    /// Sends a GET as a page's script of an allowed origin.
     pub async fn get(&self, path: &str, client: &Client) -> Response {
         let request = client.get(format!("{}{path}", self.url)).header("origin", "http://localhost:4200");
         request.send().await.unwrap()
@@ -69,17 +69,17 @@ impl Gate {
         Endpoint::from_shared(self.url.clone()).unwrap().connect_lazy()
     }
 
-    /// Whether a request got as far as a service.
+    /// Whether a request reached a service.
     pub fn passed(&self) -> bool {
         !self.peer.take_others().is_empty()
     }
 }
 
-/// Another gateway in front of the services of `mesh`, and its address.
-pub fn before(mesh: &Mesh, name: &str, change: impl FnOnce(String) -> String) -> ((Envoy, Here), String) {
+/// Starts another gateway in front of the services of `mesh`; returns it with its URL.
+pub fn before(mesh: &Mesh, name: &str, change: impl FnOnce(String) -> String) -> ((Envoy, InProcessGuard), String) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
-    let guard = Here::start().unwrap();
+    let guard = InProcessGuard::start().unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let address = |name| (name, mesh.endpoints().service(name).grpc.parse().unwrap());
     let gateway = Gateway {
@@ -97,7 +97,7 @@ pub fn before(mesh: &Mesh, name: &str, change: impl FnOnce(String) -> String) ->
     ((envoy, guard), url)
 }
 
-/// So many lines of the configuration's comments, from the first that reads `start`, as a reader would take them over.
+/// Copies `lines` lines of commented configuration, from the line `start`, with the indentation `pad`.
 pub fn commented(config: &str, start: &str, lines: usize, pad: &str) -> String {
     let text = |line: &str| line.trim_start().strip_prefix("#   ").map(str::to_owned);
     let comment = config.lines().filter_map(text).skip_while(|line| line.trim_start() != start).take(lines);

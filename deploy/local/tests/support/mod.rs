@@ -1,4 +1,4 @@
-//! What the tests of the gateway share.
+//! Helpers of the gateway's tests.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod bearer;
@@ -11,7 +11,7 @@ pub mod variants;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use keyplane_gateway::Here;
+use keyplane_gateway::InProcessGuard;
 use keyplane_local::{Grant, Issuer, Options};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -19,18 +19,18 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-/// A whole mesh on free ports, for a test that is not about revocation.
+/// Options of a whole mesh on free ports, for tests that are not about revocation.
 ///
-/// A machine that is busy with other tests may hold up a process for longer than memory may be old; the gateway then turns
-/// callers away for a moment, as it should. Here that would only hide what the test is about.
+/// A busy machine may delay a process for longer than the limit on staleness; the gateway then answers 503 for a moment. A high
+/// limit keeps that out of the test.
 pub fn options(folder: impl Into<PathBuf>) -> Options {
     let mut options = strict_options(folder);
     options.settings.push(("KEYPLANE_REVOCATION_MAX_STALENESS".to_owned(), "1m".to_owned()));
     options
 }
 
-/// The same for a test that is about revocation, where memory is as old as it may be in production. The limits are the shipped
-/// ones, not what an earlier run left in the folder.
+/// Options of a whole mesh on free ports, with production's limit on staleness. The policies are the shipped ones, whatever an
+/// earlier run left in the folder.
 pub fn strict_options(folder: impl Into<PathBuf>) -> Options {
     let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
     let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies.yaml");
@@ -38,7 +38,7 @@ pub fn strict_options(folder: impl Into<PathBuf>) -> Options {
     options
 }
 
-/// With these policies in place of the shipped ones, in a file of the mesh's folder.
+/// Replaces the shipped policies by `yaml`, in a file of the mesh's folder.
 pub fn with_policies(mut options: Options, yaml: &str) -> Options {
     std::fs::create_dir_all(&options.folder).unwrap();
     let path = options.folder.join("policies-of-test.yaml");
@@ -47,18 +47,18 @@ pub fn with_policies(mut options: Options, yaml: &str) -> Options {
     options
 }
 
-/// Socket of this binary's guard.
+/// Socket of this test binary's guard.
 pub fn guard() -> PathBuf {
-    static GUARD: OnceLock<Here> = OnceLock::new();
-    GUARD.get_or_init(|| Here::start().unwrap()).socket()
+    static GUARD: OnceLock<InProcessGuard> = OnceLock::new();
+    GUARD.get_or_init(|| InProcessGuard::start().unwrap()).socket()
 }
 
-/// A token of a user of the tenant `acme`.
+/// Mints a token for a user of the tenant `acme`.
 pub fn token(issuer: &Issuer, user: &str) -> String {
     issuer.mint(&Grant::new("acme", user)).unwrap()
 }
 
-/// A client that sends `token` with every request.
+/// Client that sends `token` with every request.
 pub fn http(token: &str) -> reqwest::Client {
     let mut value = HeaderValue::from_str(&bearer(token)).unwrap();
     value.set_sensitive(true);
@@ -70,7 +70,7 @@ pub fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// Calls any RPC with an empty message, and returns its status.
+/// Calls any RPC with an empty message; returns its status.
 pub async fn grpc(channel: &Channel, path: &str, token: Option<&str>) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
@@ -82,9 +82,9 @@ pub async fn grpc(channel: &Channel, path: &str, token: Option<&str>) -> Result<
     client.unary(request, path.parse::<PathAndQuery>().unwrap(), codec).await.map(drop)
 }
 
-/// Of an error in the shape that all have: its code, and its reason.
+/// Code and reason of an error in the common shape.
 pub fn reason(error: &Value) -> (i64, &str) {
-    let details = error["details"].as_array().unwrap_or_else(|| panic!("no error of ours: {error}"));
+    let details = error["details"].as_array().unwrap_or_else(|| panic!("not the common error shape: {error}"));
     let info = details.iter().find(|detail| detail["@type"] == "type.googleapis.com/google.rpc.ErrorInfo");
     let info = info.unwrap_or_else(|| panic!("no ErrorInfo: {error}"));
     assert_eq!(info["domain"], "keyplane.dev", "{error}");

@@ -1,5 +1,5 @@
-//! What stands behind the gateway where a test is about the gateway alone: it answers what the gateway's own filters ask
-//! (ext_authz, ratelimit) as it is told to, serves nothing else, and remembers what it was sent.
+//! Stand-in for the services, for tests of the gateway alone. It answers the gateway's filters (ext_authz, ratelimit) as
+//! configured, serves nothing else, and records its requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,45 +23,45 @@ use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 use tower::util::MapRequestLayer;
 
-/// What to answer whether a token is good.
+/// Answer to ext_authz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Pass,
-    /// 401: it was revoked.
+    /// 401: revoked.
     Revoked,
-    /// 401: it breaks another rule.
+    /// 401: another rule is broken.
     Unacceptable,
-    /// 503, as an answer.
+    /// 503 as an HTTP answer.
     Unavailable,
-    /// A gRPC status.
+    /// gRPC status INTERNAL.
     Broken,
-    /// The gRPC status UNAVAILABLE.
+    /// gRPC status UNAVAILABLE.
     CannotTell,
-    /// None at all.
+    /// No answer.
     Silent,
 }
 
-/// What to answer whether a request is within its limits.
+/// Answer to ratelimit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Pass,
-    /// No, for 7 seconds.
+    /// Over the limit for 7 seconds.
     Over,
-    /// No, whenever it comes.
+    /// Blocked for good.
     Blocked,
-    /// The gRPC status UNAVAILABLE: nothing was charged.
+    /// gRPC status UNAVAILABLE: nothing was charged.
     Broken,
-    /// The gRPC status DEADLINE_EXCEEDED: something may have been charged.
+    /// gRPC status DEADLINE_EXCEEDED: the outcome is unknown.
     Unknown,
-    /// None at all.
+    /// No answer.
     Silent,
 }
 
-/// What ratelimit asked: the question, and the call's headers.
-pub type Asked = (RateLimitRequest, HeaderMap);
+/// Recorded call of ratelimit: message and headers.
+pub type LimitCall = (RateLimitRequest, HeaderMap);
 
-/// A request other than the filters': its path and its headers.
-pub type Seen = (String, HeaderMap);
+/// Recorded request that is not a filter's: path and headers.
+pub type OtherCall = (String, HeaderMap);
 
 #[derive(Clone)]
 pub struct Peer {
@@ -73,8 +73,8 @@ struct State {
     answer: Answer,
     limit: Limit,
     checks: Vec<CheckRequest>,
-    asked: Vec<Asked>,
-    others: Vec<Seen>,
+    limit_calls: Vec<LimitCall>,
+    others: Vec<OtherCall>,
 }
 
 const OWN: [&str; 3] = ["/envoy.service.auth.v3.", "/envoy.service.ratelimit.v3.", "/grpc.health."];
@@ -82,16 +82,17 @@ const OWN: [&str; 3] = ["/envoy.service.auth.v3.", "/envoy.service.ratelimit.v3.
 // === impl Peer ===
 
 impl Peer {
-    /// Starts it, with a runtime of its own, for as long as the process lives.
+    /// Starts a stand-in on its own runtime, for the life of the process.
     pub fn start(answer: Answer) -> Peer {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { answer, limit: Limit::Pass, checks: Vec::new(), asked: Vec::new(), others: Vec::new() };
+        let state =
+            State { answer, limit: Limit::Pass, checks: Vec::new(), limit_calls: Vec::new(), others: Vec::new() };
         let peer = Peer { address, state: Arc::new(Mutex::new(state)) };
         let (service, limits, watcher) = (peer.clone(), peer.clone(), peer.clone());
         let watch = MapRequestLayer::new(move |request: http::Request<tonic::body::Body>| {
-            watcher.note(request.uri().path(), request.headers());
+            watcher.record(request.uri().path(), request.headers());
             request
         });
         std::thread::spawn(move || {
@@ -106,37 +107,37 @@ impl Peer {
         peer
     }
 
-    /// Itself, in place of each service.
+    /// Addresses of this stand-in under each service's name.
     pub fn services(&self) -> [(&'static str, SocketAddr); 3] {
         ["session", "auth-revocation", "rate-limiting"].map(|name| (name, self.address))
     }
 
-    /// From now on.
+    /// Sets the answer to ext_authz.
     pub fn answer(&self, answer: Answer) {
         self.state.lock().unwrap().answer = answer;
     }
 
-    /// From now on.
+    /// Sets the answer to ratelimit.
     pub fn limit(&self, limit: Limit) {
         self.state.lock().unwrap().limit = limit;
     }
 
-    /// What ratelimit asked since it was last looked at.
-    pub fn take_asked(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.state.lock().unwrap().asked)
+    /// Takes the calls of ratelimit since the last take.
+    pub fn take_limit_calls(&self) -> Vec<LimitCall> {
+        std::mem::take(&mut self.state.lock().unwrap().limit_calls)
     }
 
-    /// What ext_authz asked since it was last looked at.
+    /// Takes the calls of ext_authz since the last take.
     pub fn take_checks(&self) -> Vec<CheckRequest> {
         std::mem::take(&mut self.state.lock().unwrap().checks)
     }
 
-    /// What else came since it was last looked at, Envoy's health checks left out.
-    pub fn take_others(&self) -> Vec<Seen> {
+    /// Takes the other requests since the last take, except Envoy's health checks.
+    pub fn take_others(&self) -> Vec<OtherCall> {
         std::mem::take(&mut self.state.lock().unwrap().others)
     }
 
-    fn note(&self, path: &str, headers: &HeaderMap) {
+    fn record(&self, path: &str, headers: &HeaderMap) {
         if !OWN.iter().any(|own| path.starts_with(own)) {
             self.state.lock().unwrap().others.push((path.to_owned(), headers.clone()));
         }
@@ -175,7 +176,7 @@ impl RateLimitService for Peer {
         let (metadata, _, request) = request.into_parts();
         let limit = {
             let mut state = self.state.lock().unwrap();
-            state.asked.push((request, metadata.into_headers()));
+            state.limit_calls.push((request, metadata.into_headers()));
             state.limit
         };
         let header =

@@ -1,10 +1,10 @@
-//! Requests for every RPC, and which of the gateway's routes match them.
+//! Requests for every RPC, and the matching routes of the gateway.
 
 use keyplane_contracts::http::{Binding, bindings};
 use regex::Regex;
 use serde_json::Value;
 
-/// The path of every RPC of the services that the gateway leads to.
+/// Paths of every RPC of the services behind the gateway.
 pub fn rpcs() -> Vec<String> {
     let services = bindings().into_iter().map(|binding| binding.method.parent_service().clone());
     let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
@@ -12,7 +12,7 @@ pub fn rpcs() -> Vec<String> {
     paths.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// What a request for the binding looks like.
+/// Example path of a binding.
 pub fn path(binding: &Binding) -> String {
     binding.variables.iter().fold(binding.path.clone(), |path, name| {
         let value = match name.as_str() {
@@ -27,9 +27,9 @@ pub fn path(binding: &Binding) -> String {
     })
 }
 
-// === the routes as Envoy has read them ===
+// === routes as Envoy parsed them ===
 
-/// The routes that match, in order, those that lead nowhere left out.
+/// Matching routes in order, without direct responses.
 pub fn matching<'a>(routes: &'a [Value], path: &str, headers: &[(&str, &str)]) -> Vec<&'a Value> {
     let leads = |route: &&Value| !route["direct_response"].is_object() && matches(&route["match"], path, headers);
     routes.iter().filter(leads).collect()
@@ -60,7 +60,7 @@ fn full_match(regex: &str, text: &str) -> bool {
     Regex::new(&format!("^(?:{regex})$")).unwrap().is_match(text)
 }
 
-/// `session` of `keyplane.session.v1.SessionService`.
+/// Cluster of a binding: `session` for `keyplane.session.v1.SessionService`.
 pub fn cluster(binding: &Binding) -> String {
     binding.method.parent_service().full_name().split('.').nth(1).unwrap().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Variants of a call: each differs from an example in one value, that may break a rule.
+//! Variants of a call, each of which differs from an example in one value.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use serde_json::{Map, Value, json};
 
 use super::calls::Call;
 
-/// A call with another value in one place.
+/// Call with another value in one place.
 #[derive(Clone, Debug)]
 pub struct Variant {
     pub call: Call,
-    /// `query pageSize`, `body /limits/0`.
+    /// Place of the value: `query pageSize`, `body /limits/0`.
     pub field: String,
     pub value: String,
-    /// Keywords of the schema that it breaks.
+    /// Keywords of the schema that the value breaks.
     pub broken: Vec<String>,
 }
 
-/// Every variant of `call`, but those of messages that it holds and that are `varied` already: one code checks them in all calls.
+/// Variants of `call`. Messages that are `varied` already are skipped, since one check serves all calls.
 pub fn variants(api: &OpenApi<'_>, call: &Call, varied: &mut BTreeSet<String>) -> Vec<Variant> {
     let mut variants = Vec::new();
     for parameter in call.operation["parameters"].as_array().unwrap() {
@@ -30,7 +30,7 @@ pub fn variants(api: &OpenApi<'_>, call: &Call, varied: &mut BTreeSet<String>) -
             let mut call = call.clone();
             let known = if place == "path" { &mut call.variables } else { &mut call.query };
             known.insert(name.to_owned(), value.clone());
-            // An empty segment, or one with a slash, is another path.
+            // An empty segment or a slash makes another path.
             let text = value.as_str().unwrap_or("x");
             if place == "path" && (text.is_empty() || text.contains('/')) {
                 continue;
@@ -46,7 +46,7 @@ pub fn variants(api: &OpenApi<'_>, call: &Call, varied: &mut BTreeSet<String>) -
             let value = shown(body.pointer(&field).unwrap_or(&Value::Null));
             let field = format!("body {}", field.split('/').filter(|part| *part != "0").collect::<Vec<_>>().join("/"));
             let mut call = Call { body, ..call.clone() };
-            // What a mask leaves out is not looked at.
+            // Fields outside a mask are ignored.
             call.query.remove("updateMask");
             variants.push(Variant { call, field, value, broken });
         }
@@ -54,7 +54,7 @@ pub fn variants(api: &OpenApi<'_>, call: &Call, varied: &mut BTreeSet<String>) -
     variants
 }
 
-/// Bodies that differ from `body` in one place, which comes with each.
+/// Bodies that differ from `body` in one place, with that place.
 fn bodies(api: &OpenApi<'_>, schema: &Value, body: &Value, varied: &mut BTreeSet<String>) -> Vec<(String, Value)> {
     let schema = api.resolve(schema);
     let mut found = Vec::new();
@@ -98,7 +98,7 @@ fn inner_bodies(
     varied: &mut BTreeSet<String>,
 ) -> Vec<(String, Value)> {
     if let Some(message) = schema["$ref"].as_str() {
-        // Without an example not all of it is varied.
+        // A message without an example is varied in part only.
         let is_new = if body.is_null() { !varied.contains(message) } else { varied.insert(message.to_owned()) };
         if !is_new {
             return Vec::new();
@@ -107,7 +107,7 @@ fn inner_bodies(
     bodies(api, schema, body, varied)
 }
 
-/// Values on either side of whatever bound a value of this schema may have.
+/// Values on either side of each bound of a schema.
 fn values(api: &OpenApi<'_>, schema: &Value, known: Option<&Value>) -> Vec<Value> {
     let schema = api.resolve(schema);
     let bound = |word: &str| schema[word].as_i64();
@@ -148,7 +148,7 @@ fn texts(schema: &Value, known: Option<&Value>) -> Vec<Value> {
     texts.push(known.to_owned());
     let is_path = known.starts_with('/');
     let start = if is_path { "/" } else { "x" };
-    // Without a bound of its own it has one in its pattern, of this length or less.
+    // A schema without `maxLength` has a bound in its pattern, of at most this length.
     let usual = if is_path { [128, 2048] } else { [64, 128] };
     let ends = schema["maxLength"].as_u64().map_or_else(|| usual.to_vec(), |end| vec![end]);
     let lengths = ends.into_iter().flat_map(|end| [end, end + 1]).map(|length| usize::try_from(length).unwrap());
@@ -181,7 +181,7 @@ fn maps(api: &OpenApi<'_>, schema: &Value, known: Option<&Value>) -> Vec<Value> 
     maps
 }
 
-/// Long values are shown by their beginning.
+/// Value for messages; long values are cut.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     let length = text.len();

@@ -1,10 +1,12 @@
-//! Strict check of a JSON body against its message type. A body that passes is written anew, in canonical JSON: what the
-//! transcoder then reads is what was checked, however it would have read the caller's text.
+//! Strict check of a JSON body against its message type.
+//!
+//! A body that passes is rewritten as canonical JSON, so the transcoder reads exactly the checked values, however it would
+//! have read the caller's text.
 
 mod object;
 mod scalar;
-mod text;
 mod value;
+mod wording;
 
 use serde::de::DeserializeSeed as _;
 
@@ -15,9 +17,12 @@ use super::schema::{Body, Message, Schemas};
 /// Check of one body.
 struct Check<'s> {
     schemas: &'s Schemas,
-    /// Canonical JSON so far; of no use once there is a violation.
+    body: &'s Body,
+    /// Path and query of the URL, percent-encoded.
+    url_path: &'s str,
+    /// Canonical JSON so far; meaningless after a violation.
     out: Vec<u8>,
-    /// Way from the request to the value that is read now.
+    /// Steps from the request to the current value.
     path: Vec<Step<'s>>,
     report: Report,
 }
@@ -25,28 +30,28 @@ struct Check<'s> {
 /// Step into a value.
 enum Step<'s> {
     Field(&'s str),
-    /// Field that the message does not have.
+    /// Field that the message lacks.
     Unknown(String),
     Item(usize),
     Key(String),
 }
 
-/// Canonical JSON of `bytes`, or every violation in them.
+/// Returns canonical JSON of `bytes`, or every violation in them. O(size).
 ///
-/// O(size). Nothing comes of an empty body: the transcoder takes it as an empty message.
-pub(crate) fn check(schemas: &Schemas, body: &Body, bytes: &[u8]) -> Result<Vec<u8>, Report> {
+/// An empty body stays empty: the transcoder takes it as an empty message.
+pub(crate) fn check(schemas: &Schemas, body: &Body, url_path: &str, bytes: &[u8]) -> Result<Vec<u8>, Report> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut check =
-        Check { schemas, out: Vec::with_capacity(bytes.len() + 64), path: Vec::new(), report: Report::default() };
+    let out = Vec::with_capacity(bytes.len() + 64);
+    let mut check = Check { schemas, body, url_path, out, path: Vec::new(), report: Report::default() };
     if !body.field.is_empty() {
         check.path.push(Step::Field(&body.field));
     }
     match (body.message, std::str::from_utf8(bytes)) {
-        (None, _) => check.violation(|| "takes no body; leave it out".to_owned()),
+        (None, _) => check.violation(|| "is not allowed on this route; leave it out".to_owned()),
         (_, Err(error)) => {
-            check.violation(|| format!("must be UTF-8; byte {} is not", error.valid_up_to() + 1));
+            check.violation(|| format!("must be UTF-8; byte {} is invalid", error.valid_up_to() + 1));
         }
         (Some(message), Ok(json)) => {
             let message = schemas.message(message);
@@ -54,7 +59,7 @@ pub(crate) fn check(schemas: &Schemas, body: &Body, bytes: &[u8]) -> Result<Vec<
             let read = Place::message(&mut check, message).deserialize(&mut reader).and_then(|()| reader.end());
             if let Err(error) = read {
                 check.path.truncate(usize::from(!body.field.is_empty()));
-                check.violation(|| text::malformed(&error));
+                check.violation(|| wording::malformed(&error));
             }
         }
     }
@@ -64,13 +69,13 @@ pub(crate) fn check(schemas: &Schemas, body: &Body, bytes: &[u8]) -> Result<Vec<
 // === impl Check ===
 
 impl<'s> Check<'s> {
-    /// Adds a violation of the value that is read now. `description` is called only if it is listed.
+    /// Adds a violation of the current value. `description` runs only if the violation will be listed.
     fn violation(&mut self, description: impl FnOnce() -> String) {
         let path = &self.path;
         self.report.add(|| (render(path), description()));
     }
 
-    /// Adds a violation of a member of the value that is read now.
+    /// Adds a violation of a member of the current value.
     fn violation_at(&mut self, step: Step<'s>, description: impl FnOnce() -> String) {
         self.path.push(step);
         let path = &self.path;
@@ -84,14 +89,14 @@ impl<'s> Check<'s> {
     }
 }
 
-/// Path for people, such as `policy.tenantLimits["a"].amount`; `body` for the whole of it.
+/// Path for people, e.g. `policy.tenantLimits["a"].amount`; `body` for the whole body.
 fn render(path: &[Step<'_>]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
             Step::Item(index) => text.push_str(&format!("[{index}]")),
-            Step::Key(key) => text.push_str(&format!("[{}]", text::quoted(key))),
-            Step::Unknown(name) if !text::is_name(name) => text.push_str(&format!("[{}]", text::quoted(name))),
+            Step::Key(key) => text.push_str(&format!("[{}]", wording::quoted(key))),
+            Step::Unknown(name) if !wording::is_name(name) => text.push_str(&format!("[{}]", wording::quoted(name))),
             Step::Field(name) => join(&mut text, name),
             Step::Unknown(name) => join(&mut text, name),
         }
@@ -106,7 +111,7 @@ fn join(text: &mut String, name: &str) {
     text.push_str(name);
 }
 
-/// Field whose JSON or proto name this is.
+/// Index of the field with this JSON or proto name.
 fn find(message: &Message, name: &str) -> Option<usize> {
     message.fields.iter().position(|field| field.json == name || field.proto == name)
 }

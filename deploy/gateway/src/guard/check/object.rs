@@ -4,15 +4,16 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::super::schema::{Field, Kind, Message};
 use super::value::{Optional, Place};
-use super::{Check, Step, find, text};
+use super::{Check, Step, find, wording};
 
-/// Rule of a field that the path binds.
-const BOUND: &str = "comes from the path of the URL and may stand nowhere else; leave it out of the body";
+/// Rule of a bound field.
+const BOUND: &str = "the path of the URL sets this field; leave it out of the body, or repeat the path's value";
 
-/// Visitor of a member's name, which it copies only where it is unknown.
+/// Visitor of a member's name; it copies unknown names only.
 struct Name<'s>(&'s Message);
 
 enum Named {
@@ -20,15 +21,15 @@ enum Named {
     Unknown(String),
 }
 
-/// Fields of a message that were met so far.
+/// Fields of a message met so far.
 struct Met<'s> {
-    /// A bit for each field: a type has 64 at most.
+    /// Bit set of field indexes; a type has at most 64 fields.
     fields: u64,
-    /// Field that is set, of each oneof.
+    /// Field that is set, by oneof.
     oneofs: Vec<Option<&'s str>>,
 }
 
-/// Reads an object that must be a message.
+/// Checks an object against a message type.
 pub(super) fn message<'de, 's, A: MapAccess<'de>>(
     check: &mut Check<'s>,
     message: &'s Message,
@@ -41,19 +42,19 @@ pub(super) fn message<'de, 's, A: MapAccess<'de>>(
         match name {
             Named::Field(index) => {
                 let field = &message.fields[index];
-                if met.again(index) {
-                    check.violation_at(Step::Field(&field.json), || text::twice(field));
+                if met.insert(index) {
+                    check.violation_at(Step::Field(&field.json), || wording::duplicate(field));
                 }
                 check.path.push(Step::Field(&field.json));
                 let set = member(check, field, start, &mut members)?;
                 if let Some(other) = field.oneof.filter(|_| set).and_then(|oneof| met.oneof(oneof, field)) {
                     let oneof = field.oneof.map_or(&[][..], |oneof| &message.oneofs[oneof]);
-                    check.violation(|| format!("only one of {} may be set; {other} is", oneof.join(", ")));
+                    check.violation(|| format!("only one of {} may be set; {other} is set already", oneof.join(", ")));
                 }
                 check.path.pop();
             }
             Named::Unknown(name) => {
-                check.violation_at(Step::Unknown(name.clone()), || text::unknown(message, &name));
+                check.violation_at(Step::Unknown(name.clone()), || wording::unknown(message, &name));
                 members.next_value::<IgnoredAny>()?;
             }
         }
@@ -62,7 +63,7 @@ pub(super) fn message<'de, 's, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// Reads the value of a field; false if there is none.
+/// Checks the value of a field; false for `null`.
 fn member<'de, 's, A: MapAccess<'de>>(
     check: &mut Check<'s>,
     field: &'s Field,
@@ -70,11 +71,12 @@ fn member<'de, 's, A: MapAccess<'de>>(
     members: &mut A,
 ) -> Result<bool, A::Error> {
     if field.bound {
-        let set = members.next_value::<Option<IgnoredAny>>()?.is_some();
-        if set {
+        let value = members.next_value::<Value>()?;
+        let repeats = value.as_str().is_some_and(|value| check.body.binds(check.url_path, value));
+        if !repeats && !value.is_null() {
             check.violation(|| BOUND.to_owned());
         }
-        return Ok(set);
+        return Ok(!value.is_null());
     }
     let mark = check.out.len();
     separate(check, start);
@@ -87,7 +89,7 @@ fn member<'de, 's, A: MapAccess<'de>>(
     Ok(set)
 }
 
-/// Reads an object that must be a map with values of `kind`.
+/// Checks an object against a map with values of `kind`.
 pub(super) fn map<'de, 's, A: MapAccess<'de>>(
     check: &mut Check<'s>,
     kind: &'s Kind,
@@ -101,7 +103,7 @@ pub(super) fn map<'de, 's, A: MapAccess<'de>>(
         check.string(&key);
         check.out.push(b':');
         if met.contains(&key) {
-            check.violation_at(Step::Key(key.clone()), || "stands twice; a key may stand once".to_owned());
+            check.violation_at(Step::Key(key.clone()), || "appears twice; a key may appear once".to_owned());
         }
         check.path.push(Step::Key(key));
         members.next_value_seed(Place::one(check, kind))?;
@@ -113,7 +115,7 @@ pub(super) fn map<'de, 's, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// Writes a comma, but before the first member of the object whose members begin at `start`.
+/// Writes a comma, unless the object whose members begin at `start` is empty so far.
 fn separate(check: &mut Check<'_>, start: usize) {
     if check.out.len() > start {
         check.out.push(b',');
@@ -123,15 +125,15 @@ fn separate(check: &mut Check<'_>, start: usize) {
 // === impl Met ===
 
 impl<'s> Met<'s> {
-    /// Notes a field; true if it was met before.
-    fn again(&mut self, index: usize) -> bool {
+    /// Records a field; true if it was met before.
+    fn insert(&mut self, index: usize) -> bool {
         let bit = 1 << index;
-        let again = self.fields & bit != 0;
+        let is_duplicate = self.fields & bit != 0;
         self.fields |= bit;
-        again
+        is_duplicate
     }
 
-    /// Notes that a field of a oneof is set; returns another one that is set already.
+    /// Records the set field of a oneof; returns another field that is set already.
     fn oneof(&mut self, oneof: usize, field: &'s Field) -> Option<&'s str> {
         let set = self.oneofs[oneof].replace(&field.json);
         set.filter(|other| *other != field.json)

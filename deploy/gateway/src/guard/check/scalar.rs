@@ -1,4 +1,4 @@
-//! Values that are no objects and no lists, in canonical JSON.
+//! Scalar values in canonical JSON.
 
 use std::io::Write as _;
 
@@ -10,17 +10,17 @@ use prost_types::{Duration, Timestamp};
 
 use super::super::schema::{Integer, Kind};
 
-/// Value as the JSON text has it.
+/// Scalar in the JSON text.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scalar<'v> {
     Bool(bool),
     Whole(i128),
-    /// With a fraction or an exponent, or beyond 64 bits.
+    /// Number with a fraction or an exponent, or beyond 64 bits.
     Number(f64),
     Text(&'v str),
 }
 
-/// Phrase for the value that stood there instead.
+/// Phrase for a value of the wrong kind.
 type Got = &'static str;
 
 /// Longest duration, in seconds: about 10,000 years.
@@ -31,7 +31,7 @@ const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 // === impl Scalar ===
 
 impl Scalar<'_> {
-    /// Phrase for its kind.
+    /// Phrase for the value's kind.
     pub(super) fn kind(self) -> Got {
         match self {
             Scalar::Bool(_) => "a boolean",
@@ -40,11 +40,11 @@ impl Scalar<'_> {
         }
     }
 
-    /// Appends it to `out` as a value of `kind`.
+    /// Appends the value to `out` as a `kind`.
     ///
     /// # Errors
     ///
-    /// Phrase for what stands there, where it is no such value.
+    /// Phrase for the value, if it is not a `kind`.
     pub(super) fn write(self, kind: &Kind, out: &mut Vec<u8>) -> Result<(), Got> {
         match (kind, self) {
             (Kind::Bool, Scalar::Bool(value)) => append(out, value),
@@ -80,12 +80,12 @@ impl Scalar<'_> {
     fn integer(self, range: Integer) -> Result<i128, Got> {
         let value = match self {
             Scalar::Whole(value) => value,
-            // Exact up to 2^53, and what is written beyond that is what was read.
+            // Exact up to 2^53; beyond that, the value read is the value written.
             #[allow(clippy::cast_possible_truncation)]
             Scalar::Number(value) if value.fract() == 0.0 => value as i128,
             Scalar::Number(value) if value.is_finite() => return Err("a number with a fraction"),
             Scalar::Text(text) if is_whole(text) => text.parse().map_err(|_| "a number out of this range")?,
-            Scalar::Text(_) => return Err("a string that is no whole number"),
+            Scalar::Text(_) => return Err("a string that is not a whole number"),
             Scalar::Number(_) | Scalar::Bool(_) => return Err(self.kind()),
         };
         if (range.min..=range.max).contains(&value) { Ok(value) } else { Err("a number out of this range") }

@@ -1,4 +1,4 @@
-//! Values of any shape: dispatch by what JSON has there.
+//! Values of any shape, dispatched by their JSON kind.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::super::schema::{Kind, Message, Shape};
 use super::scalar::Scalar;
-use super::{Check, Step, object, text};
+use super::{Check, Step, object, wording};
 
-/// Visitor of a value: checks it and writes it anew.
+/// Visitor that checks a value and rewrites it.
 pub(super) struct Place<'c, 's> {
     pub(super) check: &'c mut Check<'s>,
     expects: Expects<'s>,
 }
 
-/// Visitor of a field's value, where `null` is as good as none. Its result is whether there is a value.
+/// Visitor of a field's value; `null` means no value. Returns whether there is a value.
 pub(super) struct Optional<'c, 's>(pub(super) Place<'c, 's>);
 
 #[derive(Clone, Copy)]
@@ -60,8 +60,8 @@ impl<'c, 's> Place<'c, 's> {
         match self.expects {
             Expects::One(kind) => {
                 if let Err(got) = scalar.write(kind, &mut self.check.out) {
-                    let hint = || text::enum_hint(kind, scalar);
-                    self.check.violation(|| format!("must be {}; got {got}{}", text::kind(kind), hint()));
+                    let hint = || wording::enum_hint(kind, scalar);
+                    self.check.violation(|| format!("must be {}; got {got}{}", wording::kind(kind), hint()));
                 }
             }
             Expects::Message(_) | Expects::List(_) | Expects::Map(_) => self.wrong(scalar.kind()),
@@ -69,7 +69,7 @@ impl<'c, 's> Place<'c, 's> {
     }
 
     fn wrong(self, got: &str) {
-        self.check.violation(|| format!("must be {}; got {got}", text::expected(self.expects)));
+        self.check.violation(|| format!("must be {}; got {got}", wording::expected(self.expects)));
     }
 }
 
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::expected(self.expects))
+        f.write_str(&wording::expected(self.expects))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {

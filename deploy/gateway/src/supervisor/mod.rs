@@ -1,4 +1,7 @@
-//! Envoy and its guard: started, restarted, drained and stopped.
+//! Supervisor of Envoy and its guard: starts, restarts, drains and stops them.
+
+mod restart;
+mod socket;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -7,33 +10,35 @@ use std::time::{Duration, Instant};
 
 use keyplane_engine::{Envoy, Process, Spec, Toolbox};
 
-use crate::keep::{Kept, Say};
-use crate::{Error, Socket};
+pub use self::restart::Report;
+use self::restart::Restarting;
+pub use self::socket::Socket;
+use crate::Error;
 
-/// Longest time until the guard listens.
+/// Longest wait for the guard to listen.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time that a process may take to end after SIGTERM.
+/// Longest wait for a process to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Processes to run, and how.
+/// Description of the processes to run.
 pub struct Setup {
     /// Envoy's configuration, which names [`Setup::socket`].
     pub configuration: String,
-    /// Finds Envoy.
+    /// Finder of Envoy's program.
     pub toolbox: Toolbox,
     /// Socket of the guard.
     pub socket: Socket,
-    /// Makes what starts the guard, e.g. this program with the arguments `guard --socket PATH`.
+    /// Command that starts the guard on a socket, e.g. this program with the arguments `guard PATH`.
     pub guard: Box<dyn Fn(&Path) -> Spec + Send + Sync>,
-    /// Receives each line for the operator.
-    pub say: Say,
+    /// Receiver of each line for the operator.
+    pub report: Report,
 }
 
-/// Envoy and its guard, each of which is restarted when it dies. Dropping it kills both.
+/// Running Envoy and guard, each restarted when it dies. Dropping it kills both.
 pub struct Supervisor {
-    // In the order in which they are to be dropped.
-    envoy: Kept<Envoy>,
-    guard: Kept<Process>,
+    // Fields are dropped in this order.
+    envoy: Restarting<Envoy>,
+    guard: Restarting<Process>,
     _socket: Socket,
 }
 
@@ -44,41 +49,43 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// When one of them does not become ready; then neither runs.
+    /// [`Error::Process`] or [`Error::NotReady`] when one of them does not become ready; then neither runs.
     pub fn start(setup: Setup) -> Result<Supervisor, Error> {
-        let Setup { configuration, toolbox, socket, guard, say } = setup;
+        let Setup { configuration, toolbox, socket, guard, report } = setup;
         let (path, folder) = (socket.path(), socket.folder().to_owned());
         let start = move || start_guard(guard(&path).remove_when_orphaned(&folder), &path);
-        let guard = Kept::start("the gateway's guard", Arc::clone(&say), start)?;
+        let guard = Restarting::start("the gateway's guard", Arc::clone(&report), start)?;
         let start = move || Ok(Envoy::start(&toolbox, &configuration)?);
-        let envoy = Kept::start("the gateway (Envoy)", say, start)?;
+        let envoy = Restarting::start("the gateway (Envoy)", report, start)?;
         Ok(Supervisor { envoy, guard, _socket: socket })
     }
 
-    /// The Envoy that runs now, or ran last.
+    /// Envoy that runs now, or ran last.
     #[must_use]
     pub fn envoy(&self) -> Arc<Envoy> {
         self.envoy.current()
     }
 
-    /// The guard that runs now, or ran last.
+    /// Guard that runs now, or ran last.
     #[must_use]
     pub fn guard(&self) -> Arc<Process> {
         self.guard.current()
     }
 
-    /// Times that Envoy or the guard was restarted.
+    /// Number of restarts, of Envoy and of the guard together.
     #[must_use]
     pub fn restarts(&self) -> u32 {
         self.envoy.restarts() + self.guard.restarts()
     }
 
-    /// Stops both in good order: `/healthz` says 503, and after `delay`, by which load balancers have noticed, Envoy accepts
-    /// no more connections and ends what is in flight, for at most `timeout`. Blocks.
+    /// Drains and stops both. Blocks.
+    ///
+    /// `/healthz` answers 503 for `delay`, the time for load balancers to notice. Envoy then accepts no more connections, and
+    /// requests in flight have `timeout` to end.
     ///
     /// # Errors
     ///
-    /// When a process can't be stopped.
+    /// [`Error::Process`] when a process can't be stopped.
     pub fn stop(self, delay: Duration, timeout: Duration) -> Result<(), Error> {
         let (envoy, guard) = (self.envoy.release(), self.guard.release());
         drain(&envoy, delay, timeout);
@@ -101,20 +108,20 @@ fn start_guard(spec: Spec, socket: &Path) -> Result<Process, Error> {
     let process = Process::spawn(spec)?;
     let start = Instant::now();
     loop {
-        // A socket that an earlier guard left does not accept.
+        // A socket that an earlier guard left accepts no connection.
         if UnixStream::connect(socket).is_ok() {
             return Ok(process);
         }
-        let why = match process.wait_exit(Duration::from_millis(10)) {
+        let cause = match process.wait_exit(Duration::from_millis(10)) {
             Some(exit) => format!("ended with {exit}"),
             None if start.elapsed() > PATIENCE => format!("did not listen within {PATIENCE:?}"),
             None => continue,
         };
-        return Err(Error::NotReady { why, log: process.log() });
+        return Err(Error::NotReady { cause, log: process.log() });
     }
 }
 
-/// Waits for Envoy's requests in flight; not where Envoy does not answer.
+/// Waits for Envoy's requests in flight, unless Envoy does not answer.
 fn drain(envoy: &Envoy, delay: Duration, timeout: Duration) {
     if envoy.admin_post("/healthcheck/fail").is_err() || envoy.process().wait_exit(delay).is_some() {
         return;

@@ -1,4 +1,4 @@
-//! A process that is started anew whenever it ends by itself.
+//! Child process that is restarted whenever it ends by itself.
 
 use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,28 +12,28 @@ use crate::Error;
 /// Pause before the first restart; it doubles with each further one, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// After this long, a process counts as well again: its next end is a first one.
-const WELL_AFTER: Duration = Duration::from_secs(30);
-/// Lines of a dead process's log that are shown.
-const SHOWN: usize = 10;
+/// Running time after which a process is healthy again: its next restart has the first pause.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+/// Lines of a dead process's log that are reported.
+const REPORTED_LINES: usize = 10;
 
-/// Receives each line for the operator.
-pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+/// Receiver of each line for the operator.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Child process that can be kept.
+/// Child process that can be restarted.
 pub(crate) trait Child: Send + Sync + 'static {
     fn process(&self) -> &Process;
 }
 
-/// Keeps one process running. Dropping it kills the process.
-pub(crate) struct Kept<C: Child> {
+/// Process that is restarted until it is released. Dropping it kills the process.
+pub(crate) struct Restarting<C: Child> {
     shared: Arc<Shared<C>>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared<C> {
     name: &'static str,
-    say: Say,
+    report: Report,
     state: Mutex<State<C>>,
     stopping: Condvar,
 }
@@ -56,24 +56,24 @@ impl Child for Process {
     }
 }
 
-// === impl Kept ===
+// === impl Restarting ===
 
-impl<C: Child> Kept<C> {
-    /// Starts it, and blocks until `start` returns; further calls of `start` are made on a thread of its own.
+impl<C: Child> Restarting<C> {
+    /// Starts the process, and blocks until `start` returns. Restarts call `start` on another thread.
     ///
     /// # Errors
     ///
-    /// When it does not even start once.
+    /// Error of the first `start`.
     pub(crate) fn start(
         name: &'static str,
-        say: Say,
+        report: Report,
         start: impl Fn() -> Result<C, Error> + Send + 'static,
-    ) -> Result<Kept<C>, Error> {
+    ) -> Result<Restarting<C>, Error> {
         let state = State { current: Arc::new(start()?), restarts: 0, stopping: false };
-        let shared = Arc::new(Shared { name, say, state: Mutex::new(state), stopping: Condvar::new() });
+        let shared = Arc::new(Shared { name, report, state: Mutex::new(state), stopping: Condvar::new() });
         let watched = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("keep".to_owned()).spawn(move || watched.keep(start));
-        Ok(Kept { shared, thread: Some(thread.map_err(Error::io("starting a thread"))?) })
+        let thread = thread::Builder::new().name("restart".to_owned()).spawn(move || watched.run(&start));
+        Ok(Restarting { shared, thread: Some(thread.map_err(Error::io("starting a thread"))?) })
     }
 
     /// Process that runs now, or ran last.
@@ -94,17 +94,17 @@ impl<C: Child> Kept<C> {
         Arc::clone(&state.current)
     }
 
-    /// Waits for the thread, so that nothing of the process is left in use. To be called when the process has ended after
-    /// [`Kept::release`]; a restart that is under way is waited for.
+    /// Waits for the thread, and for a restart in flight. Call it once the process has ended after
+    /// [`Restarting::release`].
     pub(crate) fn join(mut self) {
         if let Some(thread) = self.thread.take() {
-            // It has no panic of its own.
+            // The thread does not panic.
             let _ = thread.join();
         }
     }
 }
 
-impl<C: Child> Drop for Kept<C> {
+impl<C: Child> Drop for Restarting<C> {
     fn drop(&mut self) {
         let _ = self.release().process().kill();
     }
@@ -117,27 +117,27 @@ impl<C: Child> Shared<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, start: impl Fn() -> Result<C, Error>) {
+    fn run(&self, start: &impl Fn() -> Result<C, Error>) {
         let mut pause = FIRST_PAUSE;
         loop {
             let (child, since) = (Arc::clone(&self.lock().current), Instant::now());
-            let exit = ended(child.process());
-            if since.elapsed() > WELL_AFTER {
+            let exit = wait_exit(child.process());
+            if since.elapsed() > HEALTHY_AFTER {
                 pause = FIRST_PAUSE;
             }
             if self.lock().stopping {
                 return;
             }
-            self.mourn(child.process(), exit, pause);
+            self.report_exit(child.process(), exit, pause);
             drop(child);
-            if !self.again(&start, &mut pause) {
+            if !self.restart(start, &mut pause) {
                 return;
             }
         }
     }
 
-    /// Starts it until it runs; false when it is no longer wanted.
-    fn again(&self, start: &impl Fn() -> Result<C, Error>, pause: &mut Duration) -> bool {
+    /// Calls `start` until the process runs; false once it is released.
+    fn restart(&self, start: &impl Fn() -> Result<C, Error>, pause: &mut Duration) -> bool {
         loop {
             if self.stopped_within(*pause) {
                 return false;
@@ -147,15 +147,19 @@ impl<C: Child> Shared<C> {
                 Ok(child) => {
                     let mut state = self.lock();
                     state.restarts += 1;
-                    // If it is no longer wanted, dropping it is what stops it.
+                    // Dropping the child of a released process stops it.
                     if !state.stopping {
                         state.current = Arc::new(child);
-                        (self.say)(&format!("{} runs again, as process {}", self.name, state.current.process().pid()));
+                        (self.report)(&format!(
+                            "{} runs again, as process {}",
+                            self.name,
+                            state.current.process().pid()
+                        ));
                     }
                     return !state.stopping;
                 }
                 Err(error) => {
-                    (self.say)(&format!("{} can't be restarted; next attempt in {pause:?}: {error}", self.name));
+                    (self.report)(&format!("{} can't be restarted; next attempt in {pause:?}: {error}", self.name));
                 }
             }
         }
@@ -167,18 +171,19 @@ impl<C: Child> Shared<C> {
         waited.unwrap_or_else(PoisonError::into_inner).0.stopping
     }
 
-    fn mourn(&self, process: &Process, exit: ExitStatus, pause: Duration) {
+    fn report_exit(&self, process: &Process, exit: ExitStatus, pause: Duration) {
         let log = process.log();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+        let tail = lines[lines.len().saturating_sub(REPORTED_LINES)..].join("\n");
         let (name, pid) = (self.name, process.pid());
-        (self.say)(&format!(
-            "{name} (process {pid}) died: {exit}; it is restarted in {pause:?}; the end of its log:\n{tail}"
+        (self.report)(&format!(
+            "{name} (process {pid}) died: {exit}; restarting it in {pause:?}; the end of its log:\n{tail}"
         ));
     }
 }
 
-fn ended(process: &Process) -> ExitStatus {
+/// Waits until a process ends, however long it runs.
+fn wait_exit(process: &Process) -> ExitStatus {
     loop {
         if let Some(exit) = process.wait_exit(Duration::from_secs(3600)) {
             return exit;

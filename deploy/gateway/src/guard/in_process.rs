@@ -1,4 +1,4 @@
-//! The guard as a part of this process.
+//! Guard on a thread of the calling process.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -8,28 +8,28 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
+use super::Guard;
 use crate::Error;
-use crate::guard::Guard;
 
-/// A guard on a thread of this process: for tests, and for programs that run Envoy themselves. Dropping it stops it.
+/// Guard on a thread of the calling process, for tests and for programs that run Envoy themselves.
 ///
-/// Its socket is an abstract one, which leaves no file behind, but which every user of the machine may use.
+/// Dropping it stops the guard. The socket is abstract: it leaves no file behind, but every user of the machine may connect.
 #[derive(Debug)]
-pub struct Here {
+pub struct InProcessGuard {
     name: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-// === impl Here ===
+// === impl InProcessGuard ===
 
-impl Here {
-    /// Starts it; it listens when this returns.
+impl InProcessGuard {
+    /// Starts a guard, which listens once this returns.
     ///
     /// # Errors
     ///
-    /// When there can be no socket, or no thread.
-    pub fn start() -> Result<Here, Error> {
+    /// [`Error::Io`] when the socket or the thread can't be made.
+    pub fn start() -> Result<InProcessGuard, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("keyplane-guard-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let address = SocketAddr::from_abstract_name(&name);
@@ -42,21 +42,21 @@ impl Here {
             let _ = stopped.await;
         };
         let serve = move || {
-            // What ends it is the drop, and then nobody listens.
+            // Only the drop ends it, and then nobody reads the result.
             let _ = runtime.block_on(guard.serve(listener, stopped));
         };
         let thread = thread::Builder::new().name("guard".to_owned()).spawn(serve);
-        Ok(Here { name, stop: Some(stop), thread: Some(thread.map_err(Error::io("starting a thread"))?) })
+        Ok(InProcessGuard { name, stop: Some(stop), thread: Some(thread.map_err(Error::io("starting a thread"))?) })
     }
 
-    /// Address of its socket, as Envoy writes it.
+    /// Socket's address in Envoy's notation.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         format!("@{}", self.name).into()
     }
 }
 
-impl Drop for Here {
+impl Drop for InProcessGuard {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

@@ -1,4 +1,4 @@
-//! Words of the violations.
+//! Wording of the violations.
 
 use serde_json::error::Category;
 use strsim::damerau_levenshtein;
@@ -7,10 +7,10 @@ use super::super::schema::{Field, Kind, Message};
 use super::scalar::Scalar;
 use super::value::Expects;
 
-/// Most fields that are listed where no name is near.
+/// Longest list of known fields, in fields.
 const LISTED: usize = 16;
 
-/// Phrase for the value that must stand at a place.
+/// Phrase for the expected value.
 pub(super) fn expected(expects: Expects<'_>) -> String {
     match expects {
         Expects::One(kind) => self::kind(kind),
@@ -35,59 +35,59 @@ pub(super) fn kind(kind: &Kind) -> String {
         Kind::Message(_) => "an object".to_owned(),
         Kind::Duration => "a duration in seconds, such as \"90s\" or \"0.5s\"".to_owned(),
         Kind::Timestamp => "a time in RFC 3339, such as \"2026-01-31T12:00:00Z\"".to_owned(),
-        Kind::FieldMask => "a list of fields with commas between them, such as \"lastPath,attributes\"".to_owned(),
+        Kind::FieldMask => "comma-separated fields, such as \"lastPath,attributes\"".to_owned(),
     }
 }
 
-/// Hint at the enum's name that was probably meant, or nothing.
+/// Hint at the enum's name that was probably meant; empty without a candidate.
 pub(super) fn enum_hint(kind: &Kind, got: Scalar<'_>) -> String {
     let (Kind::Enum(values), Scalar::Text(name)) = (kind, got) else { return String::new() };
     let names = || values.iter().map(|(known, _)| known.as_str());
-    // Callers leave the prefix out that all names share.
+    // Callers omit the prefix that all names share.
     let suffixed = names().find(|known| known.strip_suffix(name).is_some_and(|prefix| prefix.ends_with('_')));
     suffixed.or_else(|| near(names(), name)).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
 }
 
-/// Rule that a field which `message` does not have breaks.
+/// Rule that a field which `message` lacks breaks.
 pub(super) fn unknown(message: &Message, name: &str) -> String {
     let known = || message.fields.iter().filter(|field| !field.bound).map(|field| field.json.as_str());
     if let Some(near) = near(known(), name) {
         return format!("unknown field; did you mean {near}?");
     }
     match known().count() {
-        0 => "unknown field; the object has none".to_owned(),
+        0 => "unknown field; the object has no fields".to_owned(),
         count if count <= LISTED => format!("unknown field; known are {}", known().collect::<Vec<_>>().join(", ")),
         _ => "unknown field".to_owned(),
     }
 }
 
-/// Rule that a field which stands twice breaks.
-pub(super) fn twice(field: &Field) -> String {
+/// Rule that a duplicate field breaks.
+pub(super) fn duplicate(field: &Field) -> String {
     if field.json == field.proto {
-        return "stands twice; a field may stand once".to_owned();
+        return "appears twice; a field may appear once".to_owned();
     }
-    format!("stands twice; a field may stand once, as {} or as {}", field.json, field.proto)
+    format!("appears twice; a field may appear once, as {} or as {}", field.json, field.proto)
 }
 
-/// Rule that a text which is no JSON breaks, and where.
+/// Rule that malformed JSON breaks, with its position.
 pub(super) fn malformed(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let at = format!(" at line {line} column {column}");
     let cause = text.strip_suffix(&at).unwrap_or(&text);
     let rule = match cause {
-        _ if error.classify() == Category::Eof => "it ends too early",
-        "key must be a string" => "a name must stand in double quotes",
-        "expected value" => "a value was expected (strings stand in double quotes)",
-        "trailing comma" => "no comma may follow the last member",
-        "trailing characters" => "nothing may follow the end of the value",
-        "recursion limit exceeded" => "it is nested too deeply",
+        _ if error.classify() == Category::Eof => "unexpected end",
+        "key must be a string" => "a name must be in double quotes",
+        "expected value" => "expected a value (strings need double quotes)",
+        "trailing comma" => "a comma must not follow the last member",
+        "trailing characters" => "unexpected text after the value",
+        "recursion limit exceeded" => "nested too deeply",
         other => other,
     };
     format!("must be JSON; at line {line}, column {column}: {rule}")
 }
 
-/// Nearest name, if it is near enough to be meant.
+/// Nearest name, if it is near enough to be a typing error.
 fn near<'n>(names: impl Iterator<Item = &'n str>, name: &str) -> Option<&'n str> {
     if name.len() > 64 {
         return None;
@@ -98,17 +98,17 @@ fn near<'n>(names: impl Iterator<Item = &'n str>, name: &str) -> Option<&'n str>
     (distance <= 2 && distance * 3 <= known.len()).then_some(known)
 }
 
-/// Name without case and underscores, which people get wrong.
+/// Name without case and underscores, the usual typing errors.
 fn fold(name: &str) -> String {
     name.chars().filter(|letter| *letter != '_').map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// Whether a name needs no quotes in a path.
+/// Whether a name can appear in a path without quotes.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Key in a path: in double quotes, escaped.
+/// Key for a path, escaped and in double quotes.
 pub(super) fn quoted(key: &str) -> String {
     serde_json::to_string(key).unwrap_or_default()
 }

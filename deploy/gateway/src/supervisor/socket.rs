@@ -1,4 +1,4 @@
-//! The socket between Envoy and the guard.
+//! Socket between Envoy and the guard.
 
 use std::fs::Permissions;
 use std::io;
@@ -10,8 +10,10 @@ use tempfile::TempDir;
 
 use crate::Error;
 
-/// Path of a Unix socket in a folder of its own that nobody else may enter, so that no other user can take Envoy's
-/// questions, and no two gateways on a machine meet. Dropping it removes the folder.
+/// Path of a Unix socket in a private folder.
+///
+/// No other user can enter the folder and take Envoy's requests, and two gateways on a machine never collide. Dropping it
+/// removes the folder.
 #[derive(Debug)]
 pub struct Socket {
     folder: TempDir,
@@ -20,11 +22,11 @@ pub struct Socket {
 // === impl Socket ===
 
 impl Socket {
-    /// A new folder, with a path in it where nothing is yet.
+    /// Makes a new folder; nothing listens in it yet.
     ///
     /// # Errors
     ///
-    /// When no folder can be made.
+    /// [`Error::Folder`] when the folder can't be made.
     pub fn new() -> Result<Socket, Error> {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("keyplane-guard-");
@@ -32,13 +34,13 @@ impl Socket {
         Ok(Socket { folder })
     }
 
-    /// Path of the socket, whether it is there or not.
+    /// Path of the socket, whether the guard listens or not.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("guard.sock")
     }
 
-    /// Listens at `path`. A socket that an earlier guard left there is replaced.
+    /// Listens at `path`, and replaces a socket that an earlier guard left.
     pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
