@@ -97,8 +97,8 @@ impl Issuer {
         issuer._file = Some(KeyFile(path));
 
         let keys = json!({"keys": [issuer.public_key()?]});
-        let what = format!("writing {}", issuer.keys.display());
-        std::fs::write(&issuer.keys, format!("{keys:#}\n")).map_err(Error::io(what))?;
+        let step = format!("writing {}", issuer.keys.display());
+        std::fs::write(&issuer.keys, format!("{keys:#}\n")).map_err(Error::io(step))?;
         Ok(issuer)
     }
 
@@ -340,9 +340,9 @@ mod tests {
             (Grant { ttl: Duration::from_millis(999), ..good.clone() }, "1s to 24h"),
             (Grant { ttl: Grant::LONGEST + Duration::from_secs(1), ..good }, "1s to 24h"),
         ];
-        for (grant, what) in broken {
+        for (grant, rule) in broken {
             let error = issuer.mint(&grant).unwrap_err().to_string();
-            assert!(error.contains(what), "{error}");
+            assert!(error.contains(rule), "{error}");
         }
     }
 }

@@ -27,7 +27,7 @@ type Entries = Arc<Mutex<Vec<Value>>>;
 /// Server of the page, on its own origin, with the page's reports.
 struct Site {
     origin: String,
-    told: Entries,
+    entries: Entries,
 }
 
 /// Chromium with a new profile. Dropping it ends the process.
@@ -42,26 +42,26 @@ impl Site {
     async fn start() -> Site {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let told = Entries::default();
-        let tell = async |State(told): State<Entries>, Json(entry): Json<Value>| told.lock().unwrap().push(entry);
+        let entries = Entries::default();
+        let log = async |State(entries): State<Entries>, Json(entry): Json<Value>| entries.lock().unwrap().push(entry);
         let page = get(async || Html(include_str!("browser/page.html")));
-        let routes = Router::new().route("/", page).route("/log", post(tell)).with_state(Arc::clone(&told));
+        let routes = Router::new().route("/", page).route("/log", post(log)).with_state(Arc::clone(&entries));
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Site { origin, told }
+        Site { origin, entries }
     }
 
     /// Reports of one kind so far.
-    fn reports(&self, what: &str) -> Vec<Value> {
-        self.told.lock().unwrap().iter().filter(|entry| entry["what"] == what).cloned().collect()
+    fn reports(&self, kind: &str) -> Vec<Value> {
+        self.entries.lock().unwrap().iter().filter(|entry| entry["kind"] == kind).cloned().collect()
     }
 
     /// Waits for `count` reports of one kind, and returns the last.
-    async fn wait(&self, what: &str, count: usize, chromium: &Chromium) -> Value {
-        eventually(&format!("{what} × {count}"), PATIENCE, async || {
+    async fn wait(&self, kind: &str, count: usize, chromium: &Chromium) -> Value {
+        eventually(&format!("{kind} × {count}"), PATIENCE, async || {
             assert_eq!(self.reports("failed"), Vec::<Value>::new(), "the page failed");
             let exit = chromium.process.exit();
             assert_eq!(exit, None, "chromium ended: {}", chromium.process.log());
-            self.reports(what).get(count - 1).cloned().ok_or_else(|| self.told.lock().unwrap().clone())
+            self.reports(kind).get(count - 1).cloned().ok_or_else(|| self.entries.lock().unwrap().clone())
         })
         .await
     }
@@ -149,9 +149,9 @@ async fn page_of_another_origin_follows_through_a_restart() {
     let token = mesh.issuer().mint(&Grant::new("acme", "bob@x.com")).unwrap();
     let chromium = Chromium::open(&format!("{}/?gateway={gateway}&token={token}", site.origin));
 
-    let refused = site.wait("refused", 1, &chromium).await;
-    assert_eq!((&refused["status"], &refused["body"]["code"]), (&json!(401), &json!(16)), "{refused}");
-    assert!(refused["challenge"].as_str().is_some_and(|challenge| challenge.starts_with("Bearer")), "{refused}");
+    let rejected = site.wait("rejected", 1, &chromium).await;
+    assert_eq!((&rejected["status"], &rejected["body"]["code"]), (&json!(401), &json!(16)), "{rejected}");
+    assert!(rejected["challenge"].as_str().is_some_and(|challenge| challenge.starts_with("Bearer")), "{rejected}");
 
     // The page can read an error's details and the exposed headers.
     let missing = site.wait("missing", 1, &chromium).await;
@@ -207,8 +207,8 @@ async fn page_of_another_origin_follows_through_a_restart() {
     assert_eq!(revoke.json(&json!({"token": token})).send().await.unwrap().status(), 200);
     stop(again).await;
     eventually("the EventSource gives up", PATIENCE, async || {
-        let told = site.reports("interrupted");
-        if told.last().is_some_and(|last| last["state"] == 2) { Ok(()) } else { Err(told) }
+        let reports = site.reports("interrupted");
+        if reports.last().is_some_and(|last| last["state"] == 2) { Ok(()) } else { Err(reports) }
     })
     .await;
     drop(chromium);

@@ -104,8 +104,9 @@ impl Triple {
         }
         eventually("the gateway has noticed", PATIENCE, async || {
             let clusters = self.envoy.admin_get("/clusters").map_err(|error| error.to_string())?;
-            let away = clusters.lines().find(|line| line.contains("::health_flags::") && !line.ends_with("::healthy"));
-            away.map_or(Ok(()), |line| Err(line.to_owned()))
+            let unhealthy =
+                clusters.lines().find(|line| line.contains("::health_flags::") && !line.ends_with("::healthy"));
+            unhealthy.map_or(Ok(()), |line| Err(line.to_owned()))
         })
         .await;
     }

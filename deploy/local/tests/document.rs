@@ -182,9 +182,9 @@ async fn document_states_each_rule_of_the_services() {
         let stated = !variant.broken.is_empty();
         (is_invalid(status, &text) != stated).then(|| {
             let (field, value, broken) = (&variant.field, &variant.value, &variant.broken);
-            let what =
+            let kind =
                 if stated { "the document forbids, and the service accepts" } else { "only the service rejects" };
-            (format!("{} {field}", variant.call.id), format!("{what}: {value} {broken:?}: {status} {text}"))
+            (format!("{} {field}", variant.call.id), format!("{kind}: {value} {broken:?}: {status} {text}"))
         })
     });
     let differing: Vec<_> = answers.buffer_unordered(8).filter_map(async |found| found).collect().await;

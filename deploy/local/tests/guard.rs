@@ -160,7 +160,7 @@ async fn no_header_turns_the_guard_off() {
 #[tokio::test]
 async fn missing_body_is_rejected_by_the_service() {
     let caller = Caller::of(mesh());
-    let mut told = 0;
+    let mut rejected = 0;
     for binding in bindings().into_iter().filter(|binding| binding.needs_token() && !binding.body.is_empty()) {
         let verb = Method::from_bytes(binding.verb.as_bytes()).unwrap();
         let path = path(&binding).replace("/acme", "/void");
@@ -168,10 +168,10 @@ async fn missing_body_is_rejected_by_the_service() {
         assert!(status < 500, "{path}: {answer}");
         if status == 400 {
             assert!(!violations(&answer).is_empty(), "{path}");
-            told += 1;
+            rejected += 1;
         }
     }
-    assert!(told > 10, "{told}");
+    assert!(rejected > 10, "{rejected}");
 }
 
 // === bound fields ===

@@ -222,10 +222,10 @@ async fn watch_streams_events() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut stream = response.bytes_stream();
     let mut text = String::new();
-    let mut until = async |what: &str| {
-        while !text.contains(what) {
+    let mut until = async |part: &str| {
+        while !text.contains(part) {
             let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
-            let chunk = next.unwrap_or_else(|_| panic!("no {what} in:\n{text}")).expect("the stream goes on").unwrap();
+            let chunk = next.unwrap_or_else(|_| panic!("no {part} in:\n{text}")).expect("the stream goes on").unwrap();
             text.push_str(&String::from_utf8_lossy(&chunk));
         }
     };

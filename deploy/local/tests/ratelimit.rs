@@ -289,8 +289,8 @@ async fn changed_policies_apply_soon() {
     let user = User::of(&mesh, "acme", "ada");
     user.reads_with(9).await;
     let edit = |text: &str| std::fs::write(&mesh.endpoints().policies, text).unwrap();
-    let limit = async |what: &str, expected: &str| {
-        eventually(what, PATIENCE, async || {
+    let limit = async |goal: &str, expected: &str| {
+        eventually(goal, PATIENCE, async || {
             let limit = header(&user.read().await, "x-ratelimit-limit");
             if limit == expected { Ok(()) } else { Err(limit) }
         })

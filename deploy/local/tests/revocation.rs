@@ -310,29 +310,29 @@ fn is_of(path: &str, service: &str) -> bool {
 }
 
 /// Checks that every route is 503, except those of running services.
-async fn assert_nothing_passes(user: &User<'_>, channel: &Channel, gone: &str) {
+async fn assert_nothing_passes(user: &User<'_>, channel: &Channel, stopped: &str) {
     for binding in bindings() {
         let status = call(user, &binding).await.status();
-        let closed = gone == "auth-revocation" || is_of(&binding.grpc_path(), gone);
-        assert_eq!(status == 503, closed, "without {gone}: {} {}: {status}", binding.verb, binding.path);
+        let closed = stopped == "auth-revocation" || is_of(&binding.grpc_path(), stopped);
+        assert_eq!(status == 503, closed, "without {stopped}: {} {}: {status}", binding.verb, binding.path);
     }
-    if gone == "auth-revocation" {
+    if stopped == "auth-revocation" {
         let (status, answer) = user.revoke_by("acme", RevokeBy::Json(json!({"token": user.token}))).await;
         assert_oauth_error(status, &answer, 503, "temporarily_unavailable", "retry");
     }
     for path in rpcs() {
         if let Err(status) = grpc(channel, &path, Some(&user.token)).await {
-            let closed = gone == "auth-revocation" || is_of(&path, gone);
-            assert_eq!(status.code() == Code::Unavailable, closed, "without {gone}: {path}: {status:?}");
+            let closed = stopped == "auth-revocation" || is_of(&path, stopped);
+            assert_eq!(status.code() == Code::Unavailable, closed, "without {stopped}: {path}: {status:?}");
         } else {
-            assert!(!is_of(&path, gone) && gone != "auth-revocation", "without {gone}: {path} was answered");
+            assert!(!is_of(&path, stopped) && stopped != "auth-revocation", "without {stopped}: {path} was answered");
         }
     }
 }
 
 #[tokio::test]
 async fn no_route_bypasses_a_stopped_service() {
-    let mesh = start("revocation-gone").await;
+    let mesh = start("revocation-stopped").await;
     let user = User::of(&mesh, "u-42");
     let channel = Endpoint::from_shared(user.url("")).unwrap().connect_lazy();
     assert_eq!(user.status().await, 200);

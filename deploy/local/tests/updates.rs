@@ -66,9 +66,9 @@ async fn created(user: &str) -> String {
 /// Violations of an error, as `field: description`.
 fn violations(error: &Value) -> Vec<String> {
     let details = error["details"].as_array().unwrap();
-    let told = details.iter().find_map(|detail| detail["fieldViolations"].as_array());
-    let told = told.unwrap_or_else(|| panic!("no violations: {error}"));
-    told.iter().map(|v| format!("{}: {}", v["field"].as_str().unwrap(), v["description"].as_str().unwrap())).collect()
+    let listed = details.iter().find_map(|detail| detail["fieldViolations"].as_array());
+    let listed = listed.unwrap_or_else(|| panic!("no violations: {error}"));
+    listed.iter().map(|v| format!("{}: {}", v["field"].as_str().unwrap(), v["description"].as_str().unwrap())).collect()
 }
 
 // === changes ===
@@ -162,8 +162,8 @@ async fn patched_fields_are_honoured_or_rejected() {
     assert_eq!(status, 200);
 
     let (status, error) = patch(&path, json!({"idleTimeout": "1800s", "lastPath": "/y"})).await;
-    let told = "session.idleTimeout: is immutable; this session's is 60s";
-    assert_eq!((status, violations(&error)), (400, vec![told.to_owned()]), "{error}");
+    let rule = "session.idleTimeout: is immutable; this session's is 60s";
+    assert_eq!((status, violations(&error)), (400, vec![rule.to_owned()]), "{error}");
 }
 
 // === names ===
@@ -173,13 +173,13 @@ async fn patched_fields_are_honoured_or_rejected() {
 async fn violations_name_fields_in_the_callers_spelling() {
     let path = "/v1/tenants/acme/users/named/sessions?requestId=a%20b";
     let (status, error) = post(path, json!({"lastPath": "x", "tokens": [{"jti": "j", "issuer": "i"}]})).await;
-    let told = [
+    let rules = [
         "requestId: the id must match [A-Za-z0-9._~@|:+-]{1,128}; 3 bytes were sent",
         "session.tokens[0].expireTime: must be set",
         "session.lastPath: must start with `/`; 1 bytes were sent",
     ];
-    assert_eq!((status, violations(&error)), (400, told.map(str::to_owned).into()), "{error}");
-    assert_eq!(error["message"], format!("the request is invalid: {}", told.join("; ")));
+    assert_eq!((status, violations(&error)), (400, rules.map(str::to_owned).into()), "{error}");
+    assert_eq!(error["message"], format!("the request is invalid: {}", rules.join("; ")));
     let (_, error) = patch("/v1/policies/user-api?updateMask=postCharge,origin", json!({"postCharge": true})).await;
     let known = "`domain`, `limit`, `planLimits`, `tenantLimits`, `outage`, `postCharge`, `lease`";
     assert_eq!(
@@ -350,8 +350,8 @@ async fn errors_of_items_name_their_code_and_the_callers_fields() {
     let token = json!({"token": {"jti": "j", "issuer": "https://id.example", "expireTime": "9999-01-01T00:00:00Z"}});
     let (status, error) = post("/v1/tenants/acme:batchRevoke", json!({"requests": [token]})).await;
     assert_eq!(status, 400, "{error}");
-    let told = violations(&error);
-    assert!(told.len() == 1 && told[0].starts_with("requests[0].token.expireTime: "), "{error}");
+    let broken = violations(&error);
+    assert!(broken.len() == 1 && broken[0].starts_with("requests[0].token.expireTime: "), "{error}");
 }
 
 #[test]

@@ -151,7 +151,7 @@ async fn items_of_a_batch_need_no_parent() {
     let path = "/v1/tenants/demo:batchRevoke";
     let (status, error) = call(Method::POST, path, json!({"requests": [{"session": {}}, {"subject": {}}]})).await;
     assert_eq!(status, 400, "{error}");
-    let told = violations(&error);
-    assert!(told.iter().all(|one| !one.contains("parent")), "{told:?}");
+    let broken = violations(&error);
+    assert!(broken.iter().all(|one| !one.contains("parent")), "{broken:?}");
     assert_eq!(call(Method::POST, path, json!({"requests": [{"session": {"sid": "gone"}}]})).await.0, 200);
 }

@@ -24,7 +24,7 @@ async fn gateway_answers_preflights() {
         if allowed {
             let methods = response.headers()["access-control-allow-methods"].to_str().unwrap();
             let methods: BTreeSet<_> = methods.split(", ").collect();
-            assert_eq!(methods, bindings().iter().map(|binding| binding.verb).collect(), "what there is, no more");
+            assert_eq!(methods, bindings().iter().map(|binding| binding.verb).collect(), "the methods of the routes");
         }
     }
 }

@@ -78,6 +78,6 @@ fn violations(error: &Value) -> Vec<String> {
     let details = error["details"].as_array().unwrap_or_else(|| panic!("no error of ours: {error}"));
     let bad = details.iter().find(|detail| detail["@type"] == "type.googleapis.com/google.rpc.BadRequest");
     let bad = bad.unwrap_or_else(|| panic!("no BadRequest: {error}"));
-    let told = |one: &Value| format!("{}: {}", one["field"].as_str().unwrap(), one["description"].as_str().unwrap());
-    bad["fieldViolations"].as_array().unwrap().iter().map(told).collect()
+    let text = |one: &Value| format!("{}: {}", one["field"].as_str().unwrap(), one["description"].as_str().unwrap());
+    bad["fieldViolations"].as_array().unwrap().iter().map(text).collect()
 }

@@ -116,9 +116,9 @@ impl Streams {
             let chunk = self.events.next().await.unwrap_or_else(|| panic!("the watch ended: {text}")).unwrap();
             text.push_str(&String::from_utf8_lossy(&chunk));
         }
-        let mut told = String::new();
-        while !told.contains("c-7") {
-            told = format!("{:?}", self.sessions.message().await.unwrap().expect("the watch goes on"));
+        let mut event = String::new();
+        while !event.contains("c-7") {
+            event = format!("{:?}", self.sessions.message().await.unwrap().expect("the watch continues"));
         }
         let session = pb::RevokeSessionRequest {
             parent: "tenants/demo".to_owned(),
@@ -129,9 +129,9 @@ impl Streams {
         let item = pb::BulkRevokeRequest { item: "1".to_owned(), request: Some(pb::RevokeRequest { target }) };
         self.items.send(item).await.expect("the stream goes on");
         assert_eq!(self.results.message().await.unwrap().expect("a result").item, "1");
-        let mut told = String::new();
-        while !told.contains("streamed") {
-            told = format!("{:?}", self.revocations.message().await.unwrap().expect("the watch goes on"));
+        let mut event = String::new();
+        while !event.contains("streamed") {
+            event = format!("{:?}", self.revocations.message().await.unwrap().expect("the watch continues"));
         }
     }
 }
@@ -169,7 +169,7 @@ async fn slow_requests_are_cut_off_and_streams_are_not() {
             "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n{more}\r\n"
         )
     };
-    let blocking = |what: Box<dyn FnOnce() -> String + Send>| tokio::task::spawn_blocking(what);
+    let blocking = |work: Box<dyn FnOnce() -> String + Send>| tokio::task::spawn_blocking(work);
     let without_token = post("/v1/tenants/acme/oauth2/revoke", "");
     let with_a_token = post("/v1/policies", &format!("authorization: Bearer {token}\r\n"));
     let headers = "GET /healthz HTTP/1.1\r\nx: ".to_owned();
@@ -197,7 +197,7 @@ async fn slow_requests_are_cut_off_and_streams_are_not() {
     }
     // By now the streams are older than each limit.
     let alive = tokio::time::timeout(PATIENCE, streams.are_alive(url, token));
-    alive.await.expect("each stream tells what happens");
+    alive.await.expect("each stream delivers events");
 }
 
 /// Last resort, independent of the other limits.
