@@ -1,4 +1,4 @@
-//! Places of maps in messages, as source code for `src/entries.rs`.
+//! Places of maps in messages, as source code for `src/entries/mod.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -95,6 +95,11 @@ impl Binding {
         binding
     }
 
+    /// Reports whether the RPC streams Server-Sent Events.
+    pub(crate) fn streams_events(&self) -> bool {
+        self.method.is_server_streaming() && self.method.output().full_name() == "google.api.HttpBody"
+    }
+
     /// The RPC's path on the wire, e.g. `/keyplane.session.v1.SessionService/GetSession`.
     #[must_use]
     pub fn grpc_path(&self) -> String {

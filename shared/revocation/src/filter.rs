@@ -238,6 +238,41 @@ impl Growing {
     }
 }
 
+// === impl Writer, Reader ===
+
+impl Writer {
+    pub(crate) fn bucket(&mut self, bucket: Bucket) {
+        let (kind, index) = match bucket {
+            Bucket::Expiry(index) => (0, index),
+            Bucket::Generation(index) => (1, index),
+        };
+        self.bytes(&[kind]);
+        self.number(index.cast_unsigned());
+    }
+
+    /// Spans that the reader must share.
+    pub(crate) fn spans(&mut self, buckets: &Buckets) {
+        buckets.spans().into_iter().for_each(|span| self.number(span.cast_unsigned()));
+    }
+}
+
+impl Reader<'_> {
+    pub(crate) fn bucket(&mut self) -> Option<Bucket> {
+        let [kind] = self.array()?;
+        let index = self.number()?.cast_signed();
+        match kind {
+            0 => Some(Bucket::Expiry(index)),
+            1 => Some(Bucket::Generation(index)),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the writer's buckets are these.
+    pub(crate) fn spans(&mut self, buckets: &Buckets) -> Option<()> {
+        buckets.spans().into_iter().all(|span| self.number() == Some(span.cast_unsigned())).then_some(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Bucket, Buckets, Filters, Growing};

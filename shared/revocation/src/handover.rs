@@ -1,4 +1,3 @@
-use crate::filter::{Bucket, Buckets};
 use crate::time::Millis;
 
 /// Filters of a partition of which the store lost revocations, and its undone tokens, for replicas that never knew them.
@@ -35,20 +34,6 @@ impl Writer {
         self.bytes(&number.to_le_bytes());
     }
 
-    pub(crate) fn bucket(&mut self, bucket: Bucket) {
-        let (kind, index) = match bucket {
-            Bucket::Expiry(index) => (0, index),
-            Bucket::Generation(index) => (1, index),
-        };
-        self.bytes(&[kind]);
-        self.number(index.cast_unsigned());
-    }
-
-    /// Spans that the reader must share.
-    pub(crate) fn spans(&mut self, buckets: &Buckets) {
-        buckets.spans().into_iter().for_each(|span| self.number(span.cast_unsigned()));
-    }
-
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }
@@ -78,21 +63,6 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn size(&mut self) -> Option<usize> {
         self.number()?.try_into().ok()
-    }
-
-    pub(crate) fn bucket(&mut self) -> Option<Bucket> {
-        let [kind] = self.array()?;
-        let index = self.number()?.cast_signed();
-        match kind {
-            0 => Some(Bucket::Expiry(index)),
-            1 => Some(Bucket::Generation(index)),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the writer's buckets are these.
-    pub(crate) fn spans(&mut self, buckets: &Buckets) -> Option<()> {
-        buckets.spans().into_iter().all(|span| self.number() == Some(span.cast_unsigned())).then_some(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -60,11 +60,6 @@ fn is_raw(field: &FieldDescriptor) -> bool {
     matches!(field.kind(), Kind::Message(message) if message.full_name() == "google.api.HttpBody")
 }
 
-/// Whether the RPC streams Server-Sent Events.
-pub(super) fn streams_events(binding: &Binding) -> bool {
-    binding.method.is_server_streaming() && binding.method.output().full_name() == "google.api.HttpBody"
-}
-
 /// The body, with its example.
 fn body(binding: &Binding, example: &Example, schemas: &mut Schemas) -> Option<Value> {
     let request = binding.method.input();
@@ -95,7 +90,7 @@ fn body(binding: &Binding, example: &Example, schemas: &mut Schemas) -> Option<V
 
 fn responses(binding: &Binding, example: &Example, schemas: &mut Schemas) -> Value {
     let output = binding.method.output();
-    let content = if streams_events(binding) {
+    let content = if binding.streams_events() {
         schemas.events();
         let description = "Server-Sent Events. `data` of each is a SessionEvent in one line of JSON; of the event `error`, \
             a StreamError.";

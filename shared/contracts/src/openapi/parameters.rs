@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::behavior::is_required;
 use super::examples::Example;
-use super::operation::streams_events;
 use super::schema::{Schemas, Usage};
 use crate::http::Binding;
 use crate::rules;
@@ -16,7 +15,7 @@ pub(super) fn parameters(binding: &Binding, example: &Example, schemas: &mut Sch
         let request = binding.method.input();
         query(binding, &request, "", "", schemas, &mut parameters);
     }
-    if streams_events(binding) {
+    if binding.streams_events() {
         let after = parameters.iter().find(|parameter| parameter["name"] == "after");
         let schema = after.map_or_else(|| json!({"type": "string"}), |after| after["schema"].clone());
         parameters.push(json!({

@@ -6,7 +6,7 @@ use keyplane_testkit::OpenApi;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
-use super::super::{behavior, document, examples, operation};
+use super::super::{behavior, document, examples};
 use crate::http::{Binding, bindings, pool};
 use crate::rules;
 
@@ -142,7 +142,7 @@ fn every_example_keeps_its_schema_and_its_message() {
                 }
             }
         }
-        if !operation::streams_events(&binding) {
+        if !binding.streams_events() {
             parse(binding.method.output(), &example.response).unwrap_or_else(|error| panic!("{at}: {error}"));
         }
     }
@@ -151,7 +151,7 @@ fn every_example_keeps_its_schema_and_its_message() {
 #[test]
 fn the_example_of_a_stream_holds_an_event() {
     let document = document(&[]);
-    let streams = bindings().into_iter().filter(operation::streams_events);
+    let streams = bindings().into_iter().filter(Binding::streams_events);
     for binding in streams {
         let text = examples::example(&binding).response;
         let data = text.as_str().unwrap().lines().find_map(|line| line.strip_prefix("data: ")).expect("a line of data");

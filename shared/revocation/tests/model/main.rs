@@ -1,18 +1,16 @@
 //! Replica and exact judge against a model that knows neither: the model judges a token by going through all events. The
 //! events reach the replica in any order, some of them twice, each time through the feed's texts and through messages.
 
-mod model {
-    pub(crate) mod exact;
-    pub(crate) mod service;
-}
+mod exact;
+mod service;
 
 use std::time::Duration;
 
+use crate::exact::{History, Token, Verdict};
+use crate::service::{Service, Step, steps, tokens};
 use keyplane_revocation::{
     Answer, Entry, Filters, Millis, Replica, Rule, Rules, State, Target, TokenHash, Version, judge, wire,
 };
-use model::exact::{History, Token, Verdict};
-use model::service::{Service, Step, steps, tokens};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
