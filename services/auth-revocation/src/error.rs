@@ -11,56 +11,56 @@ pub enum Error {
     /// Fields of the request break their rules.
     #[error("the request is invalid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
-    /// No such revocation exists.
+    /// Missing revocation.
     #[error("the revocation does not exist, or has expired")]
     NotFound,
-    /// The revocation has another version than the one that the change is based on.
+    /// Change based on another version than the current one.
     #[error("the revocation has changed: its etag is \"{current}\" now; read it and try again")]
     StaleWrite {
         /// Version of the revocation.
         current: u64,
     },
-    /// RFC 7009: this service does not revoke tokens of this type.
+    /// Token of a type that this service does not revoke (RFC 7009).
     #[error(
         "only JWTs with iss and jti can be revoked here; refresh tokens are revoked at the identity provider that issued them"
     )]
     UnsupportedTokenType,
-    /// RFC 7009: no keys are configured to verify tokens.
+    /// Missing keys to verify tokens (RFC 7009).
     #[error(
         "tokens cannot be verified here: set KEYPLANE_REVOCATION_JWKS to the issuer's key set, in a file that can be read"
     )]
     JwksNotConfigured,
-    /// Tokens of the issuer need no `kid`, so none of its keys can be revoked.
+    /// Key of an issuer whose tokens need no `kid`: it cannot be revoked.
     #[error(
         "keys of this issuer cannot be revoked, since its tokens need no kid: take the key out of the issuer's key set, and revoke \
          the tenant's tokens"
     )]
     IssuerWithoutKid,
-    /// Neither memory nor the store can tell whether the token is revoked, and the outage policy is closed.
+    /// Token of unknown state: memory and store cannot tell, and the outage policy is closed.
     #[error("it can't be told whether the token is revoked: memory is too old, and the store did not answer")]
     FreshnessUnknown,
-    /// The feed of a watch was interrupted.
+    /// Interruption of the feed of a watch.
     #[error("the feed was interrupted; call Watch again with the resume_token of the last response")]
     FeedRestarted,
-    /// This instance serves its maximum of watches.
+    /// Watch past this instance's maximum.
     #[error(transparent)]
     TooManyWatches(#[from] TooManyWatches),
-    /// This instance does not know the feed yet, or is reconciling its memory with the store.
+    /// Instance that does not know the feed yet, or is reconciling its memory with the store.
     #[error("this instance is reading the feed itself; try again, or on another")]
     Starting,
-    /// A route of the gateway names an invalid outage policy.
+    /// Invalid outage policy in a route of the gateway.
     #[error("the route's `keyplane.policy` {0}")]
     RoutePolicy(String),
-    /// The service shuts down; the watch continues elsewhere.
+    /// Shutdown of the service; the watch continues elsewhere.
     #[error("the service is shutting down; connect again")]
     ShuttingDown,
-    /// The store holds a value that this service never writes.
+    /// Value in the store that this service never writes.
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
-    /// The operating system's random source failed.
+    /// Failure of the operating system's random source.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// A lifetime is outside of the bounds for keys.
+    /// Lifetime outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
     /// Error of the store.

@@ -13,63 +13,63 @@ pub enum Error {
     /// Fields of the request break their rules.
     #[error("the request is invalid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
-    /// No such policy exists.
+    /// Missing policy.
     #[error("policy {id} does not exist; ListPolicies lists the existing ones")]
     PolicyNotFound {
         /// Id from the request: a valid one, or empty.
         id: String,
     },
-    /// A policy with this id exists in the store.
+    /// Id of an existing policy.
     #[error("policy {id} exists already; update it, or choose another id")]
     PolicyExists {
-        /// Its id.
+        /// Id of the policy.
         id: String,
     },
-    /// The policy comes from the policies file.
+    /// Policy that comes from the policies file.
     #[error(
         "policy {id} comes from the policies file; edit the file, or create a policy with the same id to override it"
     )]
     PolicyFromFile {
-        /// Its id.
+        /// Id of the policy.
         id: String,
     },
-    /// The number of policies is at its maximum.
+    /// Policy past the maximum.
     #[error("{limit} policies exist, the most that are allowed; delete one first")]
     TooManyPolicies {
         /// Maximum of policies.
         limit: usize,
     },
-    /// The policy has another etag than the one that the change is based on.
+    /// Change based on another etag than the current one.
     #[error("the policy has changed: its etag is {current} now; read it and try again")]
     StaleWrite {
         /// Etag of the policy.
         current: String,
     },
-    /// The request id belongs to another request.
+    /// Request id of another request.
     #[error("the request id was used for another request a moment ago; choose a new one")]
     RequestIdReused,
-    /// No such charge or reservation exists, or no longer.
+    /// Missing or forgotten charge or reservation.
     #[error("the charge is unknown, or forgotten: it can be settled and refunded while it is remembered")]
     ChargeNotFound,
-    /// The reservation was settled at another cost.
+    /// Reservation that was settled at another cost.
     #[error("the reservation was settled at a cost of {cost}; it can't be settled again")]
     AlreadySettled {
         /// Cost of the settlement.
         cost: u64,
     },
-    /// The refund is larger than the rest of the charge.
+    /// Refund larger than the rest of the charge.
     #[error("only {left} of this charge can still be refunded")]
     RefundExceedsCharge {
         /// Rest of the charge.
         left: u64,
     },
-    /// The peer is not trusted to take hits back.
+    /// Peer that is not trusted to take hits back.
     #[error(
         "this peer may not take hits back (is_negative_hits): the operator names trusted peers in \
          KEYPLANE_RATELIMIT_REFUND_PEERS"
     )]
     RefundNotAllowed,
-    /// A limit could not be evaluated, and its outage mode is closed.
+    /// Limit that could not be evaluated, with outage mode closed.
     #[error("policy {policy} could not be evaluated in time; its outage mode is closed; retry")]
     Closed {
         /// Id of the policy.
@@ -77,22 +77,22 @@ pub enum Error {
         /// Something may have been charged.
         unknown: bool,
     },
-    /// No answer came before the caller's deadline.
+    /// Missing answer at the caller's deadline.
     #[error("the store did not answer in time; retry")]
     NoAnswer {
         /// Something may have been charged.
         unknown: bool,
     },
-    /// The queue for the store is full.
+    /// Full queue for the store.
     #[error("too many calls wait for the store; retry")]
     Overloaded,
-    /// The store holds a value that this service never writes.
+    /// Value in the store that this service never writes.
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
-    /// The operating system's random source failed.
+    /// Failure of the operating system's random source.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// A lifetime is outside of the bounds for keys.
+    /// Lifetime outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
     /// Error of the store.

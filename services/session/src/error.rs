@@ -12,16 +12,16 @@ pub enum Error {
     /// Fields of the request break their rules.
     #[error("the request is invalid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
-    /// No such session exists.
+    /// Missing session.
     #[error("the session does not exist, or has ended")]
     NotFound,
-    /// The session has another version than the one that the change is based on.
+    /// Change based on another version than the current one.
     #[error("the session has changed: its version is {current} now; read it and try again")]
     StaleWrite {
         /// Version of the session.
         current: i64,
     },
-    /// The user has the maximum of sessions, and the tenant's policy is to reject.
+    /// Login past the user's maximum of sessions, under a policy that rejects it.
     #[error("the user has {limit} sessions, the most that the tenant allows; end one first")]
     TooManySessions {
         /// Maximum of sessions.
@@ -30,39 +30,39 @@ pub enum Error {
     /// Sessions changed each time between the revocation of their tokens and their end.
     #[error("sessions kept changing while their tokens were revoked; none was ended: try again")]
     SessionsChanging,
-    /// The revocation service does not answer, or not now.
+    /// Revocation service that does not answer now.
     #[error("the revocation service can't be reached: no session was ended, and the call may safely be repeated")]
     RevocationUnavailable,
-    /// The revocation service rejects the call.
+    /// Rejection by the revocation service.
     #[error("the revocation service rejected the call ({code:?}, {reason}): no session was ended; ask the operator")]
     RevocationRejected {
-        /// Its status code.
+        /// Status code of the rejection.
         code: Code,
-        /// Its reason.
+        /// Reason of the rejection.
         reason: String,
     },
-    /// The operator configured no revocation service.
+    /// Missing configuration of a revocation service.
     #[error(
         "this service has no revocation service, so it can't revoke tokens: no session was ended; end it without revoking \
          tokens, or have the operator set KEYPLANE_SESSION_REVOCATION_URL"
     )]
     RevocationNotConfigured,
-    /// The request id belongs to another request.
+    /// Request id of another request.
     #[error("the request id was used for another request in the last minutes; choose a new one")]
     RequestIdReused,
-    /// This instance serves its maximum of watches.
+    /// Watch past this instance's maximum.
     #[error(transparent)]
     TooManyWatches(#[from] TooManyWatches),
-    /// The service shuts down; the watch continues elsewhere.
+    /// Shutdown of the service; the watch continues elsewhere.
     #[error("the service is shutting down; connect again")]
     ShuttingDown,
-    /// The store holds a value that this service never writes.
+    /// Value in the store that this service never writes.
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
-    /// The operating system's random source failed.
+    /// Failure of the operating system's random source.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// A lifetime is outside of the bounds for keys.
+    /// Lifetime outside of the bounds for keys.
     #[error(transparent)]
     Ttl(#[from] keyplane_valkey::TtlError),
     /// Error of the store.

@@ -43,7 +43,8 @@ fn find(name: &str) -> Option<&'static Reason> {
 }
 
 fn is_name(text: &str) -> bool {
-    Regex::new("^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$").expect("a pattern").is_match(text)
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    text.starts_with(|first: char| first.is_ascii_uppercase()) && text.split('_').all(is_word)
 }
 
 /// Sources under `folder` that are no tests.
@@ -61,8 +62,15 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Calls `visit` with each identifier and each text, inside macros too; modules of tests are left out.
-fn walk(tokens: TokenStream, visit: &mut impl FnMut(&str, bool)) {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Name,
+    Text,
+    Mark,
+}
+
+/// Calls `visit` with each name, text and mark, inside macros too; items of tests are left out.
+fn walk(tokens: TokenStream, visit: &mut impl FnMut(Kind, &str)) {
     let mut is_test = false;
     for token in tokens {
         match token {
@@ -71,24 +79,28 @@ fn walk(tokens: TokenStream, visit: &mut impl FnMut(&str, bool)) {
                 is_test = group.stream().to_string() == "cfg (test)";
                 walk(group.stream(), visit);
             }
-            TokenTree::Punct(mark) => is_test &= mark.as_char() != ';',
-            TokenTree::Ident(name) => visit(&name.to_string(), false),
-            TokenTree::Literal(text) => visit(text.to_string().trim_matches('"'), true),
+            TokenTree::Punct(mark) => {
+                is_test &= mark.as_char() != ';';
+                visit(Kind::Mark, mark.as_char().encode_utf8(&mut [0; 4]));
+            }
+            TokenTree::Ident(name) => visit(Kind::Name, &name.to_string()),
+            TokenTree::Literal(text) => visit(Kind::Text, text.to_string().trim_matches('"')),
         }
     }
 }
 
-/// Identifiers and texts of all senders: each with the file that holds it.
-fn sent() -> Vec<(String, bool, PathBuf)> {
+/// Tokens of each source of the senders.
+fn senders() -> Vec<(PathBuf, Vec<(Kind, String)>)> {
     let mut files = Vec::new();
     SENDERS.iter().for_each(|folder| sources(&root().join(folder), &mut files));
     assert!(files.len() > 100, "only {} sources are found", files.len());
-    let mut found = Vec::new();
-    for file in files {
-        let tokens: TokenStream = read(&file).parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        walk(tokens, &mut |text, literal| found.push((text.to_owned(), literal, file.clone())));
-    }
-    found
+    let tokens = |file: &PathBuf| {
+        let stream: TokenStream = read(file).parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut tokens = Vec::new();
+        walk(stream, &mut |kind, text| tokens.push((kind, text.to_owned())));
+        tokens
+    };
+    files.into_iter().map(|file| (file.clone(), tokens(&file))).collect()
 }
 
 /// Reasons of the gateway's own replies, each with the code beside it.
@@ -118,12 +130,30 @@ fn reasons_are_unique_and_well_formed() {
 }
 
 #[test]
-fn senders_name_registered_reasons_by_the_registry() {
+fn senders_take_reasons_from_the_registry() {
     let known = |text: &str| ["KEYPLANE_", "OTEL_", "CARGO_", "OUT_DIR"].iter().any(|start| text.starts_with(start));
-    for (text, literal, file) in sent() {
-        if literal && text.contains('_') && is_name(&text) && !known(&text) {
+    for (file, tokens) in senders() {
+        let found = |text: &str| {
             let file = file.display();
             panic!("{file}: {text:?}: send a reason of `keyplane_contracts::reasons`, or list its prefix in this test");
+        };
+        for (kind, text) in &tokens {
+            if *kind == Kind::Text && text.contains('_') && is_name(text) && !known(text) {
+                found(text);
+            }
+        }
+        // `reason: "X"`, `"reason": "X"`, `with_error_info("X"`.
+        for window in tokens.windows(3) {
+            if let [(_, field), (Kind::Mark, mark), (Kind::Text, text)] = window
+                && (field.as_str(), mark.as_str()) == ("reason", ":")
+            {
+                found(text);
+            }
+            if let [(Kind::Name, call), (Kind::Text, text), _] = window
+                && call.ends_with("_error_info")
+            {
+                found(text);
+            }
         }
     }
 }
@@ -140,8 +170,8 @@ fn the_gateway_sends_registered_reasons_with_their_codes() {
 
 #[test]
 fn every_registered_reason_is_sent() {
-    let mut sent: BTreeSet<String> =
-        sent().into_iter().filter(|(_, literal, _)| !literal).map(|(name, ..)| name).collect();
+    let tokens = senders().into_iter().flat_map(|(_, tokens)| tokens);
+    let mut sent: BTreeSet<String> = tokens.filter(|(kind, _)| *kind == Kind::Name).map(|(_, name)| name).collect();
     sent.extend(gateway().into_iter().map(|(name, _)| name));
     let unsent: Vec<_> = all().map(|reason| reason.name).filter(|name| !sent.contains(*name)).collect();
     assert!(unsent.is_empty(), "nothing sends {unsent:?}");

@@ -1,7 +1,7 @@
 //! Allocator of every program that links the kit.
 //!
-//! A call allocates once for each string of its request, and a batch of a hundred checks has seven hundred of them: that is
-//! a third of what it costs with the C library's own allocator (docs/BENCHMARKS.md).
+//! Calls allocate once for each string of their request, and a batch of a hundred checks has seven hundred. The C library's
+//! allocator takes a third of the time of such a batch (docs/BENCHMARKS.md).
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -20,7 +20,7 @@ pub struct WatchPermit(#[expect(dead_code, reason = "held until it is dropped")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this instance serves {limit} watches, its cap; retry on another instance")]
 pub struct TooManyWatches {
-    /// The cap.
+    /// Maximum of watches.
     pub limit: usize,
 }
 

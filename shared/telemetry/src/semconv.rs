@@ -115,8 +115,10 @@ pub const KEYPLANE_REVOCATION_CLOCK_AHEAD: &str = "keyplane.revocation.clock.ahe
 pub const KEYPLANE_RATELIMIT_DECISIONS: &str = "keyplane.ratelimit.decisions";
 /// Id of a policy.
 pub const KEYPLANE_RATELIMIT_POLICY: &str = "keyplane.ratelimit.policy";
-/// Outcome of a decision: `admitted`, `denied` or `shadow_denied`; `denied_from_cache`, denied without the store;
-/// `store_away`, decided by an outage policy; `leased`, admitted from a lease, which bounds over-admission.
+/// Outcome of a decision: `admitted`, `denied`, `shadow_denied`, or a special case of these.
+///
+/// `denied_from_cache` is denied without the store; `store_away` is decided by an outage policy; `leased` is admitted from a
+/// lease, which bounds over-admission.
 pub const KEYPLANE_RATELIMIT_OUTCOME: &str = "keyplane.ratelimit.outcome";
 /// Number of Envoy descriptors without a policy.
 pub const KEYPLANE_RATELIMIT_UNMATCHED: &str = "keyplane.ratelimit.unmatched";

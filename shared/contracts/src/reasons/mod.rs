@@ -33,17 +33,17 @@ pub struct Reason {
 /// Advice on repeating a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The same call fails again.
+    /// Repeated calls fail again.
     Never,
-    /// Nothing was done: the same call may succeed at once.
+    /// Repeated calls may succeed at once: nothing was done.
     Now,
-    /// The same call may succeed after this time, which `RetryInfo` repeats or replaces.
+    /// Repeated calls may succeed after this time, which `RetryInfo` repeats or replaces.
     After(Duration),
-    /// The same call may succeed after the time in `RetryInfo`; without `RetryInfo` it fails again.
+    /// Repeated calls may succeed after the time in `RetryInfo`; without `RetryInfo` they fail again.
     RetryInfo,
-    /// A call with the resource's current state may succeed.
+    /// Calls with the resource's current state may succeed.
     AfterRead,
-    /// A write may have happened: only an idempotent call is safe to repeat.
+    /// Idempotent calls alone are safe to repeat: a write may have happened.
     Idempotent,
 }
 
@@ -52,11 +52,11 @@ pub enum Retry {
 pub struct Area {
     /// Title in `docs/errors.md`.
     pub title: &'static str,
-    /// The reasons, in the order of `docs/errors.md`.
+    /// Reasons, in the order of `docs/errors.md`.
     pub reasons: &'static [&'static Reason],
 }
 
-/// The registry.
+/// Registry of all reasons.
 pub static AREAS: [Area; 7] = [
     Area { title: "Every service", reasons: kit::ALL },
     Area { title: "Store", reasons: store::ALL },
@@ -117,7 +117,7 @@ macro_rules! register {
             };
         )+
 
-        /// Every reason of this area.
+        /// List of the reasons of this area.
         pub(super) const ALL: &[&$crate::reasons::Reason] = &[$(&$name),+];
     };
 }

@@ -142,7 +142,7 @@ impl Env {
 
     /// Reads a setting with a parser of its own; `None` when the value (or an empty default) doesn't parse.
     ///
-    /// The parser's error is a rule that reads well after the value: `must be one of a, b`.
+    /// Errors of the parser are rules that read well after the value: `must be one of a, b`.
     pub fn parsed<T>(
         &mut self,
         name: &'static str,

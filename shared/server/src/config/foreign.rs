@@ -16,7 +16,7 @@ const TOOLS: [&str; 9] = [
 /// Reports whether `name` is a setting that some service should read.
 ///
 /// Kubernetes puts `<SERVICE>_SERVICE_HOST`, `<SERVICE>_PORT=tcp://...` and the like into every pod, for each service
-/// of the namespace; a release called `keyplane` would so break all its own pods.
+/// of the namespace. They would break all pods of a release called `keyplane`.
 pub(crate) fn is_ours(name: &str, value: &str) -> bool {
     name.starts_with("KEYPLANE_") && !TOOLS.iter().any(|tool| name.starts_with(tool)) && !is_service_link(name, value)
 }

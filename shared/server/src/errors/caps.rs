@@ -1,8 +1,8 @@
 //! Caps on the parts of an error: its trailers stay under [`TRAILERS`] whatever the caller sent.
 //!
-//! Trailers that are too large cost more than one call: Envoy drops the upstream connection that all callers share (over
-//! 64 KiB in one header, which no setting changes; over 60 KiB in all it ends the one call), and clients on gRPC's C core
-//! reject more than 8 KiB by default.
+//! Trailers that are too large cost more than one call. Over 64 KiB in one header, Envoy drops the upstream connection that
+//! all callers share, and no setting changes that; over 60 KiB in all it ends the one call. Clients on gRPC's C core reject
+//! more than 8 KiB by default.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

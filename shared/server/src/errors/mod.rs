@@ -1,4 +1,4 @@
-//! From an error of a service to the status of the call: AIP-193 details on every status.
+//! Statuses of calls, made of the errors of services: AIP-193 details on every status.
 
 mod caps;
 mod description;

@@ -25,7 +25,7 @@ impl ServiceError for Sample {
     }
 }
 
-/// An error of which every part is what the caller sent.
+/// Error whose every part comes from the caller.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct Hostile {

@@ -1,7 +1,7 @@
 //! Deadline: every unary call has one, and a call that passes it gets DEADLINE_EXCEEDED, with details.
 //!
 //! tonic has a timer of its own around all layers, which answers CANCELLED, and so has its client. A caller's deadline
-//! is therefore cut by a tenth, at most ten milliseconds: our timer fires first, and its answer arrives while the caller
+//! is therefore cut by a tenth, at most ten milliseconds. Our timer fires first, and its answer arrives while the caller
 //! still listens.
 
 use std::pin::Pin;

@@ -20,11 +20,11 @@ const BUILT_IN: [&str; 3] =
 pub(crate) struct Method {
     /// Full name without the leading slash; `_OTHER` for unknown methods.
     pub(crate) name: Arc<str>,
-    /// The server answers with a stream.
+    /// Kind of answer: a stream.
     pub(crate) streams: bool,
-    /// The stream is of `google.api.HttpBody`: bytes for browsers.
+    /// Kind of stream: `google.api.HttpBody`, bytes for browsers.
     pub(crate) streams_text: bool,
-    /// The kit itself serves it.
+    /// Origin: the kit itself.
     pub(crate) built_in: bool,
     /// Request fields that the path or the body of its JSON routes sets; those of the path come first.
     pub(crate) bound: Vec<BoundField>,

@@ -1,11 +1,11 @@
 //! Write gathering: what a connection writes in one turn leaves with one system call.
 //!
-//! The runtime runs a connection's task as soon as one answer is there, though several often come together: one reply of
-//! the store answers many calls. Each answer would leave with a system call of its own, as expensive as all the rest of
-//! an answer. So writes wait until the tasks that are ready have run: a flush reports success, and wakes the task behind
-//! them. Its next turn sends.
+//! Answers often come together, since one reply of the store answers many calls. But the runtime runs a connection's task
+//! as soon as one answer is there. Each would leave with a system call of its own, as expensive as all the rest of an
+//! answer. So writes wait until the tasks that are ready have run: a flush reports success, and wakes the task behind them.
+//! Its next turn sends.
 //!
-//! This relies on three habits of h2 (0.4). A change there costs speed, not correctness:
+//! Gathering relies on three habits of h2 (0.4). A change there costs speed, not correctness:
 //!
 //! 1. `poll_read` begins each turn of a connection's task. The read separates one turn from the next.
 //! 2. `poll_flush` ends each turn, and follows each message of 256 bytes or more. It may report success early, since h2
@@ -37,9 +37,9 @@ pub(super) struct Gather {
 enum Flush {
     /// Unknown: no flush has come.
     Idle,
-    /// The task's next turn; with the number of flushes in this one.
+    /// Next turn of the task; with the number of flushes in this one.
     NextTurn(u8),
-    /// The next flush.
+    /// Next flush.
     Due,
 }
 

@@ -1,7 +1,7 @@
 //! Accepted connections, with a way to end those that would outlive the drain.
 //!
-//! hyper ends a connection gracefully only after the HTTP/2 handshake: a peer that never sends its preface, such as a
-//! port scanner or a load balancer's spare connection, would hold the shutdown for ever. So the start of the drain closes
+//! hyper ends a connection gracefully only after the HTTP/2 handshake. A peer that never sends its preface, such as a port
+//! scanner or a load balancer's spare connection, would hold the shutdown for ever. So the start of the drain closes
 //! a connection that has not sent its preface, and the end of its time closes any other.
 
 use std::io::{self, IoSlice};

@@ -148,8 +148,8 @@ fn ready(store: &Valkey) -> State {
     if reach.is_whole() || !store.is_cluster() { State::Ready } else { State::ReadyInPart(reach.to_string()) }
 }
 
-/// Words the error of a store, with one reason for all ways to be unavailable: they change from one ping to the next (no
-/// connection, a late answer, an open breaker).
+/// Words the error of a store, with one reason for all ways to be unavailable. The ways change from one ping to the next:
+/// no connection, a late answer, an open breaker.
 fn reason(error: &keyplane_valkey::Error) -> String {
     if is_silence(error) { "the store does not answer".to_owned() } else { error.to_string() }
 }

@@ -93,8 +93,8 @@ impl Running {
         }
     }
 
-    /// Drains and stops: not serving, a pause for load balancers, GOAWAY and the end of watch streams, a bounded wait
-    /// for what is in flight, force for the rest, and last the store.
+    /// Drains and stops. Health reports NOT_SERVING, and load balancers get a pause; then connections get GOAWAY, and watch
+    /// streams end. Calls in flight get a bounded wait, and force for the rest; the store closes last.
     ///
     /// Takes at most the drain's delay and timeout and a second. Not cancel safe: dropping it half-way leaves
     /// connections open.

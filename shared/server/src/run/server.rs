@@ -41,8 +41,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Flow-control window of a connection, in bytes for each stream that it may have.
 ///
-/// h2 grants half of a connection's window to the overhead of small unread frames, 256 bytes each, and takes more for an
-/// attack: it then breaks the connection with all its calls. A process that pauses for a moment meets such a burst of small
+/// h2 grants half of a connection's window to the overhead of small unread frames, 256 bytes each. It takes more for an
+/// attack, and breaks the connection with all its calls. A process that pauses for a moment meets such a burst of small
 /// calls. (An adaptive window starts at 64 KiB, which is room for 128.)
 const WINDOW_A_STREAM: u32 = 4 << 10;
 /// Maximum of streams that clients reset before we saw them; h2's 20 makes a burst of cancels look like an attack.
