@@ -32,7 +32,7 @@ fn is_room(name: &str) -> bool {
 
 fn may_name(room: &str, target: &str) -> bool {
     let allowed: &[&str] = match room {
-        "grpc" => &["app", "domain", "store", "error"],
+        "grpc" => &["app", "domain", "store", "config", "error"],
         "app" => &["store", "peers", "domain", "error"],
         "peers" | "store" => &["domain", "error"],
         "config" => &["app", "domain", "store"],
