@@ -150,7 +150,7 @@ fn revoked(number: u64) -> String {
 }
 
 fn token(jti: &str) -> TokenHash {
-    TokenHash::of(TENANT, ISSUER, jti)
+    TokenHash::digest(TENANT, ISSUER, jti)
 }
 
 fn revoked_token(number: u64, now: Millis) -> Entry {

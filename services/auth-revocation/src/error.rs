@@ -74,10 +74,7 @@ impl Error {
     /// Reports whether the same call may succeed a moment later. Every call of this service is idempotent.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        match self {
-            Error::Store(error) => error.retryable(),
-            error => error.describe().retry_after.is_some(),
-        }
+        if let Error::Store(error) = self { error.retryable() } else { self.describe().retry_after.is_some() }
     }
 }
 

@@ -365,7 +365,7 @@ async fn wait_for_propagation_is_complete_or_names_lagging_instances() {
     assert_eq!(first.rule(claims("j-1")).await, pb::Rule::Token, "so the first knows");
 
     // A sequence far ahead: nobody has it, and the call answers before its deadline.
-    let ahead = keyplane_revocation::Sequence::of(0, 1_000_000, 4).encode();
+    let ahead = keyplane_revocation::Sequence::at(0, 1_000_000, 4).encode();
     let mut request = Request::new(wait(&ahead, 10));
     request.set_timeout(Duration::from_millis(500));
     let found = client.wait_for_propagation(request).await.expect("an answer, not DEADLINE_EXCEEDED").into_inner();

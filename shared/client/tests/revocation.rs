@@ -46,7 +46,7 @@ fn of_session(sid: &str, version: u64) -> pb::FeedEntry {
 }
 
 fn of_token(jti: &str, version: u64) -> pb::FeedEntry {
-    revocation(Scope::Token(TokenHash::of("acme", ISSUER, jti)), version)
+    revocation(Scope::Token(TokenHash::digest("acme", ISSUER, jti)), version)
 }
 
 fn answer(verdict: pb::Verdict, source: pb::Source) -> pb::CheckResponse {

@@ -1,3 +1,5 @@
+//! Claims of a token, and the targets whose revocation would cover it.
+
 use crate::target::{CutoffBy, Scope, Target, TokenHash};
 use crate::time::Millis;
 
@@ -55,7 +57,7 @@ impl Claims<'_> {
     /// Hash of the token, unless it lacks a claim that is hashed. One SHA-256, no allocation.
     pub fn token(&self) -> Option<TokenHash> {
         let named = !self.issuer.is_empty() && !self.jti.is_empty();
-        named.then(|| TokenHash::of(self.tenant, self.issuer, self.jti))
+        named.then(|| TokenHash::digest(self.tenant, self.issuer, self.jti))
     }
 
     /// Returns whether the token names its issuer, but not the key that signed it: any key of that issuer may be the one.
@@ -94,7 +96,7 @@ mod tests {
         let letters: String = full.targets().iter().map(|target| target.scope.letter()).collect();
         assert_eq!(letters, "nkciast");
         assert!(full.targets().iter().all(|target| &*target.tenant == "acme"));
-        assert_eq!(full.targets()[6].scope, Scope::Token(TokenHash::of("acme", "i", "j")));
+        assert_eq!(full.targets()[6].scope, Scope::Token(TokenHash::digest("acme", "i", "j")));
     }
 
     #[test]

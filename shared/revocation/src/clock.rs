@@ -1,3 +1,5 @@
+//! Store's clock, estimated between its replies.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 

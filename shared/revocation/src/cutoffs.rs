@@ -1,3 +1,5 @@
+//! Revocations of a tenant that are held in full: cutoffs, sessions and keys.
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 

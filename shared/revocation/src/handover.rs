@@ -1,3 +1,5 @@
+//! Handover of a partition's tokens between replicas, after the store lost revocations.
+
 use crate::time::Millis;
 
 /// Filters of a partition of which the store lost revocations, and its undone tokens, for replicas that never knew them.

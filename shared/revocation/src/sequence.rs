@@ -1,3 +1,5 @@
+//! Sequence: a position in the feed of all partitions.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -29,7 +31,7 @@ impl Sequence {
     }
 
     /// Position at the entry `seq` of `partition`, and at the start of the others.
-    pub fn of(partition: u32, seq: u64, count: u32) -> Self {
+    pub fn at(partition: u32, seq: u64, count: u32) -> Self {
         let mut sequence = Self::new(count);
         sequence.set(partition, seq);
         sequence
@@ -136,27 +138,27 @@ mod tests {
 
     #[test]
     fn a_sequence_covers_one_that_is_no_further_in_any_partition() {
-        let mut all = Sequence::of(1, 5, 4);
+        let mut all = Sequence::at(1, 5, 4);
         assert!(all.covers(&Sequence::new(4)) && all.covers(&all));
-        assert!(all.covers(&Sequence::of(1, 4, 4)) && !all.covers(&Sequence::of(1, 6, 4)));
-        assert!(!all.covers(&Sequence::of(0, 1, 4)), "another partition is another feed");
-        assert!(all.merge(&Sequence::of(0, 1, 4)) && all.merge(&Sequence::of(1, 3, 4)));
+        assert!(all.covers(&Sequence::at(1, 4, 4)) && !all.covers(&Sequence::at(1, 6, 4)));
+        assert!(!all.covers(&Sequence::at(0, 1, 4)), "another partition is another feed");
+        assert!(all.merge(&Sequence::at(0, 1, 4)) && all.merge(&Sequence::at(1, 3, 4)));
         assert_eq!((all.get(0), all.get(1), all.get(2), all.get(9)), (1, 5, 0, 0));
     }
 
     #[test]
     fn stores_with_other_partitions_are_not_compared() {
-        let mut four = Sequence::of(0, 9, 4);
-        let eight = Sequence::of(0, 1, 8);
+        let mut four = Sequence::at(0, 9, 4);
+        let eight = Sequence::at(0, 1, 8);
         assert!(!four.covers(&eight) && !eight.covers(&four) && !four.covers(&Sequence::new(1)));
         assert!(!four.merge(&eight));
-        assert_eq!(four, Sequence::of(0, 9, 4));
+        assert_eq!(four, Sequence::at(0, 9, 4));
     }
 
     #[test]
     fn partitions_are_bounded() {
         assert_eq!((Sequence::new(0).partitions(), Sequence::new(65).partitions()), (1, 64));
-        assert_eq!(Sequence::of(7, 1, 4), Sequence::new(4), "there is no such partition");
+        assert_eq!(Sequence::at(7, 1, 4), Sequence::new(4), "there is no such partition");
     }
 
     #[test]
@@ -172,7 +174,7 @@ mod tests {
     fn forged_texts_are_malformed() {
         use base64::Engine as _;
         let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
-        let refused = [
+        let malformed = [
             String::new(),
             text(&[1]),
             text(&[2, 1]),
@@ -185,7 +187,7 @@ mod tests {
             "A".repeat(100_000),
             "ä".to_owned(),
         ];
-        for text in refused {
+        for text in malformed {
             assert!(Sequence::parse(&text).is_err(), "{text:?} is no sequence, and must not be read");
         }
     }

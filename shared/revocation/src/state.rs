@@ -1,3 +1,5 @@
+//! State of a target, and the text in which the store and the feed keep it.
+
 use std::fmt::Write as _;
 
 use crate::target::Target;

@@ -1,3 +1,5 @@
+//! Targets of revocations, their ids, and the hash of a token.
+
 use std::fmt;
 
 use data_encoding::HEXLOWER;
@@ -69,7 +71,7 @@ impl TokenHash {
     pub const BYTES: usize = 16;
 
     /// Hash of a token. One SHA-256, no allocation.
-    pub fn of(tenant: &str, issuer: &str, jti: &str) -> Self {
+    pub fn digest(tenant: &str, issuer: &str, jti: &str) -> Self {
         Self(digest([tenant, issuer, jti]))
     }
 
@@ -224,15 +226,6 @@ impl Scope {
             Self::Client(_) => 'c',
             Self::Key { .. } => 'k',
             Self::Tenant => 'n',
-        }
-    }
-
-    /// Returns whether it covers tokens up to a moment (subject, client, tenant), or of any time of issue (token, session,
-    /// key).
-    pub fn has_cutoff(&self) -> bool {
-        match self {
-            Self::Token(_) | Self::Session(_) | Self::Key { .. } => false,
-            Self::Subject { .. } | Self::Client(_) | Self::Tenant => true,
         }
     }
 }

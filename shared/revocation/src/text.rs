@@ -7,9 +7,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'
 
 /// Error of a malformed text. The text is not repeated, since it may come from callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is malformed: {rule}")]
+#[error("{kind} is malformed: {rule}")]
 pub struct Malformed {
-    what: &'static str,
+    kind: &'static str,
     rule: &'static str,
 }
 
@@ -43,8 +43,8 @@ pub(crate) fn number(text: &str) -> Option<i64> {
 // === impl Malformed ===
 
 impl Malformed {
-    pub(crate) const fn new(what: &'static str, rule: &'static str) -> Self {
-        Self { what, rule }
+    pub(crate) const fn new(kind: &'static str, rule: &'static str) -> Self {
+        Self { kind, rule }
     }
 }
 

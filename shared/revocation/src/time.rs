@@ -1,3 +1,5 @@
+//! Moments and versions.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Revoked tokens of a replica: Bloom filters, confirmations, undone tokens.
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
@@ -350,8 +352,8 @@ mod tests {
     fn confirmations_are_bounded() {
         let hash = |number: u128| TokenHash::from(number.to_be_bytes());
         let mut confirmed = Confirmed::default();
-        let said = Confirmation { version: Version(1), expires: Millis(1) };
-        (0..200_000).for_each(|number| confirmed.insert(hash(number), said));
+        let confirmation = Confirmation { version: Version(1), expires: Millis(1) };
+        (0..200_000).for_each(|number| confirmed.insert(hash(number), confirmation));
         assert!(confirmed.young.len() + confirmed.old.len() <= 2 * Confirmed::MOST);
         assert!(
             (199_999 - 32_768..200_000).all(|number| confirmed.get(hash(number)).is_some()),

@@ -39,37 +39,34 @@ impl Revoker {
         &self.tokens
     }
 
-    /// Verifies tokens: for each, in order, whether its signature holds; `false` where there is none.
-    pub(crate) async fn prove<'a>(&self, tokens: impl Iterator<Item = Option<&'a str>>) -> Vec<bool> {
-        let proofs = tokens.map(|token| async move {
-            match token {
-                Some(token) => self.tokens.proves(token).await,
-                None => false,
-            }
-        });
-        join_all(proofs).await
+    /// Verifies tokens: for each, in order, whether its signature holds; `false` for an empty one.
+    pub(crate) async fn prove<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> Vec<bool> {
+        join_all(tokens.map(|token| self.tokens.proves(token))).await
     }
 
-    /// Makes each of the revocations; one result for each, in their order. Dropped before it is done, any of them may have
-    /// been made; repeating them does no harm.
-    pub(crate) async fn revoke(&self, revokes: Vec<Revoke>) -> Vec<Result<Written, Error>> {
-        let mut possible = Vec::with_capacity(revokes.len());
-        let checked: Vec<_> =
-            revokes.into_iter().map(|revoke| self.is_possible(&revoke).map(|()| possible.push(revoke))).collect();
+    /// Makes each of the revocations; one result for each, in their order, and for an error that error. Dropped before it is
+    /// done, any of them may have been made; repeating them does no harm.
+    pub(crate) async fn revoke(
+        &self,
+        revokes: impl IntoIterator<Item = Result<Revoke, Error>>,
+    ) -> Vec<Result<Written, Error>> {
+        let mut possible = Vec::new();
+        let checked = revokes.into_iter().map(|revoke| {
+            let revoke = revoke.and_then(|revoke| self.is_possible(&revoke).map(|()| revoke));
+            revoke.map(|revoke| possible.push(revoke))
+        });
+        let checked: Vec<_> = checked.collect();
         let mut made = self.store.revoke(possible).await.into_iter();
-        let result = |checked: Result<(), Error>| match checked {
-            // The store answers each that it was given.
-            Ok(()) => made.next().unwrap_or(Err(Error::Corrupt("a revocation without a result"))),
-            Err(error) => Err(error),
-        };
-        let results: Vec<_> = checked.into_iter().map(result).collect();
+        // The store answers each that it was given.
+        let mut next = || made.next().unwrap_or(Err(Error::Corrupt("a revocation without a result")));
+        let results: Vec<_> = checked.into_iter().map(|checked| checked.and_then(|()| next())).collect();
         results.iter().flatten().for_each(|written| self.apply(written));
         results
     }
 
     /// Makes one revocation: see [`Revoker::revoke`].
-    pub(crate) async fn revoke_one(&self, revoke: Revoke) -> Result<Written, Error> {
-        let made = self.revoke(vec![revoke]).await.pop();
+    pub(crate) async fn revoke_one(&self, revoke: Result<Revoke, Error>) -> Result<Written, Error> {
+        let made = self.revoke([revoke]).await.pop();
         made.unwrap_or(Err(Error::Corrupt("a revocation without a result")))
     }
 
@@ -81,7 +78,7 @@ impl Revoker {
     /// Errors of [`TokenVerifier::revocation`] and [`Revoker::revoke`].
     pub(crate) async fn revoke_for_bearer(&self, tenant: &str, token: &str, type_hint: &str) -> Result<(), Error> {
         match self.tokens.revocation(tenant, token, type_hint, self.now()).await? {
-            Some(revoke) => self.revoke_one(revoke).await.map(drop),
+            Some(revoke) => self.revoke_one(Ok(revoke)).await.map(drop),
             None => Ok(()),
         }
     }
@@ -101,21 +98,14 @@ impl Revoker {
 
     /// Rejects the revocation of a key by a `kid` that tokens of its issuer may leave out: a thief would leave it out.
     fn is_possible(&self, revoke: &Revoke) -> Result<(), Error> {
-        match &revoke.target.scope {
-            Scope::Key { issuer, .. } if self.tokens.needs_no_kid(issuer) => Err(Error::IssuerWithoutKid),
-            Scope::Key { .. }
-            | Scope::Token(_)
-            | Scope::Session(_)
-            | Scope::Subject { .. }
-            | Scope::Client(_)
-            | Scope::Tenant => Ok(()),
-        }
+        let needs_no_kid =
+            matches!(&revoke.target.scope, Scope::Key { issuer, .. } if self.tokens.needs_no_kid(issuer));
+        if needs_no_kid { Err(Error::IssuerWithoutKid) } else { Ok(()) }
     }
 
     fn apply(&self, written: &Written) {
-        match written.outcome {
-            Outcome::Changed | Outcome::Unchanged => self.mirror.apply(&written.record),
-            Outcome::Expired => {}
+        if written.outcome != Outcome::Expired {
+            self.mirror.apply(&written.record);
         }
     }
 }

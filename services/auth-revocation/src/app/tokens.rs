@@ -104,7 +104,7 @@ impl TokenVerifier {
             return Err(Error::UnsupportedTokenType);
         }
         let initiator = if is_user(subject) { subject.to_owned() } else { String::new() };
-        let target = Target { tenant: tenant.into(), scope: Scope::Token(TokenHash::of(tenant, issuer, jti)) };
+        let target = Target { tenant: tenant.into(), scope: Scope::Token(TokenHash::digest(tenant, issuer, jti)) };
         let cause = Cause { reason: Reason::Logout, initiator, description: "RFC 7009".to_owned() };
         Ok(Some(Revoke {
             target,
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_good_token_is_revoked_until_it_expires() {
         let made = verifier(&["https://idp"]).revoke("acme", &claims(&json!({})), NOW).unwrap().expect("it is revoked");
-        assert_eq!(made.target.scope, Scope::Token(TokenHash::of("acme", "https://idp", "j")));
+        assert_eq!(made.target.scope, Scope::Token(TokenHash::digest("acme", "https://idp", "j")));
         assert_eq!(made.expires, Some(Millis(1_700_000_600_500)));
         assert_eq!((made.cause.initiator.as_str(), made.cause.reason), ("u-42", Reason::Logout));
     }
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn a_token_that_no_revocation_could_name_is_unsupported() {
         for changed in [json!({"jti": ""}), json!({"jti": 7}), json!({"iss": null}), json!({"jti": "x".repeat(257)})] {
-            let refused = verifier(&[]).revoke("acme", &claims(&changed), NOW).expect_err("it says so");
-            assert!(matches!(refused, Error::UnsupportedTokenType), "{refused}");
+            let error = verifier(&[]).revoke("acme", &claims(&changed), NOW).expect_err("nobody could name it");
+            assert!(matches!(error, Error::UnsupportedTokenType), "{error}");
         }
     }
 }

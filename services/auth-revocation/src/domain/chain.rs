@@ -1,4 +1,4 @@
-//! Relation of a partition's feed to the entry that memory applied last.
+//! Chain of a partition's feed: whether it continues from the entry that memory applied last, has a gap, or was lost.
 
 /// Entry of the feed as the chain sees it. The start of the feed is the entry 0 with the nonce 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

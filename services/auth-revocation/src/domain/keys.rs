@@ -260,7 +260,7 @@ mod tests {
     fn a_key_that_could_not_be_revoked_alone_is_rejected() {
         let kid = |kid: &str| jwk(1, &json!({ "kid": kid }));
         let bare = jwk(2, &json!({}));
-        let refused = |keys: &[&Value], without_kid| {
+        let rejected = |keys: &[&Value], without_kid| {
             let read = Keys::parse(json!({ "keys": keys }).to_string().as_bytes(), without_kid);
             read.map(drop).map_err(|error| error.to_string().split(':').next().unwrap().to_owned())
         };
@@ -269,18 +269,18 @@ mod tests {
                 "keys[{place}] has no `kid` of 1 to 256 bytes without control characters, by which it could be revoked"
             )
         };
-        assert_eq!(refused(&[&kid("a"), &kid("b")], false), Ok(()));
-        assert_eq!(refused(&[&kid("a"), &bare], false), Err(lacks(1)));
-        assert_eq!(refused(&[&kid("a"), &bare, &bare], true), Ok(()), "the operator allows it");
+        assert_eq!(rejected(&[&kid("a"), &kid("b")], false), Ok(()));
+        assert_eq!(rejected(&[&kid("a"), &bare], false), Err(lacks(1)));
+        assert_eq!(rejected(&[&kid("a"), &bare, &bare], true), Ok(()), "the operator allows it");
         for named in [json!({"kid": ""}), json!({"kid": 7}), json!({"kid": "a\nb"}), json!({"kid": "x".repeat(257)})] {
-            assert_eq!(refused(&[&jwk(1, &named)], true), Err(lacks(0)), "{named}");
+            assert_eq!(rejected(&[&jwk(1, &named)], true), Err(lacks(0)), "{named}");
         }
         let shared = Err("keys[0] and keys[2] have the same `kid`".to_owned());
         for without_kid in [false, true] {
-            assert_eq!(refused(&[&kid("a"), &kid("b"), &kid("a")], without_kid), shared);
+            assert_eq!(rejected(&[&kid("a"), &kid("b"), &kid("a")], without_kid), shared);
         }
         // The gateway takes keys that are of no use here.
-        assert_eq!(refused(&[&json!({"kty": "oct", "k": "c2VjcmV0"})], false), Err(lacks(0)));
-        assert_eq!(refused(&[&kid("a"), &jwk(2, &json!({"use": "enc"}))], false), Ok(()), "it signs nothing");
+        assert_eq!(rejected(&[&json!({"kty": "oct", "k": "c2VjcmV0"})], false), Err(lacks(0)));
+        assert_eq!(rejected(&[&kid("a"), &jwk(2, &json!({"use": "enc"}))], false), Ok(()), "it signs nothing");
     }
 }

@@ -64,31 +64,23 @@ where
 }
 
 async fn revoke(revoker: &Revoker, group: Vec<Step>) -> Vec<Answer> {
-    let mut read = Vec::with_capacity(group.len());
-    let mut revokes = Vec::with_capacity(group.len());
-    let mut end = None;
     let tokens = group.iter().map(|step| match step {
-        Step::Item(request) => request.request.as_ref().and_then(convert::token_of),
-        Step::End(_) => None,
+        Step::Item(request) => request.request.as_ref().map_or("", convert::token_of),
+        Step::End(_) => "",
     });
     let proven = revoker.prove(tokens).await;
+    let (mut items, mut revokes, mut end) = (Vec::new(), Vec::new(), None);
     for (step, proven) in group.into_iter().zip(proven) {
         match step {
             Step::Item(mut request) => {
-                let revoke = convert::bulk_item(&mut request, bounds(revoker), proven);
-                read.push((request.item, revoke.map(|revoke| revokes.push(revoke))));
+                revokes.push(convert::bulk_item(&mut request, bounds(revoker), proven));
+                items.push(request.item);
             }
             Step::End(status) => end = Some(Err(status)),
         }
     }
-    let mut made = revoker.revoke(revokes).await.into_iter();
-    let answer = |(item, revoke): (String, Result<(), Error>)| {
-        let result = match revoke {
-            // The store answers each that it was given.
-            Ok(()) => made.next().unwrap_or(Err(Error::Corrupt("a revocation without a result"))),
-            Err(error) => Err(error),
-        };
-        Ok(pb::BulkRevokeResponse { item, result: Some(convert::result(&result, revoker.rules())) })
-    };
-    read.into_iter().map(answer).chain(end).collect()
+    let results = revoker.revoke(revokes).await;
+    let answer =
+        |(item, result)| Ok(pb::BulkRevokeResponse { item, result: Some(convert::result(&result, revoker.rules())) });
+    items.into_iter().zip(results).map(answer).chain(end).collect()
 }

@@ -1,4 +1,4 @@
-//! Check, BatchCheck.
+//! Calls that check tokens: Check, BatchCheck.
 
 use keyplane_contracts::revocation::v1 as pb;
 

@@ -65,28 +65,23 @@ impl RevocationService for Service {
     }
 
     async fn revoke_session(&self, request: Request<pb::RevokeSessionRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_session(request.into_inner(), self.bounds());
-        self.revoke(revoke).await.map(Response::new).map_err(status)
+        self.revoke(convert::session, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_subject(&self, request: Request<pb::RevokeSubjectRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_subject(request.into_inner(), self.bounds());
-        self.revoke(revoke).await.map(Response::new).map_err(status)
+        self.revoke(convert::subject, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_client(&self, request: Request<pb::RevokeClientRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_client(request.into_inner(), self.bounds());
-        self.revoke(revoke).await.map(Response::new).map_err(status)
+        self.revoke(convert::client, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_key(&self, request: Request<pb::RevokeKeyRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_key(request.into_inner(), self.bounds());
-        self.revoke(revoke).await.map(Response::new).map_err(status)
+        self.revoke(convert::key, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn revoke_tenant(&self, request: Request<pb::RevokeTenantRequest>) -> Answer<pb::Revocation> {
-        let revoke = convert::revoke_tenant(request.into_inner(), self.bounds());
-        self.revoke(revoke).await.map(Response::new).map_err(status)
+        self.revoke(convert::whole_tenant, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn batch_revoke(&self, request: Request<pb::BatchRevokeRequest>) -> Answer<pb::BatchRevokeResponse> {

@@ -1,4 +1,4 @@
-//! GetRevocation, ListAuditEntries.
+//! Calls that read revocations and the audit: GetRevocation, ListAuditEntries.
 
 use keyplane_audit::ListRequest;
 use keyplane_contracts::audit::v1 as audit;

@@ -1,32 +1,38 @@
-//! RevokeToken and its siblings, BatchRevoke, UndoRevocation.
+//! Calls that revoke and undo: RevokeToken and its siblings, BatchRevoke, UndoRevocation.
 
 use keyplane_contracts::revocation::v1 as pb;
 
 use super::Service;
-use super::convert::{self, Bounds};
+use super::convert::{self, Bounds, Read, Reading};
 use crate::app::Revoker;
-use crate::domain::Revoke;
 use crate::error::Error;
 
 // === impl Service ===
 
 impl Service {
-    pub(super) fn bounds(&self) -> Bounds<'_> {
-        bounds(&self.revoker)
-    }
-
-    pub(super) async fn revoke(&self, revoke: Result<Revoke, Error>) -> Result<pb::Revocation, Error> {
-        self.revoker.revoke_one(revoke?).await.map(|written| convert::written(&written, self.revoker.rules()))
+    /// Revokes what `read` reads of a request.
+    pub(super) async fn revoke<R>(
+        &self,
+        read: fn(R, Reading<'_>) -> Read,
+        request: R,
+    ) -> Result<pb::Revocation, Error> {
+        self.make(read(request, Reading::single(bounds(&self.revoker)))).await
     }
 
     pub(super) async fn revoke_token_of(&self, request: pb::RevokeTokenRequest) -> Result<pb::Revocation, Error> {
         let proven = self.revoker.tokens().proves(&request.token).await;
-        self.revoke(convert::revoke_token(request, self.bounds(), proven)).await
+        self.make(convert::token(request, proven, Reading::single(bounds(&self.revoker)))).await
+    }
+
+    async fn make(&self, read: Read) -> Result<pb::Revocation, Error> {
+        let written = self.revoker.revoke_one(read.map_err(Error::Invalid)).await;
+        written.map(|written| convert::written(&written, self.revoker.rules()))
     }
 
     pub(super) async fn revoke_batch(&self, request: pb::BatchRevokeRequest) -> Result<pb::BatchRevokeResponse, Error> {
         let proven = self.revoker.prove(request.requests.iter().map(convert::token_of)).await;
-        let results = self.revoker.revoke(convert::batch_revoke(request, self.bounds(), &proven)?).await;
+        let revokes = convert::batch_revoke(request, bounds(&self.revoker), &proven)?;
+        let results = self.revoker.revoke(revokes.into_iter().map(Ok)).await;
         Ok(convert::batch_revoked(&results, self.store.partitions(), self.revoker.rules()))
     }
 

@@ -1,4 +1,4 @@
-//! Watch, GetHead, WaitForPropagation.
+//! Calls about the feed: Watch, GetHead, WaitForPropagation.
 
 use futures::Stream;
 use futures::stream::unfold;

@@ -47,11 +47,10 @@ impl Store {
                 shares.len() - 1
             });
             let share = &mut shares[index].1;
-            match target.scope {
-                Scope::Token(hash) => share.token = Some((target, id, hash)),
-                Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => {
-                    share.others.push((target, id));
-                }
+            if let Scope::Token(hash) = target.scope {
+                share.token = Some((target, id, hash));
+            } else {
+                share.others.push((target, id));
             }
         }
         let calls = shares.iter().map(|(partition, share)| self.judge_share(spans, *partition, share, claims.expires));

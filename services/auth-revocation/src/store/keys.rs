@@ -1,3 +1,5 @@
+//! Keys of the store.
+
 use keyplane_revocation::RevocationId;
 use keyplane_revocation::filter::Bucket;
 use keyplane_valkey::{App, Feature, Key};

@@ -26,7 +26,7 @@ use data_encoding::HEXLOWER;
 use futures::future::{join_all, pending};
 use keyplane_revocation::{RevocationId, StoreClock};
 use keyplane_server::random;
-use keyplane_valkey::{ErrorKind, Feature, Need, TtlError, Valkey, Value};
+use keyplane_valkey::{ErrorKind, Feature, Need, Valkey, Value};
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
@@ -72,8 +72,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`TtlError`] if the settings ask for keys that live longer than keys of this feature may.
-    pub fn new(valkey: Valkey, settings: Settings) -> Result<Store, TtlError> {
+    /// [`Error::Ttl`] if the settings ask for keys that live longer than keys of this feature may.
+    pub fn new(valkey: Valkey, settings: Settings) -> Result<Store, Error> {
         let writes = ReplicatedWrites::new(settings.partitions, settings.replication);
         let spans = Spans::new(&settings)?;
         let clock = StoreClock::new(Instant::now());

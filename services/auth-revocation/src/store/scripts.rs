@@ -1,3 +1,5 @@
+//! Scripts of the store.
+
 use keyplane_valkey::script;
 
 script!(pub(super) REVOKE = "revocation.revoke", ["scripts/common.lua", "scripts/revoke.lua"]);

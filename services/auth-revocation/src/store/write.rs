@@ -126,7 +126,7 @@ impl Store {
         let [_, now, sequence, text] = codec::exactly(Value::Array(reply))?;
         self.observe_time(sent, &now)?;
         let record = codec::record(text.text()?, tenant, id)?;
-        let sequence = Sequence::of(partition, codec::count(&sequence)?, self.partitions());
+        let sequence = Sequence::at(partition, codec::count(&sequence)?, self.partitions());
         Ok(Written { record, sequence, durability, outcome })
     }
 
@@ -182,20 +182,16 @@ impl Store {
         };
         let item = |((revoke, id), nonce): (&(&Revoke, &'a RevocationId), String)| {
             let Target { tenant, scope } = &revoke.target;
-            let filters = match scope {
-                Scope::Token(hash) => Some(Filters {
+            let (mut filters, mut list) = (None, None);
+            if let Scope::Token(hash) = scope {
+                filters = Some(Filters {
                     known: revoke.expires.filter(|_| revoke.exp_is_proven).map(|exp| filter(Some(exp))),
                     generation: filter(None),
                     token: hash.to_string(),
-                }),
-                Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Key { .. } | Scope::Tenant => {
-                    None
-                }
-            };
-            let list = match scope {
-                Scope::Key { issuer, .. } => Some((keys.keys_of(tenant, issuer, partition), id.as_str())),
-                Scope::Token(_) | Scope::Session(_) | Scope::Subject { .. } | Scope::Client(_) | Scope::Tenant => None,
-            };
+                });
+            } else if let Scope::Key { issuer, .. } = scope {
+                list = Some((keys.keys_of(tenant, issuer, partition), id.as_str()));
+            }
             let keep: Vec<String> = revoke.keep.iter().map(|sid| text::encode(sid)).collect();
             Item {
                 record: keys.record(tenant, id, partition),
@@ -242,7 +238,7 @@ impl Store {
             Outcome::Changed | Outcome::Unchanged => codec::record(text.text()?, &revoke.target.tenant, id)?,
             Outcome::Expired => self.expired_record(revoke),
         };
-        let sequence = Sequence::of(partition, seq, self.partitions());
+        let sequence = Sequence::at(partition, seq, self.partitions());
         Ok(Written { record, sequence, durability, outcome })
     }
 

@@ -42,7 +42,7 @@ async fn a_revocation_on_one_instance_rejects_from_memory_on_the_others() {
         println!("{expected:?} after {:?}", acknowledged.elapsed());
         let propagation = one.mirror.wait(&written.sequence, PATIENCE).await.expect("the store answers");
         assert!(propagation.complete && propagation.instances == 2, "{propagation:?}");
-        assert!(other.mirror.covers(&written.sequence));
+        assert!(other.covers(&written.sequence));
         let written =
             one.store.undo(TENANT, &written.record.target.id(), None, Cause::default()).await.expect("undone");
         one.mirror.apply(&written.record);
@@ -95,7 +95,7 @@ async fn an_answer_proves_its_freshness_and_meets_the_demands() {
     let (text, age) = (&checked.freshness.sequence, checked.freshness.age);
     assert!(Sequence::parse(text).is_ok_and(|sequence| sequence.partitions() == 4) && age < PATIENCE, "{checked:?}");
 
-    let future = Sequence::of(2, 1000, 4);
+    let future = Sequence::at(2, 1000, 4);
     for demands in [demand(Some(future), None), demand(None, Some(Duration::ZERO))] {
         let checked = instance.checker.check(&token("good"), &demands).await.expect("the store can tell");
         assert_eq!((checked.freshness.source, checked.answer), (Source::Store, Answer::Active), "{demands:?}");
@@ -144,7 +144,7 @@ async fn a_false_positive_locks_nobody_out() {
     let revokes = revoked.iter().map(|jti| rig::revocation(scope_of(jti))).collect();
     for written in instance.store.revoke(revokes).await {
         let written = written.expect("it is revoked");
-        eventually("the feed brings it", PATIENCE, async || instance.mirror.covers(&written.sequence)).await;
+        eventually("the feed brings it", PATIENCE, async || instance.covers(&written.sequence)).await;
     }
     let mut suspects = 0;
     for number in 0..400 {

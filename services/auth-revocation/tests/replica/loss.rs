@@ -82,7 +82,7 @@ fn count(rules: &[Option<Rule>], rule: Option<Rule>) -> usize {
 /// Waits until memory of this instance holds what `from` has applied, and answers.
 async fn follows(instance: &Instance, from: &Instance) {
     let sequence = Sequence::parse(&from.mirror.head().sequence).expect("a sequence");
-    eventually("the other instance has it all", PATIENCE, async || instance.mirror.covers(&sequence)).await;
+    eventually("the other instance has it all", PATIENCE, async || instance.covers(&sequence)).await;
     instance.answers_from_memory().await;
 }
 

@@ -8,7 +8,7 @@ use keyplane_auth_revocation::app::replica::{Mirror, Settings};
 use keyplane_auth_revocation::domain::{Cause, Cutoff, Revoke, Written};
 use keyplane_auth_revocation::error::Error;
 use keyplane_auth_revocation::store::{self, Store};
-use keyplane_revocation::{Answer, Claims, Millis, Rule, Scope, Target, TokenHash};
+use keyplane_revocation::{Answer, Claims, Millis, Rule, Scope, Sequence, Target, TokenHash};
 use keyplane_testkit::eventually;
 use keyplane_valkey::{App, Valkey};
 
@@ -80,6 +80,17 @@ impl Instance {
         self.checker.check(claims, &Demands::default()).await
     }
 
+    /// Returns whether memory holds everything in `sequence`.
+    pub(crate) fn covers(&self, sequence: &Sequence) -> bool {
+        Sequence::parse(&self.mirror.head().sequence).expect("a sequence").covers(sequence)
+    }
+
+    /// Name of the instance: its epoch without the count.
+    pub(crate) fn name(&self) -> String {
+        let epoch = self.mirror.head().epoch;
+        epoch.rsplit_once('.').expect("a name and a count").0.to_owned()
+    }
+
     /// Answer of memory alone.
     pub(crate) fn recall(&self, claims: &Claims<'_>) -> Option<Answer> {
         self.checker.check_now(claims, &Demands::default()).map(|checked| checked.answer)
@@ -137,7 +148,7 @@ pub(crate) fn token(jti: &str) -> Claims<'_> {
 }
 
 pub(crate) fn scope_of(jti: &str) -> Scope {
-    Scope::Token(TokenHash::of(TENANT, ISSUER, jti))
+    Scope::Token(TokenHash::digest(TENANT, ISSUER, jti))
 }
 
 pub(crate) fn revocation(scope: Scope) -> Revoke {

@@ -84,7 +84,7 @@ async fn instances_live_as_long_as_they_report() {
     let case = Case::new().await;
     let second = Duration::from_secs(30);
     let report = async |name: &str, seq, lease| {
-        case.store.report(name, &Sequence::of(1, seq, 4), lease).await.expect("a report");
+        case.store.report(name, &Sequence::at(1, seq, 4), lease).await.expect("a report");
     };
     report("a", 3, second).await;
     report("b", 5, second).await;
@@ -94,12 +94,12 @@ async fn instances_live_as_long_as_they_report() {
     eventually("a lease ends", Duration::from_secs(5), async || {
         let mut live = case.store.instances().await.expect("the instances");
         live.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let expected = [("a".to_owned(), Sequence::of(1, 4, 4)), ("b".to_owned(), Sequence::of(1, 5, 4))];
+        let expected = [("a".to_owned(), Sequence::at(1, 4, 4)), ("b".to_owned(), Sequence::at(1, 5, 4))];
         if live == expected { Ok(()) } else { Err(live) }
     })
     .await;
     report("a", 4, Duration::ZERO).await;
     let live = case.store.instances().await.expect("the instances");
-    assert_eq!(live, [("b".to_owned(), Sequence::of(1, 5, 4))], "an instance that leaves is removed at once");
+    assert_eq!(live, [("b".to_owned(), Sequence::at(1, 5, 4))], "an instance that leaves is removed at once");
     assert_eq!(case.keys_with(modules(), ":positions:").len(), 1);
 }

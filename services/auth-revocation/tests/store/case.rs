@@ -148,7 +148,7 @@ fn revoke(scope: Scope, cutoff: Cutoff) -> Revoke {
 }
 
 pub(crate) fn token(jti: &str, expires: Option<Millis>) -> Revoke {
-    let hash = TokenHash::of(TENANT, ISSUER, jti);
+    let hash = TokenHash::digest(TENANT, ISSUER, jti);
     Revoke { expires, ..revoke(Scope::Token(hash), Cutoff::All) }
 }
 

@@ -23,7 +23,7 @@ async fn flags(case: &Case) -> Vec<String> {
 
 /// Writes a record behind the filter's back: only an answer of the filter can hide it.
 fn forge(case: &Case, jti: &str) {
-    let hash = TokenHash::of(TENANT, ISSUER, jti);
+    let hash = TokenHash::digest(TENANT, ISSUER, jti);
     let (record, far) = (format!("{}:revocation:{TENANT}:t{hash}:{{p0}}", case.app), case.store.now().0 + HOUR);
     let text = format!("17;;R;{far};;;;");
     modules().command(&["SET", &record, &text, "PX", "3600000"]).expect("a record is forged");

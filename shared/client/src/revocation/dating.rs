@@ -73,27 +73,27 @@ mod tests {
     }
 
     fn head(seq: u64, epoch: &str, known_at: Instant) -> Head {
-        Head { sequence: Sequence::of(0, seq, 4), epoch: epoch.to_owned(), known_at }
+        Head { sequence: Sequence::at(0, seq, 4), epoch: epoch.to_owned(), known_at }
     }
 
     #[test]
     fn a_head_counts_once_it_is_covered() {
         let (base, mut dating) = (Instant::now(), Dating::default());
         assert_eq!(dating.head(head(5, "e", at(base, 0))), None, "nothing is applied");
-        assert_eq!(dating.applied(Sequence::of(0, 4, 4), "e".into()), None, "an entry is missing");
+        assert_eq!(dating.applied(Sequence::at(0, 4, 4), "e".into()), None, "an entry is missing");
         assert_eq!(dating.head(head(6, "e", at(base, 15))), None);
-        assert_eq!(dating.applied(Sequence::of(0, 5, 4), "e".into()), Some(at(base, 0)));
-        assert_eq!(dating.applied(Sequence::of(0, 5, 4), "e".into()), None, "no news");
-        assert_eq!(dating.applied(Sequence::of(0, 9, 4), "e".into()), Some(at(base, 15)));
+        assert_eq!(dating.applied(Sequence::at(0, 5, 4), "e".into()), Some(at(base, 0)));
+        assert_eq!(dating.applied(Sequence::at(0, 5, 4), "e".into()), None, "no news");
+        assert_eq!(dating.applied(Sequence::at(0, 9, 4), "e".into()), Some(at(base, 15)));
         assert_eq!(dating.head(head(9, "e", at(base, 30))), Some(at(base, 30)), "idle");
     }
 
     #[test]
     fn another_epoch_is_not_compared() {
         let (base, mut dating) = (Instant::now(), Dating::default());
-        dating.applied(Sequence::of(0, 9, 4), "old".into());
+        dating.applied(Sequence::at(0, 9, 4), "old".into());
         assert_eq!(dating.head(head(3, "new", at(base, 0))), None);
-        assert_eq!(dating.applied(Sequence::of(0, 3, 4), "new".into()), Some(at(base, 0)));
+        assert_eq!(dating.applied(Sequence::at(0, 3, 4), "new".into()), Some(at(base, 0)));
         assert_eq!(dating.head(head(3, "old", at(base, 15))), None);
         dating.reset();
         assert!(!dating.is_live());
@@ -107,7 +107,7 @@ mod tests {
         for n in 1..100 {
             assert_eq!(dating.head(head(n, "e", at(base, n))), None);
             if n > 3 {
-                let known_at = dating.applied(Sequence::of(0, n - 3, 4), "e".into());
+                let known_at = dating.applied(Sequence::at(0, n - 3, 4), "e".into());
                 assert_eq!(known_at, Some(at(base, n - 3)), "three heads behind");
             }
         }

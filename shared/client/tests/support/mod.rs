@@ -133,7 +133,7 @@ impl Fake {
 }
 
 fn sequence(entries: usize) -> String {
-    Sequence::of(0, entries as u64, 1).encode()
+    Sequence::at(0, entries as u64, 1).encode()
 }
 
 pub fn rules(leeway: i64) -> pb::Rules {

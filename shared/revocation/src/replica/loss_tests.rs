@@ -26,7 +26,7 @@ fn claims(jti: &str) -> Claims<'_> {
 }
 
 fn hash(jti: &str) -> TokenHash {
-    TokenHash::of("acme", "i", jti)
+    TokenHash::digest("acme", "i", jti)
 }
 
 /// Revocation of a token; `knows_exp`: the revoker knew when it expires.
@@ -67,7 +67,7 @@ fn after_a_loss_held_tokens_are_rejected_and_few_good_ones() {
     assert_eq!(active, 0, "of {count} revoked tokens");
     assert_eq!(replica.stats().lost, replica.stats().tokens);
     let good = (0..30_000).filter(|number| is_rejected(&replica, &format!("good-{number}"))).count();
-    assert!(good as f64 <= 2.0 * rate * 3e4, "{good} of 30,000 good tokens are refused; configured is {rate}");
+    assert!(good as f64 <= 2.0 * rate * 3e4, "{good} of 30,000 good tokens are rejected; configured is {rate}");
 }
 
 #[test]
@@ -84,12 +84,12 @@ fn undone_tokens_pass_and_tokens_revoked_again_do_not() {
     replica.apply(&entry("old-news", 8, true));
     assert_eq!((0..PARTITIONS).map(|partition| replica.revoked_tokens(partition)).sum::<usize>(), 2);
     lose_all(&replica);
-    let refused = |jti| is_rejected(&replica, jti);
-    assert!(refused("revoked") && refused("again") && !refused("undone") && !refused("old-news"));
+    let rejected = |jti| is_rejected(&replica, jti);
+    assert!(rejected("revoked") && rejected("again") && !rejected("undone") && !rejected("old-news"));
     // Revoking and undoing lets a token pass that was rejected wrongly.
     replica.apply(&entry("revoked", 10, true));
     replica.apply(&undone("revoked", 11));
-    assert!(!refused("revoked"));
+    assert!(!rejected("revoked"));
 }
 
 #[test]
@@ -179,12 +179,12 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let one = prop_oneof![
+    let event = prop_oneof![
         4 => (0..8usize, any::<bool>()).prop_map(|(token, knows_exp)| Event::Revoke(token, knows_exp)),
         2 => (0..8usize).prop_map(Event::Undo),
         1 => (0..PARTITIONS).prop_map(Event::Lose),
     ];
-    prop::collection::vec(one, 1..60)
+    prop::collection::vec(event, 1..60)
 }
 
 proptest! {
@@ -231,8 +231,8 @@ proptest! {
             for (token, jti) in jtis.iter().enumerate() {
                 let suspect = matches!(replica.check(&claims(jti), Millis(NOW)), Answer::Suspect(_));
                 // The service asks the store first, too.
-                let refused = suspect && stored.get(&token).copied().unwrap_or_else(|| replica.may_be_lost(&claims(jti)));
-                prop_assert_eq!(refused, revoked.contains(&token), "{} after {} steps", jti, version);
+                let rejected = suspect && stored.get(&token).copied().unwrap_or_else(|| replica.may_be_lost(&claims(jti)));
+                prop_assert_eq!(rejected, revoked.contains(&token), "{} after {} steps", jti, version);
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Revocation replica in memory.
+
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -32,10 +32,11 @@ fn claims(jti: &str) -> Claims<'_> {
 }
 
 fn entry(scope: Scope, version: u64) -> Entry {
+    let is_cutoff = matches!(scope, Scope::Subject { .. } | Scope::Client(_) | Scope::Tenant);
     let state = State {
         undone: false,
         expires: Millis(NOW + HOUR),
-        cutoff: scope.has_cutoff().then_some(Millis(NOW)),
+        cutoff: is_cutoff.then_some(Millis(NOW)),
         token_expires: None,
         kept: Vec::new(),
     };
@@ -43,7 +44,7 @@ fn entry(scope: Scope, version: u64) -> Entry {
 }
 
 fn token(jti: &str) -> Scope {
-    Scope::Token(TokenHash::of("acme", "i", jti))
+    Scope::Token(TokenHash::digest("acme", "i", jti))
 }
 
 fn undone(mut entry: Entry) -> Entry {
@@ -98,7 +99,7 @@ fn a_revoked_token_is_suspect_until_it_is_confirmed() {
         let (replica, mut entry) = (replica(1e-9), entry(token("j-1"), 1));
         entry.state.token_expires = expires;
         replica.apply(&entry);
-        let hash = TokenHash::of("acme", "i", "j-1");
+        let hash = TokenHash::digest("acme", "i", "j-1");
         assert_eq!(check(&replica, "j-1"), Answer::Suspect(hash));
         assert_eq!(check(&replica, "j-2"), Answer::Active);
         replica.confirm(hash, Version(1), entry.state.expires);
@@ -115,7 +116,7 @@ fn a_revoked_token_is_suspect_until_it_is_confirmed() {
 
 #[test]
 fn a_confirmation_that_an_undo_overtook_is_not_remembered() {
-    let (replica, hash) = (replica(1e-4), TokenHash::of("acme", "i", "j-1"));
+    let (replica, hash) = (replica(1e-4), TokenHash::digest("acme", "i", "j-1"));
     replica.apply(&entry(token("j-1"), 1));
     // First the call to the store, then the undo, then the store's reply.
     assert!(replica.apply(&undone(entry(token("j-1"), 2))));
@@ -129,7 +130,7 @@ fn a_confirmation_that_an_undo_overtook_is_not_remembered() {
 
 #[test]
 fn a_confirmation_ends_with_the_revocation_that_it_is_of() {
-    let (replica, hash) = (replica(1e-9), TokenHash::of("acme", "i", "j-1"));
+    let (replica, hash) = (replica(1e-9), TokenHash::digest("acme", "i", "j-1"));
     // Revoked before it was issued, by its name alone: the token outlives the revocation.
     let (mut entry, end) = (entry(token("j-1"), 1), NOW + HOUR / 4);
     entry.state.expires = Millis(end);

@@ -81,7 +81,7 @@ pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, 
             return Answer::revoked(target.scope.rule(), target.id());
         }
     }
-    let hidden = known.iter().any(|(of, state)| claims.may_be_signed_by(of) && state.holds(now));
+    let hidden = known.iter().any(|(target, state)| claims.may_be_signed_by(target) && state.holds(now));
     if hidden { Answer::KeyUnknown } else { Answer::Active }
 }
 
@@ -93,11 +93,6 @@ impl Rules {
     /// known.
     pub fn memory(&self) -> Duration {
         self.max_lifetime.saturating_add(self.leeway.saturating_mul(2)).saturating_add(self.issuer_skew)
-    }
-
-    /// Moment from which a cutoff can be forgotten: every token that it covers has expired by then.
-    pub fn cutoff_expires(&self, cutoff: Millis) -> Millis {
-        cutoff.plus(self.memory())
     }
 
     /// First whole second whose tokens a cutoff does not cover, also where their `iat` has whole seconds alone.

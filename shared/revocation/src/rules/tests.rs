@@ -149,7 +149,7 @@ fn kept_sessions_are_under_the_cutoff_before() {
 #[test]
 fn the_first_of_several_rules_is_reported() {
     let mut all = vec![
-        known(Scope::Token(TokenHash::of("acme", "https://idp", "j-1")), None),
+        known(Scope::Token(TokenHash::digest("acme", "https://idp", "j-1")), None),
         known(Scope::Session("s-1".into()), None),
         known(subject(CutoffBy::AuthTime), Some(NOW)),
         known(subject(CutoffBy::IssuedAt), Some(NOW)),
@@ -157,15 +157,15 @@ fn the_first_of_several_rules_is_reported() {
         known(Scope::Key { issuer: "https://idp".into(), kid: "k-1".into() }, None),
         known(Scope::Tenant, Some(NOW)),
     ];
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while let Answer::Revoked { rule, revocation } = judge(&claims(), &RULES, Millis(NOW), &all) {
         let last = all.pop().expect("what is revoked is revoked by something");
         assert_eq!(revocation, Some(last.0.id()), "{rule:?}");
         assert_eq!(rule, last.0.scope.rule());
-        told.push(rule);
+        reported.push(rule);
     }
     let order = [Rule::Tenant, Rule::Key, Rule::Client, Rule::Subject, Rule::Subject, Rule::Session, Rule::Token];
-    assert_eq!(told, order);
+    assert_eq!(reported, order);
     let expired = Claims { expires: Some(Millis(0)), ..claims() };
     let answer = judge(&expired, &RULES, Millis(NOW), &[known(Scope::Tenant, Some(NOW))]);
     assert_eq!(answer, Answer::Revoked { rule: Rule::Expired, revocation: None });
@@ -174,8 +174,8 @@ fn the_first_of_several_rules_is_reported() {
 #[test]
 fn revocations_of_others_undone_or_expired_do_not_cover_a_token() {
     for scope in [
-        Scope::Token(TokenHash::of("acme", "https://other", "j-1")),
-        Scope::Token(TokenHash::of("other", "https://idp", "j-1")),
+        Scope::Token(TokenHash::digest("acme", "https://other", "j-1")),
+        Scope::Token(TokenHash::digest("other", "https://idp", "j-1")),
         Scope::Session("s-2".into()),
         Scope::Subject { user: "u-43".into(), by: CutoffBy::IssuedAt },
         Scope::Client("u-42".into()),
@@ -217,7 +217,7 @@ proptest! {
     ) {
         let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
         let token = Claims { issued_at: Some(Millis(iat)), expires: Some(Millis(iat + life)), ..claims() };
-        let forgotten = rules.cutoff_expires(Millis(cutoff));
+        let forgotten = Millis(cutoff).plus(rules.memory());
         if rules.cuts(Some(Millis(cutoff)), &[], token.issued_at, &token) {
             let broken = rules.broken_by(&token, Millis(forgotten.0 + later));
             prop_assert!(matches!(broken, Some(Rule::Expired | Rule::LifetimeTooLong)), "{broken:?}: it is active again");
@@ -275,7 +275,7 @@ fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_revoked()
         assert_eq!(judged(&bare, &[(target.clone(), over)]), Answer::Active);
     }
     // Certain rules come first.
-    let both = [key("https://idp"), known(Scope::Token(TokenHash::of("acme", "https://idp", "j-1")), None)];
+    let both = [key("https://idp"), known(Scope::Token(TokenHash::digest("acme", "https://idp", "j-1")), None)];
     assert!(matches!(judged(&bare, &both), Answer::Revoked { rule: Rule::Token, .. }));
     assert!(matches!(judged(&Claims { expires: None, ..bare }, &both), Answer::Revoked { rule: Rule::NoExpiry, .. }));
 }

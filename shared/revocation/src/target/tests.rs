@@ -23,8 +23,8 @@ fn target(scope: Scope) -> Target {
 #[test]
 fn the_hash_of_a_token_follows_the_contract() {
     // printf '\0\0\0\4acme\0\0\0\1i\0\0\0\3j-1' | sha256sum
-    assert_eq!(TokenHash::of("acme", "i", "j-1").to_string(), "134ce11187b89c722851ca9fa1c557e8");
-    let target = target(Scope::Token(TokenHash::of("acme", "i", "j-1")));
+    assert_eq!(TokenHash::digest("acme", "i", "j-1").to_string(), "134ce11187b89c722851ca9fa1c557e8");
+    let target = target(Scope::Token(TokenHash::digest("acme", "i", "j-1")));
     assert_eq!(target.id().as_str(), "t134ce11187b89c722851ca9fa1c557e8");
 }
 
@@ -36,9 +36,9 @@ fn the_id_of_a_session_follows_the_contract() {
 
 #[test]
 fn moving_a_boundary_makes_another_token() {
-    let token = TokenHash::of("acme", "https://idp", "j-1");
+    let token = TokenHash::digest("acme", "https://idp", "j-1");
     for other in [("acmeh", "ttps://idp", "j-1"), ("acme", "https://idpj", "-1"), ("acm", "ehttps://idp", "j-1")] {
-        assert_ne!(token, TokenHash::of(other.0, other.1, other.2), "{other:?} has the hash of another token");
+        assert_ne!(token, TokenHash::digest(other.0, other.1, other.2), "{other:?} has the hash of another token");
     }
 }
 
@@ -46,7 +46,7 @@ fn moving_a_boundary_makes_another_token() {
 fn targets_with_one_name_have_different_ids() {
     let name = || "x".into();
     let scopes = [
-        Scope::Token(TokenHash::of("acme", "x", "x")),
+        Scope::Token(TokenHash::digest("acme", "x", "x")),
         Scope::Session(name()),
         Scope::Subject { user: name(), by: CutoffBy::IssuedAt },
         Scope::Subject { user: name(), by: CutoffBy::AuthTime },

@@ -135,7 +135,7 @@ impl Kind {
             Self::Subject(user) => Scope::Subject { user: (*user).into(), by: CutoffBy::IssuedAt },
             Self::Login(user) => Scope::Subject { user: (*user).into(), by: CutoffBy::AuthTime },
             Self::Session(sid) => Scope::Session((*sid).into()),
-            Self::Token(issuer, jti) => Scope::Token(TokenHash::of(tenant, issuer, jti)),
+            Self::Token(issuer, jti) => Scope::Token(TokenHash::digest(tenant, issuer, jti)),
         }
     }
 
@@ -195,7 +195,7 @@ impl Service {
         let exp = revoke.exp(tokens).filter(|_| matches!(kind, Kind::Token(..)));
         let cutoff = revoke.cutoff(tokens, self.now).map(Millis);
         let expires = match (&target.scope, cutoff) {
-            (_, Some(cutoff)) => self.rules.cutoff_expires(cutoff),
+            (_, Some(cutoff)) => cutoff.plus(self.rules.memory()),
             (Scope::Token(_), None) => Millis(exp.map_or_else(|| self.now + longest(&self.rules), |exp| exp + MINUTE)),
             (_, None) => Millis(self.now + revoke.holds_for),
         };

@@ -14,9 +14,8 @@ use crate::error::Error;
 impl Checker {
     /// Replaces each suspect by the store's verdict, if it answers.
     pub(super) async fn confirm_all(&self, claims: &[Claims<'_>], answers: &mut [Answer], patience: Patience) {
-        let suspects = answers.iter().zip(claims).enumerate().filter_map(|(index, (answer, claims))| match answer {
-            Answer::Suspect(token) => Some((index, claims, *token)),
-            Answer::Active | Answer::Revoked { .. } | Answer::KeyUnknown => None,
+        let suspects = answers.iter().zip(claims).enumerate().filter_map(|(index, (answer, claims))| {
+            if let Answer::Suspect(token) = answer { Some((index, claims, *token)) } else { None }
         });
         let calls =
             suspects.map(|(index, claims, token)| async move { (index, self.confirm(claims, token, patience).await) });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyplane_revocation::{Answer, Claims};
 use tokio::time::sleep;
 
-use super::metrics::FallbackReason;
+use super::metrics::reason;
 use super::patience::Patience;
 use super::{Checked, Checker, Demands, Freshness, Knowledge, Recalled, Source, is_own_fault};
 use crate::error::Error;
@@ -30,7 +30,7 @@ impl Checker {
     ) -> Result<Checked, Error> {
         let (shared, reason) = (self.shared(), self.reason(&recalled.knowledge, demands));
         // Boxed: the path of few checks must not make all of them large.
-        let mut asked = Box::pin(async {
+        let mut call = Box::pin(async {
             if patience.after_stall && !self.limit(demands).is_zero() {
                 sleep(self.ask.min(HEAD_START)).await;
             }
@@ -39,7 +39,7 @@ impl Checker {
         loop {
             let freshened = shared.moments.freshened();
             tokio::select! {
-                answer = &mut asked => {
+                answer = &mut call => {
                     let Some(answer) = answer else { break };
                     self.metrics.fallback(Source::Store, reason);
                     let sequence = self.nothing.clone();
@@ -73,7 +73,7 @@ impl Checker {
         &self,
         recalled: &Recalled,
         demands: &Demands,
-        reason: FallbackReason,
+        reason: &'static str,
     ) -> Result<Checked, Error> {
         let policy = demands.policy.unwrap_or(self.policy);
         let Knowledge { reading, covers, .. } = recalled.knowledge;
@@ -96,15 +96,15 @@ impl Checker {
         Ok(Checked { answer: recalled.answer, freshness: self.policy_freshness(&recalled.knowledge) })
     }
 
-    fn reason(&self, knowledge: &Knowledge, demands: &Demands) -> FallbackReason {
+    fn reason(&self, knowledge: &Knowledge, demands: &Demands) -> &'static str {
         let moments = &self.shared().moments;
         match (moments.age(knowledge.reading), moments.age_despite_doubts(knowledge.reading)) {
-            (_, None) => FallbackReason::Cold,
-            (None, Some(_)) => FallbackReason::Doubt,
-            (Some(age), _) if age > self.bound => FallbackReason::Stale,
-            (Some(_), _) if !knowledge.covers => FallbackReason::Sequence,
-            (Some(age), _) if age > self.limit(demands) => FallbackReason::Staleness,
-            (Some(_), _) => FallbackReason::Suspect,
+            (_, None) => reason::COLD,
+            (None, Some(_)) => reason::DOUBT,
+            (Some(age), _) if age > self.bound => reason::STALE,
+            (Some(_), _) if !knowledge.covers => reason::SEQUENCE,
+            (Some(age), _) if age > self.limit(demands) => reason::STALENESS,
+            (Some(_), _) => reason::SUSPECT,
         }
     }
 }

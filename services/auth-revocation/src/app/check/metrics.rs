@@ -14,21 +14,20 @@ pub(super) struct Metrics {
     rejected_after_loss: Counter<u64>,
 }
 
-/// Reason why an answer did not come from memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FallbackReason {
+/// Reasons why an answer did not come from memory.
+pub(super) mod reason {
     /// Memory never caught up.
-    Cold,
+    pub(in super::super) const COLD: &str = "cold";
     /// Memory is too old.
-    Stale,
+    pub(in super::super) const STALE: &str = "stale";
     /// Memory and the store are being reconciled.
-    Doubt,
-    /// Sequence that the caller demands, and memory has not applied.
-    Sequence,
-    /// Staleness that the caller demands, and memory exceeds.
-    Staleness,
-    /// Suspect: a filter holds the token, and the store did not answer.
-    Suspect,
+    pub(in super::super) const DOUBT: &str = "doubt";
+    /// Memory has not applied the sequence that the caller demands.
+    pub(in super::super) const SEQUENCE: &str = "min_sequence";
+    /// Memory exceeds the staleness that the caller demands.
+    pub(in super::super) const STALENESS: &str = "max_staleness";
+    /// Filter hit that the store did not confirm.
+    pub(in super::super) const SUSPECT: &str = "suspect";
 }
 
 // === impl Metrics ===
@@ -58,28 +57,14 @@ impl Metrics {
         self.false_positives.add(1, &[]);
     }
 
-    pub(super) fn fallback(&self, source: Source, reason: FallbackReason) {
+    /// Counts an answer that did not come from memory, for a reason of [`reason`].
+    pub(super) fn fallback(&self, source: Source, reason: &'static str) {
         let source = KeyValue::new(semconv::KEYPLANE_REVOCATION_SOURCE, source.as_str());
-        self.fallbacks.add(1, &[source, KeyValue::new(semconv::KEYPLANE_REVOCATION_REASON, reason.as_str())]);
+        self.fallbacks.add(1, &[source, KeyValue::new(semconv::KEYPLANE_REVOCATION_REASON, reason)]);
     }
 
     pub(super) fn rejected_after_loss(&self) {
         self.rejected_after_loss.add(1, &[]);
-    }
-}
-
-// === impl FallbackReason ===
-
-impl FallbackReason {
-    fn as_str(self) -> &'static str {
-        match self {
-            FallbackReason::Cold => "cold",
-            FallbackReason::Stale => "stale",
-            FallbackReason::Doubt => "doubt",
-            FallbackReason::Sequence => "min_sequence",
-            FallbackReason::Staleness => "max_staleness",
-            FallbackReason::Suspect => "suspect",
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use keyplane_revocation::{Answer, Claims};
 
-use self::metrics::{FallbackReason, Metrics};
+use self::metrics::{Metrics, reason};
 use self::patience::Patience;
 use self::trust::StoreTrust;
 use super::replica::{Mirror, Reading, Shared};
@@ -115,7 +115,7 @@ impl Checker {
             && self.fresh(&recalled.knowledge, demands).is_some()
         {
             let Some(answer) = self.confirm(claims, token, patience).await else {
-                return self.by_policy(&recalled, demands, FallbackReason::Suspect);
+                return self.by_policy(&recalled, demands, reason::SUSPECT);
             };
             // Memory's knowledge for or against the token was looked up before the store was asked.
             if let Some(age) = self.fresh(&recalled.knowledge, demands) {

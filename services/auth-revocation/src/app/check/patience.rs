@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// Longest wait for the store: after a stop of the process, and while memory shows that the store answers.
 const LONGEST: Duration = Duration::from_secs(3);
-/// First pause before the store is asked again after a call that failed at once.
+/// First pause before the store is answer again after a call that failed at once.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Time that a check waits for the store, beyond [`Settings::ask`](crate::app::replica::Settings::ask).
@@ -40,9 +40,9 @@ impl Patience {
     {
         let longest = shared.settings.ask;
         let (mut until, mut pause) = (Instant::now() + longest, PAUSE);
-        let mut asked = Box::pin(call());
+        let mut answer = Box::pin(call());
         loop {
-            let (failed, may_pass) = match timeout_at(until.into(), &mut asked).await {
+            let (failed, may_pass) = match timeout_at(until.into(), &mut answer).await {
                 Ok(Ok(Some(answer))) => return Some(answer),
                 Ok(Ok(None)) => (true, self.after_stall),
                 Ok(Err(error)) => (true, error.is_retryable()),
@@ -54,7 +54,7 @@ impl Patience {
             if failed {
                 sleep(pause).await;
                 pause = (pause * 2).min(longest);
-                asked = Box::pin(call());
+                answer = Box::pin(call());
             }
             until = (Instant::now() + longest).min(self.last);
         }

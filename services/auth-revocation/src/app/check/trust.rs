@@ -1,4 +1,4 @@
-//! Trust in the store: whether its feed goes on from what memory holds.
+//! Trust in the store: whether its feed goes on from what memory holds, so that its answers can be believed.
 //!
 //! A store that was restarted empty, or failed over to a replica that lagged, answers at once, and has lost revocations
 //! that it had acknowledged. So the store has to show that it still has the entry that memory applied last, in each

@@ -1,4 +1,4 @@
-//! Age of the knowledge in memory.
+//! Freshness of memory: the age of what it knows, and doubts about it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

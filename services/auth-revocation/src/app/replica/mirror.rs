@@ -1,4 +1,4 @@
-//! Handle of the revocation replica.
+//! Handle of the revocation replica: starts its tasks, and shows what they know.
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,22 +48,10 @@ impl Mirror {
         self.shared.readiness.ready()
     }
 
-    /// Name of this instance, `<host>-<pid>-<4 hex digits>`, unique among those that run at the same time.
-    #[must_use]
-    pub fn instance(&self) -> &str {
-        &self.shared.instance
-    }
-
     /// Position of the replica in the feed. No I/O, no allocation.
     #[must_use]
     pub fn head(&self) -> Head {
         self.shared.head()
-    }
-
-    /// Returns whether memory now holds everything in `sequence`.
-    #[must_use]
-    pub fn covers(&self, sequence: &Sequence) -> bool {
-        self.shared.coverage.text_covering(Some(sequence)).1
     }
 
     /// Subscribes to every entry that is applied from now on, in order within its partition. Entries of a feed that is read

@@ -1,4 +1,4 @@
-//! Wait until every live instance has applied a sequence.
+//! Propagation: waits until every live instance has applied a sequence.
 
 use std::time::Duration;
 

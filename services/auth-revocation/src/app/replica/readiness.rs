@@ -1,4 +1,4 @@
-//! Start of the replica: memory catches up first, then the other instances know of this one.
+//! Readiness: memory catches up first, then the other instances know of this one.
 
 use tokio::sync::watch;
 

@@ -98,24 +98,14 @@ fn kind<'a>(fields: &'a Fields, name: &str) -> Option<&'a Kind> {
 }
 
 fn structure<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a Fields>, Fault<'a>> {
-    match kind(fields, name) {
-        None => Ok(None),
-        Some(Kind::StructValue(inner)) => Ok(Some(&inner.fields)),
-        Some(
-            Kind::NullValue(_) | Kind::NumberValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::ListValue(_),
-        ) => Err(Fault::Malformed(name, OBJECT)),
-    }
+    let Some(kind) = kind(fields, name) else { return Ok(None) };
+    if let Kind::StructValue(inner) = kind { Ok(Some(&inner.fields)) } else { Err(Fault::Malformed(name, OBJECT)) }
 }
 
 /// Reads a text; empty where the claim is missing.
 fn text<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Fault<'a>> {
-    match kind(fields, name) {
-        None => Ok(""),
-        Some(Kind::StringValue(text)) => Ok(text),
-        Some(
-            Kind::NullValue(_) | Kind::NumberValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
-        ) => Err(Fault::Malformed(name, TEXT)),
-    }
+    let Some(kind) = kind(fields, name) else { return Ok("") };
+    if let Kind::StringValue(text) = kind { Ok(text) } else { Err(Fault::Malformed(name, TEXT)) }
 }
 
 /// Reads a text that a revocation could name.
@@ -125,13 +115,8 @@ fn bounded<'a>(fields: &'a Fields, name: &'a str) -> Result<&'a str, Fault<'a>> 
 }
 
 fn number<'a>(fields: &'a Fields, name: &'a str) -> Result<Option<f64>, Fault<'a>> {
-    match kind(fields, name) {
-        None => Ok(None),
-        Some(Kind::NumberValue(number)) => Ok(Some(*number)),
-        Some(
-            Kind::NullValue(_) | Kind::StringValue(_) | Kind::BoolValue(_) | Kind::StructValue(_) | Kind::ListValue(_),
-        ) => Err(Fault::Malformed(name, TIME)),
-    }
+    let Some(kind) = kind(fields, name) else { return Ok(None) };
+    if let Kind::NumberValue(number) = kind { Ok(Some(*number)) } else { Err(Fault::Malformed(name, TIME)) }
 }
 
 /// Reads a time: `exact`, in whole milliseconds, wins over `name`, in seconds.

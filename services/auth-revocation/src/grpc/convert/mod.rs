@@ -22,8 +22,7 @@ pub(super) use check::{batch, check, check_response, check_result};
 pub(super) use fields::tenant;
 pub(super) use reply::{audit_entry, batch_revoked, freshness, result, revocation, written};
 pub(super) use revoke::{
-    Bounds, batch_revoke, bulk_item, revoke_client, revoke_key, revoke_session, revoke_subject, revoke_tenant,
-    revoke_token, token_of,
+    Bounds, Read, Reading, batch_revoke, bulk_item, client, key, session, subject, token, token_of, whole_tenant,
 };
 pub(super) use watch::{head, propagation, watch_response};
 
@@ -65,8 +64,8 @@ pub(super) fn wait(request: &pb::WaitForPropagationRequest, partitions: u32) -> 
     let sequence = violations.keep(fields::sequence(&request.sequence, "sequence", partitions));
     let timeout = match request.timeout {
         None => WAIT.0,
-        Some(asked) => match duration(asked) {
-            Some(asked) if asked <= WAIT.1 => asked,
+        Some(timeout) => match duration(timeout) {
+            Some(timeout) if timeout <= WAIT.1 => timeout,
             Some(_) | None => {
                 violations.add("timeout", "must be 0s to 10s");
                 WAIT.0

@@ -35,7 +35,7 @@ pub(in crate::grpc) struct Bounds<'a> {
 }
 
 /// Request that is being read.
-struct Reading<'a> {
+pub(in crate::grpc) struct Reading<'a> {
     /// Path of the request in the message, such as `requests[3].token.`; empty for the message itself.
     at: &'a str,
     /// Parent of the batch that it is part of.
@@ -45,12 +45,9 @@ struct Reading<'a> {
     violations: Violations,
 }
 
-/// Token of a request that revokes one; `None` where its claims are stated instead.
-pub(in crate::grpc) fn token_of(request: &pb::RevokeRequest) -> Option<&str> {
-    match &request.target {
-        Some(Of::Token(request)) => Some(request.token.as_str()),
-        Some(Of::Session(_) | Of::Subject(_) | Of::Client(_) | Of::Key(_) | Of::Tenant(_)) | None => None,
-    }
+/// Token of a request that revokes one; empty where there is none, or its claims are stated instead.
+pub(in crate::grpc) fn token_of(request: &pb::RevokeRequest) -> &str {
+    if let Some(Of::Token(request)) = &request.target { &request.token } else { "" }
 }
 
 /// Reads a batch. `proven` states for each item, in order, whether the signature of its `token` holds.
@@ -100,12 +97,12 @@ fn any(
     proven: bool,
     violations: &mut Violations,
 ) -> Option<Revoke> {
-    let Some(of) = request.target else {
+    let Some(target) = request.target else {
         violations.add(at, "must have exactly one of token, session, subject, client, key, tenant");
         return None;
     };
     let reading = |kind: &str| format!("{at}.{kind}.");
-    let read = match of {
+    let read = match target {
         Of::Token(request) => token(request, proven, Reading::new(&reading("token"), parent, bounds)),
         Of::Session(request) => session(request, Reading::new(&reading("session"), parent, bounds)),
         Of::Subject(request) => subject(request, Reading::new(&reading("subject"), parent, bounds)),
@@ -113,46 +110,14 @@ fn any(
         Of::Key(request) => key(request, Reading::new(&reading("key"), parent, bounds)),
         Of::Tenant(request) => whole_tenant(request, Reading::new(&reading("tenant"), parent, bounds)),
     };
-    read.map_err(|found| violations.extend(found)).ok()
+    read.map_err(|broken| violations.extend(broken)).ok()
 }
+
+/// Result of reading a request.
+pub(in crate::grpc) type Read = Result<Revoke, Vec<Violation>>;
 
 /// Reads a token; `proven`: the signature of its `token` holds.
-pub(in crate::grpc) fn revoke_token(
-    request: pb::RevokeTokenRequest,
-    bounds: Bounds<'_>,
-    proven: bool,
-) -> Result<Revoke, Error> {
-    token(request, proven, Reading::new("", None, bounds)).map_err(Error::Invalid)
-}
-
-/// Reads a login session.
-pub(in crate::grpc) fn revoke_session(request: pb::RevokeSessionRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
-    session(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
-}
-
-/// Reads a user.
-pub(in crate::grpc) fn revoke_subject(request: pb::RevokeSubjectRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
-    subject(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
-}
-
-/// Reads a client.
-pub(in crate::grpc) fn revoke_client(request: pb::RevokeClientRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
-    client(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
-}
-
-/// Reads a signing key.
-pub(in crate::grpc) fn revoke_key(request: pb::RevokeKeyRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
-    key(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
-}
-
-/// Reads a tenant.
-pub(in crate::grpc) fn revoke_tenant(request: pb::RevokeTenantRequest, bounds: Bounds<'_>) -> Result<Revoke, Error> {
-    whole_tenant(request, Reading::new("", None, bounds)).map_err(Error::Invalid)
-}
-
-type Read = Result<Revoke, Vec<Violation>>;
-
-fn token(request: pb::RevokeTokenRequest, proven: bool, mut reading: Reading<'_>) -> Read {
+pub(in crate::grpc) fn token(request: pb::RevokeTokenRequest, proven: bool, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
     // A token that lives longer than tokens may is always rejected; no need to remember it for so long.
     let stated = reading.until(request.expire_time, reading.bounds.rules.max_lifetime);
@@ -163,19 +128,21 @@ fn token(request: pb::RevokeTokenRequest, proven: bool, mut reading: Reading<'_>
         jwt.map_or((None, None, None), |jwt| (Some(jwt.issuer.into()), Some(jwt.jti.into()), jwt.expires))
     };
     let scope = tenant.as_deref().zip(issuer).zip(jti);
-    let scope = scope.map(|((tenant, issuer), jti)| Scope::Token(TokenHash::of(tenant, &issuer, &jti)));
+    let scope = scope.map(|((tenant, issuer), jti)| Scope::Token(TokenHash::digest(tenant, &issuer, &jti)));
     let read = reading.done(tenant, scope, Cutoff::All, expires, Vec::new(), request.cause);
     read.map(|revoke| Revoke { exp_is_proven: proven && !request.token.is_empty(), ..revoke })
 }
 
-fn session(request: pb::RevokeSessionRequest, mut reading: Reading<'_>) -> Read {
+/// Reads a login session.
+pub(in crate::grpc) fn session(request: pb::RevokeSessionRequest, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
     let scope = reading.named(&request.sid, "sid").map(Scope::Session);
     let expires = reading.until(request.expire_time, LONGEST);
     reading.done(tenant, scope, Cutoff::All, expires, Vec::new(), request.cause)
 }
 
-fn subject(request: pb::RevokeSubjectRequest, mut reading: Reading<'_>) -> Read {
+/// Reads a user.
+pub(in crate::grpc) fn subject(request: pb::RevokeSubjectRequest, mut reading: Reading<'_>) -> Read {
     use pb::revoke_subject_request::Kind;
     let tenant = reading.tenant(&request.parent);
     let by = match Kind::try_from(request.kind) {
@@ -193,14 +160,16 @@ fn subject(request: pb::RevokeSubjectRequest, mut reading: Reading<'_>) -> Read 
     reading.done(tenant, scope, cutoff, None, keep, request.cause)
 }
 
-fn client(request: pb::RevokeClientRequest, mut reading: Reading<'_>) -> Read {
+/// Reads a client.
+pub(in crate::grpc) fn client(request: pb::RevokeClientRequest, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
     let scope = reading.named(&request.client, "client").map(Scope::Client);
     let cutoff = reading.cutoff(request.cutoff_time);
     reading.done(tenant, scope, cutoff, None, Vec::new(), request.cause)
 }
 
-fn key(request: pb::RevokeKeyRequest, mut reading: Reading<'_>) -> Read {
+/// Reads a signing key.
+pub(in crate::grpc) fn key(request: pb::RevokeKeyRequest, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
     let issuer = reading.named(&request.issuer, "issuer");
     let kid = reading.named(&request.kid, "kid");
@@ -209,7 +178,8 @@ fn key(request: pb::RevokeKeyRequest, mut reading: Reading<'_>) -> Read {
     reading.done(tenant, scope, Cutoff::All, expires, Vec::new(), request.cause)
 }
 
-fn whole_tenant(request: pb::RevokeTenantRequest, mut reading: Reading<'_>) -> Read {
+/// Reads a tenant.
+pub(in crate::grpc) fn whole_tenant(request: pb::RevokeTenantRequest, mut reading: Reading<'_>) -> Read {
     let tenant = reading.tenant(&request.parent);
     let cutoff = reading.cutoff(request.cutoff_time);
     reading.done(tenant, Some(Scope::Tenant), cutoff, None, Vec::new(), request.cause)
@@ -218,6 +188,11 @@ fn whole_tenant(request: pb::RevokeTenantRequest, mut reading: Reading<'_>) -> R
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
+    /// Reads a request of its own.
+    pub(in crate::grpc) fn single(bounds: Bounds<'a>) -> Reading<'a> {
+        Reading::new("", None, bounds)
+    }
+
     fn new(at: &'a str, parent: Option<&'a str>, bounds: Bounds<'a>) -> Reading<'a> {
         Reading { at, parent, bounds, violations: Violations::new() }
     }
