@@ -38,9 +38,9 @@ pub fn main() -> ExitCode {
     keyplane_server::main(&SERVICE, Config::read, start)
 }
 
-/// Starts the service. Calls are admitted once the store has what the scripts need, and holds this program's layout. The
-/// service is ready once the replica has caught up, and stays ready: from then on it answers by itself, or by the outage
-/// policy.
+/// Starts the service. Calls are admitted once the store has what the scripts need, and holds this program's layout.
+/// The service is ready once the replica has caught up, and stays ready: from then on it answers by itself, or by the
+/// outage policy.
 ///
 /// # Errors
 ///
@@ -72,14 +72,20 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
             drain.started().await;
             leaving.leave().await;
         });
-        let tenant_claim: Arc<str> = config.tenant_claim.into();
         let drain = &context.drain;
         let watches = Watches::new(config.max_watches, store.clone(), mirror.clone(), rules, drain.clone());
         let without_kid: Arc<[String]> = config.without_kid.into();
-        let tokens = TokenVerifier::new(keys, config.issuers, without_kid.clone(), tenant_claim.clone(), rules);
+        let (issuers, tenant_claim): (_, Arc<str>) = (config.issuers, config.tenant_claim.into());
+        let tokens = TokenVerifier {
+            keys,
+            issuers,
+            without_kid: without_kid.clone(),
+            tenant_claim: tenant_claim.clone(),
+            rules,
+        };
         let authz = Authz::new(Authorizer::new(checker.clone(), without_kid), tenant_claim);
         let revoker = Revoker::new(store.clone(), mirror.clone(), rules, tokens);
-        let service = Service::new(store, mirror, checker, revoker, watches, drain.clone());
+        let service = Service { store, mirror, checker, revoker: Arc::new(revoker), watches, drain: drain.clone() };
         let server = RevocationServiceServer::new(service)
             .max_decoding_message_size(context.max_message)
             .accept_compressed(CompressionEncoding::Gzip)

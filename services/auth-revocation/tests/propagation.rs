@@ -93,7 +93,8 @@ fn claims(jti: &str) -> pb::Claims {
     }
 }
 
-/// Stops `other`, revokes on `one`, begins checks past the bound, and resumes `other`; returns how many answered ACTIVE.
+/// Stops `other`, revokes on `one`, begins checks past the bound, and resumes `other`; returns how many answered
+/// ACTIVE.
 async fn late_answers(one: &Instance, other: &Instance, stop: u32) -> usize {
     let jtis: Vec<_> = (0..TOKENS).map(|number| format!("stop-{stop}-{number}")).collect();
     let before = join_all(jtis.iter().map(|jti| other.is_active(0, jti))).await;

@@ -60,7 +60,8 @@ impl Claims<'_> {
         named.then(|| TokenHash::digest(self.tenant, self.issuer, self.jti))
     }
 
-    /// Returns whether the token names its issuer, but not the key that signed it: any key of that issuer may be the one.
+    /// Returns whether the token names its issuer, but not the key that signed it: any key of that issuer may be the
+    /// one.
     pub fn hides_key(&self) -> bool {
         !self.issuer.is_empty() && self.kid.is_empty()
     }

@@ -9,9 +9,9 @@ use crate::time::Millis;
 
 /// Clock of the store, estimated from its replies and carried on by this process's monotonic clock.
 ///
-/// This machine's wall clock has no part in it: a jump of it changes no answer. A reply bounds the estimate from both sides,
-/// since the store's clock showed its time between the call and the reply. Replies narrow the bounds. A reply that
-/// contradicts them, since a clock was set or drifted, replaces them.
+/// This machine's wall clock has no part in it: a jump of it changes no answer. A reply bounds the estimate from both
+/// sides, since the store's clock showed its time between the call and the reply. Replies narrow the bounds. A reply
+/// that contradicts them, since a clock was set or drifted, replaces them.
 #[derive(Debug)]
 pub struct StoreClock {
     base: Instant,
@@ -61,9 +61,9 @@ impl StoreClock {
         self.micros_at(instant).map(Millis::from_micros)
     }
 
-    /// Moment up to which expired entries can be forgotten at `now`, where this machine's clock shows `wall`: it has passed by
-    /// both clocks. It advances at most an eighth faster than time, so that even two clocks that are ahead for a minute make
-    /// nobody forget a revocation that holds. The eighth catches up after a machine was suspended.
+    /// Moment up to which expired entries can be forgotten at `now`, where this machine's clock shows `wall`: it has
+    /// passed by both clocks. It advances at most an eighth faster than time, so that even two clocks that are ahead
+    /// for a minute make nobody forget a revocation that holds. The eighth catches up after a machine was suspended.
     pub fn passed(&self, now: Instant, wall: Millis) -> Option<Millis> {
         let clocks = self.at(now)?.min(wall);
         let mut last = self.passed.lock();

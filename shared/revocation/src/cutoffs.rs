@@ -109,8 +109,8 @@ impl Cutoffs {
         None
     }
 
-    /// Returns whether a key of the token's issuer is revoked, and the token does not name the key that signed it. Linear in
-    /// the revoked keys of the issuer.
+    /// Returns whether a key of the token's issuer is revoked, and the token does not name the key that signed it.
+    /// Linear in the revoked keys of the issuer.
     pub(crate) fn may_hide_key(&self, claims: &Claims<'_>, now: Millis) -> bool {
         let revoked = |kids: &ByName<Held>| kids.values().any(|held| held.holds(now));
         claims.hides_key() && get(&self.keys, claims.issuer).is_some_and(revoked)

@@ -1,8 +1,8 @@
 //! Bloom filters of revoked tokens, in buckets by the time at which the tokens expire.
 //!
-//! A token that is presented states its expiry, so a check probes one bucket, and a bucket is dropped as a whole once all
-//! its tokens have expired. A token whose revoker did not know the expiry goes to the generation in which it was revoked,
-//! which every check probes for as long as a token may live.
+//! A token that is presented states its expiry, so a check probes one bucket, and a bucket is dropped as a whole once
+//! all its tokens have expired. A token whose revoker did not know the expiry goes to the generation in which it was
+//! revoked, which every check probes for as long as a token may live.
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -19,7 +19,8 @@ use crate::time::{Millis, whole};
 pub struct Filters {
     /// Share of checks of good tokens that are false positives: over 0, up to 0.5.
     ///
-    /// From 0.1 on it is meant for tests, and forced: this share of checks is positive, however little the filter holds.
+    /// From 0.1 on it is meant for tests, and forced: this share of checks is positive, however little the filter
+    /// holds.
     pub false_positives: f64,
     /// Span of the tokens' `exp` in a bucket; at least a millisecond.
     pub bucket: Duration,
@@ -42,8 +43,8 @@ pub struct Buckets {
     leeway: Duration,
 }
 
-/// Bloom filter that grows: a list of filters, each with more room than the one before (four times as much at first, then
-/// twice). Each has a lower rate of false positives, so that the sum of all rates stays below the configured one.
+/// Bloom filter that grows: a list of filters, each with more room than the one before (four times as much at first,
+/// then twice). Each has a lower rate of false positives, so that the sum of all rates stays below the configured one.
 #[derive(Debug)]
 pub(crate) struct Growing {
     levels: Vec<BloomFilter<Unused>>,
@@ -105,8 +106,8 @@ impl Buckets {
         }
     }
 
-    /// Buckets that may hold a token that is presented `now`, and expires at `exp`: its own first, then the generations in
-    /// which it can have been revoked. Three buckets as a rule, four around the end of a generation.
+    /// Buckets that may hold a token that is presented `now`, and expires at `exp`: its own first, then the generations
+    /// in which it can have been revoked. Three buckets as a rule, four around the end of a generation.
     ///
     /// The writer's clock may differ by the leeway.
     pub fn probes(&self, exp: Millis, now: Millis) -> impl Iterator<Item = Bucket> + use<> {
@@ -149,11 +150,11 @@ impl Buckets {
 impl Growing {
     /// Capacity of the first level.
     const FIRST: usize = 1024;
-    /// Number of levels after the first with four times the room of the one before: small ones cost little, and each is a
-    /// probe.
+    /// Number of levels after the first with four times the room of the one before: small ones cost little, and each is
+    /// a probe.
     const STEEP: usize = 2;
-    /// Ratio of a level's rate to that of the one before. A lower value spends memory on the later levels, a higher one on
-    /// the first.
+    /// Ratio of a level's rate to that of the one before. A lower value spends memory on the later levels, a higher one
+    /// on the first.
     const TIGHTENING: f64 = 0.85;
 
     /// Filter that takes no memory yet. `rate` is the probability of a false positive, over 0 and below 1.
@@ -229,8 +230,8 @@ impl Growing {
         let index = self.levels.len().min(30);
         self.room = Self::FIRST << (index + index.min(Self::STEEP));
         let rate = self.rate * (1.0 - Self::TIGHTENING) * Self::TIGHTENING.powi(index as i32);
-        // Half as many hashes as would be best for memory, which costs a fifth more of it. Then one bit in four is set, in
-        // place of one in two, and the first look mostly shows that a value is missing: good tokens count most.
+        // Half as many hashes as would be best for memory, which costs a fifth more of it. Then one bit in four is set,
+        // in place of one in two, and the first look mostly shows that a value is missing: good tokens count most.
         let hashes = (-rate.log2() / 2.0).round().max(1.0);
         let bits = -hashes * self.room as f64 / (1.0 - rate.powf(1.0 / hashes)).ln();
         let filter = BloomFilter::with_num_bits(bits.ceil() as usize).hasher(Unused::default());

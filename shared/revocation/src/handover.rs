@@ -2,8 +2,8 @@
 
 use crate::time::Millis;
 
-/// Filters of a partition of which the store lost revocations, and its undone tokens, for replicas that never knew them.
-/// Some 4 bytes a revoked token, 9 where there are few.
+/// Filters of a partition of which the store lost revocations, and its undone tokens, for replicas that never knew
+/// them. Some 4 bytes a revoked token, 9 where there are few.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
     /// Input of [`Replica::take_over`](crate::Replica::take_over).

@@ -60,8 +60,8 @@ impl Sequence {
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(own, other)| own >= other)
     }
 
-    /// Merges `other`: the higher number of each partition. Returns `false`, and changes nothing, if the numbers of partitions
-    /// differ.
+    /// Merges `other`: the higher number of each partition. Returns `false`, and changes nothing, if the numbers of
+    /// partitions differ.
     pub fn merge(&mut self, other: &Self) -> bool {
         let same = self.0.len() == other.0.len();
         if same {

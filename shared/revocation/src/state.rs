@@ -66,9 +66,10 @@ impl State {
         !self.undone && self.expires > now
     }
 
-    /// Encodes the text in the store and in the feed: `R` (revoked) or `U` (undone), expiry, cutoff, the token's `exp`, and
-    /// `sid=cutoff` of each kept session with `,` between; the five with `;` between. Times are in milliseconds, sids as
-    /// [`text::encode`] makes them; a missing part is empty.
+    /// Encodes the text in the store and in the feed: `R` (revoked) or `U` (undone), expiry, cutoff, the token's `exp`,
+    /// and
+    /// `sid=cutoff` of each kept session with `,` between; the five with `;` between. Times are in milliseconds, sids
+    /// as [`text::encode`] makes them; a missing part is empty.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(48);
         out.push(if self.undone { 'U' } else { 'R' });

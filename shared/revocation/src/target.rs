@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::text::{self, Malformed};
 
-/// Hash of a token: the first 16 bytes of SHA-256 over tenant, issuer and jti, each with its length before it as 4 bytes,
-/// big-endian. A jti is scoped by tenant and issuer, and no other three parts can have the same hash.
+/// Hash of a token: the first 16 bytes of SHA-256 over tenant, issuer and jti, each with its length before it as 4
+/// bytes, big-endian. A jti is scoped by tenant and issuer, and no other three parts can have the same hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; Self::BYTES]);
 
@@ -174,8 +174,8 @@ impl RevocationId {
         char::from(self.0[0])
     }
 
-    /// Partition of the store, of `count`, that it belongs to: the first 4 bytes of its hash, big-endian, modulo `count`. A
-    /// token's is that of [`TokenHash::partition`].
+    /// Partition of the store, of `count`, that it belongs to: the first 4 bytes of its hash, big-endian, modulo
+    /// `count`. A token's is that of [`TokenHash::partition`].
     pub fn partition(&self, count: u32) -> u32 {
         let first = self.as_str().get(1..9).and_then(|hex| u32::from_str_radix(hex, 16).ok());
         first.unwrap_or_default() % count.max(1)

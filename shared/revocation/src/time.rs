@@ -7,20 +7,20 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
 
-/// Version of a revocation: time of its last change in microseconds since 1970, by the hybrid clock of its partition, so
-/// that each change has its own. Of two states of one target the one with the higher version holds. In decimal it is the
-/// etag.
+/// Version of a revocation: time of its last change in microseconds since 1970, by the hybrid clock of its partition,
+/// so that each change has its own. Of two states of one target the one with the higher version holds. In decimal it is
+/// the etag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
 // === impl Millis ===
 
 impl Millis {
-    /// Converts a claim in seconds (`NumericDate`), with or without a fraction. `None` if it is not a number, or is out of
-    /// range.
+    /// Converts a claim in seconds (`NumericDate`), with or without a fraction. `None` if it is not a number, or is out
+    /// of range.
     ///
-    /// The claim is rounded at the microsecond before it is cut to milliseconds: `1700000000.123` is no exact double, and
-    /// would fall a millisecond short.
+    /// The claim is rounded at the microsecond before it is cut to milliseconds: `1700000000.123` is no exact double,
+    /// and would fall a millisecond short.
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let micros = (seconds * 1e6).round();
         // Both bounds are exact doubles; NaN is in no range. The cast cuts nothing off, since it is whole and in range.

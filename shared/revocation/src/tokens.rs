@@ -139,9 +139,9 @@ impl Tokens {
         Some(Handover { bytes: out.finish(), until })
     }
 
-    /// Takes over another replica's tokens of a partition, in place of this one's. Returns the filters that were held so far,
-    /// to be dropped where nobody waits; `None`, and changes nothing, if the bytes are not of a replica of the same rules and
-    /// settings.
+    /// Takes over another replica's tokens of a partition, in place of this one's. Returns the filters that were held
+    /// so far, to be dropped where nobody waits; `None`, and changes nothing, if the bytes are not of a replica of the
+    /// same rules and settings.
     pub(crate) fn take_over(&mut self, partition: u32, bytes: &[u8]) -> Option<Vec<Held>> {
         let mut input = Reader::new(bytes);
         input.spans(&self.buckets)?;

@@ -44,8 +44,8 @@ impl Revoker {
         join_all(tokens.map(|token| self.tokens.proves(token))).await
     }
 
-    /// Makes each of the revocations; one result for each, in their order, and for an error that error. Dropped before it is
-    /// done, any of them may have been made; repeating them does no harm.
+    /// Makes each of the revocations; one result for each, in their order, and for an error that error. Dropped before
+    /// it is done, any of them may have been made; repeating them does no harm.
     pub(crate) async fn revoke(
         &self,
         revokes: impl IntoIterator<Item = Result<Revoke, Error>>,
@@ -70,8 +70,8 @@ impl Revoker {
         made.unwrap_or(Err(Error::Corrupt("a revocation without a result")))
     }
 
-    /// Revokes a token on behalf of its bearer (RFC 7009). A token that cannot be verified is answered as if it had been
-    /// revoked.
+    /// Revokes a token on behalf of its bearer (RFC 7009). A token that cannot be verified is answered as if it had
+    /// been revoked.
     ///
     /// # Errors
     ///

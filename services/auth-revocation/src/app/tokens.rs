@@ -1,7 +1,7 @@
 //! Verification of tokens, and the revocation that a token's bearer may ask for (RFC 7009).
 //!
-//! The token proves itself: only claims that a key of the issuer's set signed count, else anyone could revoke a token whose
-//! jti can be guessed.
+//! The token proves itself: only claims that a key of the issuer's set signed count, else anyone could revoke a token
+//! whose jti can be guessed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,33 +14,25 @@ use crate::domain::{Cause, Cutoff, Reason, Revoke};
 use crate::error::Error;
 use crate::peers::KeySet;
 
-/// Verifies tokens.
+/// Verifies tokens: accepts those that a key of the set signed.
 #[derive(Debug)]
 pub(crate) struct TokenVerifier {
-    keys: Option<Arc<KeySet>>,
-    issuers: Vec<String>,
-    without_kid: Arc<[String]>,
-    tenant_claim: Arc<str>,
-    rules: Rules,
+    /// Issuers' keys; `None` if none are configured.
+    pub(crate) keys: Option<Arc<KeySet>>,
+    /// Issuers whose tokens are accepted; empty for any.
+    pub(crate) issuers: Vec<String>,
+    /// Issuers whose tokens need no `kid`.
+    pub(crate) without_kid: Arc<[String]>,
+    /// Claim that names a token's tenant.
+    pub(crate) tenant_claim: Arc<str>,
+    pub(crate) rules: Rules,
 }
 
 // === impl TokenVerifier ===
 
 impl TokenVerifier {
-    /// Accepts tokens that a key of the set `keys` signed, and whose `iss` is among `issuers`, if any are given. Tokens of
-    /// the issuers in `without_kid` need no `kid`.
-    pub(crate) fn new(
-        keys: Option<Arc<KeySet>>,
-        issuers: Vec<String>,
-        without_kid: Arc<[String]>,
-        tenant_claim: Arc<str>,
-        rules: Rules,
-    ) -> TokenVerifier {
-        TokenVerifier { keys, issuers, without_kid, tenant_claim, rules }
-    }
-
-    /// Revocation that the bearer of `token` asks for at `now`, the store's time. `None`: nothing is revoked, and the caller
-    /// does not learn of it.
+    /// Revocation that the bearer of `token` asks for at `now`, the store's time. `None`: nothing is revoked, and the
+    /// caller does not learn of it.
     ///
     /// # Errors
     ///
@@ -61,11 +53,6 @@ impl TokenVerifier {
             Some(claims) => self.revoke(tenant, &claims, now),
             None => Ok(None),
         }
-    }
-
-    /// Claim that names a token's tenant.
-    pub(crate) fn tenant_claim(&self) -> &str {
-        &self.tenant_claim
     }
 
     /// Returns whether a key of the set signed `token`, and its issuer is known.
@@ -134,7 +121,7 @@ mod tests {
             issuer_skew: Duration::ZERO,
         };
         let issuers = issuers.iter().map(|issuer| (*issuer).to_owned()).collect();
-        TokenVerifier::new(None, issuers, Arc::new([]), "tenant".into(), rules)
+        TokenVerifier { keys: None, issuers, without_kid: Arc::new([]), tenant_claim: "tenant".into(), rules }
     }
 
     fn claims(changed: &Value) -> HashMap<String, Value> {

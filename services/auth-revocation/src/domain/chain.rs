@@ -61,7 +61,8 @@ impl Link {
         }
     }
 
-    /// Compares a feed with this link, which was applied last. `outlived`: the entry is older than the feed's retention.
+    /// Compares a feed with this link, which was applied last. `outlived`: the entry is older than the feed's
+    /// retention.
     #[must_use]
     pub fn relation(self, view: &View, outlived: bool) -> Relation {
         let View { head, own, first, next } = *view;

@@ -61,8 +61,8 @@ struct Set {
 // === impl Keys ===
 
 impl Keys {
-    /// Usable keys of the set in `json`, and the number of unusable ones: other kinds, weak, for encryption. Each has a `kid`
-    /// of its own; with `without_kid`, keys may lack it.
+    /// Usable keys of the set in `json`, and the number of unusable ones: other kinds, weak, for encryption. Each has a
+    /// `kid` of its own; with `without_kid`, keys may lack it.
     ///
     /// # Errors
     ///

@@ -69,8 +69,8 @@ impl OutagePolicy {
         }
     }
 
-    /// Returns whether a token passes that nothing is known against, by knowledge of this `age`; `None`: memory never caught
-    /// up.
+    /// Returns whether a token passes that nothing is known against, by knowledge of this `age`; `None`: memory never
+    /// caught up.
     #[must_use]
     pub fn lets_pass(self, age: Option<Duration>) -> bool {
         match self {

@@ -8,13 +8,14 @@ use keyplane_revocation::{Millis, Sequence, State, Target, Version};
 pub struct Revoke {
     /// Target that it covers.
     pub target: Target,
-    /// Tokens of the target that it covers. Always [`Cutoff::All`] for a token, a session and a key, never for the others.
+    /// Tokens of the target that it covers. Always [`Cutoff::All`] for a token, a session and a key, never for the
+    /// others.
     pub cutoff: Cutoff,
-    /// Expiry. For a token: its `exp`, if that is known. Else: shortest time that it holds; `None` for as long as a token
-    /// that it covers may live (a key: 400 days).
+    /// Expiry. For a token: its `exp`, if that is known. Else: shortest time that it holds; `None` for as long as a
+    /// token that it covers may live (a key: 400 days).
     pub expires: Option<Millis>,
-    /// False where a caller states a token's `exp` without proof. The token is held then as one of unknown `exp`, where every
-    /// check looks.
+    /// False where a caller states a token's `exp` without proof. The token is held then as one of unknown `exp`, where
+    /// every check looks.
     pub exp_is_proven: bool,
     /// Sessions (`sid`) that a cutoff leaves alone. At most 16.
     pub keep: Vec<Box<str>>,
@@ -60,8 +61,8 @@ pub enum Outcome {
     Changed,
     /// Repetition: it was like that before.
     Unchanged,
-    /// Expiry: all that it would cover has expired by the store's clock, and nothing was written. `record` is what would have
-    /// been written, with the version 0.
+    /// Expiry: all that it would cover has expired by the store's clock, and nothing was written. `record` is what
+    /// would have been written, with the version 0.
     Expired,
 }
 

@@ -28,8 +28,8 @@ enum Step {
 
 type Answer = Result<pb::BulkRevokeResponse, Status>;
 
-/// Makes the revocations of `items`. Reading stops once the drain has started or the caller's side broke, and pauses while
-/// 1,024 items are in flight; items that were read are finished.
+/// Makes the revocations of `items`. Reading stops once the drain has started or the caller's side broke, and pauses
+/// while 1,024 items are in flight; items that were read are finished.
 pub(super) fn stream<S>(revoker: Arc<Revoker>, items: S, drain: Drain) -> impl Stream<Item = Answer> + Send
 where
     S: Stream<Item = Result<pb::BulkRevokeRequest, Status>> + Send + Unpin + 'static,

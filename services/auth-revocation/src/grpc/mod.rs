@@ -28,32 +28,18 @@ use crate::store::Store;
 
 /// `keyplane.revocation.v1.RevocationService`.
 pub(crate) struct Service {
-    store: Store,
-    mirror: Mirror,
-    checker: Checker,
-    revoker: Arc<Revoker>,
-    watches: Watches,
-    drain: Drain,
+    pub(crate) store: Store,
+    pub(crate) mirror: Mirror,
+    pub(crate) checker: Checker,
+    pub(crate) revoker: Arc<Revoker>,
+    pub(crate) watches: Watches,
+    pub(crate) drain: Drain,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
 
 // === impl Service ===
-
-impl Service {
-    /// Service that reads from `store`, writes by `revoker`, and answers by `checker` from what `mirror` follows.
-    pub(crate) fn new(
-        store: Store,
-        mirror: Mirror,
-        checker: Checker,
-        revoker: Revoker,
-        watches: Watches,
-        drain: Drain,
-    ) -> Service {
-        Service { store, mirror, checker, revoker: Arc::new(revoker), watches, drain }
-    }
-}
 
 #[tonic::async_trait]
 impl RevocationService for Service {

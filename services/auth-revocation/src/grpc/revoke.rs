@@ -16,12 +16,12 @@ impl Service {
         read: fn(R, Reading<'_>) -> Read,
         request: R,
     ) -> Result<pb::Revocation, Error> {
-        self.make(read(request, Reading::single(bounds(&self.revoker)))).await
+        self.make(read(request, Reading::new("", None, bounds(&self.revoker)))).await
     }
 
     pub(super) async fn revoke_token_of(&self, request: pb::RevokeTokenRequest) -> Result<pb::Revocation, Error> {
         let proven = self.revoker.tokens().proves(&request.token).await;
-        self.make(convert::token(request, proven, Reading::single(bounds(&self.revoker)))).await
+        self.make(convert::token(request, proven, Reading::new("", None, bounds(&self.revoker)))).await
     }
 
     async fn make(&self, read: Read) -> Result<pb::Revocation, Error> {
@@ -45,5 +45,5 @@ impl Service {
 
 /// Bounds of requests that are made now.
 pub(super) fn bounds(revoker: &Revoker) -> Bounds<'_> {
-    Bounds { rules: revoker.rules(), now: revoker.now(), tenant_claim: revoker.tokens().tenant_claim() }
+    Bounds { rules: revoker.rules(), now: revoker.now(), tenant_claim: &revoker.tokens().tenant_claim }
 }

@@ -51,12 +51,13 @@ enum ReadError {
 // === impl KeySet ===
 
 impl KeySet {
-    /// Opens the set in the file at `path`, whose keys may lack a `kid` if `without_kid`. The file is watched until the set is
-    /// dropped. Contents that are rejected then leave the keys as they are, and are logged once a minute.
+    /// Opens the set in the file at `path`, whose keys may lack a `kid` if `without_kid`. The file is watched until the
+    /// set is dropped. Contents that are rejected then leave the keys as they are, and are logged once a minute.
     ///
     /// # Errors
     ///
-    /// [`KeySetError`] if keys lack or share a `kid`. A file that can't be read, or holds no set, is no error: it may be mended.
+    /// [`KeySetError`] if keys lack or share a `kid`. A file that can't be read, or holds no set, is no error: it may
+    /// be mended.
     pub(crate) async fn open(path: PathBuf, without_kid: bool) -> Result<Arc<KeySet>, KeySetError> {
         let looked_at = Instant::now();
         let (file, keys) = WatchedFile::open(path, SETTING, async |json| parse(&json, without_kid)).await;
@@ -90,7 +91,8 @@ impl KeySet {
         match self.verify_with(&keys, token).await {
             Verdict::Signed(claims) => Ok(Some(claims)),
             Verdict::Unsigned => Ok(None),
-            // Perhaps the issuer has just begun to use the key. Wait for the file: a revocation must not be lost to haste.
+            // Perhaps the issuer has just begun to use the key. Wait for the file: a revocation must not be lost to
+            // haste.
             Verdict::UnknownKey => {
                 let keys = self.current.lock().await.keys_as_of(called).await?;
                 match self.verify_with(&keys, token).await {

@@ -29,9 +29,9 @@ fn optional(read: Result<Record, Error>) -> Result<Option<Record>, Error> {
 // === impl Store ===
 
 impl Store {
-    /// Judges a token by all that the store has: a script for each partition that has a share in it, all at the same time.
-    /// Reads the revoked keys of the issuer as well, where the token does not name the key that signed it. Exact: never
-    /// [`Answer::Suspect`]. Time is the store's; of several nodes', the latest.
+    /// Judges a token by all that the store has: a script for each partition that has a share in it, all at the same
+    /// time. Reads the revoked keys of the issuer as well, where the token does not name the key that signed it. Exact:
+    /// never [`Answer::Suspect`]. Time is the store's; of several nodes', the latest.
     ///
     /// # Errors
     ///

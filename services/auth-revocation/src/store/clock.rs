@@ -11,8 +11,9 @@ use crate::error::Error;
 // === impl Store ===
 
 impl Store {
-    /// Estimate of the store's time, see [`StoreClock`](keyplane_revocation::StoreClock); this machine's time before the
-    /// first reply. Scripts read the store's clock themselves, and ask for another call where their keys follow from another time.
+    /// Estimate of the store's time, see [`StoreClock`](keyplane_revocation::StoreClock); this machine's time before
+    /// the first reply. Scripts read the store's clock themselves, and ask for another call where their keys follow
+    /// from another time.
     #[must_use]
     pub fn now(&self) -> Millis {
         self.time().unwrap_or_else(|| self.wall())

@@ -110,7 +110,8 @@ impl FeedReader {
         })
     }
 
-    /// Reports whether the stream exists, even an empty one. A stream whose entries have all expired is deleted with them.
+    /// Reports whether the stream exists, even an empty one. A stream whose entries have all expired is deleted with
+    /// them.
     pub async fn exists(&self) -> Result<bool, Error> {
         // A hash read on a stream fails with WRONGTYPE, reads nothing, and needs no right that is not needed anyway.
         match self.connection.hmget(&self.feed, &["q"]).await {

@@ -28,9 +28,9 @@ pub struct HandoverNotice {
 // === impl Store ===
 
 impl Store {
-    /// Writes what `giver` hands over of a partition, of which it knew everything up to the version `upto`. Returns `false`,
-    /// and keeps the other one, if the store has the handover of an instance that knew as much. A giver makes one handover of
-    /// a partition at a time.
+    /// Writes what `giver` hands over of a partition, of which it knew everything up to the version `upto`. Returns
+    /// `false`, and keeps the other one, if the store has the handover of an instance that knew as much. A giver makes
+    /// one handover of a partition at a time.
     ///
     /// Dropped or failed half-way, it leaves parts that nobody finds, for ten minutes.
     ///

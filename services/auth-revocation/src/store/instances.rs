@@ -11,8 +11,8 @@ use crate::error::Error;
 // === impl Store ===
 
 impl Store {
-    /// Reports that `instance` has applied `sequence`, under a lease. A lease of zero removes the instance, as at an orderly
-    /// end. The reply refreshes the estimate of [`Store::now`]. O(log n) in the instances.
+    /// Reports that `instance` has applied `sequence`, under a lease. A lease of zero removes the instance, as at an
+    /// orderly end. The reply refreshes the estimate of [`Store::now`]. O(log n) in the instances.
     ///
     /// # Errors
     ///

@@ -29,8 +29,9 @@ struct Item {
 // === impl Store ===
 
 impl Store {
-    /// Writes entries of `partition` again, unless the store has them, or later ones of their targets, or they have expired.
-    /// Entries of other partitions are left out. Returns the number of writes. Idempotent; a call of the script for each 64.
+    /// Writes entries of `partition` again, unless the store has them, or later ones of their targets, or they have
+    /// expired. Entries of other partitions are left out. Returns the number of writes. Idempotent; a call of the
+    /// script for each 64.
     ///
     /// Dropped or failed half-way, some are written.
     ///
@@ -41,8 +42,9 @@ impl Store {
         self.append_again(partition, entries, None).await
     }
 
-    /// Merges entries as [`Store::merge`] does, and appends to the feed again those that the store has, if their last copy in
-    /// the feed is `age` old or more. Meant for entries that outlast [`Settings::retention`](super::Settings::retention).
+    /// Merges entries as [`Store::merge`] does, and appends to the feed again those that the store has, if their last
+    /// copy in the feed is `age` old or more. Meant for entries that outlast
+    /// [`Settings::retention`](super::Settings::retention).
     ///
     /// # Errors
     ///

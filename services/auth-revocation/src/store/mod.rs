@@ -1,8 +1,8 @@
 //! Store in Valkey, which only this module talks to: exact revocations, their feed, filters, audit, and the service's
 //! instances.
 //!
-//! A target belongs to one of a fixed number of partitions, and everything about it is in the slot of that partition, so
-//! that one script changes all of it at once. `scripts/common.lua` describes the layout.
+//! A target belongs to one of a fixed number of partitions, and everything about it is in the slot of that partition,
+//! so that one script changes all of it at once. `scripts/common.lua` describes the layout.
 
 mod audit;
 mod check;
@@ -80,8 +80,8 @@ impl Store {
         Ok(Store { inner: Arc::new(Inner { valkey, settings, spans, clock, writes, usable: OnceCell::new() }) })
     }
 
-    /// Probes the engine for what the scripts need, compares the stored layout with this program's, and looks for replicas
-    /// that writes can wait for. Call it at start, before anything else; repeating it does no harm.
+    /// Probes the engine for what the scripts need, compares the stored layout with this program's, and looks for
+    /// replicas that writes can wait for. Call it at start, before anything else; repeating it does no harm.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until the store answers and holds this program's layout; for ever where it holds another one. Callers share
-    /// the wait. Cancel safe.
+    /// Waits until the store answers and holds this program's layout; for ever where it holds another one. Callers
+    /// share the wait. Cancel safe.
     pub async fn wait_usable(&self) {
         let probe = || async {
             while let Err(error) = self.probe().await {
@@ -160,7 +160,8 @@ impl Store {
         &self.inner.spans
     }
 
-    /// Reply of a script that writes, to a call that was `sent`; `None` if it asks for another call with the keys of now.
+    /// Reply of a script that writes, to a call that was `sent`; `None` if it asks for another call with the keys of
+    /// now.
     fn accept(&self, sent: Instant, reply: Value) -> Result<Option<Vec<Value>>, Error> {
         let reply = reply.array()?;
         let [status, now, ..] = reply.as_slice() else {

@@ -200,8 +200,8 @@ impl Line {
 // === impl SharedConnection ===
 
 impl SharedConnection {
-    /// Waits for replicas, and returns how many have the scripts that were answered before the call. One `WAIT` serves all
-    /// callers before it.
+    /// Waits for replicas, and returns how many have the scripts that were answered before the call. One `WAIT` serves
+    /// all callers before it.
     async fn wait(&self, replicas: u32, within: Duration) -> Result<u32, Error> {
         let own = self.answered.fetch_add(1, Ordering::AcqRel) + 1;
         let mut round = self.round.lock().await;

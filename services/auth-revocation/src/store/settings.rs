@@ -71,8 +71,8 @@ pub(super) struct Spans {
 // === impl Settings ===
 
 impl Default for Settings {
-    /// Defaults: 4 partitions, tokens of at most 24 h, clocks that differ by at most 60 s, filters of an hour with one false
-    /// positive in 10,000 checks, an audit of 90 days, and a wait of 50 ms for one replica.
+    /// Defaults: 4 partitions, tokens of at most 24 h, clocks that differ by at most 60 s, filters of an hour with one
+    /// false positive in 10,000 checks, an audit of 90 days, and a wait of 50 ms for one replica.
     fn default() -> Settings {
         let day = Duration::from_secs(24 * 60 * 60);
         Settings {

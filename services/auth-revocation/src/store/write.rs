@@ -40,20 +40,20 @@ struct Filters {
 // === impl Store ===
 
 impl Store {
-    /// Revokes. Each item has a result of its own, in the same order. Items of one partition go together, 64 in a call of the
-    /// script, and all calls at the same time.
+    /// Revokes. Each item has a result of its own, in the same order. Items of one partition go together, 64 in a call
+    /// of the script, and all calls at the same time.
     ///
-    /// A revocation that holds already is returned as it is ([`Outcome::Unchanged`]); it is only ever prolonged, and a cutoff
-    /// only ever moves forward. A revocation that has expired already is not written ([`Outcome::Expired`]). Dropped before
-    /// it is done, any of them may have been made; repeating them does no harm.
+    /// A revocation that holds already is returned as it is ([`Outcome::Unchanged`]); it is only ever prolonged, and a
+    /// cutoff only ever moves forward. A revocation that has expired already is not written ([`Outcome::Expired`]).
+    /// Dropped before it is done, any of them may have been made; repeating them does no harm.
     ///
-    /// A cutoff returns once the millisecond that it names is over by the store's clock, so that tokens issued afterwards are
-    /// later: one or two milliseconds more.
+    /// A cutoff returns once the millisecond that it names is over by the store's clock, so that tokens issued
+    /// afterwards are later: one or two milliseconds more.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a cutoff later than the store's clock (`cutoff_time`), and for a token that would live, or a
-    /// revocation that would hold, longer than allowed (`expire_time`); [`Error::Store`]; [`Error::NoRandomness`].
+    /// [`Error::Invalid`] for a cutoff later than the store's clock (`cutoff_time`), and for a token that would live,
+    /// or a revocation that would hold, longer than allowed (`expire_time`); [`Error::Store`]; [`Error::NoRandomness`].
     pub async fn revoke(&self, revokes: Vec<Revoke>) -> Vec<Result<Written, Error>> {
         let mut groups: Vec<Vec<(usize, RevocationId)>> = vec![Vec::new(); self.partitions() as usize];
         for (index, revoke) in revokes.iter().enumerate() {
@@ -82,8 +82,8 @@ impl Store {
         results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
     }
 
-    /// Undoes a revocation: from now on it has no effect; only the audit keeps it. Copies of its earlier states are ignored;
-    /// revoking the target anew is not.
+    /// Undoes a revocation: from now on it has no effect; only the audit keeps it. Copies of its earlier states are
+    /// ignored; revoking the target anew is not.
     ///
     /// Repeating it changes nothing, whatever version it names.
     ///

@@ -29,8 +29,8 @@ fn names(kind: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{kind}-{number}")).collect()
 }
 
-/// Settings with which nothing can be given back, as if all had been revoked more than a minute ago. Reads may take long on
-/// a busy machine.
+/// Settings with which nothing can be given back, as if all had been revoked more than a minute ago. Reads may take
+/// long on a busy machine.
 fn without_tail(_: &mut store::Settings, settings: &mut Settings) {
     (settings.tail, settings.ask) = (Duration::ZERO, PATIENCE);
 }

@@ -1,7 +1,7 @@
 //! Store against an exact model: after any revocations, undos, losses and repetitions, both judge each token alike.
 //!
-//! The model has no records, versions or filters. It remembers the cutoffs of each target, with the sessions that each left
-//! alone, and knows the rules that a token breaks by itself.
+//! The model has no records, versions or filters. It remembers the cutoffs of each target, with the sessions that each
+//! left alone, and knows the rules that a token breaks by itself.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -114,7 +114,8 @@ impl Model {
         later
     }
 
-    /// Returns whether a revocation that holds covers a token of this session, issued (or whose user logged in) at `time`.
+    /// Returns whether a revocation that holds covers a token of this session, issued (or whose user logged in) at
+    /// `time`.
     fn revokes(&self, target: &Target, session: usize, time: Option<i64>) -> bool {
         let made = self.made.get(target).map(Vec::as_slice).unwrap_or_default();
         let mut concerning = made.iter().filter(|(_, keep)| !keep.contains(&session));

@@ -65,7 +65,8 @@ async fn a_token_of_unknown_expiry_is_held_for_as_long_as_any_may_live() {
     let case = Case::new().await;
     let made = case.revoke(token("j", None)).await.expect("a revocation");
     let held = made.record.state.expires.0 - case.store.now().0;
-    // The leeway twice: the issuer's clock may be ahead, and an expired token is accepted for as long; and once for retries.
+    // The leeway twice: the issuer's clock may be ahead, and an expired token is accepted for as long; and once for
+    // retries.
     assert!((24 * HOUR + 119_000..=24 * HOUR + 180_000).contains(&held), "it is held for {held} ms");
     assert_eq!(case.revoke(token("j", None)).await.expect("again").outcome, Outcome::Unchanged);
     assert_eq!(case.rule(&case.claims("j")).await, Some(Rule::Token));

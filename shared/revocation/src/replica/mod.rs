@@ -18,11 +18,11 @@ use crate::tokens::Tokens;
 /// Revocation replica in memory: cutoffs, sessions and keys in full, single tokens in Bloom filters.
 ///
 /// The replica knows the entries that it was given, and not how old they are: its feeder decides whether it may answer.
-/// Entries may come in any order and more than once. One condition holds, which the service keeps: of two entries of one
-/// target the one with the higher version does not expire earlier.
+/// Entries may come in any order and more than once. One condition holds, which the service keeps: of two entries of
+/// one target the one with the higher version does not expire earlier.
 ///
-/// All methods are short and synchronous, and may be called from any thread. Reads run side by side. A write waits for them
-/// and holds them up, for about a microsecond unless a method documents more.
+/// All methods are short and synchronous, and may be called from any thread. Reads run side by side. A write waits for
+/// them and holds them up, for about a microsecond unless a method documents more.
 #[derive(Debug)]
 pub struct Replica {
     rules: Rules,
@@ -44,14 +44,14 @@ pub struct Stats {
     pub lost: usize,
 }
 
-/// Longest step back of a clock; one that goes back by more was wrong before. Longer than any leeway, so that a token that
-/// expired by one clock is not good by the next.
+/// Longest step back of a clock; one that goes back by more was wrong before. Longer than any leeway, so that a token
+/// that expired by one clock is not good by the next.
 const STEP: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 struct Known {
-    /// Moment up to which expired entries are forgotten: checks at an earlier one count as at this, unless it is [`STEP`]
-    /// earlier.
+    /// Moment up to which expired entries are forgotten: checks at an earlier one count as at this, unless it is
+    /// [`STEP`] earlier.
     floor: Millis,
     tenants: ByName<Cutoffs>,
     tokens: Tokens,
@@ -79,8 +79,8 @@ impl Replica {
 
     /// Applies an entry of the feed, unless a higher version of its target is held.
     ///
-    /// Returns `false` if certainly nothing changed. The replica does not hold the versions of revoked tokens, so that the
-    /// result is always `true` for them, until [`Replica::prune`] came past their expiry.
+    /// Returns `false` if certainly nothing changed. The replica does not hold the versions of revoked tokens, so that
+    /// the result is always `true` for them, until [`Replica::prune`] came past their expiry.
     ///
     /// A filter that is full grows, which takes a millisecond for each 3 MiB.
     pub fn apply(&self, entry: &Entry) -> bool {
@@ -100,16 +100,17 @@ impl Replica {
         live
     }
 
-    /// Judges a token. [`Answer::Suspect`] if only the store can tell: for good tokens at the rate of [`Filters`], and for
-    /// revoked ones until they are confirmed.
+    /// Judges a token. [`Answer::Suspect`] if only the store can tell: for good tokens at the rate of [`Filters`], and
+    /// for revoked ones until they are confirmed.
     ///
-    /// `now` is the store's time, as the caller knows it; a moment before that of the last [`Replica::prune`] counts as that.
-    /// At most seven look-ups and one SHA-256; nothing is allocated.
+    /// `now` is the store's time, as the caller knows it; a moment before that of the last [`Replica::prune`] counts as
+    /// that. At most seven look-ups and one SHA-256; nothing is allocated.
     pub fn check(&self, claims: &Claims<'_>, now: Millis) -> Answer {
         self.known.read().check(claims, &self.rules, now)
     }
 
-    /// Judges many tokens as [`Replica::check`] does, from one state of memory, and hands each answer to `sink` in turn.
+    /// Judges many tokens as [`Replica::check`] does, from one state of memory, and hands each answer to `sink` in
+    /// turn.
     /// `sink` must not call this replica: writes wait until the last token is judged.
     pub fn check_many<'a>(
         &self,
@@ -121,27 +122,28 @@ impl Replica {
         claims.into_iter().for_each(|claims| sink(known.check(claims, &self.rules, now)));
     }
 
-    /// Answer about a token that was [`Answer::Suspect`], and is not revoked by itself: active, unless its key is not known.
+    /// Answer about a token that was [`Answer::Suspect`], and is not revoked by itself: active, unless its key is not
+    /// known.
     pub fn cleared(&self, claims: &Claims<'_>, now: Millis) -> Answer {
         let known = self.known.read();
         cleared(known.tenants.get(claims.tenant), claims, now.max(known.floor))
     }
 
-    /// Remembers that the store holds the token's revocation, in this version. Until `expires` the token is revoked in place
-    /// of suspect, unless an entry of it with a higher version is applied, or was already. At least the last 32,768
-    /// confirmations are kept, at most 65,536.
+    /// Remembers that the store holds the token's revocation, in this version. Until `expires` the token is revoked in
+    /// place of suspect, unless an entry of it with a higher version is applied, or was already. At least the last
+    /// 32,768 confirmations are kept, at most 65,536.
     pub fn confirm(&self, token: TokenHash, version: Version, expires: Millis) {
         self.known.write().tokens.confirm(token, version, expires);
     }
 
-    /// Notes that the store lost revocations of a partition, any of those that are held now. Until the tokens have expired,
-    /// the store can't tell which of them are revoked. See [`Replica::may_be_lost`].
+    /// Notes that the store lost revocations of a partition, any of those that are held now. Until the tokens have
+    /// expired, the store can't tell which of them are revoked. See [`Replica::may_be_lost`].
     pub fn lose(&self, partition: u32) {
         self.known.write().tokens.lose(partition);
     }
 
-    /// Returns whether a suspect token, of which the store knows nothing, must count as revoked: a filter held it when the
-    /// store lost revocations of its partition, and no undo of it is known. Good tokens among them are as rare as
+    /// Returns whether a suspect token, of which the store knows nothing, must count as revoked: a filter held it when
+    /// the store lost revocations of its partition, and no undo of it is known. Good tokens among them are as rare as
     /// [`Filters`] allow.
     ///
     /// The state ends with the token's bucket of filters. A token whose undo was not applied before the loss counts as
@@ -151,13 +153,14 @@ impl Replica {
         self.known.read().tokens.may_be_lost(hash, expires)
     }
 
-    /// Handover of the tokens of a partition, for replicas that never knew what the store lost of it. `None` if nothing was
-    /// lost, by [`Replica::lose`], or all of it has expired. Copies the filters; writes wait meanwhile.
+    /// Handover of the tokens of a partition, for replicas that never knew what the store lost of it. `None` if nothing
+    /// was lost, by [`Replica::lose`], or all of it has expired. Copies the filters; writes wait meanwhile.
     pub fn hand_over(&self, partition: u32) -> Option<Handover> {
         self.known.read().tokens.hand_over(partition)
     }
 
-    /// Takes over another replica's tokens of a partition, in place of this one's: the feed has to be applied anew. Returns
+    /// Takes over another replica's tokens of a partition, in place of this one's: the feed has to be applied anew.
+    /// Returns
     /// `false`, and changes nothing, if the bytes are not of a replica of the same rules and filters.
     pub fn take_over(&self, partition: u32, bytes: &[u8]) -> bool {
         let before = self.known.write().tokens.take_over(partition, bytes);
@@ -170,18 +173,18 @@ impl Replica {
         self.known.read().tokens.contains(token, state.token_expires.unwrap_or(state.expires))
     }
 
-    /// Number of tokens of a partition that are held and not undone; too low by at most the rate of [`Filters`]. Linear in the
-    /// undone tokens.
+    /// Number of tokens of a partition that are held and not undone; too low by at most the rate of [`Filters`]. Linear
+    /// in the undone tokens.
     pub fn revoked_tokens(&self, partition: u32) -> usize {
         self.known.read().tokens.revoked(partition)
     }
 
     /// Forgets entries that no token can need at `now`, a moment that has surely passed (see
     /// [`StoreClock::passed`](crate::StoreClock::passed)): buckets of filters that have ended, leeway included, expired
-    /// cutoffs, and tenants without any. Checks at an earlier moment count as at `now` from then on, so that a clock that went
-    /// back a little can't bring back a token whose revocation is forgotten. A `now` ten minutes earlier than the last one
-    /// shows that the clocks were wrong until then, and takes its place: else good tokens would count as expired until those
-    /// clocks' time has come.
+    /// cutoffs, and tenants without any. Checks at an earlier moment count as at `now` from then on, so that a clock
+    /// that went back a little can't bring back a token whose revocation is forgotten. A `now` ten minutes earlier than
+    /// the last one shows that the clocks were wrong until then, and takes its place: else good tokens would count as
+    /// expired until those clocks' time has come.
     ///
     /// Linear in the cutoffs of the tenants that have one to forget. Reads wait for one tenant at a time.
     pub fn prune(&self, now: Millis) {
@@ -221,8 +224,8 @@ impl Replica {
     }
 
     /// Cutoffs, sessions and keys that hold for longer than until `beyond`: they must be in the feed again before it is
-    /// trimmed of older entries. Undone ones need not be, nor need tokens, which never outlive the feed. In no order; linear in
-    /// the cutoffs.
+    /// trimmed of older entries. Undone ones need not be, nor need tokens, which never outlive the feed. In no order;
+    /// linear in the cutoffs.
     pub fn persistent(&self, beyond: Millis) -> Vec<Entry> {
         let known = self.known.read();
         let mut entries = Vec::new();

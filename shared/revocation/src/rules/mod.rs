@@ -61,8 +61,8 @@ pub enum Answer {
     /// Suspect: a filter holds the token, or one that looks like it, and only the store can tell. Nothing else is known
     /// against it.
     Suspect(TokenHash),
-    /// Rejected, since a key of its issuer was revoked, and the token does not name the key that signed it. Nothing else is
-    /// known against it.
+    /// Rejected, since a key of its issuer was revoked, and the token does not name the key that signed it. Nothing
+    /// else is known against it.
     KeyUnknown,
 }
 
@@ -88,9 +88,9 @@ pub fn judge(claims: &Claims<'_>, rules: &Rules, now: Millis, known: &[(Target, 
 // === impl Rules ===
 
 impl Rules {
-    /// Longest time for which a token issued up to now can be accepted. Its issuer's clock may be ahead by the leeway of any
-    /// clock and by its own skew, and the token is accepted for the leeway after it has expired. Older revocations need not be
-    /// known.
+    /// Longest time for which a token issued up to now can be accepted. Its issuer's clock may be ahead by the leeway
+    /// of any clock and by its own skew, and the token is accepted for the leeway after it has expired. Older
+    /// revocations need not be known.
     pub fn memory(&self) -> Duration {
         self.max_lifetime.saturating_add(self.leeway.saturating_mul(2)).saturating_add(self.issuer_skew)
     }
@@ -117,7 +117,8 @@ impl Rules {
         claims.issued_at.is_some_and(|issued| issued > latest).then_some(Rule::IssuedInFuture)
     }
 
-    /// Returns whether a revocation of `scope`, which holds and names this token's tenant, session, user and so on, covers it.
+    /// Returns whether a revocation of `scope`, which holds and names this token's tenant, session, user and so on,
+    /// covers it.
     pub(crate) fn revokes(&self, scope: &Scope, cutoff: Option<Millis>, kept: &[Kept], claims: &Claims<'_>) -> bool {
         match scope {
             Scope::Token(_) | Scope::Session(_) | Scope::Key { .. } => true,
@@ -142,8 +143,8 @@ impl Rules {
             Some(Kept { cutoff: earlier, .. }) => *earlier,
             None => cutoff,
         };
-        // A token without a time of issue may have been issued before. A cutoff without a moment can't come from the service,
-        // and covers everything.
+        // A token without a time of issue may have been issued before. A cutoff without a moment can't come from the
+        // service, and covers everything.
         let (Some(cutoff), Some(time)) = (cutoff, time) else {
             return true;
         };

@@ -224,8 +224,8 @@ proptest! {
         }
     }
 
-    /// Revocations of single tokens of unknown expiry outlive the tokens, however far ahead the issuer's clock was within the
-    /// rules.
+    /// Revocations of single tokens of unknown expiry outlive the tokens, however far ahead the issuer's clock was
+    /// within the rules.
     #[test]
     fn a_token_of_unknown_expiry_is_remembered_for_as_long_as_it_is_accepted(
         short in 0i64..MINUTE, ahead in 0.0..=1.0f64, skew in 0u64..=60_000, later in 0i64..MINUTE,

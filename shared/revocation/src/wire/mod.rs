@@ -130,8 +130,8 @@ pub fn scope(scope: &Scope) -> pb::Scope {
     }
 }
 
-/// Names of a scope, for the fields `target` and `issuer`: the sid, user, client or kid, and the issuer of a key; empty where
-/// there is none. A token has none, since only its hash is known.
+/// Names of a scope, for the fields `target` and `issuer`: the sid, user, client or kid, and the issuer of a key; empty
+/// where there is none. A token has none, since only its hash is known.
 pub fn names(scope: &Scope) -> (&str, &str) {
     match scope {
         Scope::Token(_) | Scope::Tenant => ("", ""),
@@ -168,8 +168,8 @@ pub fn feed_entry(entry: &Entry) -> pb::FeedEntry {
 /// Reads an entry.
 ///
 /// # Errors
-/// [`Invalid`] with the first field that is missing or malformed. Entries must not be guessed: a replica that can't read one
-/// must not answer.
+/// [`Invalid`] with the first field that is missing or malformed. Entries must not be guessed: a replica that can't
+/// read one must not answer.
 pub fn entry_of(message: &pb::FeedEntry) -> Result<Entry, Invalid> {
     let expires = message.expire_time.as_ref().ok_or(Invalid { field: "expire_time", rule: "must be set" })?;
     let kept = |kept: &pb::feed_entry::Kept| {

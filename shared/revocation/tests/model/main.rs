@@ -1,5 +1,6 @@
-//! Replica and exact judge against a model that knows neither: the model judges a token by going through all events. The
-//! events reach the replica in any order, some of them twice, each time through the feed's texts and through messages.
+//! Replica and exact judge against a model that knows neither: the model judges a token by going through all events.
+//! The events reach the replica in any order, some of them twice, each time through the feed's texts and through
+//! messages.
 
 mod exact;
 mod service;
@@ -106,8 +107,8 @@ fn compare(source: &str, token: &Token, expected: &Verdict, answer: Answer) -> R
     Ok(())
 }
 
-/// Plays the steps; returns how often a token was active, how often it was revoked by a revocation, and how often its key was
-/// not known.
+/// Plays the steps; returns how often a token was active, how often it was revoked by a revocation, and how often its
+/// key was not known.
 fn play(
     rules: Rules,
     false_positives: f64,
@@ -133,7 +134,8 @@ fn play(
             Step::Prune(skew) => follower.prune(service.now + skew),
             Step::Check { skew, order, remember } => {
                 follower.catch_up(order);
-                // The checker's clock is not the store's, and the replica does not go back behind the moment that it forgot up to.
+                // The checker's clock is not the store's, and the replica does not go back behind the moment that it
+                // forgot up to.
                 let asked = service.now + skew;
                 let now = asked.max(follower.floor);
                 for token in tokens {

@@ -246,7 +246,8 @@ impl Service {
     }
 }
 
-/// Session that a new cutoff leaves alone: the cutoff before it still holds for it, or the one that held for it already.
+/// Session that a new cutoff leaves alone: the cutoff before it still holds for it, or the one that held for it
+/// already.
 fn keep(sid: &str, old: Option<&State>) -> Kept {
     let known = old.and_then(|old| old.kept.iter().find(|kept| &*kept.sid == sid));
     let cutoff = match known {

@@ -30,8 +30,8 @@ pub struct Checked {
 /// Answers to a batch.
 #[derive(Clone, Debug)]
 pub struct CheckedAll {
-    /// Verdicts in the order of the claims, none of them [`Answer::Suspect`]; `None` where neither memory nor the store can
-    /// tell.
+    /// Verdicts in the order of the claims, none of them [`Answer::Suspect`]; `None` where neither memory nor the store
+    /// can tell.
     pub answers: Vec<Option<Answer>>,
     /// Freshness of the weakest answer.
     pub freshness: Freshness,
@@ -42,8 +42,8 @@ pub struct CheckedAll {
 pub struct Freshness {
     /// Known sequence, in the form of [`Sequence::encode`]; empty unless the source is [`Source::Local`].
     pub sequence: Arc<str>,
-    /// Age of the knowledge: everything that was acknowledged this long before the answer was known. Zero from the store.
-    /// By policy, the age of memory, or the time since the start if memory never caught up.
+    /// Age of the knowledge: everything that was acknowledged this long before the answer was known. Zero from the
+    /// store. By policy, the age of memory, or the time since the start if memory never caught up.
     pub age: Duration,
     /// Source of the answer.
     pub source: Source,

@@ -16,11 +16,11 @@ const HEAD_START: Duration = Duration::from_millis(100);
 // === impl Checker ===
 
 impl Checker {
-    /// Asks the store about everything, and meanwhile waits for memory to be young enough again; leaves the answer to the
-    /// policy if neither comes.
+    /// Asks the store about everything, and meanwhile waits for memory to be young enough again; leaves the answer to
+    /// the policy if neither comes.
     ///
-    /// After a stop of the process, memory is old, the connections may have to be made anew, and everything that waited in
-    /// sockets comes at once. One read may make memory young again for all of them, so memory goes first then.
+    /// After a stop of the process, memory is old, the connections may have to be made anew, and everything that waited
+    /// in sockets comes at once. One read may make memory young again for all of them, so memory goes first then.
     pub(super) async fn ask_store(
         &self,
         claims: &Claims<'_>,

@@ -97,14 +97,14 @@ impl Checker {
 
     /// Answers from memory, from the store, or by policy, in this order.
     ///
-    /// Waits at most [`Settings::ask`](super::replica::Settings::ask) for the store, twice in the rare case that memory grows
-    /// too old while the store is asked about one token. Waits up to 3 s, and 90 % of what remains of the request's deadline,
-    /// after the process was stopped, and while memory shows that the store answers.
+    /// Waits at most [`Settings::ask`](super::replica::Settings::ask) for the store, twice in the rare case that memory
+    /// grows too old while the store is asked about one token. Waits up to 3 s, and 90 % of what remains of the
+    /// request's deadline, after the process was stopped, and while memory shows that the store answers.
     ///
     /// # Errors
     ///
-    /// [`Error::FreshnessUnknown`] if neither memory nor the store can tell, and the policy does not let the token pass.
-    /// Cancel safe.
+    /// [`Error::FreshnessUnknown`] if neither memory nor the store can tell, and the policy does not let the token
+    /// pass. Cancel safe.
     pub async fn check(&self, claims: &Claims<'_>, demands: &Demands) -> Result<Checked, Error> {
         let recalled = match self.judge_locally(self.recall(claims, demands), demands) {
             Ok(checked) => return Ok(checked),
@@ -125,8 +125,8 @@ impl Checker {
         self.ask_store(claims, demands, &recalled, patience).await
     }
 
-    /// Answers for many tokens, from one state of memory. The store is asked about the tokens that memory can't judge, 64 at
-    /// a time.
+    /// Answers for many tokens, from one state of memory. The store is asked about the tokens that memory can't judge,
+    /// 64 at a time.
     ///
     /// # Errors
     ///

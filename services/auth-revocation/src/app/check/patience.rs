@@ -33,7 +33,8 @@ impl Patience {
 
     /// Asks the store until it answers; `None` if it does not in time, or is not believed.
     ///
-    /// A late call is waited for, not repeated. A call that failed at once is repeated: the connection may be on its way.
+    /// A late call is waited for, not repeated. A call that failed at once is repeated: the connection may be on its
+    /// way.
     pub(super) async fn ask<F>(self, shared: &Shared, call: impl Fn() -> F) -> Option<Answer>
     where
         F: Future<Output = Result<Option<Answer>, Error>>,
@@ -60,8 +61,8 @@ impl Patience {
         }
     }
 
-    /// Returns whether another wait is worth while. Memory is read from the same store at each beat: until it is older than the
-    /// bound, and for one wait more, the store has missed a beat, and is not unavailable.
+    /// Returns whether another wait is worth while. Memory is read from the same store at each beat: until it is older
+    /// than the bound, and for one wait more, the store has missed a beat, and is not unavailable.
     fn may_wait(self, shared: &Shared) -> bool {
         let answers = || {
             let age = shared.moments.age(shared.moments.read());

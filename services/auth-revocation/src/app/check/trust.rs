@@ -24,8 +24,8 @@ pub(super) struct StoreTrust {
 // === impl StoreTrust ===
 
 impl StoreTrust {
-    /// Returns whether the store, when asked from now on, goes on from what memory holds in each partition. Callers at the same time
-    /// share the comparison: of many, most wait for one that another has begun.
+    /// Returns whether the store, when asked from now on, goes on from what memory holds in each partition. Callers at
+    /// the same time share the comparison: of many, most wait for one that another has begun.
     pub(super) async fn continues(&self, shared: &Shared) -> Result<bool, Error> {
         let called = Instant::now();
         let mut last = self.last.lock().await;

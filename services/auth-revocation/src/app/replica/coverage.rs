@@ -60,8 +60,8 @@ impl Coverage {
         self.epochs.subscribe()
     }
 
-    /// Publishes that the entry `seq` of a partition was applied. A lower number than before counts only if `may_go_back`:
-    /// applied entries stay so, also while the feed is read once more.
+    /// Publishes that the entry `seq` of a partition was applied. A lower number than before counts only if
+    /// `may_go_back`: applied entries stay so, also while the feed is read once more.
     pub(super) fn advance(&self, partition: u32, seq: u64, may_go_back: bool) {
         let mut covered = self.covered.write();
         if seq < covered.sequence.get(partition) && !may_go_back {

@@ -11,8 +11,9 @@ const NEVER: u64 = 0;
 
 /// Moments, one a partition: memory knows everything that was acknowledged before it.
 ///
-/// A reader takes a [`Reading`] **before** it looks something up, and asks for the age afterwards, just before it answers.
-/// The moments that it loaded are then older than what it saw, and a pause of the process in between shows in the age.
+/// A reader takes a [`Reading`] **before** it looks something up, and asks for the age afterwards, just before it
+/// answers. The moments that it loaded are then older than what it saw, and a pause of the process in between shows in
+/// the age.
 pub(in crate::app) struct Moments {
     base: Instant,
     /// Nanoseconds since `base`.
@@ -44,8 +45,8 @@ impl Moments {
         }
     }
 
-    /// Notes that memory of `partition` now holds everything that was acknowledged before `moment`. Only the partition's own
-    /// task calls it, after it has applied.
+    /// Notes that memory of `partition` now holds everything that was acknowledged before `moment`. Only the
+    /// partition's own task calls it, after it has applied.
     pub(super) fn set(&self, partition: u32, moment: Instant) {
         let nanos = self.nanos(moment);
         if let Some(at) = self.at.get(partition as usize) {
@@ -82,7 +83,8 @@ impl Moments {
         Reading(self.at.iter().map(|at| at.load(Ordering::Acquire)).min().unwrap_or(NEVER))
     }
 
-    /// Age, by now, of knowledge that was looked up after `reading`; `None` while memory never caught up, or is in doubt.
+    /// Age, by now, of knowledge that was looked up after `reading`; `None` while memory never caught up, or is in
+    /// doubt.
     pub(in crate::app) fn age(&self, reading: Reading) -> Option<Duration> {
         let age = self.age_despite_doubts(reading);
         // Loaded last: knowledge that was looked up before a doubt began was complete.

@@ -44,8 +44,8 @@ pub(super) async fn beat(shared: Arc<Shared>) {
     }
 }
 
-/// Appends revocations that outlast the feed's retention once more, when half of that time is over. One instance does it:
-/// the first by name. Should two consider themselves the first, the second finds young copies.
+/// Appends revocations that outlast the feed's retention once more, when half of that time is over. One instance does
+/// it: the first by name. Should two consider themselves the first, the second finds young copies.
 async fn refresh(shared: &Shared) -> Result<u64, Error> {
     let first = shared.store.instances().await?.into_iter().map(|(name, _)| name).min();
     if first.is_some_and(|first| *first < *shared.instance) {

@@ -25,8 +25,8 @@ pub struct Mirror {
 // === impl Mirror ===
 
 impl Mirror {
-    /// Starts to follow the feed, in tasks of its own, once the store is usable; returns at once. Must be called within a
-    /// tokio runtime, and after telemetry is set up.
+    /// Starts to follow the feed, in tasks of its own, once the store is usable; returns at once. Must be called within
+    /// a tokio runtime, and after telemetry is set up.
     #[must_use]
     pub fn start(store: Store, settings: Settings) -> Mirror {
         let shared = Arc::new(Shared::new(store, settings));
@@ -54,8 +54,9 @@ impl Mirror {
         self.shared.head()
     }
 
-    /// Subscribes to every entry that is applied from now on, in order within its partition. Entries of a feed that is read
-    /// anew are left out, and the epoch changes first. A subscriber more than [`Settings::backlog`] behind gets an error.
+    /// Subscribes to every entry that is applied from now on, in order within its partition. Entries of a feed that is
+    /// read anew are left out, and the epoch changes first. A subscriber more than [`Settings::backlog`] behind gets an
+    /// error.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Applied> {
         self.shared.changes.subscribe()
@@ -72,7 +73,8 @@ impl Mirror {
         self.shared.apply_own(record);
     }
 
-    /// Waits at most `within` until every live instance has applied `sequence`. Asks the store at once, and then every 10 ms.
+    /// Waits at most `within` until every live instance has applied `sequence`. Asks the store at once, and then every
+    /// 10 ms.
     ///
     /// # Errors
     ///
@@ -81,8 +83,8 @@ impl Mirror {
         propagation::wait(&self.shared, sequence, within).await
     }
 
-    /// Ends this instance's lease, so that nobody waits for it. Memory goes on following the feed. The store is written to
-    /// once; if it is unavailable, the lease runs out. Cancel safe.
+    /// Ends this instance's lease, so that nobody waits for it. Memory goes on following the feed. The store is written
+    /// to once; if it is unavailable, the lease runs out. Cancel safe.
     pub async fn leave(&self) {
         lease::leave(&self.shared).await;
     }

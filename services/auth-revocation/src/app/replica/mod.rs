@@ -1,9 +1,9 @@
 //! Revocation replica in memory, and the proof that it is fresh.
 //!
 //! A [`Mirror`] follows every partition of the feed. Each partition has two connections: one waits for new entries with
-//! blocking reads, for speed alone; the other reads the head of the feed at each beat, and freshness rests on that. A head
-//! that was asked for at `t` proves that everything acknowledged before `t` is in the feed up to it. From the moment at
-//! which memory holds that very entry (number and nonce), memory is as fresh as `t`:
+//! blocking reads, for speed alone; the other reads the head of the feed at each beat, and freshness rests on that. A
+//! head that was asked for at `t` proves that everything acknowledged before `t` is in the feed up to it. From the
+//! moment at which memory holds that very entry (number and nonce), memory is as fresh as `t`:
 //!
 //! ```text
 //! asked at t ──> head (q, n) ──> is entry q, with nonce n, applied? ── yes ──> fresh as of t

@@ -144,8 +144,8 @@ impl Shared {
         self.partitions.lock(partition).recent.push(&Arc::new(entry));
     }
 
-    /// Begins a new epoch: the feed of `partition` can't be compared with that of before. The store is distrusted as well
-    /// if `distrust`.
+    /// Begins a new epoch: the feed of `partition` can't be compared with that of before. The store is distrusted as
+    /// well if `distrust`.
     pub(super) fn begin_epoch(&self, partition: u32, distrust: bool) {
         // Before anything else: see `head`.
         self.moments.doubt(partition, distrust);

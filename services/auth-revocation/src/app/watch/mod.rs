@@ -1,11 +1,13 @@
 //! Watches: a snapshot of the feed, and then the entries that memory applies.
 //!
 //! Nothing is missed between the two: a watch subscribes to memory first, and reads the feed then. Entries that memory
-//! applies meanwhile come twice at most. The numbers of a partition are dense, so that both a repetition and a gap show.
+//! applies meanwhile come twice at most. The numbers of a partition are dense, so that both a repetition and a gap
+//! show.
 
 mod resume;
 mod stream;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use keyplane_contracts::Violation;
@@ -14,7 +16,7 @@ use keyplane_server::{Drain, WatchCap};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::resume::{ResumePoint, ResumeToken};
-use self::stream::Subscription;
+use self::stream::{HEARTBEAT, Subscription};
 use super::replica::Mirror;
 use crate::error::Error;
 use crate::store::Store;
@@ -43,13 +45,13 @@ impl Watches {
         Watches { cap: WatchCap::new(limit), store, mirror, rules, drain }
     }
 
-    /// Opens a watch of `tenant`, or of all tenants, and reads its first page, so that a failure at the start is the status
-    /// of the call.
+    /// Opens a watch of `tenant`, or of all tenants, and reads its first page, so that a failure at the start is the
+    /// status of the call.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyWatches`]; [`Error::Starting`] if this instance does not know the feed itself; [`Error::Invalid`] if
-    /// the resume token is malformed, or another tenant's; [`Error::Store`]. Cancel safe.
+    /// [`Error::TooManyWatches`]; [`Error::Starting`] if this instance does not know the feed itself;
+    /// [`Error::Invalid`] if the resume token is malformed, or another tenant's; [`Error::Store`]. Cancel safe.
     pub(crate) async fn open(&self, tenant: Option<&str>, resume_token: &str) -> Result<Watch, Error> {
         let permit = self.cap.acquire()?;
         let token = match resume_token {
@@ -73,8 +75,23 @@ impl Watches {
             }
             Some(_) | None => (vec![ResumePoint::default(); count as usize], false),
         };
-        let (tenant, store, drain) = (tenant.map(Into::into), self.store.clone(), self.drain.clone());
-        let mut watch = Watch::new(store, subscription, begun, tenant, points, complete, self.rules, drain, permit);
+        let now = Instant::now();
+        let mut watch = Watch {
+            store: self.store.clone(),
+            tenant: tenant.map(Into::into),
+            subscription,
+            begun,
+            points,
+            reading: 0,
+            complete,
+            ready: VecDeque::new(),
+            entries: Vec::new(),
+            due: now + HEARTBEAT,
+            sent_at: now,
+            rules: Some(self.rules),
+            drain: self.drain.clone(),
+            _permit: permit,
+        };
         watch.read_page().await?;
         Ok(watch)
     }

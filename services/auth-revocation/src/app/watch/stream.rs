@@ -20,7 +20,7 @@ const BATCH: usize = 256;
 /// Entries of one read of the feed.
 const PAGE: usize = 2048;
 /// Silence after which an empty update is sent.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Shortest interval at which a watcher of one tenant learns the numbers of other tenants' entries.
 const PROGRESS: Duration = Duration::from_millis(20);
 
@@ -33,29 +33,29 @@ pub(super) struct Subscription {
 
 /// Open watch.
 pub(crate) struct Watch {
-    store: Store,
+    pub(super) store: Store,
     /// Tenant whose entries are sent; `None` for all.
-    tenant: Option<Box<str>>,
-    subscription: Subscription,
+    pub(super) tenant: Option<Box<str>>,
+    pub(super) subscription: Subscription,
     /// Sequence of memory when the watch subscribed: the feed holds all of it that is not forgotten.
-    begun: Sequence,
+    pub(super) begun: Sequence,
     /// Position that was sent of each partition.
-    points: Vec<ResumePoint>,
+    pub(super) points: Vec<ResumePoint>,
     /// Partition whose feed is being read; past the last one, memory is followed.
-    reading: u32,
+    pub(super) reading: u32,
     /// Set once the caller's replica is complete: it came with the token of a complete one, or the snapshot was sent.
-    complete: bool,
+    pub(super) complete: bool,
     /// Updates that are ready.
-    ready: VecDeque<Update>,
+    pub(super) ready: VecDeque<Update>,
     /// Entries of the next update.
-    entries: Vec<Arc<Entry>>,
+    pub(super) entries: Vec<Arc<Entry>>,
     /// Moment at which an update is sent, even an empty one.
-    due: Instant,
-    sent_at: Instant,
+    pub(super) due: Instant,
+    pub(super) sent_at: Instant,
     /// Rules that go with the first update.
-    rules: Option<Rules>,
-    drain: Drain,
-    _permit: WatchPermit,
+    pub(super) rules: Option<Rules>,
+    pub(super) drain: Drain,
+    pub(super) _permit: WatchPermit,
 }
 
 /// Update of a watcher.
@@ -84,38 +84,6 @@ impl Subscription {
 // === impl Watch ===
 
 impl Watch {
-    /// Watch that goes on from `points`, where memory held `begun` when it subscribed.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, and there is one caller")]
-    pub(super) fn new(
-        store: Store,
-        subscription: Subscription,
-        begun: Sequence,
-        tenant: Option<Box<str>>,
-        points: Vec<ResumePoint>,
-        complete: bool,
-        rules: Rules,
-        drain: Drain,
-        permit: WatchPermit,
-    ) -> Watch {
-        let now = Instant::now();
-        Watch {
-            store,
-            tenant,
-            subscription,
-            begun,
-            points,
-            reading: 0,
-            complete,
-            ready: VecDeque::new(),
-            entries: Vec::new(),
-            due: now + HEARTBEAT,
-            sent_at: now,
-            rules: Some(rules),
-            drain,
-            _permit: permit,
-        }
-    }
-
     /// Waits for the next update. An error ends the watch. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Update, Error> {
         loop {
@@ -150,7 +118,8 @@ impl Watch {
         for record in page {
             if self.is_watched(&record.entry.target.tenant) {
                 if self.entries.len() == BATCH {
-                    // Still at the page's start: a watcher that resumes here gets some entries again, which changes nothing.
+                    // Still at the page's start: a watcher that resumes here gets some entries again, which changes
+                    // nothing.
                     self.push();
                 }
                 self.entries.push(record.entry);

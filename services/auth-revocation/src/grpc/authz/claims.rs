@@ -1,6 +1,7 @@
 //! Claims that the gateway verified, from the metadata of a request.
 //!
-//! Only the metadata of its filter `jwt_authn` counts: a header may hold anything, and nobody has verified its signature.
+//! Only the metadata of its filter `jwt_authn` counts: a header may hold anything, and nobody has verified its
+//! signature.
 
 use std::collections::HashMap;
 

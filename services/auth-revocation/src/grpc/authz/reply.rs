@@ -29,8 +29,8 @@ pub(super) fn allowed(claims: &Claims<'_>) -> CheckResponse {
     }
 }
 
-/// Response for a token that breaks a rule or was revoked. RFC 6750 has one error for it; the words say what a client may
-/// do.
+/// Response for a token that breaks a rule or was revoked. RFC 6750 has one error for it; the words say what a client
+/// may do.
 pub(super) fn rejected(rule: Rule) -> CheckResponse {
     let reason = match rule {
         Rule::Expired => "the token has expired",

@@ -1,5 +1,5 @@
-//! Checks: requests and responses. Every request of the mesh takes this path, so claims are borrowed from the message, and a
-//! good one costs a look at its bytes.
+//! Checks: requests and responses. Every request of the mesh takes this path, so claims are borrowed from the message,
+//! and a good one costs a look at its bytes.
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::rules::revocation as stated;

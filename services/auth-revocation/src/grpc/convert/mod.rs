@@ -1,5 +1,5 @@
-//! Conversion of messages to the domain's types and back. A request is checked here, once; all violated fields are reported
-//! at once.
+//! Conversion of messages to the domain's types and back. A request is checked here, once; all violated fields are
+//! reported at once.
 
 mod check;
 mod fields;

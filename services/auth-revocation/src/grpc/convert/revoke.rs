@@ -188,12 +188,7 @@ pub(in crate::grpc) fn whole_tenant(request: pb::RevokeTenantRequest, mut readin
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
-    /// Reads a request of its own.
-    pub(in crate::grpc) fn single(bounds: Bounds<'a>) -> Reading<'a> {
-        Reading::new("", None, bounds)
-    }
-
-    fn new(at: &'a str, parent: Option<&'a str>, bounds: Bounds<'a>) -> Reading<'a> {
+    pub(in crate::grpc) fn new(at: &'a str, parent: Option<&'a str>, bounds: Bounds<'a>) -> Reading<'a> {
         Reading { at, parent, bounds, violations: Violations::new() }
     }
 
@@ -217,8 +212,8 @@ impl<'a> Reading<'a> {
         fields::named(text, self.at, field, &mut self.violations)
     }
 
-    /// Reads an end, at most `most` (and the leeway of clocks) from now. A past end is no error: the store finds that there is
-    /// nothing left to revoke.
+    /// Reads an end, at most `most` (and the leeway of clocks) from now. A past end is no error: the store finds that
+    /// there is nothing left to revoke.
     fn until(&mut self, time: Option<prost_types::Timestamp>, most: Duration) -> Option<Millis> {
         let until = fields::optional_moment(time, self.at, "expire_time", &mut self.violations)?;
         self.near("expire_time", until, most);

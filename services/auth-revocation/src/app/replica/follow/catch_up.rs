@@ -9,8 +9,8 @@ use crate::store::feed;
 // === impl Follower ===
 
 impl Follower {
-    /// Finds the relation of the feed to what was applied, and reads the feed to its end. One connection serves all reads,
-    /// so that one node answers them.
+    /// Finds the relation of the feed to what was applied, and reads the feed to its end. One connection serves all
+    /// reads, so that one node answers them.
     pub(super) async fn catch_up(&mut self, reader: &FeedReader) -> Result<(), Ended> {
         if self.complete && self.resync.as_ref().is_none_or(Resync::has_position) {
             let doubt = match Box::pin(self.relation(reader)).await? {

@@ -31,7 +31,8 @@ pub(super) struct Follower {
     pub(super) expires: Millis,
     /// Reading anew that is due, or done and not settled: memory is in doubt.
     pub(super) resync: Option<Resync>,
-    /// Version up to which memory knew everything when the store lost something, or took over from an instance that did.
+    /// Version up to which memory knew everything when the store lost something, or took over from an instance that
+    /// did.
     pub(super) informed: Version,
     /// Handover that the last beat showed.
     pub(super) handover: Option<HandoverNotice>,

@@ -1,7 +1,8 @@
 //! Handover of revocations that the store has lost, and nobody could give back to it.
 //!
-//! An instance that sees the loss keeps its filters of before it in the store, unless another one that knew as much did.
-//! The head names them. Each beat shows an instance that starts later, or was cut off before the loss, what it lacks.
+//! An instance that sees the loss keeps its filters of before it in the store, unless another one that knew as much
+//! did. The head names them. Each beat shows an instance that starts later, or was cut off before the loss, what it
+//! lacks.
 
 use super::doubt::{Doubt, Resync};
 use super::follower::{Ended, Follower};
@@ -12,8 +13,8 @@ use crate::store::{FeedReader, HandoverNotice};
 // === impl Follower ===
 
 impl Follower {
-    /// Takes over what memory lacks, if it was handed over. Else hands over what the store does not hold, if the store lost
-    /// that once more before.
+    /// Takes over what memory lacks, if it was handed over. Else hands over what the store does not hold, if the store
+    /// lost that once more before.
     pub(super) async fn exchange(&mut self, reader: &FeedReader) -> Result<(), Ended> {
         match reader.head().await?.handover {
             Some(handover) if self.lacks(&handover) => self.take_over(&handover).await,
@@ -25,8 +26,8 @@ impl Follower {
         }
     }
 
-    /// Hands over what memory holds of what the store lost, if it is anything. After a failure, instances that lack it go
-    /// without until the next connection.
+    /// Hands over what memory holds of what the store lost, if it is anything. After a failure, instances that lack it
+    /// go without until the next connection.
     pub(super) async fn hand_over(&self) {
         if let Err(error) = retried(|| self.keep_handover()).await {
             tracing::warn!(partition = self.partition, %error, "what the store lost could not be handed over");

@@ -132,8 +132,8 @@ impl Follower {
         .boxed()
     }
 
-    /// Finds out whether the stream has lost entries from its start that it should still have. Later entries do not show
-    /// it, and instances that start would lack the lost ones.
+    /// Finds out whether the stream has lost entries from its start that it should still have. Later entries do not
+    /// show it, and instances that start would lack the lost ones.
     fn compare_first(&mut self, first: Option<String>) -> Result<(), Ended> {
         let expired = first.is_none() && self.expires <= self.shared.store.now();
         let lost = |before: &String| {

@@ -24,8 +24,8 @@ impl Follower {
         }
     }
 
-    /// Reads the whole feed, and shows each entry to `look`; `true` if no entry is missing that the feed should still have.
-    /// Memory forgets nothing.
+    /// Reads the whole feed, and shows each entry to `look`; `true` if no entry is missing that the feed should still
+    /// have. Memory forgets nothing.
     pub(super) async fn read_all(
         &mut self,
         reader: &FeedReader,

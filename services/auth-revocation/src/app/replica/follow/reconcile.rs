@@ -36,7 +36,8 @@ impl Follower {
     pub(super) async fn reconcile(&mut self, reader: &FeedReader) -> Result<(), Ended> {
         let Some(resync) = &mut self.resync else { return Ok(()) };
         let doubt = resync.doubt;
-        // Copied once: an attempt that fails half-way has read some of the feed into memory, and can't tell a loss since then.
+        // Copied once: an attempt that fails half-way has read some of the feed into memory, and can't tell a loss
+        // since then.
         let again = resync.before.is_some();
         let before = resync.before.get_or_insert_with(|| Before::copy(&self.shared, self.partition)).clone();
         if doubt != Doubt::Trimmed {

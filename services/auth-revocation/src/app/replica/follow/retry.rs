@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Repeats a call that fails, for 5 s: the connections for scripts may take longer to come back than that of a follower.
+/// Repeats a call that fails, for 5 s: the connections for scripts may take longer to come back than that of a
+/// follower.
 pub(super) async fn retried<T, F: Future<Output = Result<T, Error>>>(call: impl Fn() -> F) -> Result<T, Error> {
     let last = Instant::now() + PATIENCE;
     loop {

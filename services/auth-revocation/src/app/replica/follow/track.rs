@@ -56,8 +56,8 @@ impl Track {
         self.recent.push_back(link);
     }
 
-    /// Forgets the heads that wait: their connection is closed, and the next one shows its own. Catching up may pass them, so
-    /// that they would look overdue until another entry comes.
+    /// Forgets the heads that wait: their connection is closed, and the next one shows its own. Catching up may pass
+    /// them, so that they would look overdue until another entry comes.
     pub(super) fn reconnected(&mut self) {
         self.pending.clear();
     }

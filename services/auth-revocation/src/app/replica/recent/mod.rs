@@ -9,11 +9,11 @@ use keyplane_revocation::{Entry, RevocationId, Version};
 /// Most entries that are kept, some 200 bytes each.
 const LENGTH: usize = 8192;
 
-/// Last state of each target of a partition that changed lately. It can be given back to a store that lost it, and shows
-/// at once whether a token that a filter holds is revoked.
+/// Last state of each target of a partition that changed lately. It can be given back to a store that lost it, and
+/// shows at once whether a token that a filter holds is revoked.
 ///
-/// An entry ages only while the partition is fresh. However long a store is unavailable, its last acknowledged changes are
-/// still here when it comes back without them.
+/// An entry ages only while the partition is fresh. However long a store is unavailable, its last acknowledged changes
+/// are still here when it comes back without them.
 #[derive(Debug)]
 pub(in crate::app) struct RecentChanges {
     entries: HashMap<RevocationId, Arc<Entry>>,
@@ -37,7 +37,8 @@ struct FreshTime {
 // === impl RecentChanges ===
 
 impl RecentChanges {
-    /// Empty changes. Entries are kept for less than `age`; a partition that stays fresh is marked so at least every `step`.
+    /// Empty changes. Entries are kept for less than `age`; a partition that stays fresh is marked so at least every
+    /// `step`.
     pub(super) fn new(age: Duration, step: Duration) -> RecentChanges {
         let clock = FreshTime { passed: Duration::ZERO, last: None, step };
         RecentChanges { entries: HashMap::new(), order: VecDeque::new(), clock, age }
