@@ -94,13 +94,13 @@ fn outcome(response: &CheckResponse) -> (i32, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_token_passes_with_metadata_for_the_limiter() {
     let service = shared(&[]).await;
-    let response = ask(&service, request(&payload("j-1"), &[])).await.expect("it can be told");
+    let response = ask(&service, request(&payload("j-1"), &[])).await.expect("an answer");
     assert_eq!(outcome(&response), (200, String::new()));
-    let told = response.dynamic_metadata.expect("for the filters after");
+    let metadata = response.dynamic_metadata.expect("for the filters after");
     let expected = json!({"tenant": "acme", "subject": "u-42", "jti": "j-1", "client": "portal"});
-    assert_eq!(told, structure(&expected));
+    assert_eq!(metadata, structure(&expected));
     let bare = json!({"tenant": "acme", "exp": seconds_from_now(60).seconds});
-    let response = ask(&service, request(&bare, &[])).await.expect("it can be told");
+    let response = ask(&service, request(&bare, &[])).await.expect("an answer");
     assert_eq!(
         response.dynamic_metadata,
         Some(structure(&json!({"tenant": "acme"}))),
@@ -113,7 +113,7 @@ async fn a_revoked_token_is_401_with_the_challenge_of_rfc_6750() {
     let service = shared(&[]).await;
     service.revoke_token("j-1").await;
     let revoked = "Bearer error=\"invalid_token\", error_description=\"the token was revoked; log in again\"";
-    let response = ask(&service, request(&payload("j-1"), &[])).await.expect("it can be told");
+    let response = ask(&service, request(&payload("j-1"), &[])).await.expect("an answer");
     assert_eq!(outcome(&response), (401, revoked.to_owned()));
     assert_eq!(response.dynamic_metadata, None);
 
@@ -138,10 +138,10 @@ async fn a_revoked_token_is_401_with_the_challenge_of_rfc_6750() {
         (json!({"iat": cutoff, "iat_ms": cutoff * 1000 + 501}), 200),
         (json!({"iat": cutoff + 30, "iat_ms": cutoff * 1000 + 499}), 401),
     ] {
-        let response = ask(&service, issued(claims.clone())).await.expect("it can be told");
+        let response = ask(&service, issued(claims.clone())).await.expect("an answer");
         assert_eq!(outcome(&response).0, status, "{claims}");
     }
-    let response = ask(&service, issued(json!({"exp": seconds_from_now(-600).seconds}))).await.expect("it can be told");
+    let response = ask(&service, issued(json!({"exp": seconds_from_now(-600).seconds}))).await.expect("an answer");
     assert!(outcome(&response).1.contains("the token has expired"), "{:?}", outcome(&response));
 }
 
@@ -149,7 +149,7 @@ async fn a_revoked_token_is_401_with_the_challenge_of_rfc_6750() {
 async fn without_a_verified_token_of_a_tenant_nothing_passes() {
     let service = shared(&[("KEYPLANE_REVOCATION_TENANT_CLAIM", "org")]).await;
     let invalid = |why: &str| (401, format!("Bearer error=\"invalid_token\", error_description=\"{why}\""));
-    let none = ask(&service, CheckRequest::default()).await.expect("it can be told");
+    let none = ask(&service, CheckRequest::default()).await.expect("an answer");
     assert_eq!(outcome(&none), invalid("the request has no token that was verified"));
     for (payload, why) in [
         (payload("j"), "the token lacks the claim org"),
@@ -157,32 +157,32 @@ async fn without_a_verified_token_of_a_tenant_nothing_passes() {
         (json!({"org": "acme", "exp": "soon"}), "the token's claim exp must be a time in seconds since 1970"),
         (json!({"org": "a/b"}), "the token's claim org must be the id of a tenant"),
     ] {
-        let response = ask(&service, request(&payload, &[])).await.expect("it can be told");
+        let response = ask(&service, request(&payload, &[])).await.expect("an answer");
         assert_eq!(outcome(&response), invalid(why), "{payload}");
     }
     let good = json!({"org": "acme", "exp": seconds_from_now(60).seconds});
-    assert_eq!(outcome(&ask(&service, request(&good, &[])).await.expect("it can be told")).0, 200);
+    assert_eq!(outcome(&ask(&service, request(&good, &[])).await.expect("an answer")).0, 200);
 }
 
 /// Tokens without `kid`: the gateway verifies them with every key, and nobody knows which one signed them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_without_kid_is_rejected_unless_its_issuer_is_listed() {
     let service = shared(&[("KEYPLANE_REVOCATION_ISSUERS_WITHOUT_KID", "https://old.example")]).await;
-    let of = |issuer: &str, header: &serde_json::Value| {
+    let naming = |issuer: &str, header: &serde_json::Value| {
         let mut payload = payload("j-1");
         payload.as_object_mut().expect("an object").insert("iss".to_owned(), json!(issuer));
         request_with(&json!({"payload": payload, "header": header}), &[])
     };
-    let told = async |request| outcome(&ask(&service, request).await.expect("it can be told"));
+    let answer = async |request| outcome(&ask(&service, request).await.expect("an answer"));
     let description = "error_description=\"the token does not say in its header, as kid, which key signed it\"";
-    let refused = (401, format!("Bearer error=\"invalid_token\", {description}"));
+    let rejected = (401, format!("Bearer error=\"invalid_token\", {description}"));
     for header in [json!({}), json!({"kid": ""})] {
-        assert_eq!(told(of(ISSUER, &header)).await, refused, "{header}");
-        assert_eq!(told(of("https://old.example", &header)).await.0, 200, "{header}");
+        assert_eq!(answer(naming(ISSUER, &header)).await, rejected, "{header}");
+        assert_eq!(answer(naming("https://old.example", &header)).await.0, 200, "{header}");
     }
-    assert_eq!(told(of(ISSUER, &json!({"kid": "k-1"}))).await.0, 200);
+    assert_eq!(answer(naming(ISSUER, &json!({"kid": "k-1"}))).await.0, 200);
     // Without the header in the metadata, it may be any.
-    assert_eq!(told(request_with(&json!({"payload": payload("j-1")}), &[])).await, refused);
+    assert_eq!(answer(request_with(&json!({"payload": payload("j-1")}), &[])).await, rejected);
 
     // A key that tokens need not name can't be revoked, alone or among others.
     let key = |issuer: &str| pb::RevokeKeyRequest {
@@ -194,15 +194,15 @@ async fn a_token_without_kid_is_rejected_unless_its_issuer_is_listed() {
     let mut client = service.client.clone();
     let status = client.revoke_key(key("https://old.example")).await.expect_err("it would do nothing");
     details(&status, Code::FailedPrecondition, "ISSUER_WITHOUT_KID");
-    let one = |issuer: &str| pb::RevokeRequest { target: Some(pb::revoke_request::Target::Key(key(issuer))) };
-    let requests = vec![one("https://old.example"), one(ISSUER), one("https://old.example")];
+    let item = |issuer: &str| pb::RevokeRequest { target: Some(pb::revoke_request::Target::Key(key(issuer))) };
+    let requests = vec![item("https://old.example"), item(ISSUER), item("https://old.example")];
     let batch = pb::BatchRevokeRequest { parent: PARENT.into(), requests };
     let results = client.batch_revoke(batch).await.expect("each has a result").into_inner().results;
     let reasons: Vec<_> =
         results.iter().map(|result| result.error.as_ref().map(|error| error.reason.as_str())).collect();
     assert_eq!(reasons, [Some("ISSUER_WITHOUT_KID"), None, Some("ISSUER_WITHOUT_KID")]);
     assert_eq!(results[1].revocation.as_ref().map(|made| made.issuer.as_str()), Some(ISSUER));
-    assert_eq!(told(of("https://old.example", &json!({}))).await.0, 200);
+    assert_eq!(answer(naming("https://old.example", &json!({}))).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,28 +213,28 @@ async fn unknown_freshness_is_an_error_unless_the_route_has_a_policy() {
     let service = start(&keyplane_testkit::app(), &proxy.url(&valkey.url()), &settings, |_| {}).await;
     service.revoke_token("j-1").await;
     proxy.set(Fault::BlackHole);
-    let told = async |jti: &str, policy: &str| {
+    let answer = async |jti: &str, policy: &str| {
         let extensions = [("keyplane.policy", policy)];
         let extensions = if policy.is_empty() { &extensions[..0] } else { &extensions[..] };
         ask(&service, request(&payload(jti), extensions)).await
     };
-    let status = eventually("memory grows too old", PATIENCE, async || told("j-2", "").await.err()).await;
+    let status = eventually("memory grows too old", PATIENCE, async || answer("j-2", "").await.err()).await;
     assert!(details(&status, Code::Unavailable, "FRESHNESS_UNKNOWN").retry_info().is_some());
     for policy in ["closed", "last-known 1ms"] {
-        let status = told("j-2", policy).await.expect_err("it can't be told");
+        let status = answer("j-2", policy).await.expect_err("no answer");
         details(&status, Code::Unavailable, "FRESHNESS_UNKNOWN");
     }
     for policy in ["open", "last-known 10m"] {
-        assert_eq!(outcome(&told("j-2", policy).await.expect("the route lets it pass")).0, 200, "{policy}");
-        let known = told("j-1", policy).await.map(|response| outcome(&response).0);
+        assert_eq!(outcome(&answer("j-2", policy).await.expect("the route lets it pass")).0, 200, "{policy}");
+        let known = answer("j-1", policy).await.map(|response| outcome(&response).0);
         assert!(!matches!(known, Ok(200)), "no policy lets a token pass that memory holds to be revoked: {policy}");
     }
     // A token that breaks a rule by itself needs no knowledge.
     let expired = json!({"tenant": "acme", "exp": seconds_from_now(-600).seconds});
-    assert_eq!(outcome(&ask(&service, request(&expired, &[])).await.expect("it can be told")).0, 401);
+    assert_eq!(outcome(&ask(&service, request(&expired, &[])).await.expect("an answer")).0, 401);
 
     proxy.set(Fault::Pass);
-    let back = async || told("j-2", "").await.map(|response| assert_eq!(outcome(&response).0, 200));
+    let back = async || answer("j-2", "").await.map(|response| assert_eq!(outcome(&response).0, 200));
     eventually("the service finds the store by itself", PATIENCE, back).await;
 }
 
@@ -265,9 +265,9 @@ async fn the_declaration_is_wire_compatible() {
     let asked = request(&payload("j-1"), &[("keyplane.policy", "open")]);
     decode("envoy.service.auth.v3.CheckRequest", &asked.encode_to_vec());
     let service = shared(&[]).await;
-    let passed = ask(&service, asked).await.expect("it can be told");
+    let passed = ask(&service, asked).await.expect("an answer");
     decode("envoy.service.auth.v3.CheckResponse", &passed.encode_to_vec());
-    let denied = ask(&service, CheckRequest::default()).await.expect("it can be told");
+    let denied = ask(&service, CheckRequest::default()).await.expect("an answer");
     let denied = format!("{:?}", decode("envoy.service.auth.v3.CheckResponse", &denied.encode_to_vec()));
     assert!(denied.contains("401") && denied.contains("www-authenticate"), "{denied}");
     let method = pool.get_service_by_name("envoy.service.auth.v3.Authorization").expect("the service");

@@ -151,8 +151,8 @@ async fn tokens_that_break_a_rule_by_themselves_are_rejected() {
         (pb::Claims { issue_time: Some(seconds_from_now(120)), ..claims("j") }, pb::Rule::IssuedInFuture),
     ];
     for (claims, rule) in cases {
-        let found = service.check(claims).await;
-        assert_eq!((found.verdict(), found.rule(), found.revocation.as_str()), (pb::Verdict::Revoked, rule, ""));
+        let checked = service.check(claims).await;
+        assert_eq!((checked.verdict(), checked.rule(), checked.revocation.as_str()), (pb::Verdict::Revoked, rule, ""));
     }
 }
 
@@ -167,8 +167,8 @@ async fn an_answer_is_as_fresh_as_demanded() {
         min_sequence: made.sequence.clone(),
         max_staleness: None,
     };
-    let found = client.check(request.clone()).await.expect("it is known, or asked").into_inner();
-    assert_eq!(found.verdict(), pb::Verdict::Active);
+    let checked = client.check(request.clone()).await.expect("it is known, or asked").into_inner();
+    assert_eq!(checked.verdict(), pb::Verdict::Active);
     request.max_staleness = Some(Span::default());
     let freshness = client.check(request.clone()).await.expect("the store is there").into_inner().freshness.unwrap();
     assert_eq!(
@@ -176,8 +176,8 @@ async fn an_answer_is_as_fresh_as_demanded() {
         (pb::Source::Store, Some(Span::default()), "")
     );
     request.claims = Some(claims("j-1"));
-    let found = client.check(request.clone()).await.expect("the store is there").into_inner();
-    assert_eq!((found.rule(), found.freshness.unwrap().source()), (pb::Rule::Token, pb::Source::Store));
+    let checked = client.check(request.clone()).await.expect("the store is there").into_inner();
+    assert_eq!((checked.rule(), checked.freshness.unwrap().source()), (pb::Rule::Token, pb::Source::Store));
 
     // A sequence of another store is no sequence of this one.
     request.min_sequence = "AQAA".into();
@@ -197,14 +197,14 @@ async fn many_are_checked_at_once() {
     service.revoke_token("j-7").await;
     let all: Vec<_> = (0..100).map(|n| claims(&format!("j-{n}"))).collect();
     let request = pb::BatchCheckRequest { parent: PARENT.into(), claims: all, ..pb::BatchCheckRequest::default() };
-    let found = client.batch_check(request.clone()).await.expect("they can be told").into_inner();
-    let refused: Vec<_> = (0..100).filter(|&n| found.results[n].verdict() == pb::Verdict::Revoked).collect();
-    assert_eq!((refused, found.results[7].rule()), (vec![7], pb::Rule::Token));
-    assert_eq!(found.freshness.unwrap().source(), pb::Source::Local);
+    let checked = client.batch_check(request.clone()).await.expect("answers").into_inner();
+    let revoked: Vec<_> = (0..100).filter(|&n| checked.results[n].verdict() == pb::Verdict::Revoked).collect();
+    assert_eq!((revoked, checked.results[7].rule()), (vec![7], pb::Rule::Token));
+    assert_eq!(checked.freshness.unwrap().source(), pb::Source::Local);
     let asked = pb::BatchCheckRequest { max_staleness: Some(Span::default()), ..request.clone() };
-    let found = client.batch_check(asked).await.expect("the store is there").into_inner();
-    assert_eq!((found.results[7].rule(), found.results[8].verdict()), (pb::Rule::Token, pb::Verdict::Active));
-    assert_eq!(found.freshness.unwrap().source(), pb::Source::Store, "the weakest");
+    let checked = client.batch_check(asked).await.expect("the store is there").into_inner();
+    assert_eq!((checked.results[7].rule(), checked.results[8].verdict()), (pb::Rule::Token, pb::Verdict::Active));
+    assert_eq!(checked.freshness.unwrap().source(), pb::Source::Store, "the weakest");
 
     let mut bad = request;
     bad.claims[3].jti = "a\nb".into();
@@ -223,8 +223,8 @@ async fn a_revocation_is_read_undone_and_made_again() {
 
     let undo = pb::UndoRevocationRequest { name: made.name.clone(), etag: "1".into(), cause: Some(cause()) };
     let status = client.undo_revocation(undo.clone()).await.unwrap_err();
-    let found = details(&status, Code::Aborted, "STALE_WRITE");
-    assert_eq!(found.error_info().unwrap().metadata["current"], made.etag);
+    let stale = details(&status, Code::Aborted, "STALE_WRITE");
+    assert_eq!(stale.error_info().unwrap().metadata["current"], made.etag);
     let undo = pb::UndoRevocationRequest { etag: made.etag.clone(), ..undo };
     let undone = client.undo_revocation(undo.clone()).await.expect("its own etag").into_inner();
     assert_eq!(undone.state(), pb::revocation::State::Undone);
@@ -232,7 +232,7 @@ async fn a_revocation_is_read_undone_and_made_again() {
     assert_eq!(service.rule(claims("j-1")).await, pb::Rule::Unspecified);
     let again = client.undo_revocation(undo).await.expect("repeating it changes nothing").into_inner();
     assert_eq!((&again.etag, again.state()), (&undone.etag, undone.state()));
-    assert_eq!(client.get_revocation(get).await.expect("it is still told").into_inner().etag, undone.etag);
+    assert_eq!(client.get_revocation(get).await.expect("it is still there").into_inner().etag, undone.etag);
 
     let anew = service.revoke_token("j-1").await;
     assert_eq!((anew.state(), anew.name), (pb::revocation::State::Revoked, made.name));
@@ -360,23 +360,29 @@ async fn wait_for_propagation_is_complete_or_names_lagging_instances() {
     };
     let mut request = Request::new(wait(&made.sequence, 10));
     request.set_timeout(Duration::from_secs(15));
-    let found = client.wait_for_propagation(request).await.expect("the store answers").into_inner();
-    assert_eq!((found.complete, found.instance_count), (true, 2), "{found:?}");
+    let propagation = client.wait_for_propagation(request).await.expect("the store answers").into_inner();
+    assert_eq!((propagation.complete, propagation.instance_count), (true, 2), "{propagation:?}");
     assert_eq!(first.rule(claims("j-1")).await, pb::Rule::Token, "so the first knows");
 
     // A sequence far ahead: nobody has it, and the call answers before its deadline.
     let ahead = keyplane_revocation::Sequence::at(0, 1_000_000, 4).encode();
     let mut request = Request::new(wait(&ahead, 10));
     request.set_timeout(Duration::from_millis(500));
-    let found = client.wait_for_propagation(request).await.expect("an answer, not DEADLINE_EXCEEDED").into_inner();
-    assert_eq!((found.complete, found.instance_count, found.lagging_instances.len()), (false, 2, 2), "{found:?}");
+    let propagation =
+        client.wait_for_propagation(request).await.expect("an answer, not DEADLINE_EXCEEDED").into_inner();
+    assert_eq!(
+        (propagation.complete, propagation.instance_count, propagation.lagging_instances.len()),
+        (false, 2, 2),
+        "{propagation:?}"
+    );
 
     assert_eq!(violated(&client.wait_for_propagation(wait("", 11)).await.unwrap_err()), ["sequence", "timeout"]);
 
     // Nobody waits for an instance that shut down in good order. (Its lease would last for three seconds more.)
     second.running.drain_and_stop().await;
-    let found = client.wait_for_propagation(wait(&made.sequence, 10)).await.expect("the store answers").into_inner();
-    assert_eq!((found.complete, found.instance_count), (true, 1), "{found:?}");
+    let propagation =
+        client.wait_for_propagation(wait(&made.sequence, 10)).await.expect("the store answers").into_inner();
+    assert_eq!((propagation.complete, propagation.instance_count), (true, 1), "{propagation:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,15 +148,15 @@ async fn malformed_requests_are_rejected() {
     let set = KeySet::new(&[&pair]);
     let service = serve(&set).await;
     let form = "application/x-www-form-urlencoded";
-    let refused =
+    let rejected =
         async |content_type: &str, data: &str| send(&service, content_type, data.to_owned()).await.unwrap_err();
-    let hint = refused(form, "token=x&token_type_hint=refresh_token").await;
+    let hint = rejected(form, "token=x&token_type_hint=refresh_token").await;
     details(&hint, Code::InvalidArgument, "UNSUPPORTED_TOKEN_TYPE");
     let nameless = format!("token={}", pair.sign(&json!({"jti": ""})));
-    details(&refused(form, &nameless).await, Code::InvalidArgument, "UNSUPPORTED_TOKEN_TYPE");
-    assert_eq!(violated(&refused(form, "").await), ["body.token"]);
-    assert_eq!(violated(&refused(form, "token=a&token=b").await), ["body.token"]);
-    assert_eq!(violated(&refused("text/plain", "token=a").await), ["body.content_type"]);
+    details(&rejected(form, &nameless).await, Code::InvalidArgument, "UNSUPPORTED_TOKEN_TYPE");
+    assert_eq!(violated(&rejected(form, "").await), ["body.token"]);
+    assert_eq!(violated(&rejected(form, "token=a&token=b").await), ["body.token"]);
+    assert_eq!(violated(&rejected("text/plain", "token=a").await), ["body.content_type"]);
     let status = service.client.clone().revoke_o_auth_token(pb::RevokeOAuthTokenRequest::default()).await.unwrap_err();
     assert_eq!(violated(&status), ["parent", "body"]);
 }
@@ -193,9 +193,9 @@ async fn keys_that_lack_or_share_a_kid_fail_the_start() {
         ];
         let (server, config) =
             config::read(Env::from_map(settings), &SERVICE, Config::read).expect("the settings of the test");
-        let refused = keyplane_auth_revocation::start(server, config).await.map(drop).expect_err("it does not start");
-        let told = format!("{refused}");
-        assert!(told.contains(says) && told.contains("KEYPLANE_REVOCATION_JWKS"), "{told}");
+        let rejected = keyplane_auth_revocation::start(server, config).await.map(drop).expect_err("it does not start");
+        let message = format!("{rejected}");
+        assert!(message.contains(says) && message.contains("KEYPLANE_REVOCATION_JWKS"), "{message}");
     }
     // Nobody can name its key, and the operator lists the issuer.
     let set = KeySet::new(&[]);
@@ -303,15 +303,15 @@ async fn fields_beside_a_token_must_agree_with_it() {
         pb::RevokeTokenRequest { issuer: ISSUER.into(), jti: "j-1".into(), expire_time: Some(exp), ..by_token(&good) };
     service.client.clone().revoke_token(same.clone()).await.expect("it is revoked");
     let other = seconds_from_now(60);
-    let refused = async |request| violated(&service.client.clone().revoke_token(request).await.unwrap_err());
+    let rejected = async |request| violated(&service.client.clone().revoke_token(request).await.unwrap_err());
     let differs = pb::RevokeTokenRequest { issuer: "i".into(), jti: "j".into(), expire_time: Some(other), ..same };
-    assert_eq!(refused(differs).await, ["issuer", "jti", "expire_time"]);
+    assert_eq!(rejected(differs).await, ["issuer", "jti", "expire_time"]);
     for token in
         ["a.b.c", "x", &pair.sign(&json!({"tenant": "other"})), &pair.sign(&json!({"exp": other.seconds + 90_000}))]
     {
-        assert_eq!(refused(by_token(token)).await, ["token"], "{token}");
+        assert_eq!(rejected(by_token(token)).await, ["token"], "{token}");
     }
-    assert_eq!(refused(by_token(&pair.sign(&json!({"iss": null, "jti": ""})))).await, ["token", "token"]);
+    assert_eq!(rejected(by_token(&pair.sign(&json!({"iss": null, "jti": ""})))).await, ["token", "token"]);
 }
 
 /// Clocks that are a day ahead must not make every token look expired.
