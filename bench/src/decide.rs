@@ -49,7 +49,7 @@ impl Decide {
     /// Buckets for the service's own store, which gathers waiting calls.
     pub(crate) fn group(&self, tenant: &str, user: &str) -> Group {
         let descriptor = Descriptor::new([("tenant", tenant), ("user", user)]);
-        let key = Owner::of(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
+        let key = Owner::new(&descriptor).bucket(self.valkey.app(), &self.policy, &descriptor);
         let meter = Limit::per(AMOUNT, PERIOD).meter().expect("it counts");
         let (add, channel, end) = (meter.level(1), String::new(), End::default());
         let bucket = Bucket { key, meter, add, flag: Flag::Enforce, channel, end };

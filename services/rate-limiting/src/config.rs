@@ -6,9 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use keyplane_server::config::Env;
 
+use crate::app::gateway::Settings as GatewaySettings;
 use crate::app::policies;
 use crate::domain::Outage;
-use crate::grpc::EnvoySettings;
 use crate::store::BatchSettings;
 
 /// Settings of the rate-limiting service.
@@ -21,7 +21,7 @@ pub struct Config {
     /// Size of the calls to the store.
     pub batches: BatchSettings,
     /// Settings of Envoy's global rate limit.
-    pub envoy: EnvoySettings,
+    pub envoy: GatewaySettings,
     /// Time for which a request id is remembered, unless the caller sets it.
     pub remember: Duration,
 }
@@ -61,7 +61,7 @@ impl Config {
     }
 }
 
-fn read_envoy(env: &mut Env, remember: Duration) -> EnvoySettings {
+fn read_envoy(env: &mut Env, remember: Duration) -> GatewaySettings {
     let deadline = env.duration_within(
         "KEYPLANE_RATELIMIT_ENVOY_DEADLINE",
         "8ms",
@@ -74,7 +74,7 @@ fn read_envoy(env: &mut Env, remember: Duration) -> EnvoySettings {
         "networks of the peers that may take hits back (`is_negative_hits`), e.g. `10.0.0.0/8, ::1/128`; unset: none",
         networks,
     );
-    EnvoySettings { deadline, refund_peers: refund_peers.unwrap_or_default(), remember }
+    GatewaySettings { deadline, refund_peers: refund_peers.unwrap_or_default(), remember }
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

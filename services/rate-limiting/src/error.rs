@@ -7,12 +7,17 @@ use keyplane_contracts::reasons::{kit, ratelimit, store};
 use keyplane_server::random::NoRandomness;
 use keyplane_server::{Description, ServiceError};
 
+use crate::domain::PolicyViolation;
+
 /// Error of a call. `Display` is the message for callers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Fields of the request break their rules.
     #[error("the request is invalid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
+    /// Policy that would break its rules; the edges name the fields.
+    #[error("the policy is invalid: {}", .0.iter().map(|broken| broken.rule.as_str()).collect::<Vec<_>>().join("; "))]
+    InvalidPolicy(Vec<PolicyViolation>),
     /// Missing policy.
     #[error("policy {id} does not exist; ListPolicies lists the existing ones")]
     PolicyNotFound {
@@ -136,6 +141,7 @@ impl ServiceError for Error {
         let unavailable = || Description::new(&store::STORE_UNAVAILABLE).retry_after(SOON);
         match self {
             Error::Invalid(violations) => Description::new(&kit::INVALID_REQUEST).violations(violations),
+            Error::InvalidPolicy(_) => Description::new(&kit::INVALID_REQUEST),
             Error::RequestIdReused => Description::new(&kit::REQUEST_ID_REUSED),
             Error::StaleWrite { current } => Description::new(&kit::STALE_WRITE).with("current", current),
             Error::PolicyNotFound { id } => Description::new(&ratelimit::POLICY_NOT_FOUND).with("policy", id),

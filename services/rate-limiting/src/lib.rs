@@ -1,4 +1,4 @@
-//! The rate-limiting service: exact leaky-bucket limits. *May they do this now?*
+//! Rate-limiting service: exact leaky-bucket limits. *May they do this now?*
 //!
 //! Policies set how many hits a tenant, a user, a key or a route may have in a period. A call is admitted by all of its limits,
 //! or charged to none. `grpc` is the face, ours and Envoy's; `app` has the use cases; `domain` the arithmetic and the rules;
@@ -14,5 +14,4 @@ mod service;
 pub mod store;
 
 pub use config::Config;
-pub use grpc::EnvoySettings;
 pub use service::{SERVICE, main, start};

@@ -13,12 +13,13 @@ use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+use crate::app::gateway::Gateway;
 use crate::app::limiter::Limiter;
 use crate::app::policies::Policies;
 use crate::app::{Admission, metrics};
 use crate::config::Config;
 use crate::grpc::policies::PolicyApi;
-use crate::grpc::{Envoy, Limits, Service};
+use crate::grpc::{Charges, Envoy, Service};
 use crate::store::{AuditStore, BucketStore, PolicyStore};
 
 /// Description of this service for the kit.
@@ -30,20 +31,19 @@ pub static SERVICE: ServiceInfo = ServiceInfo {
     default_port: 50053,
 };
 
-/// The whole program: settings, telemetry, service, drain.
+/// Whole program: settings, telemetry, service, drain.
 #[must_use]
 pub fn main() -> ExitCode {
     keyplane_server::main(&SERVICE, Config::read, start)
 }
 
-/// Starts the service. Calls are let in once the store has shown that it can do what the script needs and holds this
-/// program's layout; it is ready once it knows the stored policies, and stays ready: while the store is away, the outage
-/// policies answer.
+/// Starts the service. Calls are admitted once the store supports the script and holds this program's layout. The service is ready
+/// once it has read the stored policies, and stays ready: while the store is unavailable, the outage modes answer.
 ///
 /// # Errors
 ///
-/// An address that can't be bound, settings of the store that make no sense, or a file of policies that is not valid. A
-/// store that is away is no error: the service waits for it, not ready.
+/// Address that can't be bound, invalid settings of the store, or an invalid policies file. An unavailable store is no error: the
+/// service waits for it, not ready.
 pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Error> {
     let valkey = Valkey::connect(&server.store, server.app.clone())?;
     let service = |error: Box<dyn std::error::Error + Send + Sync>| Error::Service(error);
@@ -62,10 +62,9 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
     };
     let readiness = Readiness::own(check, Own::new(policies.ready(), "reading the stored policies"));
     keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
-        let admission = Admission::new(limiter, policies.clone());
-        let limits = Limits::new(admission.clone(), config.remember);
-        let envoy = Envoy::new(admission, config.envoy);
-        let service = Service::new(limits, PolicyApi::new(policies));
+        let admission = Admission::new(limiter, policies.clone(), config.remember);
+        let envoy = Envoy::new(Gateway::new(admission.clone(), config.envoy));
+        let service = Service::new(Charges::new(admission), PolicyApi::new(policies));
         let server = RateLimitServiceServer::new(service)
             .max_decoding_message_size(context.max_message)
             .accept_compressed(CompressionEncoding::Gzip)

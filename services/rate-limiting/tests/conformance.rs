@@ -1,4 +1,4 @@
-//! The service by its contract, over gRPC on a real store.
+//! Contract of the service, over gRPC on a real store.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn violations(status: &Status) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_call_is_told_all_about_its_limits() {
+async fn acquire_reports_every_limit() {
     let service = shared(&[]).await;
     let request = pb::AcquireRequest { cost: Some(4), ..call("u-42", &["user-api", "tenant-api"]) };
     let response = service.acquire(request).await.expect("it is admitted");
@@ -34,21 +34,21 @@ async fn a_call_is_told_all_about_its_limits() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_answer_and_says_when_to_come_again() {
+async fn denial_is_an_answer_with_a_wait() {
     let service = shared(&[]).await;
     let all = pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
     assert!(service.acquire(all).await.expect("a first call").admitted);
     for remembered in [false, true] {
         if remembered {
-            service.refuses_by_itself("u").await;
+            service.denies_from_cache("u").await;
         }
-        let refused = service.acquire(call("u", &["user-api"])).await.expect("an answer");
-        assert!(!refused.admitted);
-        assert_eq!(verdicts(&refused.limits), [Verdict::Denied]);
-        let wait = refused.retry_after.expect("there will be room").seconds;
+        let denied = service.acquire(call("u", &["user-api"])).await.expect("an answer");
+        assert!(!denied.admitted);
+        assert_eq!(verdicts(&denied.limits), [Verdict::Denied]);
+        let wait = denied.retry_after.expect("there will be room").seconds;
         assert!((355..=360).contains(&wait), "{wait}");
     }
-    // What it could be instead is told of the bucket as it is.
+    // The numbers of the bucket show which cost would fit.
     for (user, left) in [("u", 0), ("v", 10)] {
         let never = pb::AcquireRequest { cost: Some(11), ..call(user, &["user-api"]) };
         let never = service.acquire(never).await.expect("an answer");
@@ -58,7 +58,7 @@ async fn a_refusal_is_an_answer_and_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn in_debt_a_post_charge_refuses_checks_acquires_and_reservations() {
+async fn post_charge_in_debt_denies_checks_acquires_and_reservations() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let descriptors: std::collections::HashMap<_, _> = [("counted".to_owned(), "tokens".to_owned())].into();
@@ -78,9 +78,9 @@ async fn in_debt_a_post_charge_refuses_checks_acquires_and_reservations() {
         assert!((1430..=1440).contains(&wait), "4 of 10 an hour leak in 1,440 s, not in {wait}");
     };
     for cost in [1, 4, 1000] {
-        let refused = service.acquire(acquire(cost)).await.expect("an answer");
-        assert_eq!((refused.admitted, verdicts(&refused.limits)), (false, vec![Verdict::Denied]), "{cost}");
-        waits(refused.retry_after);
+        let denied = service.acquire(acquire(cost)).await.expect("an answer");
+        assert_eq!((denied.admitted, verdicts(&denied.limits)), (false, vec![Verdict::Denied]), "{cost}");
+        waits(denied.retry_after);
     }
     let peeked = client.peek(peek).await.expect("an answer").into_inner();
     assert!(!peeked.would_admit);
@@ -99,16 +99,16 @@ async fn in_debt_a_post_charge_refuses_checks_acquires_and_reservations() {
 #[tokio::test]
 async fn plans_tenants_and_modes_choose_the_limit() {
     let service = shared(&[]).await;
-    let of =
+    let acquire_as =
         |tenant: &str, limit: &str| pb::AcquireRequest { parent: format!("tenants/{tenant}"), ..call("u", &[limit]) };
-    let rich = service.acquire(of("rich", "user-api")).await.expect("an answer");
+    let rich = service.acquire(acquire_as("rich", "user-api")).await.expect("an answer");
     assert_eq!((rich.limits[0].amount, rich.limits[0].rule.as_str()), (100, "plan:gold"));
-    let evil = service.acquire(of("evil", "tenant-api")).await.expect("an answer");
+    let evil = service.acquire(acquire_as("evil", "tenant-api")).await.expect("an answer");
     assert_eq!(
         (evil.admitted, verdicts(&evil.limits), evil.source()),
         (false, vec![Verdict::Blocked], pb::Source::Policy)
     );
-    let friend = service.acquire(of("friend", "tenant-api")).await.expect("an answer");
+    let friend = service.acquire(acquire_as("friend", "tenant-api")).await.expect("an answer");
     assert_eq!((friend.admitted, verdicts(&friend.limits)), (true, vec![Verdict::Unlimited]));
     let trial = || pb::AcquireRequest { api_key: "k-1".into(), ..call("u", &["trial"]) };
     for verdict in [Verdict::Admitted, Verdict::ShadowDenied] {
@@ -118,7 +118,7 @@ async fn plans_tenants_and_modes_choose_the_limit() {
 }
 
 #[tokio::test]
-async fn every_field_that_breaks_a_rule_is_told() {
+async fn every_violated_field_is_reported() {
     let service = shared(&[]).await;
     let bad = pb::AcquireRequest {
         parent: "acme".into(),
@@ -153,10 +153,10 @@ async fn every_field_that_breaks_a_rule_is_told() {
         ]
     );
     let status = service.acquire(call("", &["user-api"])).await.expect_err("no user");
-    assert_eq!(violations(&status), ["user: the policy user-api asks for `user`, which is not given"]);
+    assert_eq!(violations(&status), ["user: policy user-api needs `user`, which is missing"]);
     let other = pb::AcquireRequest { route: "/home".into(), ..call("u", &["chat"]) };
     let status = service.acquire(other).await.expect_err("another route");
-    assert_eq!(violations(&status), ["limits: the policy chat is for other values than are given"]);
+    assert_eq!(violations(&status), ["limits: policy chat is for other values than the request has"]);
     assert_eq!(
         violations(&service.acquire(call("u", &[])).await.expect_err("no limits")),
         ["limits: must be 1 to 16; 0 were sent"]
@@ -166,7 +166,7 @@ async fn every_field_that_breaks_a_rule_is_told() {
 }
 
 #[tokio::test]
-async fn items_of_a_batch_stand_by_themselves() {
+async fn batch_items_are_independent() {
     let service = shared(&[]).await;
     let item = |user: &str, limit: &str, cost| pb::AcquireRequest {
         parent: String::new(),
@@ -196,7 +196,7 @@ async fn items_of_a_batch_stand_by_themselves() {
 }
 
 #[tokio::test]
-async fn a_reservation_is_settled_or_cancelled() {
+async fn reservation_is_settled_or_cancelled() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let request = || pb::ReserveRequest {
@@ -236,7 +236,7 @@ async fn a_reservation_is_settled_or_cancelled() {
 }
 
 #[tokio::test]
-async fn a_refund_gives_back_what_was_charged() {
+async fn refund_gives_back_the_charge() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let request = pb::AcquireRequest { cost: Some(6), request_id: "r-1".into(), ..call("u", &["user-api"]) };
@@ -254,14 +254,14 @@ async fn a_refund_gives_back_what_was_charged() {
         assert_eq!((refunded.charged, refunded.limits[0].remaining), (4, 6));
     }
     let status = client.refund(refund(5, "f-2")).await.expect_err("4 are left");
-    let told = details(&status, Code::InvalidArgument, "REFUND_EXCEEDS_CHARGE");
-    assert_eq!(told.error_info().expect("one").metadata["left"], "4");
+    let rejection = details(&status, Code::InvalidArgument, "REFUND_EXCEEDS_CHARGE");
+    assert_eq!(rejection.error_info().expect("one").metadata["left"], "4");
     let other = pb::AcquireRequest { cost: Some(1), request_id: "r-1".into(), ..call("u", &["user-api"]) };
     details(&service.acquire(other).await.expect_err("another request"), Code::InvalidArgument, "REQUEST_ID_REUSED");
 }
 
 #[tokio::test]
-async fn a_reset_empties_and_is_audited() {
+async fn reset_empties_buckets_and_is_audited() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let all = || pb::AcquireRequest { cost: Some(10), ..call("u", &["user-api"]) };
@@ -288,7 +288,7 @@ async fn a_reset_empties_and_is_audited() {
 }
 
 #[tokio::test]
-async fn what_applies_is_explained() {
+async fn explain_reports_the_limits_that_apply() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     assert!(
@@ -298,13 +298,13 @@ async fn what_applies_is_explained() {
             .expect("room")
             .admitted
     );
-    // A machine that stalls for a second finds the refusal forgotten.
-    let explained = keyplane_testkit::eventually("a refusal is told of", support::PATIENCE, async || {
-        service.refuses_by_itself("u").await;
+    // A machine that stalls for a second finds the denial expired.
+    let explained = keyplane_testkit::eventually("a cached denial is explained", support::PATIENCE, async || {
+        service.denies_from_cache("u").await;
         let request = pb::ExplainRequest { parent: PARENT.into(), user: "u".into(), ..Default::default() };
         let explained = service.client.clone().explain(request).await.expect("an answer").into_inner();
-        let told = explained.limits.iter().any(|limit| limit.denied_for.is_some());
-        if told { Ok(explained) } else { Err(format!("{explained:?}")) }
+        let cached = explained.limits.iter().any(|limit| limit.denied_for.is_some());
+        if cached { Ok(explained) } else { Err(format!("{explained:?}")) }
     })
     .await;
     let names: Vec<&str> =
@@ -325,7 +325,7 @@ async fn what_applies_is_explained() {
 }
 
 #[tokio::test]
-async fn a_peek_charges_nothing() {
+async fn peek_charges_nothing() {
     let service = shared(&[]).await;
     let peek = |cost| pb::PeekRequest {
         parent: PARENT.into(),
@@ -341,7 +341,7 @@ async fn a_peek_charges_nothing() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_made_here_is_in_force_at_once_and_its_change_keeps_what_was_consumed() {
+async fn created_policy_is_in_force_at_once_and_a_change_keeps_consumed_hits() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let limit = |amount| {

@@ -48,7 +48,7 @@ fn headers(response: &RateLimitResponse) -> HashMap<&str, &str> {
 }
 
 #[tokio::test]
-async fn there_is_a_status_for_each_descriptor_and_nothing_is_charged_in_part() {
+async fn every_descriptor_has_a_status_and_nothing_is_charged_in_part() {
     let service = shared(&[]).await;
     let descriptors = || vec![user("u"), descriptor(&[("tenant", "acme")]), descriptor(&[("x", "y")])];
     let all = RateLimitRequest { hits_addend: 9, ..request(descriptors()) };
@@ -61,17 +61,17 @@ async fn there_is_a_status_for_each_descriptor_and_nothing_is_charged_in_part() 
     let current = admitted.statuses[0].current_limit.as_ref().expect("a limit");
     assert_eq!((current.name.as_str(), current.requests_per_unit, current.unit()), ("user-api", 10, Unit::Hour));
 
-    let refused = ask(&service, all).await.expect("an answer");
-    assert_eq!(refused.overall_code(), Said::OverLimit);
-    assert_eq!(codes(&refused), [Said::OverLimit, Said::Ok, Said::Ok]);
-    let reset = refused.statuses[0].duration_until_reset.as_ref().expect("a time").seconds;
+    let denied = ask(&service, all).await.expect("an answer");
+    assert_eq!(denied.overall_code(), Said::OverLimit);
+    assert_eq!(codes(&denied), [Said::OverLimit, Said::Ok, Said::Ok]);
+    let reset = denied.statuses[0].duration_until_reset.as_ref().expect("a time").seconds;
     assert!((2870..=2880).contains(&reset), "8 of 10 an hour: {reset}");
     let tenant = answer(&service, vec![descriptor(&[("tenant", "acme")])]).await;
-    assert_eq!(tenant.statuses[0].limit_remaining, 990, "the tenant was not charged for what its user was refused");
+    assert_eq!(tenant.statuses[0].limit_remaining, 990, "the tenant was not charged for the denied call of its user");
 }
 
 #[tokio::test]
-async fn the_eleventh_of_ten_is_told_to_wait() {
+async fn eleventh_hit_of_ten_gets_a_wait() {
     let service = shared(&[]).await;
     for left in (0..10).rev() {
         let response = answer(&service, vec![user("u")]).await;
@@ -82,26 +82,26 @@ async fn the_eleventh_of_ten_is_told_to_wait() {
             ("10, 10;w=3600", "\"user-api\";q=10;w=3600")
         );
         assert_eq!(headers["x-ratelimit-remaining"], left.to_string());
-        // Not until all of it is there again: in six minutes there is one more, of whatever is gone.
+        // The reset is not when all hits are back: one more fits in six minutes.
         let more: u64 = headers["x-ratelimit-reset"].parse().expect("seconds");
         assert!((355..=360).contains(&more), "{more}");
         assert_eq!(headers["ratelimit"], format!("\"user-api\";r={left};t={more}"));
         assert!(!headers.contains_key("retry-after"));
     }
     for _ in 0..2 {
-        let refused = answer(&service, vec![user("u")]).await;
-        let headers = headers(&refused);
+        let denied = answer(&service, vec![user("u")]).await;
+        let headers = headers(&denied);
         let wait: u64 = headers["retry-after"].parse().expect("seconds");
         assert!((355..=360).contains(&wait), "{wait}");
         assert_eq!((headers["x-ratelimit-reset"], headers["x-ratelimit-remaining"]), (headers["retry-after"], "0"));
         assert_eq!(headers["ratelimit"], format!("\"user-api\";r=0;t={wait}"));
-        let fields = &refused.dynamic_metadata.as_ref().expect("metadata").fields;
+        let fields = &denied.dynamic_metadata.as_ref().expect("metadata").fields;
         assert!(fields.contains_key("policy") && fields.contains_key("rule") && !fields.contains_key("store_away"));
     }
 }
 
 #[tokio::test]
-async fn exact_beats_any_and_other_domains_pass() {
+async fn named_values_take_precedence_and_other_domains_pass() {
     let service = shared(&[]).await;
     let limit = async |route: &str| {
         let response = answer(&service, vec![descriptor(&[("tenant", "acme"), ("route", route)])]).await;
@@ -115,7 +115,7 @@ async fn exact_beats_any_and_other_domains_pass() {
 }
 
 #[tokio::test]
-async fn a_period_without_a_name_and_equal_descriptors_are_counted_right() {
+async fn unnamed_periods_and_equal_descriptors_are_counted() {
     let service = shared(&[]).await;
     let address = || descriptor(&[("remote_address", "2001:db8::1")]);
     let response = answer(&service, vec![address(), address()]).await;
@@ -128,7 +128,7 @@ async fn a_period_without_a_name_and_equal_descriptors_are_counted_right() {
 }
 
 #[tokio::test]
-async fn hits_of_a_descriptor_beat_those_of_the_request_and_zero_asks() {
+async fn descriptor_hits_override_the_request_and_zero_peeks() {
     let service = shared(&[]).await;
     let with = |hits| RateLimitDescriptor { hits_addend: Some(UInt64Value { value: hits }), ..user("u") };
     let peek = answer(&service, vec![with(0)]).await;
@@ -136,16 +136,16 @@ async fn hits_of_a_descriptor_beat_those_of_the_request_and_zero_asks() {
     let charged =
         ask(&service, RateLimitRequest { hits_addend: 9, ..request(vec![with(10)]) }).await.expect("an answer");
     assert_eq!((charged.overall_code(), charged.statuses[0].limit_remaining), (Said::Ok, 0));
-    // What is only asked refuses what would be charged beside it.
+    // A descriptor that is only peeked at denies those that would be charged beside it.
     let both = answer(&service, vec![with(0), descriptor(&[("tenant", "acme")])]).await;
     assert_eq!((both.overall_code(), codes(&both)), (Said::OverLimit, vec![Said::OverLimit, Said::Ok]));
     let tenant = answer(&service, vec![descriptor(&[("tenant", "acme")])]).await;
     assert_eq!(tenant.statuses[0].limit_remaining, 999);
 }
 
-/// A route that asks with `hits_addend: 0` before the request, and charges with `apply_on_stream_done`.
+/// Route that peeks with `hits_addend: 0` before the request, and charges with `apply_on_stream_done`.
 #[tokio::test]
-async fn what_is_charged_afterwards_is_held_by_the_check_before() {
+async fn check_before_the_request_enforces_charges_after_it() {
     let service = shared(&[]).await;
     let hits = |value| RateLimitDescriptor {
         hits_addend: Some(UInt64Value { value }),
@@ -156,9 +156,9 @@ async fn what_is_charged_afterwards_is_held_by_the_check_before() {
         let wait = headers(&response).get("retry-after").map(|wait| wait.parse::<u64>().expect("seconds"));
         (response.overall_code(), wait)
     };
-    let debt = |told: (Said, Option<u64>), seconds: u64| {
-        let near = told.1.is_some_and(|wait| (seconds - 10..=seconds).contains(&wait));
-        assert!(told.0 == Said::OverLimit && near, "{told:?}, in place of {seconds} s");
+    let debt = |reported: (Said, Option<u64>), seconds: u64| {
+        let near = reported.1.is_some_and(|wait| (seconds - 10..=seconds).contains(&wait));
+        assert!(reported.0 == Said::OverLimit && near, "{reported:?}, in place of {seconds} s");
     };
     // Two requests at once pass the check, and both are charged.
     assert_eq!((ask(0).await, ask(0).await), ((Said::Ok, None), (Said::Ok, None)));
@@ -173,7 +173,7 @@ async fn what_is_charged_afterwards_is_held_by_the_check_before() {
 }
 
 #[tokio::test]
-async fn a_cost_over_the_burst_is_told_what_is_left_and_not_to_wait() {
+async fn cost_over_the_burst_reports_the_rest_and_no_wait() {
     let service = shared(&[]).await;
     for (charged, left) in [(0, 10), (4, 6)] {
         if charged > 0 {
@@ -191,24 +191,24 @@ async fn a_cost_over_the_burst_is_told_what_is_left_and_not_to_wait() {
 }
 
 #[tokio::test]
-async fn what_nobody_was_asked_about_is_not_told_to_be_used_up() {
+async fn unasked_limits_are_not_reported_as_used_up() {
     let service = shared(&[]).await;
     let all = RateLimitRequest { hits_addend: 10, ..request(vec![user("u")]) };
     ask(&service, all).await.expect("an answer");
-    // A machine that stalls for a second finds the refusal forgotten.
-    let refused = keyplane_testkit::eventually("the store is not asked", support::PATIENCE, async || {
-        service.refuses_by_itself("u").await;
-        let refused = answer(&service, vec![user("u"), descriptor(&[("tenant", "acme")])]).await;
-        if refused.statuses[1].current_limit.is_none() { Ok(refused) } else { Err(refused) }
+    // A machine that stalls for a second finds the denial expired.
+    let denied = keyplane_testkit::eventually("the store is not asked", support::PATIENCE, async || {
+        service.denies_from_cache("u").await;
+        let denied = answer(&service, vec![user("u"), descriptor(&[("tenant", "acme")])]).await;
+        if denied.statuses[1].current_limit.is_none() { Ok(denied) } else { Err(denied) }
     })
     .await;
-    assert_eq!(codes(&refused), [Said::OverLimit, Said::Ok]);
-    assert_eq!((refused.statuses[0].limit_remaining, refused.statuses[1].limit_remaining), (0, u32::MAX));
-    assert_eq!(headers(&refused)["ratelimit-policy"], "\"user-api\";q=10;w=3600");
+    assert_eq!(codes(&denied), [Said::OverLimit, Said::Ok]);
+    assert_eq!((denied.statuses[0].limit_remaining, denied.statuses[1].limit_remaining), (0, u32::MAX));
+    assert_eq!(headers(&denied)["ratelimit-policy"], "\"user-api\";q=10;w=3600");
 }
 
 #[tokio::test]
-async fn a_limit_stands_in_the_headers_once() {
+async fn headers_list_each_limit_once() {
     let service = shared(&[]).await;
     let descriptors = vec![user("u"), descriptor(&[("tenant", "acme")]), user("u"), user("v")];
     let response = answer(&service, descriptors).await;
@@ -216,11 +216,11 @@ async fn a_limit_stands_in_the_headers_once() {
 }
 
 #[tokio::test]
-async fn a_limit_that_comes_with_the_request_counts_in_the_policys_bucket() {
+async fn override_of_a_request_counts_in_the_policys_bucket() {
     let service = shared(&[]).await;
-    let with = |amount, unit, of: RateLimitDescriptor| RateLimitDescriptor {
+    let with = |amount, unit, descriptor: RateLimitDescriptor| RateLimitDescriptor {
         limit: Some(RateLimitOverride { requests_per_unit: amount, unit }),
-        ..of
+        ..descriptor
     };
     for left in [1, 0] {
         let response = answer(&service, vec![with(2, 4, user("u"))]).await;
@@ -240,12 +240,12 @@ async fn a_limit_that_comes_with_the_request_counts_in_the_policys_bucket() {
 }
 
 #[tokio::test]
-async fn hits_are_taken_back_by_trusted_peers_only() {
+async fn only_trusted_peers_take_hits_back() {
     let back =
         || RateLimitDescriptor { is_negative_hits: true, hits_addend: Some(UInt64Value { value: 4 }), ..user("u") };
     let service = shared(&[]).await;
-    let refused = ask(&service, request(vec![back()])).await.expect_err("nobody is trusted");
-    details(&refused, Code::PermissionDenied, "REFUND_NOT_ALLOWED");
+    let denied = ask(&service, request(vec![back()])).await.expect_err("no peer is trusted");
+    details(&denied, Code::PermissionDenied, "REFUND_NOT_ALLOWED");
 
     let service = shared(&[("KEYPLANE_RATELIMIT_REFUND_PEERS", "10.0.0.0/8, 127.0.0.0/8")]).await;
     let all = RateLimitRequest { hits_addend: 10, ..request(vec![user("u")]) };
@@ -260,7 +260,7 @@ async fn hits_are_taken_back_by_trusted_peers_only() {
 }
 
 #[tokio::test]
-async fn a_retry_under_the_requests_id_charges_once_and_another_question_is_another() {
+async fn retry_under_one_request_id_charges_once_and_another_question_counts() {
     let service = shared(&[]).await;
     let ask = async |descriptors: Vec<RateLimitDescriptor>| {
         let mut request = Request::new(request(descriptors));
@@ -274,7 +274,7 @@ async fn a_retry_under_the_requests_id_charges_once_and_another_question_is_anot
 }
 
 #[tokio::test]
-async fn what_users_send_is_no_error_and_what_operators_get_wrong_is_one() {
+async fn input_of_users_is_no_error_and_a_wrong_configuration_is_one() {
     let service = shared(&[]).await;
     for value in ["", "a\nb\0", &"x".repeat(5000), "{tag}:*"] {
         let response = answer(&service, vec![user(value)]).await;
@@ -300,9 +300,9 @@ async fn what_users_send_is_no_error_and_what_operators_get_wrong_is_one() {
     }
 }
 
-/// An error would be the gateway's 503, which says that the service is away.
+/// Checks for an answer: an error would be the gateway's 503, which reports an unavailable service.
 #[tokio::test]
-async fn more_descriptors_than_are_taken_are_refused_with_the_reason() {
+async fn too_many_descriptors_are_rejected_with_the_reason() {
     let service = shared(&[]).await;
     let most = answer(&service, vec![user("u"); 16]).await;
     assert_eq!((most.overall_code(), most.statuses.len()), (Said::OverLimit, 16), "16 hits of 10");
@@ -312,28 +312,28 @@ async fn more_descriptors_than_are_taken_are_refused_with_the_reason() {
     assert_eq!(fields["reason"].kind, Some(Kind::StringValue("TOO_MANY_DESCRIPTORS".into())));
     let body = String::from_utf8(response.raw_body).expect("a text");
     assert!(body.contains("at most 16 descriptors") && body.contains("made 17"), "{body}");
-    let one = answer(&service, vec![user("v")]).await;
-    assert_eq!(one.statuses[0].limit_remaining, 9, "nothing was charged");
+    let first = answer(&service, vec![user("v")]).await;
+    assert_eq!(first.statuses[0].limit_remaining, 9, "nothing was charged");
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_asked_is_unavailable_since_another_instance_may_be() {
+async fn unreachable_store_is_unavailable_for_a_retry_elsewhere() {
     let valkey = keyplane_testkit::valkey();
     let proxy = FaultProxy::to_port(valkey.port());
     let service = start(&keyplane_testkit::app(), &proxy.url(&valkey.url()), &[]).await;
     proxy.set(Fault::Cut);
     let untouched =
         keyplane_testkit::eventually("the loss of the connection is noticed", support::PATIENCE, async || {
-            let status = ask(&service, request(vec![user("u")])).await.expect_err("nobody can tell");
+            let status = ask(&service, request(vec![user("u")])).await.expect_err("the store is unavailable");
             if status.code() == Code::Unavailable { Ok(status) } else { Err(status.to_string()) }
         });
     let untouched = details(&untouched.await, Code::Unavailable, "STORE_UNAVAILABLE");
     assert!(!untouched.error_info().expect("an ErrorInfo").metadata.contains_key("outcome"), "nothing was charged");
 }
 
-/// Never OK, never UNKNOWN, and before Envoy stops to wait; unless a refusal is certain.
+/// Checks for an error that is never OK nor UNKNOWN, before Envoy stops waiting, unless a denial is certain.
 #[tokio::test]
-async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
+async fn unavailable_store_is_an_error_and_cached_denials_stay() {
     let valkey = keyplane_testkit::valkey();
     let proxy = FaultProxy::to_port(valkey.port());
     let settings = [("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "250ms")];
@@ -344,17 +344,17 @@ async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
     assert_eq!(answer(&service, vec![user("u")]).await.overall_code(), Said::OverLimit);
     let began = keyplane_testkit::eventually("what is certain needs no store", support::PATIENCE, async || {
         proxy.set(Fault::Pass);
-        service.refuses_by_itself("u").await;
+        service.denies_from_cache("u").await;
         proxy.set(Fault::BlackHole);
         let began = std::time::Instant::now();
-        // A machine that stalls for a second finds the refusal forgotten.
-        let refused = ask(&service, request(vec![user("u"), descriptor(&[("tenant", "acme")])])).await;
-        let refused = refused.map_err(|status| status.to_string())?;
-        assert_eq!(refused.overall_code(), Said::OverLimit);
+        // A machine that stalls for a second finds the denial expired.
+        let denied = ask(&service, request(vec![user("u"), descriptor(&[("tenant", "acme")])])).await;
+        let denied = denied.map_err(|status| status.to_string())?;
+        assert_eq!(denied.overall_code(), Said::OverLimit);
         Ok::<_, String>(began)
     })
     .await;
-    let status = ask(&service, request(vec![user("v")])).await.expect_err("nobody can tell");
+    let status = ask(&service, request(vec![user("v")])).await.expect_err("the store is unavailable");
     let unknown = details(&status, Code::DeadlineExceeded, "STORE_UNAVAILABLE");
     assert_eq!(unknown.error_info().expect("an ErrorInfo").metadata["outcome"], "unknown", "no other may be asked");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -366,7 +366,7 @@ async fn a_store_that_is_away_is_an_error_and_what_is_refused_stays_refused() {
 }
 
 #[test]
-fn reflection_tells_what_is_spoken() {
+fn reflection_lists_the_services() {
     let pool = DescriptorPool::decode(RATE_LIMIT_DESCRIPTOR_SET).expect("it decodes");
     let message = |name: &str| pool.get_message_by_name(name).expect("it is declared");
     let full = RateLimitDescriptor {

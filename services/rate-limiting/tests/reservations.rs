@@ -29,7 +29,7 @@ async fn settle_in_every_way(service: &support::Service, parent: &str, reservati
 }
 
 #[tokio::test]
-async fn what_no_limit_counts_is_reserved_and_settled_like_anything_else() {
+async fn uncounted_reservation_is_settled_like_any_other() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let friend = "tenants/friend";
@@ -62,7 +62,7 @@ async fn what_no_limit_counts_is_reserved_and_settled_like_anything_else() {
 }
 
 #[tokio::test]
-async fn what_is_reserved_while_the_store_is_away_is_settled_when_it_is_back() {
+async fn reservation_of_an_outage_is_settled_after_it() {
     let proxy = FaultProxy::to_port(keyplane_testkit::valkey().port());
     let url = proxy.url(&keyplane_testkit::valkey().url());
     let settings = [("KEYPLANE_RATELIMIT_OUTAGE_POLICY", "open")];
@@ -88,7 +88,7 @@ async fn what_is_reserved_while_the_store_is_away_is_settled_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_commit_far_above_its_estimate_reports_what_was_charged() {
+async fn commit_far_above_its_estimate_reports_the_charge() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let reserve = pb::ReserveRequest {
@@ -105,12 +105,12 @@ async fn a_commit_far_above_its_estimate_reports_what_was_charged() {
         assert_eq!(settled.charged, 20, "a debt ends at another burst of 10; {attempt}");
     }
     let status = client.commit(commit(20)).await.expect_err("it is settled");
-    let told = details(&status, Code::FailedPrecondition, "ALREADY_SETTLED");
-    assert_eq!(told.error_info().expect("one").metadata["cost"], "1000");
+    let rejection = details(&status, Code::FailedPrecondition, "ALREADY_SETTLED");
+    assert_eq!(rejection.error_info().expect("one").metadata["cost"], "1000");
 }
 
 #[tokio::test]
-async fn a_refund_id_is_of_one_cost() {
+async fn refund_id_allows_one_cost() {
     let service = shared(&[]).await;
     let mut client = service.client.clone();
     let request = pb::AcquireRequest { cost: Some(6), request_id: "r-1".into(), ..call("u", &["user-api"]) };

@@ -1,4 +1,4 @@
-//! The documented settings are those that the program reads.
+//! Settings: the documented ones are those that the program reads.
 
 use keyplane_rate_limiting::{Config, SERVICE};
 use keyplane_server::config::{self, Env};
@@ -7,17 +7,17 @@ const BEGIN: &str = "<!-- settings rate-limiting:begin -->";
 const END: &str = "<!-- settings rate-limiting:end -->";
 
 #[test]
-fn the_table_in_the_docs_is_the_programs() {
+fn documented_settings_match_the_program() {
     let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
     let table = server.settings.markdown();
     // What every service has stands in the table of session.
     let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
     let text = std::fs::read_to_string(docs).expect("docs/operations.md");
-    let found = text.split(BEGIN).nth(1).and_then(|rest| rest.split(END).next());
-    let found = found.unwrap_or_else(|| panic!("docs/operations.md has the markers {BEGIN} and {END}"));
+    let documented = text.split(BEGIN).nth(1).and_then(|rest| rest.split(END).next());
+    let documented = documented.unwrap_or_else(|| panic!("docs/operations.md has the markers {BEGIN} and {END}"));
     let own = own.join("\n");
-    assert_eq!(found.trim(), own.trim(), "put this table between the markers in docs/operations.md:\n{own}\n");
+    assert_eq!(documented.trim(), own.trim(), "put this table between the markers in docs/operations.md:\n{own}\n");
 }
 
 fn is_own(line: &str) -> bool {
@@ -27,7 +27,7 @@ fn is_own(line: &str) -> bool {
 }
 
 #[test]
-fn wrong_settings_are_told_at_once() {
+fn wrong_settings_are_reported_at_once() {
     let given = [
         ("KEYPLANE_RATELIMIT_REMEMBER", "2h"),
         ("KEYPLANE_RATELIMIT_ENVOY_DEADLINE", "0s"),

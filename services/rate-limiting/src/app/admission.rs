@@ -1,196 +1,150 @@
-//! Calls on limits by their names, under the policies in force.
+//! Calls on limits by the ids of their policies: acquire, peek, reserve, commit, refund.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use keyplane_contracts::Violations;
-use keyplane_contracts::names::TenantId;
+use keyplane_server::random;
 
-use super::limiter::{Call, Charge, Limiter, Settled, Slot, State};
-use super::policies::{Action, Cause, Policies};
-use crate::domain::{Catalog, Compiled, PolicyId, Subject};
+use super::limiter::{Call, CallLimit, Charge, ChargeKind, Idempotency, Limiter, Outcome, Settled};
+use super::policies::Policies;
+use crate::domain::{Catalog, LimitIds, Subject};
 use crate::error::Error;
-use crate::store::Stored;
 
-/// The most limits of one call.
-const LIMITS: usize = keyplane_contracts::rules::ratelimit::LIMITS;
+/// Default time to settle a reservation.
+const RESERVATION: Duration = Duration::from_mins(5);
 
-/// Finds the limits that callers mean among the policies in force, for the limiter to decide on. Cheap to clone.
+/// Resolves the limits that callers name under the policies in force, and has the limiter decide. Cheap to clone.
 #[derive(Clone)]
 pub struct Admission {
     pub(super) limiter: Limiter,
     pub(super) policies: Policies,
+    /// Default time to remember a request id.
+    remember: Duration,
 }
 
-/// Limits of a subject, and where they come from.
-pub struct Explained {
-    /// The tenant's plan; empty for none.
-    pub plan: String,
-    /// The limits.
-    pub limits: Vec<Explanation>,
-    /// The version of the policies in force.
-    pub version: u64,
-}
-
-/// One limit, and what is known of its bucket.
-pub struct Explanation {
-    /// The limit.
-    pub slot: Slot,
-    /// Answer for a cost of 1.
-    pub state: State,
-    /// The bucket as it is stored; none if it is empty, or nothing is counted.
-    pub stored: Option<Stored>,
-    /// Time for which this instance refuses without the store.
-    pub refused_for: Option<Duration>,
-    /// Hits that this instance has leased.
-    pub leased: u64,
+/// Decision on a call, and its charge.
+pub struct Acquired {
+    /// Call as it was resolved.
+    pub call: Call,
+    /// Decision.
+    pub outcome: Outcome,
+    /// Charge to refund or settle later; none without a request id, or if the call was denied.
+    pub charge: Option<Charge>,
 }
 
 // === impl Admission ===
 
 impl Admission {
-    /// Calls on `limiter` under `policies`.
+    /// Calls on `limiter` under `policies`. `remember` is the default time to remember a request id.
     #[must_use]
-    pub fn new(limiter: Limiter, policies: Policies) -> Admission {
-        Admission { limiter, policies }
+    pub fn new(limiter: Limiter, policies: Policies, remember: Duration) -> Admission {
+        Admission { limiter, policies, remember }
     }
 
-    /// The limiter, which decides on what is found here.
-    #[must_use]
-    pub fn limiter(&self) -> &Limiter {
-        &self.limiter
-    }
-
-    /// The limits of these names for a subject, at `cost` each; `violations` are those of the rest of the request.
+    /// Charges `cost` to each limit, all or none; under a request id, once within `ttl`.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] with every rule that is broken, or [`Error::PolicyNotFound`].
-    pub fn call(
+    /// [`Error::Invalid`], [`Error::PolicyNotFound`], or those of [`Limiter::acquire`].
+    pub async fn acquire(
         &self,
         subject: &Subject<'_>,
-        limits: &[String],
+        limits: LimitIds<'_>,
         cost: u64,
-        violations: Violations,
-    ) -> Result<Call, Error> {
-        self.named(&self.policies.load(), subject, limits, cost, violations)
+        request_id: Option<String>,
+        ttl: Option<Duration>,
+    ) -> Result<Acquired, Error> {
+        let mut call = self.resolve(&self.policies.load(), subject, limits, cost)?;
+        let ttl = ttl.unwrap_or(self.remember);
+        let charge = request_id.map(|id| remembered(&mut call, ChargeKind::Acquired, id, cost, ttl));
+        self.charge(call, charge).await
     }
 
-    /// Settles a reservation under the limits of today: [`Limiter::commit`].
+    /// Charges an estimate that [`Admission::commit`] settles within `ttl`; without a request id under a random one.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Errors of [`Admission::acquire`], or [`Error::NoRandomness`].
+    pub async fn reserve(
+        &self,
+        subject: &Subject<'_>,
+        limits: LimitIds<'_>,
+        estimate: u64,
+        request_id: Option<String>,
+        ttl: Option<Duration>,
+    ) -> Result<Acquired, Error> {
+        let mut call = self.resolve(&self.policies.load(), subject, limits, estimate)?;
+        let id = request_id.map_or_else(random_id, Ok)?;
+        let charge = remembered(&mut call, ChargeKind::Reserved, id, estimate, ttl.unwrap_or(RESERVATION));
+        self.charge(call, Some(charge)).await
+    }
+
+    /// Returns the decision that [`Admission::acquire`] would make, and charges nothing.
+    ///
+    /// # Errors
+    ///
+    /// Errors of [`Admission::acquire`].
+    pub async fn peek(&self, subject: &Subject<'_>, limits: LimitIds<'_>, cost: u64) -> Result<(Call, Outcome), Error> {
+        let call = self.resolve(&self.policies.load(), subject, limits, cost)?;
+        let outcome = self.limiter.peek(&call).await?;
+        Ok((call, outcome))
+    }
+
+    /// Settles a reservation under the limits in force: [`Limiter::commit`].
+    ///
+    /// # Errors
+    ///
+    /// Errors of [`Limiter::commit`].
     pub async fn commit(&self, charge: &Charge, cost: u64) -> Result<Settled, Error> {
         self.limiter.commit(charge, cost, &self.policies.catalog()).await
     }
 
-    /// Refunds a charge under the limits of today: [`Limiter::refund`].
+    /// Refunds a charge under the limits in force: [`Limiter::refund`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Errors of [`Limiter::refund`].
     pub async fn refund(&self, charge: &Charge, cost: u64, id: &str) -> Result<Settled, Error> {
         self.limiter.refund(charge, cost, id, &self.policies.catalog()).await
     }
 
-    /// Empties the buckets of a call and notes it in the tenant's audit; returns how many held something.
-    ///
-    /// # Errors
-    ///
-    /// The store's; then some may be empty.
-    pub async fn reset(&self, tenant: &TenantId, call: &Call, cause: &Cause) -> Result<usize, Error> {
-        let targets: Vec<&str> = call.slots.iter().map(|slot| slot.key.as_str()).collect();
-        // First the audit: nothing is reset that it does not tell of.
-        self.policies.audit().record(tenant, Action::Reset, &targets, cause).await?;
-        self.limiter.reset(&call.slots).await
+    async fn charge(&self, call: Call, charge: Option<Charge>) -> Result<Acquired, Error> {
+        let outcome = self.limiter.acquire(&call).await?;
+        let charge = charge.filter(|_| outcome.admitted).map(|charge| charge.admitted(&outcome));
+        Ok(Acquired { call, outcome, charge })
     }
 
-    /// Explains the limits of these names for a subject; all that it could fill, at most 16, if none is named.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Admission::call`], or the store's.
-    pub async fn explain(
-        &self,
-        tenant: &TenantId,
-        subject: &Subject<'_>,
-        limits: &[String],
-        violations: Violations,
-    ) -> Result<Explained, Error> {
-        let catalog = self.policies.catalog();
-        let call = match limits.is_empty() {
-            true => violations.into_result(self.all(&catalog, subject)).map_err(Error::Invalid)?,
-            false => self.named(&catalog, subject, limits, 1, violations)?,
-        };
-        // Each by itself: what one refuses says nothing of another.
-        let explained = call.slots.into_iter().map(|slot| self.explain_one(slot));
-        let limits = futures::future::join_all(explained).await.into_iter().collect::<Result<_, _>>()?;
-        let plan = catalog.plan(tenant.as_str()).map_or_else(String::new, |(plan, _)| plan.to_owned());
-        Ok(Explained { plan, limits, version: catalog.version() })
-    }
-
-    async fn explain_one(&self, slot: Slot) -> Result<Explanation, Error> {
-        let call = Call { slots: vec![slot.clone()], remember: None };
-        let outcome = self.limiter.peek(&call).await?;
-        let state = outcome.limits.first().copied().ok_or(Error::Corrupt("an answer without its bucket"))?;
-        let counted = slot.meter().is_some();
-        let stored = if counted { self.limiter.store().stored(&slot.key).await? } else { None };
-        let (refused_for, leased) = self.limiter.memory(&slot);
-        Ok(Explanation { slot, state, stored, refused_for, leased })
-    }
-
-    fn named(
+    /// Fills the named policies from a subject.
+    pub(super) fn resolve(
         &self,
         catalog: &Catalog,
         subject: &Subject<'_>,
-        limits: &[String],
+        limits: LimitIds<'_>,
         cost: u64,
-        mut violations: Violations,
     ) -> Result<Call, Error> {
-        if !(1..=LIMITS).contains(&limits.len()) {
-            violations.add("limits", format!("must be 1 to {LIMITS}; {} were sent", limits.len()));
-        }
-        for (index, id) in limits.iter().enumerate() {
-            // Those that there are keep to the rule.
-            if catalog.get(id).is_none() {
-                violations.keep(PolicyId::parse(id, &format!("limits[{index}]")));
-            }
-            if limits[..index].contains(id) {
-                violations.add(format!("limits[{index}]"), "must not be named twice");
-            }
-        }
-        violations.into_result(()).map_err(Error::Invalid)?;
         let (store, mut violations) = (self.limiter.store(), Violations::new());
-        let mut slots = Vec::with_capacity(limits.len());
-        for id in limits {
+        let mut filled = Vec::with_capacity(limits.as_slice().len());
+        for id in limits.as_slice() {
             let compiled = catalog.get(id).ok_or_else(|| Error::PolicyNotFound { id: id.clone() })?;
             match violations.keep(subject.fill(&compiled.policy)) {
-                Some(Some(descriptor)) => slots.push(Slot::new(store, catalog, compiled, descriptor, cost)),
-                Some(None) => violations.add("limits", format!("the policy {id} is for other values than are given")),
+                Some(Some(descriptor)) => filled.push(CallLimit::new(store, catalog, compiled, descriptor, cost)),
+                Some(None) => violations.add("limits", format!("policy {id} is for other values than the request has")),
                 None => {}
             }
         }
-        violations.into_result(Call { slots, remember: None }).map_err(Error::Invalid)
-    }
-
-    /// The limits of all policies that a subject could fill, at most 16.
-    fn all(&self, catalog: &Catalog, subject: &Subject<'_>) -> Call {
-        let store = self.limiter.store();
-        let filled = |compiled: &Arc<Compiled>| {
-            let descriptor = subject.fill(&compiled.policy).ok().flatten()?;
-            Some(Slot::new(store, catalog, compiled, descriptor, 1))
-        };
-        Call { slots: catalog.all().filter_map(filled).take(LIMITS).collect(), remember: None }
+        violations.into_result(Call { limits: filled, idempotency: None }).map_err(Error::Invalid)
     }
 }
 
-// === impl Explanation ===
+/// Has a call remembered; returns its charge.
+fn remembered(call: &mut Call, kind: ChargeKind, request_id: String, cost: u64, ttl: Duration) -> Charge {
+    let charge = Charge::new(kind, &request_id, cost, call);
+    call.idempotency = Some(Idempotency { request_id, fingerprint: charge.fingerprint(), ttl });
+    charge
+}
 
-impl Explanation {
-    /// The bucket's name in the store; none if nothing is counted.
-    #[must_use]
-    pub fn key(&self) -> Option<&str> {
-        self.slot.meter().map(|_| self.slot.key.as_str())
-    }
+/// Random id of 128 bits, in hex.
+fn random_id() -> Result<String, Error> {
+    Ok(HEXLOWER.encode(&random::bytes::<16>()?))
 }

@@ -1,5 +1,4 @@
-//! What the service measures. Nothing is recorded on a call's way: policies count for themselves, and are read when somebody
-//! asks.
+//! Metrics of the service. Calls record nothing here: policies count their decisions, and a scrape reads the counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,10 +10,10 @@ use super::limiter::Limiter;
 use super::policies::Policies;
 use crate::domain::Figures;
 
-/// One of a policy's figures.
+/// Counter of a policy.
 type Figure = fn(&Figures) -> &AtomicU64;
 
-/// What is counted of a policy, by what became of the call.
+/// Counters of a policy, by outcome of the call.
 const OUTCOMES: [(&str, Figure); 6] = [
     ("admitted", |figures| &figures.admitted),
     ("denied", |figures| &figures.denied),
@@ -24,17 +23,17 @@ const OUTCOMES: [(&str, Figure); 6] = [
     ("leased", |figures| &figures.leased),
 ];
 
-/// Publishes the figures of all policies, and of what this instance remembers. To be called once, after telemetry is set up.
+/// Publishes the counters of all policies, and the size of the denial cache. Call once, after telemetry is set up.
 pub(crate) fn publish(policies: &Policies, limiter: &Limiter) {
-    let followed = policies.clone();
+    let current = policies.clone();
     meter()
         .u64_observable_counter(semconv::KEYPLANE_RATELIMIT_DECISIONS)
         .with_unit("{call}")
-        .with_description("What policies said of calls")
+        .with_description("Decisions of policies on calls")
         .with_callback(move |observer| {
-            for compiled in followed.load().all() {
-                for (outcome, of) in OUTCOMES {
-                    let value = of(&compiled.figures).load(Ordering::Relaxed);
+            for compiled in current.load().all() {
+                for (outcome, figure) in OUTCOMES {
+                    let value = figure(&compiled.figures).load(Ordering::Relaxed);
                     if value > 0 {
                         let policy = compiled.policy.id.to_string();
                         observer.observe(
@@ -49,18 +48,18 @@ pub(crate) fn publish(policies: &Policies, limiter: &Limiter) {
             }
         })
         .build();
-    let followed = policies.clone();
+    let current = policies.clone();
     meter()
         .u64_observable_gauge(semconv::KEYPLANE_RATELIMIT_POLICIES_VERSION)
         .with_unit("1")
         .with_description("Version of the policies that this instance knows")
-        .with_callback(move |observer| observer.observe(followed.load().version(), &[]))
+        .with_callback(move |observer| observer.observe(current.load().version(), &[]))
         .build();
     let limiter = limiter.clone();
     meter()
         .u64_observable_gauge(semconv::KEYPLANE_RATELIMIT_DENIALS)
         .with_unit("{bucket}")
-        .with_description("Full buckets that this instance remembers")
+        .with_description("Full buckets in the denial cache of this instance")
         .with_callback(move |observer| observer.observe(limiter.denials() as u64, &[]))
         .build();
 }

@@ -1,6 +1,7 @@
-//! The policies in force, so arranged that the ones for a call are found in a few steps, however many there are.
+//! Catalog: the policies in force, indexed by id and by descriptor.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -9,7 +10,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::{Descriptor, Limit, Meter, Origin, Policy, PolicyId};
 
-/// All policies, and which plan each tenant is on. Never changes: a change makes another one.
+/// Policies in force, and the plan of each tenant. Immutable: a change makes another catalog.
 #[derive(Debug, Default)]
 pub struct Catalog {
     policies: BTreeMap<PolicyId, Arc<Compiled>>,
@@ -18,89 +19,88 @@ pub struct Catalog {
     version: u64,
 }
 
-/// A policy, ready for use.
+/// Policy, ready for use.
 #[derive(Debug)]
 pub struct Compiled {
-    /// As it was given.
+    /// Policy as given.
     pub policy: Policy,
-    /// What it did so far; the policies that take its place go on with them.
+    /// Figures so far; a changed policy keeps them.
     pub figures: Arc<Figures>,
     default: Arc<Rule>,
     plans: HashMap<String, Arc<Rule>>,
     tenants: HashMap<String, Arc<Rule>>,
 }
 
-/// One of the limits of a policy.
+/// Limit of a policy.
 #[derive(Debug, PartialEq)]
 pub struct Rule {
-    /// The limit.
+    /// Limit.
     pub limit: Limit,
-    /// Its numbers, if something is counted.
+    /// Meter of the limit; none where nothing is counted.
     pub meter: Option<Meter>,
     /// `tenant`, `plan:<plan>`, `default` or `request`.
     pub name: Box<str>,
 }
 
-/// A policy and the one of its limits that applies.
+/// Policy, and the one of its limits that applies.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// The policy.
+    /// Policy.
     pub compiled: Arc<Compiled>,
-    /// The limit.
+    /// Limit.
     pub rule: Arc<Rule>,
 }
 
-/// What a policy did.
+/// Decisions of a policy, counted.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Calls that it admitted.
+    /// Admitted calls.
     pub admitted: AtomicU64,
-    /// Calls that it refused.
+    /// Denied calls.
     pub denied: AtomicU64,
-    /// Those among them that no store was asked for.
+    /// Denied calls that the denial cache answered.
     pub denied_from_cache: AtomicU64,
-    /// Calls that it would have refused, were it not in shadow mode.
+    /// Calls that a limit in shadow mode would have denied.
     pub shadow_denied: AtomicU64,
-    /// Calls that were answered while the store was away.
+    /// Calls answered while the store was unavailable.
     pub outage: AtomicU64,
-    /// What was admitted from leases.
+    /// Hits admitted from leases.
     pub leased: AtomicU64,
 }
 
-/// Why policies can't be used together.
+/// Policies that can't be used together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
-    /// One id, several policies.
-    #[error("there are two policies with the id {0}")]
+    /// Several policies have one id.
+    #[error("two policies have the id {0}")]
     Twice(PolicyId),
-    /// More than an instance takes.
-    #[error("there are {0} policies; at most {max} are taken", max = Catalog::MOST)]
+    /// Too many policies.
+    #[error("{0} policies exceed the maximum of {max}", max = Catalog::MOST)]
     TooMany(usize),
 }
 
-/// Policies of one domain and one list of keys that ask for values at the same places.
+/// Policies of one domain and one list of keys whose entries name values at the same indexes.
 #[derive(Debug, Default)]
 struct Pattern {
-    /// Where they ask for one value.
+    /// Whether each entry names a value.
     exact: Vec<bool>,
-    /// By those values.
+    /// Policies by those values.
     policies: HashMap<CompactString, Vec<Arc<Compiled>>>,
 }
 
 // === impl Catalog ===
 
 impl Catalog {
-    /// The most policies.
+    /// Most policies.
     pub const MOST: usize = 10_000;
-    /// The most policies that are made through the API.
+    /// Most policies that are made through the API.
     pub const MOST_OF_API: usize = 1_000;
 
-    /// Puts policies together; one of the API hides one of the file that has its id, and so with plans. What the policies
-    /// of `before` did goes on to be counted.
+    /// Merges the policies and plans of file and API; those of the API take precedence. Policies keep their figures from `before`.
     ///
     /// # Errors
     ///
-    /// An id that one source has twice, or too many policies.
+    /// Policies of one source with one id, or too many policies.
     pub fn new(
         sources: [Vec<Policy>; 2],
         plans: [BTreeMap<String, String>; 2],
@@ -124,54 +124,65 @@ impl Catalog {
         }
         let mut matches: HashMap<CompactString, Vec<Pattern>> = HashMap::new();
         for compiled in policies.values().filter(|compiled| !compiled.policy.domain.is_empty()) {
-            let patterns = matches.entry(place(&compiled.policy)).or_default();
+            let patterns = matches.entry(keys(&compiled.policy)).or_default();
             Pattern::add(patterns, compiled);
         }
         let [file, api] = plans;
-        let of = |plans: BTreeMap<String, String>, origin| {
+        let tagged = |plans: BTreeMap<String, String>, origin| {
             plans.into_iter().map(move |(tenant, plan)| (tenant, (plan, origin)))
         };
-        let plans = of(file, Origin::File).chain(of(api, Origin::Api)).collect();
+        let plans = tagged(file, Origin::File).chain(tagged(api, Origin::Api)).collect();
         Ok(Catalog { policies, matches, plans, version })
     }
 
-    /// A policy by its id.
+    /// Policy by its id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Arc<Compiled>> {
         self.policies.get(id)
     }
 
-    /// All policies, by id.
+    /// Policies, by id.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Compiled>> {
         self.policies.values()
     }
 
-    /// Grows with each change.
+    /// Policies that follow `after`, by id; at most `size`.
+    #[must_use]
+    pub fn after(&self, after: Option<&PolicyId>, size: usize) -> Vec<Arc<Compiled>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.policies
+            .range::<PolicyId, _>((start, Bound::Unbounded))
+            .take(size)
+            .map(|(_, policy)| policy.clone())
+            .collect()
+    }
+
+    /// Version, which grows with each change.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Which plan a tenant is on, and where that comes from.
+    /// Plan of a tenant, and its origin.
     #[must_use]
     pub fn plan(&self, tenant: &str) -> Option<(&str, Origin)> {
         self.plans.get(tenant).map(|(plan, origin)| (plan.as_str(), *origin))
     }
 
-    /// The policies for what Envoy sends: those with its domain and its keys. Where some ask for its value of a key and
-    /// others take any, the former are taken, earlier keys counting more. Several that ask for the same all apply.
+    /// Policies that match a descriptor: those with its domain and keys. Policies that name its value of a key take precedence over
+    /// those that match any value; earlier keys count more. Policies with equal entries all apply.
     ///
-    /// O(number of patterns of these keys), however many policies there are.
+    /// Takes O(patterns of these keys), however many policies there are.
     #[must_use]
     pub fn matching(&self, domain: &str, descriptor: &Descriptor) -> &[Arc<Compiled>] {
         let keys = descriptor.entries.iter().map(|(key, _)| key.as_str());
         let Some(patterns) = self.matches.get(&joined(domain, keys)) else { return &[] };
         let values = || descriptor.entries.iter().map(|(_, value)| value.as_str());
-        let found = patterns.iter().find_map(|pattern| pattern.policies.get(&pattern.of(values())));
-        found.map_or(&[], Vec::as_slice)
+        let matching = patterns.iter().find_map(|pattern| pattern.policies.get(&pattern.key(values())));
+        matching.map_or(&[], Vec::as_slice)
     }
 
-    /// The limit of `compiled` that applies to what it is filled with: the tenant's, else its plan's, else the default.
+    /// Limit of `compiled` that applies to a descriptor: the tenant's, else its plan's, else the default.
     #[must_use]
     pub fn apply(&self, compiled: &Arc<Compiled>, descriptor: &Descriptor) -> Applied {
         let tenant = descriptor.tenant();
@@ -185,7 +196,7 @@ impl Catalog {
 // === impl Compiled ===
 
 impl Compiled {
-    /// A policy that stands in no catalogue: for a limit that comes with a request.
+    /// Policy outside of any catalog, for a limit that comes with a request.
     #[must_use]
     pub fn alone(policy: Policy) -> Compiled {
         Compiled::new(policy, Arc::default())
@@ -202,7 +213,7 @@ impl Compiled {
 // === impl Rule ===
 
 impl Rule {
-    /// A limit under a name.
+    /// Limit with a name.
     #[must_use]
     pub fn new(limit: Limit, name: &str) -> Arc<Rule> {
         Arc::new(Rule { limit, meter: limit.meter(), name: name.into() })
@@ -212,29 +223,29 @@ impl Rule {
 // === impl Pattern ===
 
 impl Pattern {
-    /// Files a policy among the patterns of its domain and keys; the most exact first.
+    /// Adds a policy to the patterns of its domain and keys, the most exact first.
     fn add(patterns: &mut Vec<Pattern>, compiled: &Arc<Compiled>) {
         let exact: Vec<bool> = compiled.policy.entries.iter().map(|entry| entry.value.is_some()).collect();
-        let place = patterns.partition_point(|pattern| pattern.exact > exact);
-        if patterns.get(place).is_none_or(|pattern| pattern.exact != exact) {
-            patterns.insert(place, Pattern { exact, policies: HashMap::new() });
+        let index = patterns.partition_point(|pattern| pattern.exact > exact);
+        if patterns.get(index).is_none_or(|pattern| pattern.exact != exact) {
+            patterns.insert(index, Pattern { exact, policies: HashMap::new() });
         }
         let values = compiled.policy.entries.iter().map(|entry| entry.value.as_deref().unwrap_or_default());
-        let key = patterns[place].of(values);
-        patterns[place].policies.entry(key).or_default().push(compiled.clone());
+        let key = patterns[index].key(values);
+        patterns[index].policies.entry(key).or_default().push(compiled.clone());
     }
 
-    /// The values where it asks for one.
-    fn of<'a>(&self, values: impl Iterator<Item = &'a str>) -> CompactString {
+    /// Joins the values at the indexes where the pattern names one.
+    fn key<'a>(&self, values: impl Iterator<Item = &'a str>) -> CompactString {
         joined("", values.zip(&self.exact).filter(|(_, exact)| **exact).map(|(value, _)| value))
     }
 }
 
-fn place(policy: &Policy) -> CompactString {
+fn keys(policy: &Policy) -> CompactString {
     joined(&policy.domain, policy.entries.iter().map(|entry| entry.key.as_str()))
 }
 
-/// Texts without control characters, one after the other: no two lists give the same.
+/// Joins texts without control characters; no two lists give the same text.
 fn joined<'a>(first: &str, others: impl Iterator<Item = &'a str>) -> CompactString {
     let mut text = CompactString::from(first);
     for other in others {
@@ -269,13 +280,13 @@ mod tests {
         Descriptor::new(entries.iter().copied())
     }
 
-    fn found(catalog: &Catalog, entries: &[(&str, &str)]) -> Vec<String> {
-        let found = catalog.matching("keyplane", &descriptor(entries));
-        found.iter().map(|compiled| compiled.policy.id.to_string()).collect()
+    fn matching(catalog: &Catalog, entries: &[(&str, &str)]) -> Vec<String> {
+        let matching = catalog.matching("keyplane", &descriptor(entries));
+        matching.iter().map(|compiled| compiled.policy.id.to_string()).collect()
     }
 
     #[test]
-    fn exact_beats_any_and_equals_all_apply() {
+    fn named_values_take_precedence_and_equal_policies_all_apply() {
         let catalog = catalog(vec![
             with_values("any", &[("tenant", ""), ("route", "")]),
             with_values("chat", &[("tenant", ""), ("route", "/chat")]),
@@ -283,16 +294,16 @@ mod tests {
             with_values("acme", &[("tenant", "acme"), ("route", "")]),
             with_values("order", &[("route", ""), ("tenant", "")]),
         ]);
-        assert_eq!(found(&catalog, &[("tenant", "x"), ("route", "/home")]), ["any"]);
-        assert_eq!(found(&catalog, &[("tenant", "x"), ("route", "/chat")]), ["chat", "chat-day"]);
-        assert_eq!(found(&catalog, &[("tenant", "acme"), ("route", "/chat")]), ["acme"], "earlier keys count more");
-        assert_eq!(found(&catalog, &[("route", "/chat"), ("tenant", "x")]), ["order"]);
-        assert!(found(&catalog, &[("tenant", "x")]).is_empty());
+        assert_eq!(matching(&catalog, &[("tenant", "x"), ("route", "/home")]), ["any"]);
+        assert_eq!(matching(&catalog, &[("tenant", "x"), ("route", "/chat")]), ["chat", "chat-day"]);
+        assert_eq!(matching(&catalog, &[("tenant", "acme"), ("route", "/chat")]), ["acme"], "earlier keys count more");
+        assert_eq!(matching(&catalog, &[("route", "/chat"), ("tenant", "x")]), ["order"]);
+        assert!(matching(&catalog, &[("tenant", "x")]).is_empty());
         assert!(catalog.matching("other", &descriptor(&[("tenant", "x"), ("route", "/")])).is_empty());
     }
 
     #[test]
-    fn who_asks_by_descriptors_never_meets_a_policy_without_a_domain() {
+    fn policy_without_domain_matches_no_descriptor() {
         let mut named = policy("named", &["tenant"]);
         named.domain.clear();
         let catalog = catalog(vec![named]);
@@ -303,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_limit_beats_its_plans_and_that_the_default() {
+    fn limit_of_a_tenant_precedes_its_plans_and_the_default() {
         let limit = |amount| Limit::per(amount, Duration::from_secs(1));
         let mut policy = policy("p", &["tenant"]);
         policy.plans.insert("gold".to_owned(), limit(100));
@@ -320,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_hides_the_file_and_what_was_counted_stays() {
+    fn api_overrides_the_file_and_figures_stay() {
         let before = catalog(vec![policy("p", &["tenant"])]);
         before.get("p").unwrap().figures.admitted.store(7, Ordering::Relaxed);
         let mut hiding = policy("p", &["tenant"]);
@@ -333,6 +344,6 @@ mod tests {
         assert_eq!(catalog.plan("acme"), Some(("gold", Origin::Api)));
         let twice =
             Catalog::new([vec![policy("p", &["a"]), policy("p", &["b"])], Vec::new()], Default::default(), 1, None);
-        assert_eq!(twice.unwrap_err().to_string(), "there are two policies with the id p");
+        assert_eq!(twice.unwrap_err().to_string(), "two policies have the id p");
     }
 }

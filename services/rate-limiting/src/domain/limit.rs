@@ -1,61 +1,60 @@
 use std::time::Duration;
 
-use keyplane_contracts::Violations;
 use keyplane_contracts::rules::ratelimit as stated;
 
-use super::Meter;
+use super::{LimitPart, Meter};
 
-/// How much there may be in what time.
+/// Hits that may be charged in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Whether it counts.
+    /// Mode of the limit.
     pub mode: Mode,
-    /// So many per `period`; 0 where the mode needs none.
+    /// Hits per `period`; 0 where the mode counts nothing.
     pub amount: u64,
-    /// The period; zero where the mode needs none.
+    /// Period; zero where the mode counts nothing.
     pub period: Duration,
-    /// So many at once; 0: as many as `amount`.
+    /// Burst size; 0 means `amount`.
     pub burst: u64,
 }
 
-/// Whether a limit counts.
+/// Mode of a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It refuses what is over it.
+    /// Denies calls over the limit.
     #[default]
     Enforce,
-    /// It tells what it would refuse, and refuses nothing.
+    /// Reports calls over the limit, and admits them.
     Shadow,
-    /// It admits everything.
+    /// Admits everything.
     Unlimited,
-    /// It admits nothing.
+    /// Admits nothing.
     Block,
 }
 
 // === impl Limit ===
 
 impl Limit {
-    /// The largest amount, burst and cost.
+    /// Largest amount, burst and cost.
     pub const MOST: u64 = stated::MOST.cast_unsigned();
-    /// The shortest period.
+    /// Shortest period.
     pub const SHORTEST: Duration = Duration::from_secs(1);
-    /// The longest period.
+    /// Longest period.
     pub const LONGEST: Duration = Duration::from_secs(stated::LONGEST_PERIOD);
-    /// The longest time that a full burst may take to leak away.
+    /// Longest time for a full burst to leak away.
     pub const DRAIN: Duration = Duration::from_hours(366 * 24);
 
-    /// Admits everything.
+    /// Limit that admits everything.
     pub const UNLIMITED: Limit = Limit { mode: Mode::Unlimited, amount: 0, period: Duration::ZERO, burst: 0 };
-    /// Admits nothing.
+    /// Limit that admits nothing.
     pub const BLOCK: Limit = Limit { mode: Mode::Block, amount: 0, period: Duration::ZERO, burst: 0 };
 
-    /// `amount` for each `period`, with a burst of as many.
+    /// Limit of `amount` hits per `period`, with a burst of the same size.
     #[must_use]
     pub fn per(amount: u64, period: Duration) -> Limit {
         Limit { mode: Mode::Enforce, amount, period, burst: 0 }
     }
 
-    /// The meter, where there is something to be counted.
+    /// Meter of the limit; none where the mode counts nothing.
     #[must_use]
     pub fn meter(&self) -> Option<Meter> {
         match self.mode {
@@ -64,63 +63,59 @@ impl Limit {
         }
     }
 
-    /// How much there may be at once.
+    /// Burst size in hits.
     #[must_use]
     pub fn full_burst(&self) -> u64 {
         if self.burst == 0 { self.amount } else { self.burst }
     }
 
-    /// Notes each rule that it breaks; `field` is where it was given.
-    pub fn check(&self, field: &str, violations: &mut Violations) {
-        if self.mode.meters() { self.check_numbers(field, violations) } else { self.check_none(field, violations) }
+    /// Rules that the limit breaks, each with the part that breaks it.
+    #[must_use]
+    pub fn check(&self) -> Vec<(LimitPart, String)> {
+        if self.mode.meters() { self.check_numbers() } else { self.check_none() }
     }
 
-    fn check_numbers(&self, field: &str, violations: &mut Violations) {
-        let before = violations.as_slice().len();
+    fn check_numbers(&self) -> Vec<(LimitPart, String)> {
+        let mut broken = Vec::new();
         if self.amount == 0 {
-            violations.add(
-                format!("{field}.amount"),
-                "must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
-            );
+            let rule = "must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)";
+            broken.push((LimitPart::Amount, rule.to_owned()));
         } else if self.amount > Limit::MOST {
-            violations
-                .add(format!("{field}.amount"), format!("must be at most {}; {} was sent", Limit::MOST, self.amount));
+            broken.push((LimitPart::Amount, format!("must be at most {}; {} was sent", Limit::MOST, self.amount)));
         }
         if !(Limit::SHORTEST..=Limit::LONGEST).contains(&self.period) {
             let sent = plain(self.period);
-            violations.add(format!("{field}.period"), format!("must be 1 second to 31 days; {sent} was sent"));
+            broken.push((LimitPart::Period, format!("must be 1 second to 31 days; {sent} was sent")));
         } else if !self.period.subsec_nanos().is_multiple_of(1000) {
-            violations.add(format!("{field}.period"), "must be whole microseconds");
+            broken.push((LimitPart::Period, "must be whole microseconds".to_owned()));
         }
         if self.burst > Limit::MOST {
-            violations
-                .add(format!("{field}.burst"), format!("must be at most {}; {} was sent", Limit::MOST, self.burst));
+            broken.push((LimitPart::Burst, format!("must be at most {}; {} was sent", Limit::MOST, self.burst)));
         }
-        if violations.as_slice().len() == before
-            && self.meter().is_some_and(|meter| meter.capacity().duration() > Limit::DRAIN)
-        {
-            violations
-                .add(format!("{field}.burst"), "must leak away within 366 days: make it smaller, or the amount larger");
+        if broken.is_empty() && self.meter().is_some_and(|meter| meter.capacity().duration() > Limit::DRAIN) {
+            let rule = "must leak away within 366 days: make it smaller, or the amount larger";
+            broken.push((LimitPart::Burst, rule.to_owned()));
         }
+        broken
     }
 
-    fn check_none(&self, field: &str, violations: &mut Violations) {
-        if self.amount != 0 || self.burst != 0 || !self.period.is_zero() {
-            violations.add(field, format!("takes no amount, period or burst in the mode {}", self.mode.name()));
-        }
+    fn check_none(&self) -> Vec<(LimitPart, String)> {
+        let is_set = self.amount != 0 || self.burst != 0 || !self.period.is_zero();
+        let rule = || format!("takes no amount, period or burst in the mode {}", self.mode.name());
+        is_set.then(|| (LimitPart::Whole, rule())).into_iter().collect()
     }
 }
 
 // === impl Mode ===
 
 impl Mode {
-    /// Whether something is counted.
+    /// Whether the mode counts hits.
     #[must_use]
     pub fn meters(self) -> bool {
         matches!(self, Mode::Enforce | Mode::Shadow)
     }
 
-    /// As it stands in files and messages.
+    /// Name in files and messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -136,7 +131,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A time in the units that files and settings take: `99d`, `1h 30m`, `250ms`. (humantime's months are 30.44 days.)
+/// Formats a time in the units of files and settings: `99d`, `1h 30m`, `250ms`. (Months of humantime have 30.44 days.)
 fn plain(duration: Duration) -> String {
     const UNITS: [(u128, &str); 7] = [
         (86_400_000_000_000, "d"),
@@ -162,13 +157,11 @@ mod tests {
     use super::*;
 
     fn broken(limit: Limit) -> Vec<String> {
-        let mut violations = Violations::new();
-        limit.check("limit", &mut violations);
-        violations.into_iter().map(|violation| violation.to_string()).collect()
+        limit.check().into_iter().map(|(part, rule)| format!("{part:?}: {rule}")).collect()
     }
 
     #[test]
-    fn a_time_is_told_as_it_may_be_written() {
+    fn times_are_formatted_as_files_take_them() {
         let days = |days: u64| Duration::from_secs(days * 86_400);
         let odd = days(1) + Duration::from_nanos(5_400_250_003_002);
         for (time, expected) in [
@@ -186,28 +179,28 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_that_a_limit_breaks_is_told() {
+    fn every_broken_rule_of_a_limit_is_reported() {
         let good = Limit::per(10, Duration::from_secs(1));
         assert!(broken(good).is_empty() && broken(Limit::UNLIMITED).is_empty() && broken(Limit::BLOCK).is_empty());
         assert_eq!(
             broken(Limit { amount: 0, period: Duration::ZERO, burst: u64::MAX, ..good }),
             [
-                "limit.amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
-                "limit.period: must be 1 second to 31 days; 0s was sent",
-                "limit.burst: must be at most 1000000000000; 18446744073709551615 was sent",
+                "Amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
+                "Period: must be 1 second to 31 days; 0s was sent",
+                "Burst: must be at most 1000000000000; 18446744073709551615 was sent",
             ]
         );
         assert_eq!(
             broken(Limit { period: Duration::from_nanos(1_000_000_001), ..good }),
-            ["limit.period: must be whole microseconds"]
+            ["Period: must be whole microseconds"]
         );
         assert_eq!(
             broken(Limit { amount: 1, period: Limit::LONGEST, burst: 12, ..good }),
-            ["limit.burst: must leak away within 366 days: make it smaller, or the amount larger"]
+            ["Burst: must leak away within 366 days: make it smaller, or the amount larger"]
         );
         assert_eq!(
             broken(Limit { amount: 1, ..Limit::BLOCK }),
-            ["limit: takes no amount, period or burst in the mode block"]
+            ["Whole: takes no amount, period or burst in the mode block"]
         );
     }
 }

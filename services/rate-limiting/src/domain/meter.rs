@@ -1,23 +1,23 @@
-//! The leaky bucket as a meter, exactly.
+//! Exact arithmetic of leaky buckets.
 //!
-//! A bucket's level is kept as the time that it takes to leak away: a charge of `c` at `amount` per `period` adds
-//! `c * period / amount`, and a microsecond takes one away. Times are whole microseconds and a fraction over `amount` (in
-//! lowest terms), so that nothing is ever rounded: 7 a second stay 7 a second after a million of them. The script does the
-//! same with sums and comparisons alone; the products are made here, in 128 bits.
+//! Levels are the time that a bucket takes to leak away: a charge of `c` at `amount` per `period` adds
+//! `c * period / amount`, and each microsecond takes one away. Times are whole microseconds and a fraction over `amount` (in lowest
+//! terms), so no charge is ever rounded: 7 per second stay 7 per second after a million charges. The script adds and compares the
+//! same numbers; products are made here, in 128 bits.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
-/// How long a level takes to leak away: `micros + part / n` microseconds, where `n` is the meter's.
+/// Time for a bucket to leak away: `micros + part / n` microseconds, where `n` is the meter's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level {
     /// Whole microseconds.
     pub micros: u64,
-    /// The rest, as a numerator over the meter's `n`; below it.
+    /// Numerator of the rest over the meter's `n`; less than `n`.
     pub part: u64,
 }
 
-/// A limit in numbers: what leaks away, and how much there is room for.
+/// Limit in numbers: its rate and its capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Meter {
     n: u64,
@@ -29,10 +29,10 @@ pub struct Meter {
 // === impl Level ===
 
 impl Level {
-    /// Nothing.
+    /// Empty bucket.
     pub const EMPTY: Level = Level { micros: 0, part: 0 };
 
-    /// What is left of it after `micros`.
+    /// Level after `micros` microseconds.
     #[must_use]
     pub fn after(self, micros: u64) -> Level {
         match self.micros.checked_sub(micros) {
@@ -41,7 +41,7 @@ impl Level {
         }
     }
 
-    /// The time that it takes, up to a whole microsecond: never short.
+    /// Time to leak away, rounded up to a whole microsecond.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_micros(self.micros.saturating_add(u64::from(self.part > 0)))
@@ -51,7 +51,7 @@ impl Level {
 // === impl Meter ===
 
 impl Meter {
-    /// `amount` for each `period` (in microseconds), up to `burst` at once. None may be zero.
+    /// Meter of `amount` hits per `period` (in microseconds), with a burst of `burst`. None may be zero.
     #[must_use]
     pub fn new(amount: u64, period: u64, burst: u64) -> Meter {
         let common = gcd(amount, period).max(1);
@@ -60,7 +60,7 @@ impl Meter {
         meter
     }
 
-    /// What leaks away in [`Meter::p`] microseconds.
+    /// Hits that leak away in [`Meter::p`] microseconds.
     #[must_use]
     pub fn n(&self) -> u64 {
         self.n
@@ -72,82 +72,82 @@ impl Meter {
         self.p
     }
 
-    /// How much there is room for at once.
+    /// Burst size in hits.
     #[must_use]
     pub fn burst(&self) -> u64 {
         self.burst
     }
 
-    /// The same as a level.
+    /// Level of a full bucket.
     #[must_use]
     pub fn capacity(&self) -> Level {
         self.capacity
     }
 
-    /// What a charge of `cost` adds.
+    /// Level that a charge of `cost` adds.
     #[must_use]
     pub fn level(&self, cost: u64) -> Level {
-        self.of_units(u128::from(cost) * u128::from(self.p))
+        self.from_units(u128::from(cost) * u128::from(self.p))
     }
 
-    /// Two levels together.
+    /// Sum of two levels.
     #[must_use]
-    pub fn sum(&self, one: Level, other: Level) -> Level {
-        let part = one.part + other.part;
+    pub fn sum(&self, first: Level, other: Level) -> Level {
+        let part = first.part + other.part;
         let carry = u64::from(part >= self.n);
-        let micros = one.micros.saturating_add(other.micros).saturating_add(carry);
+        let micros = first.micros.saturating_add(other.micros).saturating_add(carry);
         Level { micros, part: part - carry * self.n }
     }
 
-    /// `one` without `other`; nothing where that is more.
+    /// Difference of two levels; empty if `other` is higher.
     #[must_use]
-    pub fn difference(&self, one: Level, other: Level) -> Level {
-        if one <= other {
+    pub fn difference(&self, first: Level, other: Level) -> Level {
+        if first <= other {
             return Level::EMPTY;
         }
-        let borrow = u64::from(one.part < other.part);
-        Level { micros: one.micros - other.micros - borrow, part: one.part + borrow * self.n - other.part }
+        let borrow = u64::from(first.part < other.part);
+        Level { micros: first.micros - other.micros - borrow, part: first.part + borrow * self.n - other.part }
     }
 
-    /// Whether a charge of `cost` has room on top of `level`.
+    /// Whether a charge of `cost` fits on top of `level`.
     #[must_use]
     pub fn fits(&self, level: Level, cost: u64) -> bool {
         self.sum(level, self.level(cost)).cmp(&self.capacity) != Ordering::Greater
     }
 
-    /// `level` after a charge of `cost` that needs no room, and whether all of it was charged: a debt ends at twice the capacity.
+    /// Level after a charge of `cost` without room, and whether all of it was charged: a debt is at most twice the capacity.
     #[must_use]
     pub fn overcharged(&self, level: Level, cost: u64) -> (Level, bool) {
         let (sum, most) = (self.sum(level, self.level(cost)), self.sum(self.capacity, self.capacity));
         if sum <= most { (sum, true) } else { (level.max(most), false) }
     }
 
-    /// Whether a charge of `cost` ever has room.
+    /// Whether a charge of `cost` ever fits.
     #[must_use]
     pub fn admits(&self, cost: u64) -> bool {
         cost <= self.burst
     }
 
-    /// What could be charged on top of `level` at once.
+    /// Hits that fit on top of `level`.
     #[must_use]
     pub fn remaining(&self, level: Level) -> u64 {
         let room = self.difference(self.capacity, level);
         u64::try_from(self.units(room) / u128::from(self.p)).unwrap_or(u64::MAX)
     }
 
-    /// How much `level` is, rounded up.
+    /// Hits of `level`, rounded up.
     #[must_use]
     pub fn charged(&self, level: Level) -> u64 {
         u64::try_from(self.units(level).div_ceil(u128::from(self.p))).unwrap_or(u64::MAX)
     }
 
-    /// Hits that `level` is, rounded down.
+    /// Hits of `level`, rounded down.
     #[must_use]
     pub fn whole(&self, level: Level) -> u64 {
         u64::try_from(self.units(level) / u128::from(self.p)).unwrap_or(u64::MAX)
     }
 
-    /// How long it takes until a charge of `cost` has room on top of `level`; none if it has, or never does.
+    /// Time until a charge of `cost` fits on top of `level`; none if it fits now, or never.
     #[must_use]
     pub fn wait(&self, level: Level, cost: u64) -> Option<Duration> {
         if !self.admits(cost) || self.fits(level, cost) {
@@ -161,10 +161,10 @@ impl Meter {
         u128::from(level.micros) * u128::from(self.n) + u128::from(level.part)
     }
 
-    fn of_units(&self, units: u128) -> Level {
+    fn from_units(&self, units: u128) -> Level {
         let n = u128::from(self.n);
         let micros = u64::try_from(units / n).unwrap_or(u64::MAX);
-        // Below n, which has 64 bits.
+        // The remainder is below n, which has 64 bits.
         Level { micros, part: (units % n) as u64 }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn a_fraction_is_kept_exactly() {
+    fn fractions_are_exact() {
         let meter = Meter::new(7, SECOND, 7);
         let mut level = Level::EMPTY;
         (0..1_000_000).for_each(|_| level = meter.sum(level, meter.level(1)));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_long_enough_has_room_and_not_a_microsecond_earlier() {
+    fn wait_is_exact_to_the_microsecond() {
         let meter = Meter::new(3, SECOND, 1);
         let full = meter.level(1);
         let wait = meter.wait(full, 1).expect("it is full");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_ends_at_twice_the_capacity() {
+    fn debt_is_at_most_twice_the_capacity() {
         let meter = Meter::new(3, SECOND, 5);
         assert_eq!(meter.overcharged(meter.level(4), 4), (meter.level(8), true));
         assert_eq!(meter.overcharged(meter.level(8), 2), (meter.level(10), true));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_over_one_a_microsecond_and_under_one_a_month_are_as_exact() {
+    fn very_high_and_very_low_rates_are_exact() {
         let fast = Meter::new(10_000_001, SECOND, 10_000_001);
         assert_eq!(fast.level(10_000_001), Level { micros: SECOND, part: 0 });
         assert_eq!(fast.level(1), Level { micros: 0, part: 1_000_000 });
@@ -225,17 +225,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_and_differences_undo_each_other(amount in 1..5_000_000_u64, period in SECOND..1_000_000_000_000, a in 0..1_000_000_u64, b in 0..1_000_000_u64) {
+        fn sums_and_differences_are_inverse(amount in 1..5_000_000_u64, period in SECOND..1_000_000_000_000, a in 0..1_000_000_u64, b in 0..1_000_000_u64) {
             let meter = Meter::new(amount, period, 1_000_000);
-            let (one, other) = (meter.level(a), meter.level(b));
-            prop_assert_eq!(meter.sum(one, other), meter.level(a + b));
-            prop_assert_eq!(meter.difference(meter.sum(one, other), other), one);
-            prop_assert_eq!(meter.charged(one), a);
-            prop_assert_eq!(meter.remaining(one), 1_000_000 - a);
+            let (first, other) = (meter.level(a), meter.level(b));
+            prop_assert_eq!(meter.sum(first, other), meter.level(a + b));
+            prop_assert_eq!(meter.difference(meter.sum(first, other), other), first);
+            prop_assert_eq!(meter.charged(first), a);
+            prop_assert_eq!(meter.remaining(first), 1_000_000 - a);
         }
 
         #[test]
-        fn a_wait_is_never_short_and_never_more_than_needed(amount in 1..5_000_u64, period in SECOND..100_000_000, burst in 1..1_000_u64, filled in 0..1_000_u64, cost in 1..1_000_u64) {
+        fn wait_is_never_too_short_nor_too_long(amount in 1..5_000_u64, period in SECOND..100_000_000, burst in 1..1_000_u64, filled in 0..1_000_u64, cost in 1..1_000_u64) {
             let meter = Meter::new(amount, period, burst);
             let level = meter.level(filled);
             match meter.wait(level, cost) {

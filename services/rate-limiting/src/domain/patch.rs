@@ -1,38 +1,36 @@
-//! A change of a policy: the fields that take another value.
+//! Change of a policy: its new fields.
 
 use std::collections::BTreeMap;
 
-use keyplane_contracts::Violations;
-
-use super::{Entry, Limit, Outage, Policy, PolicyId};
+use super::{Entry, Limit, Outage, Policy, PolicyId, PolicyPath, PolicyViolation};
 
 /// Change of a policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
-    /// The domain.
+    /// New domain.
     pub domain: Option<String>,
-    /// What the caller takes the entries for: they can't be changed, and must be equal.
+    /// Entries as the caller knows them: they are immutable, and must be equal.
     pub entries: Option<Vec<Entry>>,
-    /// The default limit.
+    /// New default limit.
     pub limit: Option<Limit>,
-    /// The limits by plan.
+    /// Change of the limits by plan.
     pub plans: Limits,
-    /// The limits by tenant.
+    /// Change of the limits by tenant.
     pub tenants: Limits,
-    /// The outage policy; within, none is the service's setting.
+    /// New outage mode; an inner none is the service's setting.
     pub outage: Option<Option<Outage>>,
-    /// Whether hits are charged afterwards.
+    /// Whether hits over the limit are charged.
     pub post_charge: Option<bool>,
-    /// The lease.
+    /// New lease.
     pub lease: Option<u64>,
 }
 
 /// Change of a map of limits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Limits {
-    /// Sets these keys, and keeps all others.
+    /// Sets these keys and keeps all others.
     Merge(BTreeMap<String, Limit>),
-    /// Sets these keys, and removes all others.
+    /// Sets these keys and removes all others.
     Replace(BTreeMap<String, Limit>),
 }
 
@@ -56,11 +54,11 @@ impl Default for Limits {
 // === impl Patch ===
 
 impl Patch {
-    /// What becomes of `policy`. Notes each rule that it breaks, and that the entries would change.
-    pub(crate) fn apply(&self, mut policy: Policy, violations: &mut Violations) -> Policy {
-        if self.entries.as_ref().is_some_and(|entries| *entries != policy.entries) {
-            violations.add("policy.entries", Patch::IMMUTABLE);
-        }
+    /// Changed policy, and the rules that it breaks.
+    pub(crate) fn apply(&self, mut policy: Policy) -> (Policy, Vec<PolicyViolation>) {
+        let changes_entries = self.entries.as_ref().is_some_and(|entries| *entries != policy.entries);
+        let immutable = || PolicyViolation { path: PolicyPath::Entries, rule: Patch::IMMUTABLE.to_owned() };
+        let mut broken: Vec<_> = changes_entries.then(immutable).into_iter().collect();
         if let Some(domain) = &self.domain {
             policy.domain.clone_from(domain);
         }
@@ -70,20 +68,20 @@ impl Patch {
         policy.outage = self.outage.unwrap_or(policy.outage);
         policy.post_charge = self.post_charge.unwrap_or(policy.post_charge);
         policy.lease = self.lease.unwrap_or(policy.lease);
-        policy.check("policy", violations);
-        policy
+        broken.extend(policy.check());
+        (policy, broken)
     }
 
-    /// Notes each rule that it breaks whatever the policy is.
-    pub(crate) fn check(&self, violations: &mut Violations) {
-        // What is not given is such that no rule about both is broken by it.
+    /// Rules that the change breaks, whatever the policy is.
+    pub(crate) fn check(&self) -> Vec<PolicyViolation> {
+        // Fields that the change leaves out have values that break no rule together with others.
         let tenant = Entry { key: "tenant".to_owned(), value: None };
         let entries = self.entries.clone().filter(|entries| !entries.is_empty()).unwrap_or_else(|| vec![tenant]);
-        let Ok(id) = PolicyId::parse("any", "") else { return };
+        let Ok(id) = PolicyId::parse("any", "") else { return Vec::new() };
         let any = Policy { limit: Limit::per(Limit::MOST, Limit::SHORTEST), ..Policy::blank(id, entries) };
-        self.apply(any, violations);
+        self.apply(any).1
     }
 
-    /// What is told to who would change the entries.
+    /// Rule that a change of the entries breaks.
     pub(crate) const IMMUTABLE: &'static str = "can't be changed: make another policy";
 }

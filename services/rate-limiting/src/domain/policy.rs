@@ -2,70 +2,70 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
+use keyplane_contracts::Violation;
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::rules::ratelimit as stated;
-use keyplane_contracts::{Violation, Violations};
 
-use super::Limit;
+use super::{Limit, LimitOf, PolicyPath, PolicyViolation};
 
-/// A policy's id: by the rule of [`Id`], at most 64 bytes.
+/// Id of a policy: an [`Id`] of at most 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId(String);
 
-/// A part of what a policy is for.
+/// Entry of a policy: a key, and the value that it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// `tenant`, `user`, `api_key`, `route`, or any other.
     pub key: String,
-    /// The one value that it is for; any, with a bucket for each, if there is none.
+    /// Value that the entry matches; none matches any, with a bucket for each.
     pub value: Option<String>,
 }
 
-/// A rule.
+/// Policy: limits for calls that fill its entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Its id.
+    /// Id of the policy.
     pub id: PolicyId,
-    /// What Envoy calls it by, together with the entries; empty: nothing, it is for those who name it.
+    /// Domain of the descriptors that match the policy; empty for a policy that calls name by its id.
     pub domain: String,
-    /// Whom it is for, in Envoy's order.
+    /// Entries, in the order of Envoy's descriptors.
     pub entries: Vec<Entry>,
-    /// For whom neither of the next two has one.
+    /// Default limit, when neither tenant nor plan sets one.
     pub limit: Limit,
-    /// By plan.
+    /// Limits by plan.
     pub plans: BTreeMap<String, Limit>,
-    /// By tenant, which beats its plan.
+    /// Limits by tenant, which take precedence over plans.
     pub tenants: BTreeMap<String, Limit>,
-    /// Who answers while the store is away; the service's setting if it does not say.
+    /// Outage mode; none for the service's setting.
     pub outage: Option<Outage>,
-    /// Whether hits are charged even where they are over the limit.
+    /// Whether hits over the limit are charged, since they have happened already.
     pub post_charge: bool,
-    /// How many an instance may take at a time; 0: it asks the store each time.
+    /// Hits that an instance leases at a time; 0 for none.
     pub lease: u64,
-    /// Grows with each change; 0 for one of the file.
+    /// Version, which grows with each change; 0 for a policy of the file.
     pub version: u64,
-    /// Where it comes from.
+    /// Origin of the policy.
     pub origin: Origin,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated: Option<SystemTime>,
 }
 
-/// Who answers while the store is away.
+/// Outage mode: the answer while the store is unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
-    /// Nobody.
+    /// Calls fail with UNAVAILABLE.
     #[default]
     Closed,
-    /// Everything is admitted.
+    /// Calls are admitted.
     Open,
-    /// Each instance holds the limit by itself.
+    /// Instances apply the limit each by itself.
     Local,
 }
 
-/// Where a policy comes from.
+/// Origin of a policy or plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The operator's file.
+    /// Operator's file.
     File,
     /// The API.
     Api,
@@ -77,13 +77,13 @@ impl PolicyId {
     /// Bytes of the longest id.
     pub const LONGEST: usize = 64;
 
-    /// Parses an id; `field` is where it was sent.
+    /// Parses an id; `field` names it in the violation.
     ///
     /// # Errors
     ///
-    /// The rule, if `text` breaks it.
+    /// Rule that `text` breaks.
     pub fn parse(text: &str, field: &str) -> Result<PolicyId, Violation> {
-        if text.len() <= PolicyId::LONGEST && Id::parse(text, field).is_ok() {
+        if PolicyId::is_valid(text) {
             return Ok(PolicyId(text.to_owned()));
         }
         let sent =
@@ -91,13 +91,19 @@ impl PolicyId {
         Err(Violation::new(field, format!("the policy id must match [A-Za-z0-9._~@|:+-]{{1,64}}{sent}")))
     }
 
-    /// An id that no policy has: of limits that come with the requests of a domain.
+    /// Whether a text is an id.
     #[must_use]
-    pub fn of_requests(domain: &str) -> PolicyId {
+    pub fn is_valid(text: &str) -> bool {
+        text.len() <= PolicyId::LONGEST && Id::parse(text, "").is_ok()
+    }
+
+    /// Id that no policy has, for limits that come with the requests of a domain.
+    #[must_use]
+    pub fn for_requests(domain: &str) -> PolicyId {
         PolicyId(format!("/{domain}"))
     }
 
-    /// The id as it was sent.
+    /// Text of the id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -119,18 +125,18 @@ impl fmt::Display for PolicyId {
 // === impl Policy ===
 
 impl Policy {
-    /// The most entries.
+    /// Most entries.
     pub const ENTRIES: usize = stated::ENTRIES;
-    /// The most limits by plan.
+    /// Most limits by plan.
     pub const PLANS: usize = stated::PLANS;
-    /// The most limits by tenant.
+    /// Most limits by tenant.
     pub const TENANTS: usize = stated::TENANTS;
     /// Bytes of a domain.
     pub const DOMAIN: usize = stated::DOMAIN;
     /// Bytes of a value.
     pub const VALUE: usize = stated::VALUE;
 
-    /// An unlimited policy of the API, with nothing else said of it yet.
+    /// Unlimited policy of the API with these entries.
     pub fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
         Policy {
             id,
@@ -148,52 +154,58 @@ impl Policy {
         }
     }
 
-    /// Notes each rule that it breaks; `field` is where it was given, such as `policy`.
-    pub fn check(&self, field: &str, violations: &mut Violations) {
-        let at = |part: &str| format!("{field}.{part}");
+    /// Rules that the policy breaks.
+    #[must_use]
+    pub fn check(&self) -> Vec<PolicyViolation> {
+        let mut broken = Vec::new();
+        let mut add = |path, rule: String| broken.push(PolicyViolation { path, rule });
         if !self.domain.is_empty() && !is_text(&self.domain, Policy::DOMAIN) {
             let sent = self.domain.len();
-            violations
-                .add(at("domain"), format!("must have at most 128 bytes and no control characters; {sent} were sent"));
+            let rule = format!("must have at most 128 bytes and no control characters; {sent} were sent");
+            add(PolicyPath::Domain, rule);
         }
         if !(1..=Policy::ENTRIES).contains(&self.entries.len()) {
-            violations.add(at("entries"), format!("must be 1 to 8; {} were sent", self.entries.len()));
+            add(PolicyPath::Entries, format!("must be 1 to 8; {} were sent", self.entries.len()));
         }
         for (index, entry) in self.entries.iter().enumerate() {
             let twice = self.entries[..index].iter().any(|other| other.key == entry.key);
-            entry.check(&format!("{field}.entries[{index}]"), twice, violations);
+            entry.check(index, twice, &mut add);
         }
-        self.limit.check(&at("limit"), violations);
-        self.check_maps(field, violations);
+        check_limit(&LimitOf::Default, &self.limit, &mut add);
+        self.check_maps(&mut add);
         if self.lease > 0 && self.lease > self.smallest_burst() {
-            violations.add(at("lease"), format!("must be at most the smallest burst; {} was sent", self.lease));
+            add(PolicyPath::Lease, format!("must be at most the smallest burst; {} was sent", self.lease));
         }
         if self.lease > 0 && self.post_charge {
-            violations.add(at("lease"), "can't be combined with `post_charge`");
+            add(PolicyPath::Lease, "can't be combined with `post_charge`".to_owned());
         }
+        broken
     }
 
-    fn check_maps(&self, field: &str, violations: &mut Violations) {
-        let (plans, tenants) = (format!("{field}.plan_limits"), format!("{field}.tenant_limits"));
+    fn check_maps(&self, add: &mut impl FnMut(PolicyPath, String)) {
         if self.plans.len() > Policy::PLANS {
-            violations.add(&plans, format!("must be at most 64; {} were sent", self.plans.len()));
+            add(PolicyPath::Plans, format!("must be at most 64; {} were sent", self.plans.len()));
         }
         if self.tenants.len() > Policy::TENANTS {
-            violations.add(&tenants, format!("must be at most 10000; {} were sent", self.tenants.len()));
+            add(PolicyPath::Tenants, format!("must be at most 10000; {} were sent", self.tenants.len()));
         }
         let by_tenant = self.entries.iter().any(|entry| entry.key == "tenant");
-        for (map, name) in [(&self.plans, &plans), (&self.tenants, &tenants)] {
+        for (map, path) in [(&self.plans, PolicyPath::Plans), (&self.tenants, PolicyPath::Tenants)] {
             if !by_tenant && !map.is_empty() {
-                violations.add(name, "need an entry with the key tenant");
+                add(path, "need an entry with the key tenant".to_owned());
             }
         }
         for (plan, limit) in &self.plans {
-            violations.keep(check_plan(plan, &plans));
-            limit.check(&format!("{plans}[{}]", shown(plan)), violations);
+            if let Err(violation) = check_plan(plan, "") {
+                add(PolicyPath::Plans, violation.description);
+            }
+            check_limit(&LimitOf::Plan(shown(plan).to_owned()), limit, add);
         }
         for (tenant, limit) in &self.tenants {
-            violations.keep(TenantId::parse(tenant, &tenants));
-            limit.check(&format!("{tenants}[{}]", shown(tenant)), violations);
+            if let Err(violation) = TenantId::parse(tenant, "") {
+                add(PolicyPath::Tenants, violation.description);
+            }
+            check_limit(&LimitOf::Tenant(shown(tenant).to_owned()), limit, add);
         }
     }
 
@@ -206,29 +218,32 @@ impl Policy {
 // === impl Entry ===
 
 impl Entry {
-    fn check(&self, field: &str, twice: bool, violations: &mut Violations) {
+    fn check(&self, index: usize, twice: bool, add: &mut impl FnMut(PolicyPath, String)) {
         if !is_name(&self.key) {
             let sent = self.key.len();
-            violations
-                .add(format!("{field}.key"), format!("must match [a-z0-9][a-z0-9_.-]{{0,63}}; {sent} bytes were sent"));
+            let rule = format!("must match [a-z0-9][a-z0-9_.-]{{0,63}}; {sent} bytes were sent");
+            add(PolicyPath::EntryKey(index), rule);
         }
         if twice {
-            violations.add(format!("{field}.key"), "must not be given twice");
+            add(PolicyPath::EntryKey(index), "must not be given twice".to_owned());
         }
         if let Some(value) = self.value.as_ref().filter(|value| !is_text(value, Policy::VALUE)) {
-            let sent = value.len();
-            violations.add(
-                format!("{field}.value"),
-                format!("must be 1 to 256 bytes without control characters; {sent} were sent"),
-            );
+            let rule = format!("must be 1 to 256 bytes without control characters; {} were sent", value.len());
+            add(PolicyPath::EntryValue(index), rule);
         }
+    }
+}
+
+fn check_limit(owner: &LimitOf, limit: &Limit, add: &mut impl FnMut(PolicyPath, String)) {
+    for (part, rule) in limit.check() {
+        add(PolicyPath::Limit(owner.clone(), part), rule);
     }
 }
 
 // === impl Outage ===
 
 impl Outage {
-    /// As it stands in files and settings.
+    /// Name in files and settings.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -238,36 +253,36 @@ impl Outage {
         }
     }
 
-    /// The policy of this name.
+    /// Mode of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Outage> {
         [Outage::Closed, Outage::Open, Outage::Local].into_iter().find(|outage| outage.name() == name)
     }
 }
 
-/// Holds a plan's name against its rule; `field` is where it was sent.
+/// Checks the name of a plan; `field` names it in the violation.
 ///
 /// # Errors
 ///
-/// The rule, if it breaks it.
+/// Rule that the name breaks.
 pub fn check_plan(plan: &str, field: &str) -> Result<(), Violation> {
     let rule = || format!("a plan must match [a-z0-9][a-z0-9_.-]{{0,63}}; {} bytes were sent", plan.len());
     if is_name(plan) { Ok(()) } else { Err(Violation::new(field, rule())) }
 }
 
-/// Whether a key of entries or a plan may be called so.
+/// Whether a text is the key of an entry or the name of a plan.
 fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let inner = |byte: u8| plain(byte) || b"_.-".contains(&byte);
     text.len() <= 64 && text.bytes().next().is_some_and(plain) && text.bytes().all(inner)
 }
 
-/// Whether it is a text of 1 to `most` bytes without control characters.
+/// Whether a text has 1 to `most` bytes and no control characters.
 pub(super) fn is_text(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// A key of a map, as far as it may be shown.
+/// Key of a map, or `?` where it breaks its rule.
 fn shown(key: &str) -> &str {
     if is_name(key) { key } else { "?" }
 }
@@ -277,6 +292,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::PolicyNames;
 
     pub(crate) fn policy(id: &str, keys: &[&str]) -> Policy {
         Policy {
@@ -296,13 +312,13 @@ pub(crate) mod tests {
     }
 
     fn broken(policy: &Policy) -> Vec<String> {
-        let mut violations = Violations::new();
-        policy.check("policy", &mut violations);
-        violations.into_iter().map(|violation| violation.to_string()).collect()
+        let names = PolicyNames { plans: "by_plan", tenants: "by_tenant", period: "time" };
+        let named = |PolicyViolation { path, rule }| format!("{}: {rule}", path.named("policy", &names));
+        policy.check().into_iter().map(named).collect()
     }
 
     #[test]
-    fn every_rule_that_a_policy_breaks_is_told() {
+    fn every_broken_rule_of_a_policy_is_reported() {
         let good = policy("user-api", &["tenant", "user"]);
         assert!(broken(&good).is_empty());
         let mut bad = policy("x", &["Tenant", "user", "user"]);
@@ -318,17 +334,17 @@ pub(crate) mod tests {
                 "policy.entries[0].key: must match [a-z0-9][a-z0-9_.-]{0,63}; 6 bytes were sent",
                 "policy.entries[1].value: must be 1 to 256 bytes without control characters; 3 were sent",
                 "policy.entries[2].key: must not be given twice",
-                "policy.plan_limits: need an entry with the key tenant",
-                "policy.tenant_limits: need an entry with the key tenant",
-                "policy.plan_limits: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
-                "policy.tenant_limits[acme].amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
+                "policy.by_plan: need an entry with the key tenant",
+                "policy.by_tenant: need an entry with the key tenant",
+                "policy.by_plan: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
+                "policy.by_tenant[acme].amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
                 "policy.lease: must be at most the smallest burst; 11 was sent",
             ]
         );
     }
 
     #[test]
-    fn outages_have_names() {
+    fn outage_modes_have_names() {
         assert_eq!(Outage::named("local"), Some(Outage::Local));
         assert_eq!(Outage::named("Open"), None);
     }

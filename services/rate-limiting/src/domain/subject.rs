@@ -8,26 +8,27 @@ use keyplane_contracts::{Violation, Violations};
 use super::policy::is_text;
 use super::{Entry, Policy};
 
-/// Whom a call is for: what the entries of policies are filled from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Subject of a call: the values that fill the entries of policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject<'a> {
+    tenant: &'a TenantId,
     values: Vec<(&'a str, &'a str)>,
 }
 
-/// What Envoy sends: keys and values, in an order that matters.
+/// Descriptor: keys and values, in an order that matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {
-    /// In Envoy's order. Most are so short that they need no memory of their own.
+    /// Entries in Envoy's order. Most texts are short and stored inline.
     pub entries: Vec<(CompactString, CompactString)>,
 }
 
 // === impl Subject ===
 
 impl<'a> Subject<'a> {
-    /// The most further descriptors.
+    /// Most further descriptors.
     pub const DESCRIPTORS: usize = stated::DESCRIPTORS;
 
-    /// What a call names; an empty text is none.
+    /// Subject of a call; empty texts are left out.
     pub fn new(
         tenant: &'a TenantId,
         user: &'a str,
@@ -60,26 +61,32 @@ impl<'a> Subject<'a> {
             check_value(value, "descriptors", violations);
             values.push((key, value));
         }
-        Subject { values }
+        Subject { tenant, values }
     }
 
-    /// A value by its key.
+    /// Tenant of the call.
+    #[must_use]
+    pub fn tenant(&self) -> &'a TenantId {
+        self.tenant
+    }
+
+    /// Value by its key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a str> {
         self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
     }
 
-    /// The values that `policy` asks for, in its order. None if it is for another value than the subject has.
+    /// Values for the entries of `policy`, in its order; none if an entry names another value than the subject's.
     ///
     /// # Errors
     ///
-    /// What the subject lacks.
+    /// Entry that the subject has no value for.
     pub fn fill(&self, policy: &Policy) -> Result<Option<Descriptor>, Violation> {
         let mut entries = Vec::with_capacity(policy.entries.len());
         for Entry { key, value } in &policy.entries {
             let Some(own) = self.get(key) else {
                 let field = if ["user", "api_key", "route"].contains(&key.as_str()) { key } else { "descriptors" };
-                let rule = format!("the policy {} asks for `{key}`, which is not given", policy.id);
+                let rule = format!("policy {} needs `{key}`, which is missing", policy.id);
                 return Err(Violation::new(field, rule));
             };
             if value.as_ref().is_some_and(|value| value != own) {
@@ -94,20 +101,20 @@ impl<'a> Subject<'a> {
 // === impl Descriptor ===
 
 impl Descriptor {
-    /// Of keys and their values.
+    /// Descriptor of keys and their values.
     pub fn new<K: Into<CompactString>, V: Into<CompactString>>(
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Descriptor {
         Descriptor { entries: entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect() }
     }
 
-    /// The tenant in it.
+    /// Tenant of the descriptor.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
         self.get("tenant")
     }
 
-    /// A value by its key; the first, if there are several.
+    /// Value by its key; the first, if there are several.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
@@ -135,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_filled_in_its_own_order() {
+    fn descriptor_has_the_order_of_the_policy() {
         let filled = fill(&policy("p", &["model", "tenant", "user"])).unwrap().unwrap();
         let values: Vec<&str> = filled.entries.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(values, ["small", "acme", "u-42"]);
@@ -143,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_values_are_named() {
         let missing = |key: &str| fill(&policy("p", &[key])).unwrap_err().to_string();
-        assert_eq!(missing("api_key"), "api_key: the policy p asks for `api_key`, which is not given");
-        assert_eq!(missing("region"), "descriptors: the policy p asks for `region`, which is not given");
+        assert_eq!(missing("api_key"), "api_key: policy p needs `api_key`, which is missing");
+        assert_eq!(missing("region"), "descriptors: policy p needs `region`, which is missing");
     }
 
     #[test]
-    fn another_value_is_no_match() {
+    fn another_value_does_not_match() {
         let mut policy = policy("p", &["model"]);
         policy.entries[0].value = Some("large".to_owned());
         assert_eq!(fill(&policy), Ok(None));

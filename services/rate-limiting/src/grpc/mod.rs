@@ -1,8 +1,8 @@
-//! The gRPC faces: ours, and Envoy's.
+//! gRPC faces: ours, and Envoy's.
 
+mod charges;
 mod convert;
 mod envoy;
-mod limits;
 pub(crate) mod policies;
 
 use keyplane_contracts::audit::v1 as audit;
@@ -11,64 +11,63 @@ use keyplane_contracts::ratelimit::v1::rate_limit_service_server::RateLimitServi
 use keyplane_server::status;
 use tonic::{Request, Response, Status};
 
+pub(crate) use charges::Charges;
 pub(crate) use envoy::Envoy;
-pub use envoy::Settings as EnvoySettings;
-pub(crate) use limits::Limits;
 use policies::PolicyApi;
 
-/// The rate-limiting service.
+/// Service `keyplane.ratelimit.v1.RateLimitService`.
 pub(crate) struct Service {
-    limits: Limits,
+    charges: Charges,
     policies: PolicyApi,
 }
 
 // === impl Service ===
 
 impl Service {
-    pub(crate) fn new(limits: Limits, policies: PolicyApi) -> Service {
-        Service { limits, policies }
+    pub(crate) fn new(charges: Charges, policies: PolicyApi) -> Service {
+        Service { charges, policies }
     }
 }
 
 #[tonic::async_trait]
 impl RateLimitService for Service {
     async fn acquire(&self, request: Request<pb::AcquireRequest>) -> Result<Response<pb::AcquireResponse>, Status> {
-        self.limits.acquire(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.acquire(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn batch_acquire(
         &self,
         request: Request<pb::BatchAcquireRequest>,
     ) -> Result<Response<pb::BatchAcquireResponse>, Status> {
-        self.limits.batch(request.into_inner()).await.map(Response::new).map_err(status)
+        self.charges.batch(request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn peek(&self, request: Request<pb::PeekRequest>) -> Result<Response<pb::PeekResponse>, Status> {
-        self.limits.peek(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.peek(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn reserve(&self, request: Request<pb::ReserveRequest>) -> Result<Response<pb::ReserveResponse>, Status> {
-        self.limits.reserve(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.reserve(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn commit(&self, request: Request<pb::CommitRequest>) -> Result<Response<pb::SettleResponse>, Status> {
-        self.limits.commit(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.commit(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::SettleResponse>, Status> {
-        self.limits.cancel(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.cancel(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn refund(&self, request: Request<pb::RefundRequest>) -> Result<Response<pb::SettleResponse>, Status> {
-        self.limits.refund(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.refund(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn reset(&self, request: Request<pb::ResetRequest>) -> Result<Response<pb::ResetResponse>, Status> {
-        self.limits.reset(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.reset(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::ExplainResponse>, Status> {
-        self.limits.explain(request.get_ref()).await.map(Response::new).map_err(status)
+        self.charges.explain(request.get_ref()).await.map(Response::new).map_err(status)
     }
 
     async fn list_audit_entries(

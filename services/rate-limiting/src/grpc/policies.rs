@@ -1,4 +1,4 @@
-//! The calls about policies, plans and the audit: convert, call, convert.
+//! RPCs on policies, plans and audits: convert, call, convert.
 
 use keyplane_audit::ListRequest;
 use keyplane_contracts::audit::v1 as audit;
@@ -10,7 +10,7 @@ use super::convert::{policy_reply as reply, policy_request as convert};
 use crate::app::policies::Policies;
 use crate::error::Error;
 
-/// The calls about policies, plans and the audit.
+/// RPCs on policies, plans and audits.
 #[derive(Clone)]
 pub(crate) struct PolicyApi {
     policies: Policies,
@@ -19,7 +19,7 @@ pub(crate) struct PolicyApi {
 // === impl PolicyApi ===
 
 impl PolicyApi {
-    /// Answers from `policies`.
+    /// RPCs on `policies`.
     pub(crate) fn new(policies: Policies) -> PolicyApi {
         PolicyApi { policies }
     }
@@ -28,21 +28,20 @@ impl PolicyApi {
     pub(crate) async fn create(&self, request: pb::CreatePolicyRequest) -> Result<pb::Policy, Error> {
         let validate_only = request.validate_only;
         let new = convert::create(request)?;
-        self.policies.create(new, validate_only).await.map(|made| reply::policy(&made))
+        self.policies.create(new, validate_only).await.map(|made| reply::policy(&made)).map_err(convert::name_fields)
     }
 
     /// GetPolicy.
     pub(crate) fn get(&self, request: &pb::GetPolicyRequest) -> Result<pb::Policy, Error> {
         let id = convert::get(request)?;
-        let catalog = self.policies.load();
-        let found = catalog.get(id.as_str()).ok_or_else(|| Error::PolicyNotFound { id: id.to_string() })?;
-        Ok(reply::policy(&found.policy))
+        self.policies.get(&id).map(|compiled| reply::policy(&compiled.policy))
     }
 
     /// ListPolicies.
     pub(crate) fn list(&self, request: &pb::ListPoliciesRequest) -> Result<pb::ListPoliciesResponse, Error> {
         let (size, after) = convert::list(request)?;
-        Ok(reply::page(&self.policies.catalog(), size, after.as_ref()))
+        // One more shows whether another page follows.
+        Ok(reply::page(&self.policies.list(after.as_ref(), size + 1), size))
     }
 
     /// UpdatePolicy.
@@ -51,7 +50,11 @@ impl PolicyApi {
         let request = request.into_inner();
         let validate_only = request.validate_only;
         let (id, patch, etag) = convert::update(request, if_match)?;
-        self.policies.update(&id, &patch, &etag, validate_only).await.map(|changed| reply::policy(&changed))
+        self.policies
+            .update(&id, &patch, &etag, validate_only)
+            .await
+            .map(|changed| reply::policy(&changed))
+            .map_err(convert::name_fields)
     }
 
     /// DeletePolicy.

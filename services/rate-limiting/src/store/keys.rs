@@ -5,16 +5,16 @@ use keyplane_valkey::{App, Feature, Key};
 
 use crate::domain::{Descriptor, PolicyId};
 
-/// The keys of what belongs to one owner, which share the hash tag `{tenant:owner}`:
+/// Owner of buckets and of charges, whose keys share the hash tag `{tenant:owner}`:
 ///
 /// | key | holds |
 /// |---|---|
 /// | `<app>:ratelimit:{<tenant>:<owner>}:b:<policy>[:<entry>.<value>]...` | a bucket |
-/// | `<app>:ratelimit:{<tenant>:<owner>}:q:<request id>` | a charge that is remembered |
+/// | `<app>:ratelimit:{<tenant>:<owner>}:q:<request id>` | the record of a charge |
 ///
-/// The owner is `u.<user>`, else `k.<api key>`, else `d.<values of what else there is>`, else `t`: the tenant itself. Without a
-/// tenant, `_` is in its place, which no tenant is called. What the owner does not say stands at the end, with its
-/// entry's name, so that no two policies and no two lists of values share a bucket.
+/// Owner is `u.<user>`, else `k.<api key>`, else `d.<values of the other entries>`, else `t`: the tenant itself. `_` stands
+/// for a missing tenant, since no tenant has this name. Entries that the owner does not name follow at the end, each with its key,
+/// so that no two policies and no two lists of values share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     tenant: CompactString,
@@ -32,28 +32,28 @@ pub struct RecordKey(pub(super) Key);
 // === impl Owner ===
 
 impl Owner {
-    /// Where the bucket of what fills a policy belongs.
+    /// Owner of the buckets that a descriptor fills.
     #[must_use]
-    pub fn of(descriptor: &Descriptor) -> Owner {
+    pub fn new(descriptor: &Descriptor) -> Owner {
         let tenant = descriptor.tenant().unwrap_or("_").into();
-        let of = |kind: &str, value: &str| {
+        let named = |kind: &str, value: &str| {
             let mut owner = CompactString::from(kind);
             owner.push('.');
             owner.push_str(value);
             owner
         };
         let owner = match (descriptor.get("user"), descriptor.get("api_key")) {
-            (Some(user), _) => of("u", user),
-            (None, Some(key)) => of("k", key),
+            (Some(user), _) => named("u", user),
+            (None, Some(key)) => named("k", key),
             (None, None) => {
                 let rest: Vec<&str> = others(descriptor).map(|(_, value)| value).collect();
-                if rest.is_empty() { "t".into() } else { of("d", &rest.join("\n")) }
+                if rest.is_empty() { "t".into() } else { named("d", &rest.join("\n")) }
             }
         };
         Owner { tenant, owner }
     }
 
-    /// The bucket of a policy.
+    /// Key of the bucket of a policy.
     #[must_use]
     pub fn bucket(&self, app: &App, policy: &PolicyId, descriptor: &Descriptor) -> BucketKey {
         let rest: Vec<_> = others(descriptor).map(|(key, value)| format_compact!("{key}.{value}")).collect();
@@ -65,7 +65,7 @@ impl Owner {
         BucketKey(self.key(app, &parts))
     }
 
-    /// The record of a charge.
+    /// Key of the record of a charge.
     #[must_use]
     pub fn record(&self, app: &App, request: &str) -> RecordKey {
         RecordKey(self.key(app, &["q", request]))
@@ -102,12 +102,12 @@ impl RecordKey {
     }
 }
 
-/// What the owner does not say.
+/// Entries that the owner does not name.
 fn others(descriptor: &Descriptor) -> impl Iterator<Item = (&str, &str)> {
     let by_user = descriptor.get("user").is_some();
-    let said = move |key: &str| key == "tenant" || key == "user" || (key == "api_key" && !by_user);
+    let is_named = move |key: &str| key == "tenant" || key == "user" || (key == "api_key" && !by_user);
     let entries = descriptor.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    entries.filter(move |(key, _)| !said(key))
+    entries.filter(move |(key, _)| !is_named(key))
 }
 
 #[cfg(test)]
@@ -117,11 +117,11 @@ mod tests {
     fn key(policy: &str, entries: &[(&str, &str)]) -> String {
         let (app, policy) = (App::new("portal").unwrap(), PolicyId::parse(policy, "").unwrap());
         let descriptor = Descriptor::new(entries.iter().copied());
-        Owner::of(&descriptor).bucket(&app, &policy, &descriptor).as_str().to_owned()
+        Owner::new(&descriptor).bucket(&app, &policy, &descriptor).as_str().to_owned()
     }
 
     #[test]
-    fn a_bucket_belongs_to_its_owner() {
+    fn bucket_key_names_its_owner() {
         for (entries, expected) in [
             (&[("tenant", "acme")][..], "portal:ratelimit:{acme:t}:b:p"),
             (&[("tenant", "acme"), ("user", "u-42")], "portal:ratelimit:{acme:u.u-42}:b:p"),
@@ -135,9 +135,9 @@ mod tests {
         }
     }
 
-    /// What envoyproxy/ratelimit and Gubernator join with `_`, `.` and `|`, so that these pairs meet in one counter.
+    /// Pairs that share a counter in envoyproxy/ratelimit and Gubernator, which join values with `_`, `.` and `|`.
     #[test]
-    fn no_two_lists_share_a_bucket() {
+    fn different_entries_never_share_a_bucket() {
         let lists: &[&[(&str, &str)]] = &[
             &[("a", "b_c_d")],
             &[("a", "b"), ("c", "d")],

@@ -1,4 +1,4 @@
-//! Valkey: the only room that talks to it.
+//! Store: the only room that talks to Valkey.
 
 pub mod audit;
 mod buckets;
@@ -7,8 +7,8 @@ pub mod policies;
 
 pub use audit::AuditStore;
 pub use buckets::{
-    BatchSettings, Bucket, BucketStore, DECIDE, Emptied, End, Flag, Found, Group, Op, Remember, Reply, Rings, Room,
-    Settle, Settlement, Status, Stored,
+    BatchSettings, Bucket, BucketState, BucketStore, ChargeRecord, DECIDE, Emptied, End, Flag, Group, Op, Reply, Rings,
+    Room, Settle, Settlement, Status, Stored,
 };
 pub use keys::{BucketKey, Owner, RecordKey};
 pub use policies::PolicyStore;

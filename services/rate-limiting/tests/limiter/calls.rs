@@ -1,4 +1,4 @@
-//! The calls that a case of `sequences.rs` consists of.
+//! Calls of a case of `sequences.rs`.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -6,9 +6,9 @@ use proptest::sample::Index;
 use crate::model::{Kind, Limited, Rule};
 
 pub(crate) static KINDS: [Kind; 5] = [
-    Kind { policy: "tenant", by_user: false, burst: 15, rule: Rule::Refuse },
-    Kind { policy: "user", by_user: true, burst: 7, rule: Rule::Refuse },
-    Kind { policy: "other", by_user: true, burst: 5, rule: Rule::Refuse },
+    Kind { policy: "tenant", by_user: false, burst: 15, rule: Rule::Deny },
+    Kind { policy: "user", by_user: true, burst: 7, rule: Rule::Deny },
+    Kind { policy: "other", by_user: true, burst: 5, rule: Rule::Deny },
     Kind { policy: "shadow", by_user: true, burst: 3, rule: Rule::Tell },
     Kind { policy: "post", by_user: false, burst: 4, rule: Rule::Charge },
 ];
@@ -17,7 +17,7 @@ pub(crate) static KINDS: [Kind; 5] = [
 pub(crate) enum Step {
     Acquire(Vec<(Index, bool)>, u64, Option<(u8, bool)>),
     Peek(Vec<(Index, bool)>, u64),
-    /// Of what was asked for before.
+    /// Index of an earlier request.
     Repeat(Index),
     Commit(Index, u64),
     Refund(Index, u64, Option<u8>),
@@ -33,9 +33,9 @@ pub(crate) fn limited(index: Index, first: bool) -> Limited {
 pub(crate) fn limits(chosen: &[(Index, bool)]) -> Vec<Limited> {
     let mut limits: Vec<Limited> = Vec::new();
     for &(index, first) in chosen {
-        let one = limited(index, first);
-        if !limits.contains(&one) {
-            limits.push(one);
+        let single = limited(index, first);
+        if !limits.contains(&single) {
+            limits.push(single);
         }
     }
     limits

@@ -15,7 +15,7 @@ use crate::rig::{Instance, PATIENCE, per_month, remembered, start_with, usual};
 static CLUSTER: LazyLock<Cluster> =
     LazyLock::new(|| Cluster::start(&toolbox(), 3).expect("a cluster of three primaries"));
 
-/// What a busy machine may take.
+/// Patience on a busy machine.
 const LONG: Duration = Duration::from_secs(2);
 
 async fn several(cluster: &Cluster, policies: Vec<Policy>, patience: Duration) -> Vec<Instance> {
@@ -29,10 +29,10 @@ async fn several(cluster: &Cluster, policies: Vec<Policy>, patience: Duration) -
 #[tokio::test(flavor = "multi_thread")]
 async fn owners_on_several_nodes_are_charged_together_or_not_at_all() {
     let instances = several(&CLUSTER, usual(per_month(30), per_month(100)), LONG).await;
-    let key = |user: &str, policy: &str| instances[0].slot(user, policy, 1).key;
-    let slots = (0..5).map(|user| key(&format!("u-{user}"), "user")).chain([key("", "tenant")]);
+    let key = |user: &str, policy: &str| instances[0].limit(user, policy, 1).key;
+    let limits = (0..5).map(|user| key(&format!("u-{user}"), "user")).chain([key("", "tenant")]);
     let mut nodes: Vec<_> =
-        slots.map(|key| CLUSTER.primary_of(key.as_str()).expect("the cluster answers").expect("a primary")).collect();
+        limits.map(|key| CLUSTER.primary_of(key.as_str()).expect("the cluster answers").expect("a primary")).collect();
     nodes.sort_unstable();
     nodes.dedup();
     assert!(nodes.len() > 1, "the owners are on several nodes");
@@ -40,7 +40,7 @@ async fn owners_on_several_nodes_are_charged_together_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_admits_to_the_last_one_and_gathers_calls_for_a_hot_key() {
+async fn cluster_admits_exactly_and_batches_calls_for_a_hot_key() {
     let instances = several(&CLUSTER, usual(per_month(2000), per_month(1)), LONG).await;
     let calls = || CLUSTER.nodes().iter().map(scripts).sum::<u64>();
     let before = calls();
@@ -53,35 +53,35 @@ async fn a_cluster_admits_to_the_last_one_and_gathers_calls_for_a_hot_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settling_and_resetting_reach_every_owner() {
     let instances = several(&CLUSTER, usual(per_month(30), per_month(100)), LONG).await;
-    let (one, other) = (&instances[0], &instances[1]);
+    let (instance, other) = (&instances[0], &instances[1]);
     let kind = keyplane_rate_limiting::app::limiter::ChargeKind::Reserved;
-    let (call, charge) = remembered(one.call("u", &["user", "tenant"], 20), kind, "r-1");
-    assert!(one.limiter.acquire(&call).await.expect("the cluster answers").admitted);
+    let (call, charge) = remembered(instance.call("u", &["user", "tenant"], 20), kind, "r-1");
+    assert!(instance.limiter.acquire(&call).await.expect("the cluster answers").admitted);
     let again = other.limiter.acquire(&call).await.expect("the cluster answers");
     assert!(again.admitted && again.replayed, "{again:?}");
     assert_eq!(other.limiter.commit(&charge, 5, &other.catalog).await.expect("it is reserved").charged, 5);
-    assert_eq!((one.remaining("u", "user").await, one.remaining("u", "tenant").await), (25, 95));
-    let slots = [one.slot("u", "user", 1), one.slot("u", "tenant", 1)];
-    assert_eq!(one.limiter.reset(&slots).await.expect("the cluster answers"), 2);
+    assert_eq!((instance.remaining("u", "user").await, instance.remaining("u", "tenant").await), (25, 95));
+    let limits = [instance.limit("u", "user", 1), instance.limit("u", "tenant", 1)];
+    assert_eq!(instance.limiter.reset(&limits).await.expect("the cluster answers"), 2);
     assert_eq!((other.remaining("u", "user").await, other.remaining("u", "tenant").await), (30, 100));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_is_lost_costs_what_it_had_not_passed_on() {
+async fn lost_primary_loses_only_unreplicated_charges() {
     const ROOM: u64 = 100_000;
     let cluster = Cluster::builder(&toolbox()).replicas(1).node_timeout(Duration::from_secs(1)).start();
     let cluster = cluster.expect("a cluster with replicas");
-    // Less than a failover takes: whoever waits longer notices nothing but a pause.
+    // Less than a failover takes: a longer wait sees only a pause.
     let patience = Duration::from_millis(300);
     let instances = several(&cluster, usual(per_month(ROOM), per_month(1)), patience).await;
-    let key = instances[0].slot("u", "user", 1).key;
+    let key = instances[0].limit("u", "user", 1).key;
     let primary = cluster.primary_of(key.as_str()).expect("the cluster answers").expect("a primary");
     // Callers go on until they get no answer.
     let callers = (0..16).map(|caller| {
-        let one = instances[caller % 3].clone();
+        let instance = instances[caller % 3].clone();
         tokio::spawn(async move {
-            let (call, mut sum) = (one.call("u", &["user"], 1), 0);
-            while let Ok(outcome) = one.limiter.acquire(&call).await {
+            let (call, mut sum) = (instance.call("u", &["user"], 1), 0);
+            while let Ok(outcome) = instance.limiter.acquire(&call).await {
                 assert!(outcome.admitted, "there is room for all: {outcome:?}");
                 sum += 1;
             }
@@ -117,8 +117,8 @@ async fn a_primary_that_is_lost_costs_what_it_had_not_passed_on() {
         "{admitted} were admitted, {charged} are charged: {lost} lost; no answer after {stopped:?}, back after {back:?}"
     );
     assert!(charged >= 1000 && lost >= 400, "{charged} are charged of {admitted}: what was passed on, and no more");
-    for one in &instances {
-        eventually("each instance asks the new one", PATIENCE, async || one.limiter.peek(&peek).await).await;
+    for instance in &instances {
+        eventually("each instance asks the new one", PATIENCE, async || instance.limiter.peek(&peek).await).await;
     }
     // From then on it is exact again: what is admitted in all is over by what was lost, and no more.
     let rest = left - 10;

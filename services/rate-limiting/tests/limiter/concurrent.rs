@@ -11,13 +11,13 @@ use crate::rig::{self, Instance, PATIENCE, per_month, per_second, policy, usual}
 
 const CALLERS: usize = 64;
 
-/// Each caller asks for its cost until it is refused; how much was admitted.
+/// Has each caller acquire its cost until it is denied; returns the admitted hits.
 pub(crate) async fn until_refused(instances: &[Instance], cost: impl Fn(usize) -> u64) -> u64 {
     let callers = (0..CALLERS).map(|caller| {
-        let (one, cost) = (instances[caller % instances.len()].clone(), cost(caller));
+        let (instance, cost) = (instances[caller % instances.len()].clone(), cost(caller));
         tokio::spawn(async move {
             let mut sum = 0;
-            while one.acquire("u", &["user"], cost).await.admitted {
+            while instance.acquire("u", &["user"], cost).await.admitted {
                 sum += cost;
             }
             sum
@@ -31,7 +31,7 @@ pub(crate) async fn until_refused(instances: &[Instance], cost: impl Fn(usize) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_at_once_are_admitted_to_the_last_one_and_no_further() {
+async fn concurrent_callers_are_admitted_exactly() {
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(1000), per_month(1)), 3).await;
     assert_eq!(until_refused(&instances, |_| 1).await, 1000);
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(1000), per_month(1)), 3).await;
@@ -43,12 +43,12 @@ async fn callers_at_once_are_admitted_to_the_last_one_and_no_further() {
 /// each owner, and no more than there is room for. Users have room for 30, the tenant for 100, and a month.
 pub(crate) async fn contend(instances: &[Instance]) {
     let callers = (0..CALLERS).map(|caller| {
-        let one = instances[caller % instances.len()].clone();
+        let instance = instances[caller % instances.len()].clone();
         tokio::spawn(async move {
             let (user, cost) = (format!("u-{}", caller % 5), 1 + caller as u64 % 3);
             let mut sum = 0;
             for _ in 0..8 {
-                sum += if one.acquire(&user, &["user", "tenant"], cost).await.admitted { cost } else { 0 };
+                sum += if instance.acquire(&user, &["user", "tenant"], cost).await.admitted { cost } else { 0 };
             }
             (caller % 5, sum)
         })
@@ -73,30 +73,30 @@ pub(crate) async fn contend(instances: &[Instance]) {
     let left = instances[0].remaining("", "tenant").await;
     let last = instances.last().expect("an instance");
     for _ in 0..left.min(30) {
-        let asked = async || last.acquire("last", &["user", "tenant"], 1).await.admitted;
-        eventually("what is left is admitted", PATIENCE, asked).await;
+        let admitted = async || last.acquire("last", &["user", "tenant"], 1).await.admitted;
+        eventually("what is left is admitted", PATIENCE, admitted).await;
     }
     assert_eq!(last.remaining("", "tenant").await, left - left.min(30));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_contention_a_call_is_charged_everywhere_or_nowhere() {
+async fn contended_call_is_charged_everywhere_or_nowhere() {
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(30), per_month(100)), 3).await;
     contend(&instances).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_leaves_before_the_answer_costs_admissions_and_makes_none() {
+async fn cancelled_callers_never_admit_more() {
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(60), per_month(200)), 3).await;
     let callers = (0..CALLERS).map(|caller| {
-        let one = instances[caller % 3].clone();
+        let instance = instances[caller % 3].clone();
         tokio::spawn(async move {
             let (user, mut sum) = (format!("u-{}", caller % 4), 0);
             for round in 0..10 {
-                let call = one.call(&user, &["user", "tenant"], 1);
+                let call = instance.call(&user, &["user", "tenant"], 1);
                 // Some leave at once, some while the store is asked.
                 let patience = Duration::from_micros(20 * (caller as u64 * 7 + round * 11) % 1500);
-                let answer = tokio::time::timeout(patience, one.limiter.acquire(&call)).await;
+                let answer = tokio::time::timeout(patience, instance.limiter.acquire(&call)).await;
                 sum += u64::from(answer.is_ok_and(|answer| answer.expect("the store is there").admitted));
             }
             sum
@@ -115,10 +115,10 @@ async fn whoever_leaves_before_the_answer_costs_admissions_and_makes_none() {
     assert!(admitted + after <= 200, "{admitted}, and then {after}");
 }
 
-/// Whoever is refused, alone, and waits as long as it is told, is admitted by the limits that said so; whatever they are.
+/// Checks that a single caller is admitted after the wait that any limits report.
 /// (One that was not asked, since another was known to be full, has not said anything.)
 #[test]
-fn waiting_as_told_is_enough_whatever_the_limits() {
+fn reported_wait_is_enough_under_any_limits() {
     let runtime = &crate::script::RUNTIME;
     let policies = |rates: (u64, u64)| {
         let mut limits = usual(per_second(rates.0), per_second(rates.1));
@@ -129,17 +129,17 @@ fn waiting_as_told_is_enough_whatever_the_limits() {
     let mut runner = TestRunner::new(Config { cases: 10, failure_persistence: None, ..Config::default() });
     let result = runner.run(&strategy, |(rates, calls)| {
         runtime.block_on(async {
-            let one = rig::start(&keyplane_testkit::app(), policies(rates)).await;
-            assert!(one.acquire("u", &["user", "tenant"], rates.0.min(rates.1)).await.admitted);
+            let instance = rig::start(&keyplane_testkit::app(), policies(rates)).await;
+            assert!(instance.acquire("u", &["user", "tenant"], rates.0.min(rates.1)).await.admitted);
             for (which, cost) in calls {
                 let sets: [&[&str]; 4] = [&["user"], &["tenant", "user"], &["other", "tenant"], &["tenant"]];
-                let outcome = one.acquire("u", sets[which], cost).await;
+                let outcome = instance.acquire("u", sets[which], cost).await;
                 if let Some(wait) = outcome.retry_after() {
                     tokio::time::sleep(wait).await;
-                    let after = one.acquire("u", sets[which], cost).await;
-                    let told = outcome.limits.iter().zip(&after.limits);
-                    let mut told = told.filter(|(before, _)| before.verdict != Verdict::Skipped);
-                    let kept = told.all(|(_, state)| state.verdict == Verdict::Admitted);
+                    let after = instance.acquire("u", sets[which], cost).await;
+                    let states = outcome.limits.iter().zip(&after.limits);
+                    let mut states = states.filter(|(before, _)| before.verdict != Verdict::Skipped);
+                    let kept = states.all(|(_, state)| state.verdict == Verdict::Admitted);
                     assert!(kept, "{outcome:?}, and after {wait:?} {after:?}");
                     assert!(after.admitted || outcome.source == Source::Cache, "{outcome:?}, and then {after:?}");
                 }
@@ -148,5 +148,5 @@ fn waiting_as_told_is_enough_whatever_the_limits() {
         prop_assert!(true);
         Ok(())
     });
-    result.expect("what is told is enough");
+    result.expect("the reported wait is enough");
 }

@@ -1,4 +1,4 @@
-//! The script's arithmetic against rational numbers, under a clock that goes where it likes.
+//! Arithmetic of the script against rational numbers, under an arbitrary clock.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::script::{Answer, Bucket, Clocked, Found, Group, RUNTIME};
 /// 2026.
 const START: u64 = 1_795_000_000 * SECOND;
 
-/// A bucket, a share of its burst in percent, and what is done where there is no room.
+/// Bucket, a share of its burst in percent, and the action where it has no room.
 type Share = (Index, u64, u8);
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// What passes: emission intervals in hundredths, then microseconds.
+    /// Pause: emission intervals in hundredths, then microseconds.
     Pass(u64, u64),
-    /// As long as the last refusal said, but for so many microseconds.
+    /// Wait of the last denial, less these microseconds.
     Wait(u64),
-    /// The clock is set to this many microseconds before or after.
+    /// Jump of the clock, in microseconds.
     Set(i64),
     /// Groups, all in one call: what to do, and with which buckets.
     Call(Vec<(u8, Vec<Share>)>),
@@ -34,7 +34,7 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
     let clocked = Clocked::connect().await;
     let keys: Vec<Key> = (0..rates.len()).map(|at| clocked.key(&at.to_string())).collect();
     let mut model = Model { rates, kept: BTreeMap::new() };
-    let (mut now, mut told) = (START, 0);
+    let (mut now, mut reported) = (START, 0);
     for step in steps {
         let groups = match step {
             Step::Pass(hundredths, micros) => {
@@ -43,7 +43,7 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
                 continue;
             }
             Step::Wait(but) => {
-                now += u64::saturating_sub(told, but);
+                now += u64::saturating_sub(reported, but);
                 continue;
             }
             Step::Set(by) => {
@@ -81,33 +81,33 @@ async fn hold(rates: Vec<Rate>, steps: Vec<Step>) {
         for ((op, buckets), answer) in chosen.iter().zip(&answers) {
             let (status, expected) = model.decide(now, *op, buckets);
             assert_eq!(answer.status, status, "{buckets:?} at {now}: {answer:?}, the model says {expected:?}");
-            for ((&(at, ..), found), (room, level, ahead)) in buckets.iter().zip(&answer.found).zip(expected) {
-                let alike = found.room == room && found.ahead == ahead && model.rates[at].is(level, found);
-                assert!(alike, "{:?}: {found:?}, the model says {:?}", model.rates[at], (room, level, ahead));
+            for ((&(at, ..), state), (room, level, ahead)) in buckets.iter().zip(&answer.states).zip(expected) {
+                let alike = state.room == room && state.ahead == ahead && model.rates[at].is(level, state);
+                assert!(alike, "{:?}: {state:?}, the model says {:?}", model.rates[at], (room, level, ahead));
             }
         }
-        if let (Some(Answer { status: 'R', found, .. }), Some(Group { buckets, .. })) = (answers.last(), sent.last())
+        if let (Some(Answer { status: 'R', states, .. }), Some(Group { buckets, .. })) = (answers.last(), sent.last())
             && let [bucket] = &buckets[..]
         {
-            told = told_is_exact(&clocked, now, bucket, &found[0]).await;
+            reported = wait_is_exact(&clocked, now, bucket, &states[0]).await;
         }
         keys_live(&clocked, &keys, &model, now).await;
     }
 }
 
-/// What a single refused bucket says to wait is enough, and not a microsecond too much. How long it is.
-async fn told_is_exact(clocked: &Clocked, now: u64, bucket: &Bucket, found: &Found) -> u64 {
+/// Checks that the wait of a single denied bucket is exact to the microsecond; returns it.
+async fn wait_is_exact(clocked: &Clocked, now: u64, bucket: &Bucket, state: &Found) -> u64 {
     let needs = if bucket.flag == b'o' { 0 } else { bucket.cost };
-    let wait = bucket.meter.wait(found.level, needs).expect("it was refused, and has room some day");
-    let wait = found.ahead + wait.as_micros() as u64;
+    let wait = bucket.meter.wait(state.level, needs).expect("it was denied, and has room some day");
+    let wait = state.ahead + wait.as_micros() as u64;
     for (after, status) in [(wait - 1, 'R'), (wait, 'A')] {
-        let peeked = clocked.one(now + after, b'p', std::slice::from_ref(bucket)).await;
-        assert_eq!(peeked.status, status, "{wait} us were told, after {after}: {peeked:?}");
+        let peeked = clocked.single(now + after, b'p', std::slice::from_ref(bucket)).await;
+        assert_eq!(peeked.status, status, "a wait of {wait} us, after {after}: {peeked:?}");
     }
     wait
 }
 
-/// A key lives at least until its bucket is empty, and never for ever: one that is empty may be kept for as long as a record may
+/// Key lives at least until its bucket is empty, and never for ever: one that is empty may be kept for as long as a record may
 /// name a place in it.
 async fn keys_live(clocked: &Clocked, keys: &[Key], model: &Model, now: u64) {
     for (at, life) in clocked.lives(keys).await.into_iter().enumerate() {
@@ -156,7 +156,7 @@ proptest! {
     #![proptest_config(Config { cases: 64, ..Config::default() })]
 
     #[test]
-    fn the_script_decides_as_rational_numbers_do(rates in proptest::collection::vec(rates(), 1..5), steps in steps()) {
+    fn script_agrees_with_rational_arithmetic(rates in proptest::collection::vec(rates(), 1..5), steps in steps()) {
         RUNTIME.block_on(hold(rates, steps));
     }
 }

@@ -11,7 +11,7 @@ use crate::rig::{self, per_month, remembered, usual};
 /// Microseconds of the longest period.
 const SLOWEST: u64 = 31 * 86_400_000_000;
 
-/// A charge as callers hold it.
+/// Charge as callers hold it.
 #[derive(Clone, PartialEq, Message)]
 struct Held {
     #[prost(int32, tag = "1")]
@@ -46,7 +46,7 @@ struct HeldEntry {
     value: String,
 }
 
-/// The charge under the slowest limit: its cost comes to more than the script's numbers hold.
+/// Charge under the slowest limit: its cost exceeds the script's numbers.
 fn slowed(charge: &Charge) -> Charge {
     let bytes = URL_SAFE_NO_PAD.decode(charge.text()).expect("base64");
     let mut held = Held::decode(&*bytes).expect("a charge");
@@ -58,20 +58,20 @@ fn slowed(charge: &Charge) -> Charge {
 }
 
 #[tokio::test]
-async fn a_charge_that_is_made_up_spoils_no_other_call() {
-    let one = rig::start(&keyplane_testkit::app(), usual(per_month(10_000), per_month(100_000))).await;
-    let (call, charge) = remembered(one.call("u", &["user"], 10_000), ChargeKind::Acquired, "r-1");
-    assert!(one.limiter.acquire(&call).await.expect("the store is there").admitted);
+async fn forged_charge_affects_no_other_call() {
+    let instance = rig::start(&keyplane_testkit::app(), usual(per_month(10_000), per_month(100_000))).await;
+    let (call, charge) = remembered(instance.call("u", &["user"], 10_000), ChargeKind::Acquired, "r-1");
+    assert!(instance.limiter.acquire(&call).await.expect("the store is there").admitted);
     let forged = slowed(&charge);
     let beside = (0..8).map(|number| format!("v-{number}")).collect::<Vec<_>>();
     let (refund, others) = futures::future::join(
-        one.limiter.refund(&forged, 1, "", &one.catalog),
-        futures::future::join_all(beside.iter().map(|user| one.acquire(user, &["user"], 1))),
+        instance.limiter.refund(&forged, 1, "", &instance.catalog),
+        futures::future::join_all(beside.iter().map(|user| instance.acquire(user, &["user"], 1))),
     )
     .await;
-    assert!(matches!(refund, Err(Error::Corrupt(_))), "it is told alone: {refund:?}");
+    assert!(matches!(refund, Err(Error::Corrupt(_))), "it alone fails: {refund:?}");
     assert!(others.iter().all(|outcome| outcome.admitted), "{others:?}");
     // Nothing is given back under another rate than the bucket's.
-    assert_eq!(one.remaining("u", "user").await, 0);
-    assert_eq!(one.remaining("v-0", "user").await, 9_999);
+    assert_eq!(instance.remaining("u", "user").await, 0);
+    assert_eq!(instance.remaining("v-0", "user").await, 9_999);
 }

@@ -1,4 +1,4 @@
-//! What holds over any stretch of time, and when a limit changes; under a clock of the test's own.
+//! Bounds over any interval and across changes of a limit, under a simulated clock.
 
 use keyplane_rate_limiting::domain::Level;
 use keyplane_valkey::Key;
@@ -11,10 +11,10 @@ use crate::script::{Bucket, Clocked, Group, RUNTIME};
 
 const START: u64 = 1_795_000_000 * SECOND;
 
-/// An attempt: how long after the one before, where the clock jumps to meanwhile, and what it costs.
+/// Attempt: pause since the previous one, jump of the clock meanwhile, and cost.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
-    /// In hundredths of what one takes to leak away.
+    /// Pause in hundredths of an emission interval.
     after: u64,
     back: u64,
     cost: u64,
@@ -25,7 +25,7 @@ fn bucket(clocked: &Clocked, rate: Rate, cost: u64, flag: u8) -> Bucket {
     Bucket { key, meter, cost, flag, charged: 0, then: meter, end: Default::default() }
 }
 
-/// In the time that has truly passed, whatever the clock says, no more than a burst and what leaked away.
+/// Bound over true time, whatever the clock shows: at most a burst and the leak.
 async fn over_any_interval(rate: Rate, attempts: Vec<Attempt>) {
     let clocked = Clocked::connect().await;
     let (mut passed, mut back) = (0, 0);
@@ -34,8 +34,8 @@ async fn over_any_interval(rate: Rate, attempts: Vec<Attempt>) {
         passed += (rate.period / rate.amount).max(1) * attempt.after / 100;
         back += attempt.back;
         let cost = attempt.cost.min(rate.burst);
-        let asked = bucket(&clocked, rate, cost, b'e');
-        if clocked.one(START + passed - back, b'c', &[asked]).await.status == 'A' {
+        let target = bucket(&clocked, rate, cost, b'e');
+        if clocked.single(START + passed - back, b'c', &[target]).await.status == 'A' {
             admitted.push((passed, cost));
         }
     }
@@ -65,19 +65,19 @@ proptest! {
     #![proptest_config(Config { cases: 24, ..Config::default() })]
 
     #[test]
-    fn no_interval_has_more_than_a_burst_and_what_leaked(rate in modest(), attempts in attempts(false)) {
+    fn every_interval_admits_at_most_a_burst_and_the_leak(rate in modest(), attempts in attempts(false)) {
         RUNTIME.block_on(over_any_interval(rate, attempts));
     }
 
     #[test]
-    fn nor_while_the_clock_is_set_back(rate in modest(), attempts in attempts(true)) {
+    fn clock_set_back_admits_no_more(rate in modest(), attempts in attempts(true)) {
         RUNTIME.block_on(over_any_interval(rate, attempts));
     }
 }
 
 /// At 7 a second, a million: as many as there is room for, to the last one, after any number of fractions.
 #[test]
-fn a_million_at_a_fractional_rate_are_counted_to_the_last_one() {
+fn million_charges_at_a_fractional_rate_are_exact() {
     // 1000.99999... leak away in each step. Large hits, and small ones that fill what those leave.
     let (rate, step) = (Rate { amount: 7, period: SECOND, burst: 1500 }, 142_999_999);
     let costs: Vec<u64> = [49].repeat(30).into_iter().chain([1].repeat(50)).collect();
@@ -96,8 +96,8 @@ fn a_million_at_a_fractional_rate_are_counted_to_the_last_one() {
                 if admitted {
                     (level, sum) = (level + u128::from(cost * SECOND), sum + cost);
                 }
-                let found = answer.found[0].level;
-                assert_eq!(u128::from(found.micros) * 7 + u128::from(found.part), level, "after {sum}");
+                let state = answer.states[0].level;
+                assert_eq!(u128::from(state.micros) * 7 + u128::from(state.part), level, "after {sum}");
             }
             now += step;
             level = level.saturating_sub(u128::from(step * rate.amount));
@@ -107,14 +107,14 @@ fn a_million_at_a_fractional_rate_are_counted_to_the_last_one() {
     });
 }
 
-/// How much a level is, times both periods: rational numbers are compared without a division.
+/// Hits of a level times both periods, to compare rational numbers without a division.
 fn consumed(rate: Rate, level: Level, other: Rate) -> u128 {
     let meter = rate.meter();
     let units = u128::from(level.micros) * u128::from(meter.n()) + u128::from(level.part);
     units * u128::from(other.meter().p())
 }
 
-/// A level of more than two years is cut to that.
+/// Longest level, two years: longer ones are cut.
 fn is_cut(level: Level) -> bool {
     level.micros >= 732 * 86_400 * SECOND
 }
@@ -123,22 +123,22 @@ async fn change(rates: Vec<(Rate, u64)>, percent: u64) {
     let clocked = Clocked::connect().await;
     let cost = (u128::from(rates[0].0.burst) * u128::from(percent)).div_ceil(100) as u64;
     let (mut now, mut old) = (START, rates[0].0);
-    clocked.one(now, b'c', &[bucket(&clocked, old, cost, b'f')]).await;
+    clocked.single(now, b'c', &[bucket(&clocked, old, cost, b'f')]).await;
     for (rate, passes) in rates.into_iter().skip(1) {
         // A part of a burst leaks away, and not by whole ones.
         now += (u128::from(old.period) * u128::from(passes) / u128::from(old.amount) / 100) as u64 + passes;
-        let before = clocked.one(now, b'p', &[bucket(&clocked, old, 1, b'e')]).await.found[0].level;
-        let asked = bucket(&clocked, rate, 1, b'e');
-        let found = clocked.one(now, b'p', std::slice::from_ref(&asked)).await.found[0];
-        let again = clocked.one(now, b'p', &[asked]).await.found[0];
-        assert_eq!(found, again, "what was looked at under the new limit stays as it is");
-        if is_cut(found.level) {
+        let before = clocked.single(now, b'p', &[bucket(&clocked, old, 1, b'e')]).await.states[0].level;
+        let target = bucket(&clocked, rate, 1, b'e');
+        let state = clocked.single(now, b'p', std::slice::from_ref(&target)).await.states[0];
+        let again = clocked.single(now, b'p', &[target]).await.states[0];
+        assert_eq!(state, again, "what was looked at under the new limit stays as it is");
+        if is_cut(state.level) {
             return;
         }
-        let (was, is) = (consumed(old, before, rate), consumed(rate, found.level, old));
-        assert!(is >= was, "{before:?} of {old:?} became less: {found:?} under {rate:?}");
+        let (was, is) = (consumed(old, before, rate), consumed(rate, state.level, old));
+        assert!(is >= was, "{before:?} of {old:?} became less: {state:?} under {rate:?}");
         let two = 2 * u128::from(rate.meter().p()) * u128::from(old.meter().p());
-        assert!(is - was <= two, "{before:?} of {old:?} became more: {found:?} under {rate:?}");
+        assert!(is - was <= two, "{before:?} of {old:?} became more: {state:?} under {rate:?}");
         old = rate;
     }
 }
@@ -147,7 +147,7 @@ proptest! {
     #![proptest_config(Config { cases: 200, ..Config::default() })]
 
     #[test]
-    fn another_limit_keeps_what_was_consumed(
+    fn changed_limit_keeps_consumed_hits(
         rates in proptest::collection::vec((rates(), 0..200_u64), 2..8),
         percent in 0..=200_u64,
     ) {
@@ -155,17 +155,17 @@ proptest! {
     }
 }
 
-/// The keys that the real script writes have their lives from the server's clock.
+/// Checks that keys of the real script live by the server's clock.
 #[test]
-fn a_clocked_script_is_the_real_one_but_for_its_clock() {
+fn clocked_script_differs_only_in_its_clock() {
     RUNTIME.block_on(async {
         let clocked = Clocked::connect().await;
         let rate = Rate { amount: 7, period: SECOND, burst: 7 };
         let one = bucket(&clocked, rate, 7, b'e');
-        assert_eq!(clocked.one(START, b'c', std::slice::from_ref(&one)).await.status, 'A');
+        assert_eq!(clocked.single(START, b'c', std::slice::from_ref(&one)).await.status, 'A');
         let keys: [Key; 1] = [one.key.clone()];
         assert_eq!(clocked.lives(&keys).await, [1002], "a second, and a little more");
-        assert_eq!(clocked.one(START + 999_999, b'p', std::slice::from_ref(&one)).await.status, 'R');
-        assert_eq!(clocked.one(START + 1_000_000, b'p', &[one]).await.status, 'A');
+        assert_eq!(clocked.single(START + 999_999, b'p', std::slice::from_ref(&one)).await.status, 'R');
+        assert_eq!(clocked.single(START + 1_000_000, b'p', &[one]).await.status, 'A');
     });
 }

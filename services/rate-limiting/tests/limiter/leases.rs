@@ -1,4 +1,4 @@
-//! What instances take in advance.
+//! Leases of instances.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ fn policies(hot: Limit, lease: u64, tenant: Limit) -> Vec<Policy> {
     ]
 }
 
-/// How many were admitted in `time`, and how many of those by a lease.
-async fn hammer(one: &Instance, time: Duration) -> (u64, u64) {
+/// Calls admitted in `time`, and those that a lease admitted.
+async fn hammer(instance: &Instance, time: Duration) -> (u64, u64) {
     let began = Instant::now();
     let (mut admitted, mut leased) = (0, 0);
     while began.elapsed() < time {
-        let outcome = one.acquire("u", &["hot"], 1).await;
+        let outcome = instance.acquire("u", &["hot"], 1).await;
         admitted += u64::from(outcome.admitted);
         leased += u64::from(outcome.source == Source::Lease);
         tokio::task::yield_now().await;
@@ -31,14 +31,14 @@ async fn hammer(one: &Instance, time: Duration) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_for_each_instance_is_all_that_is_over_the_limit() {
+async fn instances_exceed_the_limit_by_at_most_their_leases() {
     let (lease, burst, amount) = (20, 200, 400);
     let hot = Limit { burst, ..per_second(amount) };
     let instances = rig::several(&keyplane_testkit::app(), policies(hot, lease, per_month(1)), 3).await;
     let began = Instant::now();
-    let hammering = instances.iter().map(|one| {
-        let one = one.clone();
-        tokio::spawn(async move { hammer(&one, Duration::from_millis(1500)).await })
+    let hammering = instances.iter().map(|instance| {
+        let instance = instance.clone();
+        tokio::spawn(async move { hammer(&instance, Duration::from_millis(1500)).await })
     });
     let (mut admitted, mut leased) = (0, 0);
     for hammering in hammering.collect::<Vec<_>>() {
@@ -52,12 +52,12 @@ async fn a_lease_for_each_instance_is_all_that_is_over_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_the_limit_most_calls_need_no_store() {
+async fn most_calls_under_the_limit_need_no_store() {
     let policies = policies(per_second(1_000_000), 100, per_month(1));
     let instances = rig::several(&keyplane_testkit::app(), policies, 3).await;
-    let hammering = instances.iter().map(|one| {
-        let one = one.clone();
-        tokio::spawn(async move { hammer(&one, Duration::from_millis(300)).await })
+    let hammering = instances.iter().map(|instance| {
+        let instance = instance.clone();
+        tokio::spawn(async move { hammer(&instance, Duration::from_millis(300)).await })
     });
     for hammering in hammering.collect::<Vec<_>>() {
         let (admitted, leased) = hammering.await.expect("an instance");
@@ -67,68 +67,68 @@ async fn under_the_limit_most_calls_need_no_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_leased_was_charged() {
+async fn leased_hits_were_charged() {
     let instances = rig::several(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1)), 3).await;
     let mut admitted = 0;
     for round in 0..400 {
         admitted += u64::from(instances[round % 3].acquire("u", &["hot"], 1).await.admitted);
     }
-    let held: u64 = instances.iter().map(|one| one.limiter.memory(&one.slot("u", "hot", 1)).1).sum();
+    let held: u64 = instances.iter().map(|instance| instance.limiter.memory(&instance.limit("u", "hot", 1)).1).sum();
     assert!(admitted <= 100 && admitted + held + 30 >= 100, "{admitted} were admitted, {held} are held");
     assert_eq!(instances[0].remaining("u", "hot").await, 0, "charged before they are spent");
 }
 
 #[tokio::test]
-async fn a_cost_over_what_is_left_is_asked_for() {
-    let one = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1))).await;
-    assert_eq!(one.acquire("u", &["hot"], 4).await.source, Source::Store, "and six are leased");
-    assert_eq!(one.acquire("u", &["hot"], 6).await.source, Source::Lease);
-    assert_eq!(one.acquire("u", &["hot"], 30).await.source, Source::Store);
-    assert_eq!(one.remaining("u", "hot").await, 60);
-    assert!(one.acquire("u", &["hot"], 57).await.admitted);
-    let last = one.acquire("u", &["hot"], 3).await;
+async fn cost_over_the_lease_asks_the_store() {
+    let instance = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1))).await;
+    assert_eq!(instance.acquire("u", &["hot"], 4).await.source, Source::Store, "and six are leased");
+    assert_eq!(instance.acquire("u", &["hot"], 6).await.source, Source::Lease);
+    assert_eq!(instance.acquire("u", &["hot"], 30).await.source, Source::Store);
+    assert_eq!(instance.remaining("u", "hot").await, 60);
+    assert!(instance.acquire("u", &["hot"], 57).await.admitted);
+    let last = instance.acquire("u", &["hot"], 3).await;
     assert!(last.admitted && last.source == Source::Store, "no room for a lease, but for the call: {last:?}");
-    assert!(!one.acquire("u", &["hot"], 1).await.admitted);
+    assert!(!instance.acquire("u", &["hot"], 1).await.admitted);
 }
 
 #[tokio::test]
-async fn what_another_limit_refuses_is_put_back() {
-    let one = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(2))).await;
-    assert!(one.acquire("u", &["hot", "tenant"], 1).await.admitted);
-    assert!(one.acquire("u", &["hot", "tenant"], 1).await.admitted);
-    let slot = one.slot("u", "hot", 1);
+async fn lease_is_put_back_when_another_limit_denies() {
+    let instance = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(2))).await;
+    assert!(instance.acquire("u", &["hot", "tenant"], 1).await.admitted);
+    assert!(instance.acquire("u", &["hot", "tenant"], 1).await.admitted);
+    let limit = instance.limit("u", "hot", 1);
     for _ in 0..5 {
-        assert!(!one.acquire("u", &["hot", "tenant"], 1).await.admitted, "the tenant's limit is full");
+        assert!(!instance.acquire("u", &["hot", "tenant"], 1).await.admitted, "the tenant's limit is full");
     }
-    assert_eq!(one.limiter.memory(&slot).1, 8, "10 were taken, 2 are spent");
-    assert_eq!(one.remaining("u", "hot").await, 90);
-    // Nobody leases by a call that is refused elsewhere: what it asked for is given back, and the lease is kept.
-    assert!(!one.acquire("v", &["hot", "tenant"], 1).await.admitted);
-    let other = one.slot("v", "hot", 1);
-    let (left, held) = (one.remaining("v", "hot").await, one.limiter.memory(&other).1);
+    assert_eq!(instance.limiter.memory(&limit).1, 8, "10 were taken, 2 are spent");
+    assert_eq!(instance.remaining("u", "hot").await, 90);
+    // A call that another limit denies leases nothing: its charge is given back, and the lease is kept.
+    assert!(!instance.acquire("v", &["hot", "tenant"], 1).await.admitted);
+    let other = instance.limit("v", "hot", 1);
+    let (left, held) = (instance.remaining("v", "hot").await, instance.limiter.memory(&other).1);
     assert!(left + held <= 100 && left >= 90, "{left} are left, {held} are held");
 }
 
 #[tokio::test]
-async fn a_lease_ends_and_a_reset_takes_it() {
-    let one = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1))).await;
-    let slot = one.slot("u", "hot", 1);
-    assert!(one.acquire("u", &["hot"], 1).await.admitted);
-    assert_eq!(one.limiter.memory(&slot).1, 9);
-    one.limiter.reset(std::slice::from_ref(&slot)).await.expect("the store is there");
-    assert_eq!((one.limiter.memory(&slot).1, one.remaining("u", "hot").await), (0, 100));
-    assert!(one.acquire("u", &["hot"], 1).await.admitted);
-    let over = async || one.limiter.memory(&slot).1 == 0;
+async fn lease_expires_and_a_reset_drops_it() {
+    let instance = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1))).await;
+    let limit = instance.limit("u", "hot", 1);
+    assert!(instance.acquire("u", &["hot"], 1).await.admitted);
+    assert_eq!(instance.limiter.memory(&limit).1, 9);
+    instance.limiter.reset(std::slice::from_ref(&limit)).await.expect("the store is there");
+    assert_eq!((instance.limiter.memory(&limit).1, instance.remaining("u", "hot").await), (0, 100));
+    assert!(instance.acquire("u", &["hot"], 1).await.admitted);
+    let over = async || instance.limiter.memory(&limit).1 == 0;
     eventually("what is not spent is lost", PATIENCE, over).await;
-    assert_eq!(one.acquire("u", &["hot"], 1).await.source, Source::Store);
+    assert_eq!(instance.acquire("u", &["hot"], 1).await.source, Source::Store);
 }
 
 #[tokio::test]
-async fn nothing_is_leased_unless_a_policy_says_so() {
-    let one = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1))).await;
+async fn policies_without_a_lease_lease_nothing() {
+    let instance = rig::start(&keyplane_testkit::app(), policies(per_month(100), 10, per_month(1))).await;
     for spent in 1..=5 {
-        assert_eq!(one.acquire("u", &["plain"], 1).await.source, Source::Store);
-        assert_eq!(one.remaining("u", "plain").await, 100 - spent);
+        assert_eq!(instance.acquire("u", &["plain"], 1).await.source, Source::Store);
+        assert_eq!(instance.remaining("u", "plain").await, 100 - spent);
     }
-    assert_eq!(one.limiter.memory(&one.slot("u", "plain", 1)).1, 0);
+    assert_eq!(instance.limiter.memory(&instance.limit("u", "plain", 1)).1, 0);
 }

@@ -1,4 +1,4 @@
-//! The limiter on a real store.
+//! Limiter on a real store.
 
 mod calls;
 mod charges;

@@ -5,61 +5,61 @@ use std::collections::BTreeMap;
 
 use keyplane_rate_limiting::app::limiter::Verdict;
 
-/// A limit of the test: its policy, and the user.
+/// Limit of the test: its policy, and the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Limited {
     pub(crate) kind: &'static Kind,
     pub(crate) user: &'static str,
 }
 
-/// A policy of the test.
+/// Policy of the test.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind {
     pub(crate) policy: &'static str,
-    /// Whether each user has a bucket; otherwise the tenant has.
+    /// True for a bucket of each user, false for one of the tenant.
     pub(crate) by_user: bool,
     pub(crate) burst: u64,
     pub(crate) rule: Rule,
 }
 
-/// What is done where there is no room.
+/// Action where the bucket has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
-    Refuse,
+    Deny,
     Tell,
     Charge,
 }
 
-/// A request: what is asked for, under which id, to be settled or not.
+/// Request: its limits, its id, and whether it is to be settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     pub(crate) limits: Vec<Limited>,
     pub(crate) cost: u64,
     pub(crate) id: Option<u8>,
     pub(crate) reserves: bool,
 }
 
-/// What is remembered of a request, at one owner.
+/// Record of a request at one owner.
 #[derive(Clone, Debug)]
 struct Record {
-    of: Asked,
-    /// Which buckets of the owner were charged, as which charge, and how much: at first, and more when it was settled.
+    request: Request,
+    /// Buckets of the owner that were charged, the charge of each, and its hits: at first, and added by a settlement.
     charged: Vec<Option<(u64, u64, u64)>>,
     settled: bool,
     left: u64,
-    /// The last refund, and what it was of.
+    /// Last refund, and its cost.
     last: Option<(u8, u64)>,
 }
 
-/// What comes of a call.
+/// Result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Comes {
     Admitted { replayed: bool },
-    Refused(Vec<Verdict>),
+    Denied(Vec<Verdict>),
     Reused,
 }
 
-/// What comes of a settlement.
+/// Result of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     Charged(u64),
@@ -71,7 +71,7 @@ pub(crate) enum Left {
 
 #[derive(Clone, Default)]
 pub(crate) struct Model {
-    /// Which charges a bucket holds, the oldest first, and how much of each.
+    /// Charges that a bucket holds, the oldest first, and the hits of each.
     buckets: BTreeMap<(&'static str, &'static str), Vec<(u64, u64)>>,
     /// Charges that there were.
     charges: u64,
@@ -90,7 +90,7 @@ impl Limited {
 
 // === impl Asked ===
 
-impl Asked {
+impl Request {
     /// Owners, and each one's limits: in the order of their keys, so that the first one decides about a settlement.
     fn owners(&self) -> Vec<(&'static str, Vec<Limited>)> {
         let mut owners: Vec<(&'static str, Vec<Limited>)> = Vec::new();
@@ -129,9 +129,9 @@ impl Model {
     }
 
     /// Takes back so much, the newest first: of one charge, or of any.
-    pub(crate) fn take(&mut self, limit: &Limited, mut amount: u64, of: Option<u64>) {
+    pub(crate) fn take(&mut self, limit: &Limited, mut amount: u64, only: Option<u64>) {
         let held = self.buckets.entry((limit.owner(), limit.kind.policy)).or_default();
-        for (_, there) in held.iter_mut().rev().filter(|(charge, _)| of.is_none_or(|of| of == *charge)) {
+        for (_, there) in held.iter_mut().rev().filter(|(charge, _)| only.is_none_or(|only| only == *charge)) {
             let taken = amount.min(*there);
             (*there, amount) = (*there - taken, amount - taken);
         }
@@ -150,102 +150,103 @@ impl Model {
         (charge, amount)
     }
 
-    /// What a limit says of a cost, alone.
+    /// Verdict of one limit on a cost.
     pub(crate) fn says(&self, limit: &Limited, cost: u64) -> Verdict {
         match (self.level(limit) + cost <= limit.kind.burst, limit.kind.rule) {
             (true, _) => Verdict::Admitted,
-            (false, Rule::Refuse) if cost > limit.kind.burst => Verdict::CostOverBurst,
-            (false, Rule::Refuse) => Verdict::Denied,
+            (false, Rule::Deny) if cost > limit.kind.burst => Verdict::CostOverBurst,
+            (false, Rule::Deny) => Verdict::Denied,
             (false, Rule::Tell) => Verdict::ShadowDenied,
             (false, Rule::Charge) if self.level(limit) > limit.kind.burst => Verdict::Denied,
             (false, Rule::Charge) => Verdict::Overcharged,
         }
     }
 
-    /// All limits, or none.
-    pub(crate) fn acquire(&mut self, asked: &Asked) -> Comes {
-        let says: Vec<Verdict> = asked.limits.iter().map(|limit| self.says(limit, asked.cost)).collect();
+    /// Charges all limits, or none.
+    pub(crate) fn acquire(&mut self, request: &Request) -> Comes {
+        let says: Vec<Verdict> = request.limits.iter().map(|limit| self.says(limit, request.cost)).collect();
         if says.contains(&Verdict::CostOverBurst) {
-            return Comes::Refused(says);
+            return Comes::Denied(says);
         }
         let before = self.clone();
         let mut capped = Vec::new();
-        let (mut replayed, mut refused, mut reused) = (true, false, false);
-        for (owner, limits) in asked.owners() {
-            if let Some(known) = asked.id.and_then(|id| self.records.get(&(owner, id))) {
-                reused |= known.of != *asked;
+        let (mut replayed, mut denied, mut reused) = (true, false, false);
+        for (owner, limits) in request.owners() {
+            if let Some(known) = request.id.and_then(|id| self.records.get(&(owner, id))) {
+                reused |= known.request != *request;
                 continue;
             }
             replayed = false;
-            let says: Vec<Verdict> = limits.iter().map(|limit| self.says(limit, asked.cost)).collect();
-            refused |= says.contains(&Verdict::Denied);
+            let says: Vec<Verdict> = limits.iter().map(|limit| self.says(limit, request.cost)).collect();
+            denied |= says.contains(&Verdict::Denied);
             let mut charged = Vec::new();
-            for (limit, said) in limits.iter().zip(&says) {
-                // What was charged up to the bound is not given back without a record: nobody knows how much of it that was.
-                let done = !says.contains(&Verdict::Denied) && asked.id.is_none();
-                if done && *said == Verdict::Overcharged && self.level(limit) + asked.cost > 2 * limit.kind.burst {
+            for (limit, verdict) in limits.iter().zip(&says) {
+                // A charge up to the bound is not given back without a record: its part is unknown.
+                let done = !says.contains(&Verdict::Denied) && request.id.is_none();
+                if done && *verdict == Verdict::Overcharged && self.level(limit) + request.cost > 2 * limit.kind.burst {
                     capped.push(*limit);
                 }
-                charged.push(self.charge(limit, asked.cost, *said));
+                charged.push(self.charge(limit, request.cost, *verdict));
             }
-            if let Some(id) = asked.id {
-                let (of, left) = (asked.clone(), asked.cost);
-                self.records.insert((owner, id), Record { of, charged, settled: false, left, last: None });
+            if let Some(id) = request.id {
+                let (request, left) = (request.clone(), request.cost);
+                self.records.insert((owner, id), Record { request, charged, settled: false, left, last: None });
             }
         }
-        if refused || reused {
+        if denied || reused {
             *self = before;
             for limit in capped {
-                self.add(&limit, asked.cost, None);
+                self.add(&limit, request.cost, None);
             }
         }
-        match (reused, refused) {
+        match (reused, denied) {
             (true, _) => Comes::Reused,
-            (_, true) => Comes::Refused(says),
+            (_, true) => Comes::Denied(says),
             _ => Comes::Admitted { replayed },
         }
     }
 
     /// Settles at `cost`.
-    pub(crate) fn commit(&mut self, asked: &Asked, cost: u64) -> Left {
-        let Some(first) = self.first(asked) else { return Left::Unknown };
+    pub(crate) fn commit(&mut self, request: &Request, cost: u64) -> Left {
+        let Some(first) = self.first(request) else { return Left::Unknown };
         let left = match (first.settled, first.left == cost) {
             (true, false) => Left::Already(first.left),
             _ => Left::Charged(cost),
         };
         let Left::Charged(cost) = left else { return left };
-        self.bring(asked, true, cost, None);
+        self.bring(request, true, cost, None);
         // What more it cost was charged up to a bound.
-        let records = asked.owners().into_iter().filter_map(|(owner, _)| self.records.get(&(owner, asked.id?)));
+        let records = request.owners().into_iter().filter_map(|(owner, _)| self.records.get(&(owner, request.id?)));
         let charged = records.flat_map(|record| record.charged.iter().flatten());
         let most = charged.map(|(_, first, more)| first + more).max();
-        Left::Charged(most.filter(|_| cost > asked.cost).map_or(cost, |most| most.min(cost)))
+        Left::Charged(most.filter(|_| cost > request.cost).map_or(cost, |most| most.min(cost)))
     }
 
     /// Gives back `cost`, under an id or not.
-    pub(crate) fn refund(&mut self, asked: &Asked, cost: u64, id: Option<u8>) -> Left {
-        let Some(first) = self.first(asked) else { return Left::Unknown };
-        if let (Some(id), Some((last, of))) = (id, first.last)
+    pub(crate) fn refund(&mut self, request: &Request, cost: u64, id: Option<u8>) -> Left {
+        let Some(first) = self.first(request) else { return Left::Unknown };
+        if let (Some(id), Some((last, last_cost))) = (id, first.last)
             && id == last
         {
-            return if of == cost { Left::Charged(first.left) } else { Left::Reused };
+            return if last_cost == cost { Left::Charged(first.left) } else { Left::Reused };
         }
         let Some(left) = first.left.checked_sub(cost) else { return Left::TooMuch(first.left) };
-        self.bring(asked, false, left, id.map(|id| (id, cost)));
+        self.bring(request, false, left, id.map(|id| (id, cost)));
         Left::Charged(left)
     }
 
-    /// The record that decides.
-    fn first(&self, asked: &Asked) -> Option<Record> {
-        let (owner, _) = asked.owners().into_iter().next()?;
-        self.records.get(&(owner, asked.id?)).filter(|record| record.of == *asked).cloned()
+    /// Record that decides.
+    fn first(&self, request: &Request) -> Option<Record> {
+        let (owner, _) = request.owners().into_iter().next()?;
+        self.records.get(&(owner, request.id?)).filter(|record| record.request == *request).cloned()
     }
 
     /// Has every owner do what was decided.
-    fn bring(&mut self, asked: &Asked, settled: bool, left: u64, last: Option<(u8, u64)>) {
-        let Some(id) = asked.id else { return };
-        for (owner, limits) in asked.owners() {
-            let Some(mut record) = self.records.get(&(owner, id)).filter(|record| record.of == *asked).cloned() else {
+    fn bring(&mut self, request: &Request, settled: bool, left: u64, last: Option<(u8, u64)>) {
+        let Some(id) = request.id else { return };
+        for (owner, limits) in request.owners() {
+            let Some(mut record) = self.records.get(&(owner, id)).filter(|record| record.request == *request).cloned()
+            else {
                 continue;
             };
             for (limit, charged) in limits.iter().zip(&mut record.charged) {
@@ -260,8 +261,8 @@ impl Model {
         }
     }
 
-    fn charge(&mut self, limit: &Limited, cost: u64, said: Verdict) -> Option<(u64, u64, u64)> {
-        let charges = matches!(said, Verdict::Overcharged | Verdict::Admitted);
+    fn charge(&mut self, limit: &Limited, cost: u64, verdict: Verdict) -> Option<(u64, u64, u64)> {
+        let charges = matches!(verdict, Verdict::Overcharged | Verdict::Admitted);
         charges.then(|| self.add(limit, cost, None)).map(|(charge, amount)| (charge, amount, 0))
     }
 }

@@ -8,7 +8,7 @@ use crate::script::Found;
 
 pub(crate) const SECOND: u64 = 1_000_000;
 pub(crate) const DAY: u64 = 86_400 * SECOND;
-/// A bucket that is further ahead of the clock is not waited for.
+/// Most microseconds that a bucket may be ahead of the clock.
 pub(crate) const SKEW: u64 = 10 * SECOND;
 
 /// `amount` in `period` microseconds, `burst` at once.
@@ -19,7 +19,7 @@ pub(crate) struct Rate {
     pub(crate) burst: u64,
 }
 
-/// A bucket in numbers that nothing is ever divided of: a charge adds its cost times `period`, a microsecond takes
+/// Bucket in numbers that nothing is ever divided of: a charge adds its cost times `period`, a microsecond takes
 /// `amount`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
@@ -43,9 +43,9 @@ impl Rate {
         u128::from(cost) * u128::from(self.period)
     }
 
-    /// Whether what the script says is this level, to the last fraction.
-    pub(crate) fn is(&self, level: u128, found: &Found) -> bool {
-        self.units(found.level) == level
+    /// True if the script reports exactly this level.
+    pub(crate) fn is(&self, level: u128, state: &Found) -> bool {
+        self.units(state.level) == level
     }
 
     /// Units of a level that the script says.
@@ -63,17 +63,17 @@ impl Rate {
         converted >= exact && converted - exact <= 2 * u128::from(other.period) + (exact >> 48)
     }
 
-    /// Whether levels under both are alike.
+    /// True if levels under both meters have one unit.
     pub(crate) fn counts_like(&self, other: &Rate) -> bool {
-        let [one, other] = [self, other].map(Rate::meter);
-        (one.n(), one.p()) == (other.n(), other.p())
+        let [first, other] = [self, other].map(Rate::meter);
+        (first.n(), first.p()) == (other.n(), other.p())
     }
 }
 
 // === impl Model ===
 
 impl Model {
-    /// A level now, and how far the clock is behind it.
+    /// Level now, and the lag of the clock behind it.
     fn look(&self, at: usize, now: u64) -> (u128, u64) {
         let Some(kept) = self.kept.get(&at) else { return (0, 0) };
         match kept.last.checked_sub(now) {
@@ -90,7 +90,7 @@ impl Model {
         self.kept.retain(|_, kept| kept.level > 0);
     }
 
-    /// All of a group, or none.
+    /// Charges all buckets of a group, or none.
     pub(crate) fn decide(&mut self, now: u64, op: u8, buckets: &[(usize, u64, u8)]) -> (char, Vec<(u8, u128, u64)>) {
         let mut rooms = Vec::new();
         for &(at, cost, flag) in buckets {
@@ -112,9 +112,9 @@ impl Model {
             };
             rooms.push((room, flag, level, then, ahead));
         }
-        let refused = rooms.iter().any(|(room, flag, ..)| *room == 0 && *flag != b's') && matches!(op, b'c' | b'p');
-        let found = rooms.iter().zip(buckets).map(|(&(room, _, level, then, ahead), &(at, ..))| {
-            let changes = op != b'p' && !refused && (then != level || op == b'd');
+        let denied = rooms.iter().any(|(room, flag, ..)| *room == 0 && *flag != b's') && matches!(op, b'c' | b'p');
+        let states = rooms.iter().zip(buckets).map(|(&(room, _, level, then, ahead), &(at, ..))| {
+            let changes = op != b'p' && !denied && (then != level || op == b'd');
             let after = if changes { then } else { level };
             // A time that was far ahead of the clock is not kept, whatever is decided.
             let wrong = self.kept.get(&at).is_some_and(|kept| kept.last > now + SKEW);
@@ -123,7 +123,7 @@ impl Model {
             }
             (room, after, ahead)
         });
-        let found = found.collect();
-        (if refused { 'R' } else { 'A' }, found)
+        let states = states.collect();
+        (if denied { 'R' } else { 'A' }, states)
     }
 }

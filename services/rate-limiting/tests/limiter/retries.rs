@@ -1,34 +1,34 @@
-//! The same request more than once: after an answer, before one, at two instances, and with the answer lost.
+//! Retries: after an answer, before one, at two instances, and with the answer lost.
 
 use std::time::Duration;
 
 use keyplane_rate_limiting::app::limiter::{Call, ChargeKind, Outcome};
 use keyplane_rate_limiting::domain::Level;
 use keyplane_rate_limiting::error::Error;
-use keyplane_rate_limiting::store::{Bucket, Flag, Group, Op, RecordKey, Remember, Status};
+use keyplane_rate_limiting::store::{Bucket, ChargeRecord, Flag, Group, Op, RecordKey, Status};
 use keyplane_testkit::{Fault, FaultProxy, eventually};
 
 use crate::rig::{self, Instance, PATIENCE, per_month, remembered, start_with, usual};
 
-fn call(one: &Instance, user: &str, policies: &[&str], cost: u64, id: &str) -> Call {
-    remembered(one.call(user, policies, cost), ChargeKind::Acquired, id).0
+fn call(instance: &Instance, user: &str, policies: &[&str], cost: u64, id: &str) -> Call {
+    remembered(instance.call(user, policies, cost), ChargeKind::Acquired, id).0
 }
 
-async fn acquire(one: &Instance, user: &str, cost: u64, id: &str) -> Outcome {
-    let call = call(one, user, &["user", "tenant"], cost, id);
-    one.limiter.acquire(&call).await.expect("the store is there")
+async fn acquire(instance: &Instance, user: &str, cost: u64, id: &str) -> Outcome {
+    let call = call(instance, user, &["user", "tenant"], cost, id);
+    instance.limiter.acquire(&call).await.expect("the store is there")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn duplicates_at_once_on_two_instances_charge_once() {
+async fn concurrent_duplicates_on_two_instances_charge_once() {
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(100), per_month(1000)), 2).await;
     for round in 0..20 {
-        let asked = (0..8).map(|copy| {
-            let one = instances[copy % 2].clone();
-            tokio::spawn(async move { acquire(&one, "u", 2, &format!("r-{round}")).await })
+        let answers = (0..8).map(|copy| {
+            let instance = instances[copy % 2].clone();
+            tokio::spawn(async move { acquire(&instance, "u", 2, &format!("r-{round}")).await })
         });
         let mut first = 0;
-        for outcome in asked.collect::<Vec<_>>() {
+        for outcome in answers.collect::<Vec<_>>() {
             let outcome = outcome.await.expect("a caller");
             assert!(outcome.admitted, "{outcome:?}");
             first += u64::from(!outcome.replayed);
@@ -41,15 +41,15 @@ async fn duplicates_at_once_on_two_instances_charge_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn duplicates_that_are_refused_leave_nothing_charged() {
+async fn denied_duplicates_leave_nothing_charged() {
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(100), per_month(5)), 2).await;
     assert!(instances[0].acquire("u", &["tenant"], 5).await.admitted);
     for round in 0..20 {
-        let asked = (0..6).map(|copy| {
-            let one = instances[copy % 2].clone();
-            tokio::spawn(async move { acquire(&one, "u", 2, &format!("r-{round}")).await })
+        let answers = (0..6).map(|copy| {
+            let instance = instances[copy % 2].clone();
+            tokio::spawn(async move { acquire(&instance, "u", 2, &format!("r-{round}")).await })
         });
-        for outcome in asked.collect::<Vec<_>>() {
+        for outcome in answers.collect::<Vec<_>>() {
             assert!(!outcome.await.expect("a caller").admitted, "the tenant's limit is full");
         }
         assert_eq!(instances[0].remaining("u", "user").await, 100, "round {round}");
@@ -57,7 +57,7 @@ async fn duplicates_that_are_refused_leave_nothing_charged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_for_one_request_whoever_is_asked() {
+async fn request_id_names_one_request_at_every_instance() {
     let instances = rig::several(&keyplane_testkit::app(), usual(per_month(10), per_month(100)), 2).await;
     assert!(acquire(&instances[0], "u", 2, "r-1").await.admitted);
     let other_cost = call(&instances[1], "u", &["user", "tenant"], 3, "r-1");
@@ -65,8 +65,8 @@ async fn an_id_is_for_one_request_whoever_is_asked() {
     let other_limits = call(&instances[1], "u", &["user"], 2, "r-1");
     let reserved = remembered(instances[1].call("u", &["user", "tenant"], 2), ChargeKind::Reserved, "r-1").0;
     for other in [other_cost, other_user, other_limits, reserved] {
-        let refused = instances[1].limiter.acquire(&other).await;
-        assert!(matches!(refused, Err(Error::RequestIdReused)), "{refused:?}");
+        let denied = instances[1].limiter.acquire(&other).await;
+        assert!(matches!(denied, Err(Error::RequestIdReused)), "{denied:?}");
     }
     let left = [("u", "user"), ("v", "user"), ("u", "tenant")];
     for ((user, policy), left) in left.into_iter().zip([8, 10, 98]) {
@@ -75,16 +75,16 @@ async fn an_id_is_for_one_request_whoever_is_asked() {
 }
 
 /// One bucket of `u` with its record, as the store is asked.
-fn group(one: &Instance, op: Op) -> Group {
-    let slot = one.slot("u", "user", 4);
-    let (store, meter) = (one.limiter.store(), slot.applied.rule.meter.expect("it counts"));
-    let channel = if matches!(op, Op::Give { .. }) { store.channel(&slot.key) } else { String::new() };
-    let record = Some(store.record_key(&slot.owner, "r-1"));
+fn group(instance: &Instance, op: Op) -> Group {
+    let limit = instance.limit("u", "user", 4);
+    let (store, meter) = (instance.limiter.store(), limit.applied.rule.meter.expect("it counts"));
+    let channel = if matches!(op, Op::Give { .. }) { store.channel(&limit.key) } else { String::new() };
+    let record = Some(store.record_key(&limit.owner, "r-1"));
     Group {
         op,
         record,
         buckets: vec![Bucket {
-            key: slot.key,
+            key: limit.key,
             meter,
             add: meter.level(4),
             flag: Flag::Enforce,
@@ -95,24 +95,24 @@ fn group(one: &Instance, op: Op) -> Group {
 }
 
 #[tokio::test]
-async fn who_was_refused_elsewhere_gives_back_what_nobody_else_stands_on() {
-    let one = rig::start(&keyplane_testkit::app(), usual(per_month(10), per_month(100))).await;
+async fn charge_is_given_back_by_the_last_denied_duplicate() {
+    let instance = rig::start(&keyplane_testkit::app(), usual(per_month(10), per_month(100))).await;
     let charge = |nonce: u8| {
-        let (ttl, print, cost) = (Duration::from_secs(60), [1; 16], 4);
-        group(&one, Op::Charge(Some(Remember { ttl, print, nonce: [nonce; 8], cost })))
+        let (ttl, fingerprint, cost) = (Duration::from_secs(60), [1; 16], 4);
+        group(&instance, Op::Charge(Some(ChargeRecord { ttl, fingerprint, nonce: [nonce; 8], cost })))
     };
-    let give = |nonce: u8| group(&one, Op::Give { nonce: [nonce; 8] });
-    let store = one.limiter.store();
+    let give = |nonce: u8| group(&instance, Op::Give { nonce: [nonce; 8] });
+    let store = instance.limiter.store();
     let run = async |group: Group| store.decide(group).await.expect("the store is there").status;
-    let left = async || one.remaining("u", "user").await;
+    let left = async || instance.remaining("u", "user").await;
     assert_eq!(run(charge(1)).await, Status::Done);
     assert_eq!(run(charge(2)).await, Status::Replayed, "the caller asks again");
-    assert_eq!(run(give(1)).await, Status::Replayed, "the first attempt was refused elsewhere, and comes late");
+    assert_eq!(run(give(1)).await, Status::Replayed, "the first attempt was denied elsewhere, and comes late");
     assert_eq!(left().await, 6, "the second one stands on it");
     assert_eq!(run(give(1)).await, Status::Replayed, "once more");
-    assert_eq!(run(give(9)).await, Status::Replayed, "nobody's");
+    assert_eq!(run(give(9)).await, Status::Replayed, "an unknown nonce");
     assert_eq!(left().await, 6);
-    assert_eq!(run(give(2)).await, Status::Done, "nobody stands on it any more");
+    assert_eq!(run(give(2)).await, Status::Done, "it answered no other call");
     assert_eq!(left().await, 10);
     assert_eq!(run(give(2)).await, Status::Replayed);
     assert_eq!(run(charge(3)).await, Status::Done, "the id may be used again");
@@ -126,13 +126,13 @@ async fn who_was_refused_elsewhere_gives_back_what_nobody_else_stands_on() {
     assert_eq!(left().await, 6);
 }
 
-/// What became of a call whose answer is lost on the way, after the store has charged it.
+/// Result of a call whose answer is lost after the store has charged it.
 async fn lost(proxy: &FaultProxy, through: &Instance, direct: &Instance, id: &str) -> Result<Outcome, Error> {
     let call = call(through, "u", &["user", "tenant"], 2, id);
     let records = ["user", "tenant"].map(|policy| direct.record("u", policy, id));
     proxy.set(Fault::Delay(Duration::from_secs(1)));
     let limiter = through.limiter.clone();
-    let asked = tokio::spawn(async move { limiter.acquire(&call).await });
+    let task = tokio::spawn(async move { limiter.acquire(&call).await });
     eventually("both owners have charged", PATIENCE, async || {
         let exists = |record: &RecordKey| {
             let reply = keyplane_testkit::valkey().command(&["EXISTS", record.as_str()]);
@@ -142,13 +142,13 @@ async fn lost(proxy: &FaultProxy, through: &Instance, direct: &Instance, id: &st
     })
     .await;
     proxy.set(Fault::Cut);
-    let result = asked.await.expect("a caller");
+    let result = task.await.expect("a caller");
     proxy.set(Fault::Pass);
     result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_was_lost_is_had_by_asking_again() {
+async fn retry_gets_a_lost_answer() {
     let valkey = keyplane_testkit::valkey();
     let (app, proxy) = (keyplane_testkit::app(), FaultProxy::to_port(valkey.port()));
     let policies = || usual(per_month(10), per_month(100));
@@ -167,22 +167,22 @@ async fn an_answer_that_was_lost_is_had_by_asking_again() {
     assert_eq!(left, (8, 98), "it was charged once");
 }
 
-/// What a key takes in the server's memory.
+/// Memory of a key on the server, in bytes.
 fn memory(key: &str) -> i64 {
     let used = keyplane_testkit::valkey().command(&["MEMORY", "USAGE", key, "SAMPLES", "0"]).expect("it answers");
     used.int().unwrap_or_else(|| panic!("{key} is not there: {used:?}"))
 }
 
 #[tokio::test]
-async fn a_bucket_and_a_record_are_small() {
-    let one = rig::start(&keyplane_testkit::app(), usual(per_month(10), per_month(100))).await;
+async fn buckets_and_records_are_small() {
+    let instance = rig::start(&keyplane_testkit::app(), usual(per_month(10), per_month(100))).await;
     let id = "0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11";
-    assert!(acquire(&one, "0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11", 2, id).await.admitted);
-    let slot = one.slot("0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11", "user", 2);
-    let record = one.record(id, "user", id);
-    let (bucket, record) = (memory(slot.key.as_str()), memory(record.as_str()));
-    println!("bytes: {bucket} of a bucket, {record} of a record; a key of {} characters", slot.key.as_str().len());
+    assert!(acquire(&instance, "0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11", 2, id).await.admitted);
+    let limit = instance.limit("0b9f3c1e-5a53-4c6b-9d0a-2f3f6a1f5f11", "user", 2);
+    let record = instance.record(id, "user", id);
+    let (bucket, record) = (memory(limit.key.as_str()), memory(record.as_str()));
+    println!("bytes: {bucket} of a bucket, {record} of a record; a key of {} characters", limit.key.as_str().len());
     assert!(bucket < 400 && record < 400, "{bucket} of a bucket, {record} of a record");
-    let stored = one.limiter.store().stored(&slot.key).await.expect("a read").expect("it was charged");
+    let stored = instance.limiter.store().stored(&limit.key).await.expect("a read").expect("it was charged");
     assert!(stored.level > Level::EMPTY && stored.last > 1_700_000_000_000_000, "{stored:?}");
 }

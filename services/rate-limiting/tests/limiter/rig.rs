@@ -1,11 +1,13 @@
-//! A limiter without its faces: policies, store and memory, in this process.
+//! Limiter without gRPC: policies, store and memory, in this process.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyplane_rate_limiting::app::limiter::{Call, Charge, ChargeKind, Limiter, Memory, Outcome, Slot, Verdict};
+use keyplane_rate_limiting::app::limiter::{
+    Call, CallLimit, Charge, ChargeKind, Idempotency, Limiter, Outcome, Verdict,
+};
 use keyplane_rate_limiting::domain::{Catalog, Descriptor, Entry, Limit, Origin, Outage, Policy, PolicyId};
 use keyplane_rate_limiting::store::{BatchSettings, BucketStore, RecordKey};
 use keyplane_valkey::{App, Settings, Valkey};
@@ -20,7 +22,7 @@ pub(crate) struct Instance {
     pub(crate) valkey: Valkey,
 }
 
-/// A policy by its id, keys and limit; `change` sets what is not the default.
+/// Policy by its id, keys and limit; `change` sets further fields.
 pub(crate) fn policy(id: &str, keys: &[&str], limit: Limit, change: impl FnOnce(&mut Policy)) -> Policy {
     let mut policy = Policy {
         id: PolicyId::parse(id, "").expect("an id"),
@@ -55,7 +57,7 @@ pub(crate) fn per_month(amount: u64) -> Limit {
     Limit::per(amount, Limit::LONGEST)
 }
 
-/// What every test may call: `user` for each user, `tenant` for each tenant.
+/// Usual policies: `user` for each user, `tenant` for each tenant.
 pub(crate) fn usual(user: Limit, tenant: Limit) -> Vec<Policy> {
     vec![policy("user", &["tenant", "user"], user, |_| ()), policy("tenant", &["tenant"], tenant, |_| ())]
 }
@@ -64,12 +66,12 @@ pub(crate) fn catalog(policies: Vec<Policy>) -> Arc<Catalog> {
     Arc::new(Catalog::new([policies, Vec::new()], Default::default(), 1, None).expect("policies that go together"))
 }
 
-/// An instance on the server that the tests of this binary share.
+/// Instance on the server that the tests of this binary share.
 pub(crate) async fn start(app: &str, policies: Vec<Policy>) -> Instance {
     start_at(app, &keyplane_testkit::valkey().url(), policies).await
 }
 
-/// So many on that server.
+/// Several instances on that server.
 pub(crate) async fn several(app: &str, policies: Vec<Policy>, count: usize) -> Vec<Instance> {
     let mut instances = Vec::new();
     for _ in 0..count {
@@ -82,12 +84,12 @@ pub(crate) async fn start_at(app: &str, url: &str, policies: Vec<Policy>) -> Ins
     start_with(app, url, policies, Duration::from_millis(500)).await
 }
 
-/// The same, with another longest wait for the store.
+/// Instance with another longest wait for the store.
 pub(crate) async fn start_with(app: &str, url: &str, policies: Vec<Policy>, patience: Duration) -> Instance {
     start_batched(app, url, policies, patience, BatchSettings::default()).await
 }
 
-/// An instance with other batches.
+/// Instance with other batches.
 pub(crate) async fn start_batched(
     app: &str,
     url: &str,
@@ -107,43 +109,47 @@ pub(crate) async fn start_batched(
 // === impl Instance ===
 
 impl Instance {
-    /// A call of `user` of the tenant `acme`, for these policies.
+    /// Call of `user` of the tenant `acme` on these policies.
     pub(crate) fn call(&self, user: &str, policies: &[&str], cost: u64) -> Call {
-        let slots = policies.iter().map(|id| self.slot(user, id, cost)).collect();
-        Call { slots, remember: None }
+        let limits = policies.iter().map(|id| self.limit(user, id, cost)).collect();
+        Call { limits, idempotency: None }
     }
 
-    pub(crate) fn slot(&self, user: &str, policy: &str, cost: u64) -> Slot {
+    pub(crate) fn limit(&self, user: &str, policy: &str, cost: u64) -> CallLimit {
         let compiled = self.catalog.get(policy).expect("a policy of the test");
         let entries = compiled.policy.entries.iter().map(|entry| {
             let value = if entry.key == "tenant" { "acme" } else { user };
             (entry.key.clone(), value.to_owned())
         });
         let descriptor = Descriptor::new(entries);
-        Slot::new(self.limiter.store(), &self.catalog, compiled, descriptor, cost)
+        CallLimit::new(self.limiter.store(), &self.catalog, compiled, descriptor, cost)
     }
 
     /// Key of the record of a user's charge under a request id.
     pub(crate) fn record(&self, user: &str, policy: &str, id: &str) -> RecordKey {
-        self.limiter.store().record_key(&self.slot(user, policy, 1).owner, id)
+        self.limiter.store().record_key(&self.limit(user, policy, 1).owner, id)
     }
 
     pub(crate) async fn acquire(&self, user: &str, policies: &[&str], cost: u64) -> Outcome {
         self.limiter.acquire(&self.call(user, policies, cost)).await.expect("the store is there")
     }
 
-    /// How much a user could have of a policy now.
+    /// Hits that a user has left of a policy.
     pub(crate) async fn remaining(&self, user: &str, policy: &str) -> u64 {
         let outcome = self.limiter.peek(&self.call(user, &[policy], 1)).await.expect("the store is there");
         outcome.limits[0].remaining
     }
 }
 
-/// The call under a request id, remembered for 10 s.
+/// Call under a request id, remembered for 10 s, and its charge.
 pub(crate) fn remembered(mut call: Call, kind: ChargeKind, id: &str) -> (Call, Charge) {
-    let cost = call.slots[0].cost;
-    let charge = Charge::of(kind, id, cost, &call);
-    call.remember = Some(Memory { id: id.to_owned(), print: charge.print(), ttl: Duration::from_secs(10) });
+    let cost = call.limits[0].cost;
+    let charge = Charge::new(kind, id, cost, &call);
+    call.idempotency = Some(Idempotency {
+        request_id: id.to_owned(),
+        fingerprint: charge.fingerprint(),
+        ttl: Duration::from_secs(10),
+    });
     (call, charge)
 }
 

@@ -1,4 +1,4 @@
-//! The script under a clock of the test's own: what its header promises, without the store's code around it.
+//! Script under a simulated clock, without the store's code around it.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ static DECIDE: LazyLock<Script> = LazyLock::new(|| {
     Script::new("test.decide", source.leak())
 });
 
-/// How long keys were to live, in their order; 0 for one that is not there.
+/// Lifetimes given to keys, in their order; 0 for a missing key.
 static LIVES: Script = Script::new(
     "test.lives",
     "local lives = {}
@@ -37,17 +37,17 @@ fn replaced(source: &str, from: &str, to: &str) -> String {
     source.replace(from, to)
 }
 
-/// A case's part of the server that the tests share, on the one connection of [`RUNTIME`].
+/// Part of the shared server for one case, on the connection of [`RUNTIME`].
 pub(crate) struct Clocked {
     valkey: &'static Valkey,
     owner: String,
     lives: Key,
 }
 
-/// Where the cases run.
+/// Runtime of all cases.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
-/// A bucket of a group.
+/// Bucket of a group.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) key: Key,
@@ -56,9 +56,9 @@ pub(crate) struct Bucket {
     pub(crate) flag: u8,
     /// Cost that was charged before it is settled.
     pub(crate) charged: u64,
-    /// Its meter then.
+    /// Meter at the time of the charge.
     pub(crate) then: Meter,
-    /// Which charge is given back, by its end and era.
+    /// End and era of the charge to give back.
     pub(crate) end: (Level, u64),
 }
 
@@ -70,21 +70,21 @@ pub(crate) struct Group {
     pub(crate) record: Option<Record>,
 }
 
-/// A record, and what the script is told of it.
+/// Record, and its head in the argument.
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) key: Key,
     pub(crate) head: Vec<u8>,
-    /// Which charge it is of, for the test.
+    /// Index of its charge in the test.
     pub(crate) charge: usize,
 }
 
-/// What was decided.
+/// Decision of the script.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: char,
     pub(crate) left: u64,
-    pub(crate) found: Vec<Found>,
+    pub(crate) states: Vec<Found>,
 }
 
 /// One bucket of it.
@@ -97,7 +97,7 @@ pub(crate) struct Found {
     pub(crate) moved: Level,
     /// Level of the charge that was settled, under its own meter.
     pub(crate) kept: Level,
-    /// The end of a charge, and its era, where it is not where the level ends.
+    /// End and era of a charge, where the level does not imply them.
     pub(crate) end: Option<(Level, u64)>,
 }
 
@@ -150,11 +150,11 @@ impl Clocked {
     }
 
     /// One group alone.
-    pub(crate) async fn one(&self, now: u64, op: u8, buckets: &[Bucket]) -> Answer {
+    pub(crate) async fn single(&self, now: u64, op: u8, buckets: &[Bucket]) -> Answer {
         self.decide(now, &[Group { op, buckets: buckets.to_vec(), record: None }]).await.remove(0)
     }
 
-    /// For how many milliseconds keys were made to live.
+    /// Lifetimes given to keys, in milliseconds.
     pub(crate) async fn lives(&self, keys: &[Key]) -> Vec<u64> {
         let keys: Vec<&Key> = keys.iter().chain([&self.lives]).collect();
         let lives = self.valkey.run(&LIVES, &keys, &[]).await.expect("the script runs").array().expect("a list");
@@ -184,7 +184,7 @@ impl Bucket {
 impl Answer {
     fn read(bytes: &mut &[u8], group: &Group, now: i64) -> Answer {
         let status = char::from(byte(bytes));
-        let mut answer = Answer { status, left: 0, found: Vec::new() };
+        let mut answer = Answer { status, left: 0, states: Vec::new() };
         let settles = group.op == b's';
         if matches!(status, 'C' | 'N') {
             return answer;
@@ -200,16 +200,16 @@ impl Answer {
         for _ in &group.buckets {
             let (room, level, ahead) = (byte(bytes), read_level(bytes), number(bytes));
             let (moved, kept) = if settles { (read_level(bytes), read_level(bytes)) } else { Default::default() };
-            answer.found.push(Found { room, level, ahead, moved, kept, end: None });
+            answer.states.push(Found { room, level, ahead, moved, kept, end: None });
         }
-        for found in answer.found.iter_mut().filter(|found| found.room & 4 > 0) {
-            (found.room, found.end) = (found.room - 4, Some((read_level(bytes), number(bytes))));
+        for state in answer.states.iter_mut().filter(|state| state.room & 4 > 0) {
+            (state.room, state.end) = (state.room - 4, Some((read_level(bytes), number(bytes))));
         }
         answer
     }
 }
 
-/// Which key it is, for the script.
+/// Index of a key for the script.
 fn place<'a>(keys: &mut Vec<&'a Key>, key: &'a Key) -> [u8; 2] {
     let known = keys.iter().position(|other| *other == key);
     let place = known.unwrap_or_else(|| {

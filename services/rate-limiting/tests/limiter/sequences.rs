@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use crate::calls::{KINDS, Step, limited, limits, steps};
-use crate::model::{Asked, Comes, Kind, Left, Limited, Model, Rule};
+use crate::model::{Comes, Kind, Left, Limited, Model, Request, Rule};
 use crate::rig::{self, Instance, PATIENCE, per_month, policy, remembered, verdicts};
 use crate::script::RUNTIME;
 
-/// The app's keys that would live for ever, or for more than 733 days.
+/// Keys of the app without a TTL, or with one over 733 days.
 static ETERNAL: Script = Script::new(
     "test.eternal",
     "local cursor, eternal = '0', {}
@@ -32,19 +32,19 @@ struct Case {
     instances: Vec<Instance>,
     turn: usize,
     model: Model,
-    asked: Vec<Asked>,
+    requests: Vec<Request>,
 }
 
 fn policies() -> Vec<Policy> {
-    let of = |kind: &Kind| {
+    let build = |kind: &Kind| {
         let keys: &[&str] = if kind.by_user { &["tenant", "user"] } else { &["tenant"] };
         policy(kind.policy, keys, per_month(kind.burst), |policy| match kind.rule {
-            Rule::Refuse => {}
+            Rule::Deny => {}
             Rule::Tell => policy.limit.mode = Mode::Shadow,
             Rule::Charge => policy.post_charge = true,
         })
     };
-    KINDS.iter().map(of).collect()
+    KINDS.iter().map(build).collect()
 }
 
 // === impl Case ===
@@ -52,112 +52,116 @@ fn policies() -> Vec<Policy> {
 impl Case {
     async fn new() -> Case {
         let instances = rig::several(&keyplane_testkit::app(), policies(), 3).await;
-        Case { instances, turn: 0, model: Model::default(), asked: Vec::new() }
+        Case { instances, turn: 0, model: Model::default(), requests: Vec::new() }
     }
 
-    /// Each call is another instance's.
+    /// Next instance, a different one for each call.
     fn next(&mut self) -> Instance {
         self.turn += 1;
         self.instances[self.turn % self.instances.len()].clone()
     }
 
     async fn run(&mut self, step: Step) {
-        let one = self.next();
+        let instance = self.next();
         match step {
             Step::Acquire(chosen, cost, id) => {
                 let (id, reserves) = id.map_or((None, false), |(id, reserves)| (Some(id), reserves));
-                let asked = Asked { limits: limits(&chosen), cost, id, reserves };
-                self.asked.push(asked.clone());
-                self.acquire(&one, &asked).await;
+                let request = Request { limits: limits(&chosen), cost, id, reserves };
+                self.requests.push(request.clone());
+                self.acquire(&instance, &request).await;
             }
-            Step::Repeat(index) if !self.asked.is_empty() => {
-                let asked = index.get(&self.asked).clone();
-                self.acquire(&one, &asked).await;
+            Step::Repeat(index) if !self.requests.is_empty() => {
+                let request = index.get(&self.requests).clone();
+                self.acquire(&instance, &request).await;
             }
             Step::Peek(chosen, cost) => {
-                let asked = Asked { limits: limits(&chosen), cost, id: None, reserves: false };
-                let outcome = one.limiter.peek(&call(&one, &asked).0).await.expect("the store is there");
+                let request = Request { limits: limits(&chosen), cost, id: None, reserves: false };
+                let outcome = instance.limiter.peek(&call(&instance, &request).0).await.expect("the store is there");
                 let before = self.model.clone();
-                let comes = self.model.acquire(&asked);
-                self.agree(&asked, &comes, &outcome, [&before, &before]);
+                let comes = self.model.acquire(&request);
+                self.agree(&request, &comes, &outcome, [&before, &before]);
                 self.model = before;
             }
-            Step::Commit(index, cost) if self.asked.iter().any(|asked| asked.reserves) => {
-                let reserved: Vec<&Asked> = self.asked.iter().filter(|asked| asked.reserves).collect();
-                let asked = (*index.get(&reserved)).clone();
-                let charge = call(&one, &asked).1.expect("it has an id");
-                let settled = left(one.limiter.commit(&charge, cost, &one.catalog).await);
-                assert_eq!(settled, self.model.commit(&asked, cost), "{asked:?} at {cost}");
+            Step::Commit(index, cost) if self.requests.iter().any(|request| request.reserves) => {
+                let reserved: Vec<&Request> = self.requests.iter().filter(|request| request.reserves).collect();
+                let request = (*index.get(&reserved)).clone();
+                let charge = call(&instance, &request).1.expect("it has an id");
+                let settled = left(instance.limiter.commit(&charge, cost, &instance.catalog).await);
+                assert_eq!(settled, self.model.commit(&request, cost), "{request:?} at {cost}");
             }
-            Step::Refund(index, cost, id) if self.asked.iter().any(is_refundable) => {
-                let acquired: Vec<&Asked> = self.asked.iter().filter(|asked| is_refundable(asked)).collect();
-                let asked = (*index.get(&acquired)).clone();
-                let charge = call(&one, &asked).1.expect("it has an id");
+            Step::Refund(index, cost, id) if self.requests.iter().any(is_refundable) => {
+                let acquired: Vec<&Request> = self.requests.iter().filter(|request| is_refundable(request)).collect();
+                let request = (*index.get(&acquired)).clone();
+                let charge = call(&instance, &request).1.expect("it has an id");
                 let text = id.map_or(String::new(), |id| format!("f-{id}"));
-                let settled = left(one.limiter.refund(&charge, cost, &text, &one.catalog).await);
-                assert_eq!(settled, self.model.refund(&asked, cost, id), "{cost} of {asked:?} under {id:?}");
+                let settled = left(instance.limiter.refund(&charge, cost, &text, &instance.catalog).await);
+                assert_eq!(settled, self.model.refund(&request, cost, id), "{cost} of {request:?} under {id:?}");
             }
             Step::Reset(index, first) => {
                 let limit = limited(index, first);
-                let slots = [one.slot(limit.user, limit.kind.policy, 1)];
-                let held = one.limiter.reset(&slots).await.expect("the store is there");
+                let limits = [instance.limit(limit.user, limit.kind.policy, 1)];
+                let held = instance.limiter.reset(&limits).await.expect("the store is there");
                 assert_eq!(held, usize::from(self.model.level(&limit) > 0), "{limit:?}");
                 self.model.reset(&limit);
             }
             Step::TakeBack(index, first, cost) => {
                 let limit = limited(index, first);
-                let slots = [one.slot(limit.user, limit.kind.policy, cost)];
-                let states = one.limiter.take_back(&slots).await.expect("the store is there");
+                let limits = [instance.limit(limit.user, limit.kind.policy, cost)];
+                let states = instance.limiter.take_back(&limits).await.expect("the store is there");
                 self.model.take(&limit, cost, None);
                 assert_eq!(states[0].remaining, self.model.remaining(&limit), "{limit:?}");
             }
             Step::Repeat(_) | Step::Commit(..) | Step::Refund(..) => {}
         }
         for limit in self.model.take_capped() {
-            let slots = [self.next().slot(limit.user, limit.kind.policy, 1)];
-            self.next().limiter.reset(&slots).await.expect("the store is there");
+            let limits = [self.next().limit(limit.user, limit.kind.policy, 1)];
+            self.next().limiter.reset(&limits).await.expect("the store is there");
             self.model.reset(&limit);
         }
     }
 
-    async fn acquire(&mut self, one: &Instance, asked: &Asked) {
+    async fn acquire(&mut self, instance: &Instance, request: &Request) {
         let before = self.model.clone();
-        let comes = self.model.acquire(asked);
-        let call = call(one, asked).0;
+        let comes = self.model.acquire(request);
+        let call = call(instance, request).0;
         // An instance that hears of a refund a moment too late knows better within a second.
         let late = |outcome: &Outcome| {
-            let denied = asked.limits.iter().zip(&outcome.limits).filter(|(_, state)| state.verdict == Verdict::Denied);
-            let wrong = denied.into_iter().any(|(limit, _)| before.says(limit, asked.cost) != Verdict::Denied);
+            let denied =
+                request.limits.iter().zip(&outcome.limits).filter(|(_, state)| state.verdict == Verdict::Denied);
+            let wrong = denied.into_iter().any(|(limit, _)| before.says(limit, request.cost) != Verdict::Denied);
             outcome.source == Source::Cache && wrong
         };
-        let result = eventually("the store is asked", PATIENCE, async || match one.limiter.acquire(&call).await {
+        let result = eventually("the store is asked", PATIENCE, async || match instance.limiter.acquire(&call).await {
             Ok(outcome) if late(&outcome) => Err(outcome),
             other => Ok(other),
         });
         match result.await {
-            Ok(outcome) => self.agree(asked, &comes, &outcome, [&before, &self.model]),
-            Err(Error::RequestIdReused) => assert_eq!(comes, Comes::Reused, "{asked:?}"),
-            Err(error) => panic!("{asked:?}: {error}"),
+            Ok(outcome) => self.agree(request, &comes, &outcome, [&before, &self.model]),
+            Err(Error::RequestIdReused) => assert_eq!(comes, Comes::Reused, "{request:?}"),
+            Err(error) => panic!("{request:?}: {error}"),
         }
-        self.compare(&asked.limits).await;
+        self.compare(&request.limits).await;
     }
 
-    fn agree(&self, asked: &Asked, comes: &Comes, outcome: &Outcome, [before, after]: [&Model; 2]) {
+    fn agree(&self, request: &Request, comes: &Comes, outcome: &Outcome, [before, after]: [&Model; 2]) {
         match comes {
-            Comes::Reused => panic!("{asked:?}: the id is another request's, and {outcome:?}"),
+            Comes::Reused => panic!("{request:?}: the id is another request's, and {outcome:?}"),
             Comes::Admitted { replayed } => {
-                assert!(outcome.admitted && outcome.replayed == *replayed, "{asked:?}: {comes:?}, and {outcome:?}");
-                for (limit, state) in asked.limits.iter().zip(&outcome.limits).filter(|_| !replayed) {
+                assert!(outcome.admitted && outcome.replayed == *replayed, "{request:?}: {comes:?}, and {outcome:?}");
+                for (limit, state) in request.limits.iter().zip(&outcome.limits).filter(|_| !replayed) {
                     assert_eq!(state.remaining, after.remaining(limit), "{limit:?}");
-                    assert_eq!(state.verdict, before.says(limit, asked.cost), "{limit:?}");
+                    assert_eq!(state.verdict, before.says(limit, request.cost), "{limit:?}");
                 }
             }
-            Comes::Refused(says) => {
-                assert!(!outcome.admitted, "{asked:?}: {comes:?}, and {outcome:?}");
+            Comes::Denied(says) => {
+                assert!(!outcome.admitted, "{request:?}: {comes:?}, and {outcome:?}");
                 let over = says.contains(&Verdict::CostOverBurst);
-                for (said, told) in says.iter().zip(verdicts(outcome)) {
-                    let silent = (over && *said != Verdict::CostOverBurst) || outcome.source == Source::Cache;
-                    assert!(told == *said || (silent && told == Verdict::Skipped), "{asked:?}: {says:?}, {outcome:?}");
+                for (expected, actual) in says.iter().zip(verdicts(outcome)) {
+                    let silent = (over && *expected != Verdict::CostOverBurst) || outcome.source == Source::Cache;
+                    assert!(
+                        actual == *expected || (silent && actual == Verdict::Skipped),
+                        "{request:?}: {says:?}, {outcome:?}"
+                    );
                 }
                 assert_eq!(outcome.retry_after().is_none(), over, "{outcome:?}");
             }
@@ -166,9 +170,9 @@ impl Case {
 
     async fn compare(&mut self, limits: &[Limited]) {
         for limit in limits {
-            let found = self.next().remaining(limit.user, limit.kind.policy).await;
+            let remaining = self.next().remaining(limit.user, limit.kind.policy).await;
             assert_eq!(
-                found,
+                remaining,
                 self.model.remaining(limit),
                 "what remains of {limit:?}, which has {}",
                 self.model.level(limit)
@@ -188,15 +192,16 @@ impl Case {
     }
 }
 
-fn is_refundable(asked: &Asked) -> bool {
-    asked.id.is_some() && !asked.reserves
+fn is_refundable(request: &Request) -> bool {
+    request.id.is_some() && !request.reserves
 }
 
-fn call(one: &Instance, asked: &Asked) -> (Call, Option<Charge>) {
-    let slots = asked.limits.iter().map(|limit| one.slot(limit.user, limit.kind.policy, asked.cost)).collect();
-    let call = Call { slots, remember: None };
-    let Some(id) = asked.id else { return (call, None) };
-    let kind = if asked.reserves { ChargeKind::Reserved } else { ChargeKind::Acquired };
+fn call(instance: &Instance, request: &Request) -> (Call, Option<Charge>) {
+    let limits =
+        request.limits.iter().map(|limit| instance.limit(limit.user, limit.kind.policy, request.cost)).collect();
+    let call = Call { limits, idempotency: None };
+    let Some(id) = request.id else { return (call, None) };
+    let kind = if request.reserves { ChargeKind::Reserved } else { ChargeKind::Acquired };
     let (call, charge) = remembered(call, kind, &format!("r-{id}"));
     (call, Some(charge))
 }
@@ -216,7 +221,7 @@ proptest! {
     #![proptest_config(Config { cases: 32, ..Config::default() })]
 
     #[test]
-    fn three_instances_do_what_the_model_does(steps in steps()) {
+    fn three_instances_agree_with_the_model(steps in steps()) {
         RUNTIME.block_on(async {
             let mut case = Case::new().await;
             for step in steps {

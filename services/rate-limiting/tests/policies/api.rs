@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use keyplane_rate_limiting::app::policies::etag;
-use keyplane_rate_limiting::domain::{Entry, Limit, Origin, Patch};
+use keyplane_rate_limiting::domain::{Entry, Limit, LimitOf, LimitPart, Origin, Patch, PolicyPath, PolicyViolation};
 use keyplane_rate_limiting::error::Error;
 
 use crate::case::{Case, amount, id, limit, new, seen, with_limit};
 
 #[tokio::test]
-async fn a_policy_is_made_read_changed_and_deleted() {
+async fn policy_is_created_read_changed_and_deleted() {
     let case = Case::new();
     let policies = case.start().await;
     let before = policies.catalog().version();
@@ -31,8 +31,8 @@ async fn a_policy_is_made_read_changed_and_deleted() {
     assert_eq!((changed.version, seen(&policies, "p")), (3, Some((30, Origin::Api))));
 
     for stale in ["2", "x", "03", "-1"] {
-        let refused = policies.delete(&id("p"), stale, true).await.expect_err("a stale etag");
-        assert!(matches!(&refused, Error::StaleWrite { current } if current == "3"), "{stale}: {refused}");
+        let rejected = policies.delete(&id("p"), stale, true).await.expect_err("a stale etag");
+        assert!(matches!(&rejected, Error::StaleWrite { current } if current == "3"), "{stale}: {rejected}");
     }
     policies.delete(&id("p"), "3", false).await.expect("it is deleted");
     assert_eq!(seen(&policies, "p"), None);
@@ -48,7 +48,7 @@ async fn a_policy_is_made_read_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_only_validated_changes_nothing() {
+async fn validate_only_changes_nothing() {
     let case = Case::new();
     let policies = case.start().await;
     let would = policies.create(new("p", 10), true).await.expect("it would be made");
@@ -64,10 +64,15 @@ async fn what_is_only_validated_changes_nothing() {
 }
 
 #[tokio::test]
-async fn rules_hold_for_what_comes_of_a_change() {
+async fn changed_policy_is_checked_as_a_whole() {
     let policies = Case::new().start().await;
     let invalid = policies.create(with_limit("p", limit(0)), false).await.expect_err("no amount");
-    assert!(invalid.to_string().contains("policy.limit.amount: must be positive"), "{invalid}");
+    let path = PolicyPath::Limit(LimitOf::Default, LimitPart::Amount);
+    let Error::InvalidPolicy(broken) = &invalid else { panic!("{invalid}") };
+    assert!(
+        broken.len() == 1 && broken[0].path == path && broken[0].rule.starts_with("must be positive"),
+        "{broken:?}"
+    );
     policies.create(new("p", 10), false).await.expect("it is made");
     let patch = Patch {
         entries: Some(vec![Entry { key: "user".to_owned(), value: None }]),
@@ -75,17 +80,18 @@ async fn rules_hold_for_what_comes_of_a_change() {
         ..Patch::default()
     };
     let invalid = policies.update(&id("p"), &patch, "", false).await.expect_err("it breaks two rules");
-    assert_eq!(
-        invalid.to_string(),
-        "the request is invalid: policy.entries: can't be changed: make another policy; \
-         policy.lease: must be at most the smallest burst; 11 was sent"
-    );
+    let broken = |path, rule: &str| PolicyViolation { path, rule: rule.to_owned() };
+    let expected = [
+        broken(PolicyPath::Entries, "can't be changed: make another policy"),
+        broken(PolicyPath::Lease, "must be at most the smallest burst; 11 was sent"),
+    ];
+    assert!(matches!(&invalid, Error::InvalidPolicy(broken) if broken[..] == expected), "{invalid:?}");
     let same = Patch { entries: Some(new("p", 1).entries), lease: Some(10), ..Patch::default() };
     policies.update(&id("p"), &same, "", false).await.expect("the same entries are no change");
 }
 
 #[tokio::test]
-async fn no_more_policies_are_made_than_may_be() {
+async fn number_of_policies_is_bounded() {
     let case = Case::new();
     let policies = case.start().await;
     policies.create(new("p0", 1), false).await.expect("the first");
@@ -100,21 +106,21 @@ async fn no_more_policies_are_made_than_may_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_at_the_same_time_all_count() {
+async fn concurrent_changes_all_count() {
     let case = Case::new();
-    let (one, other) = (case.start().await, case.start().await);
-    one.create(new("p", 1), false).await.expect("it is made");
+    let (first, other) = (case.start().await, case.start().await);
+    first.create(new("p", 1), false).await.expect("it is made");
     let lease = Patch { lease: Some(1), ..Patch::default() };
     let charge = Patch { domain: Some("edge".to_owned()), ..Patch::default() };
     let tries = (0..3).map(async |_| {
         let (p, q) = (id("p"), id("p"));
-        let (a, b) = tokio::join!(one.update(&p, &lease, "", false), other.update(&q, &charge, "", false));
+        let (a, b) = tokio::join!(first.update(&p, &lease, "", false), other.update(&q, &charge, "", false));
         a.and(b).map(|_| ())
     });
     for outcome in futures::future::join_all(tries).await {
         outcome.expect("a change without an etag meets no mismatch");
     }
-    let policy = one.update(&id("p"), &Patch::default(), "", true).await.expect("it is read");
+    let policy = first.update(&id("p"), &Patch::default(), "", true).await.expect("it is read");
     assert_eq!(
         (policy.lease, policy.domain.as_str(), policy.version),
         (1, "edge", 8),
@@ -123,7 +129,7 @@ async fn changes_at_the_same_time_all_count() {
 }
 
 #[tokio::test]
-async fn limits_are_kept_as_they_were_given() {
+async fn limits_are_stored_as_given() {
     let case = Case::new();
     let policies = case.start().await;
     let mut policy =

@@ -1,4 +1,4 @@
-//! A case of its own on the shared server, and a view behind the service's back.
+//! Test case on the shared server, with a direct view of its keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A file of one policy, and two tenants on a plan.
+/// File of one policy, and two tenants with a plan.
 pub(crate) const FILE: &str = "policies:
   - {id: f, entries: [tenant], limit: {amount: 5, per: 1s}}
 tenants: {acme: silver, globex: silver}
@@ -47,7 +47,7 @@ impl Case {
         Settings { file: Some(self.file()).filter(|file| file.exists()), ..Settings::default() }
     }
 
-    /// An instance on the shared server, which knows what is stored.
+    /// Instance on the shared server, ready.
     pub(crate) async fn start(&self) -> Policies {
         self.start_at(&keyplane_testkit::valkey().url()).await
     }
@@ -70,7 +70,7 @@ impl Case {
         command(&["HSET", &self.key(), field, value]);
     }
 
-    /// How many fields the hash has.
+    /// Number of fields of the hash.
     pub(crate) fn fields(&self) -> i64 {
         command(&["HLEN", &self.key()]).int().expect("a number")
     }
@@ -101,24 +101,24 @@ pub(crate) async fn start(valkey: Valkey, settings: Settings) -> Result<Policies
     Ok(Policies::start(PolicyStore::new(valkey), audit, settings.file).await?)
 }
 
-/// A connection of its own that is up.
+/// Separate connection that is up.
 pub(crate) async fn connect(app: &str, url: &str) -> Valkey {
     let valkey = connect_lazily(app, url);
     valkey.wait_ready(PATIENCE).await.expect("the test server answers");
     valkey
 }
 
-/// A connection of its own, perhaps to nobody.
+/// Separate connection, perhaps to no server.
 pub(crate) fn connect_lazily(app: &str, url: &str) -> Valkey {
     let app = App::new(app).expect("the test kit's prefix is an app");
     Valkey::connect(&Connection::new(url), app).expect("the settings of the test server")
 }
 
-/// Waits until the file is refused for this reason.
-pub(crate) async fn refused(refused: &mut watch::Receiver<Option<String>>, why: &str) {
-    let told = |reasons: &Option<String>| reasons.as_ref().is_some_and(|reasons| reasons.contains(why));
-    let waited = tokio::time::timeout(PATIENCE, refused.wait_for(told)).await;
-    waited.unwrap_or_else(|_| panic!("not refused for {why}")).expect("it lives");
+/// Waits until the file is rejected for this reason.
+pub(crate) async fn rejected(rejected: &mut watch::Receiver<Option<String>>, why: &str) {
+    let is_reason = |reasons: &Option<String>| reasons.as_ref().is_some_and(|reasons| reasons.contains(why));
+    let waited = tokio::time::timeout(PATIENCE, rejected.wait_for(is_reason)).await;
+    waited.unwrap_or_else(|_| panic!("not rejected for {why}")).expect("it lives");
 }
 
 // === what is made ===
@@ -160,7 +160,7 @@ pub(crate) fn amount(amount: u64) -> Patch {
     Patch { limit: Some(limit(amount)), ..Patch::default() }
 }
 
-/// What the default limit of a policy admits here and now, and where the policy comes from.
+/// Default amount of a policy in force on an instance, and the policy's origin.
 pub(crate) fn seen(policies: &Policies, id: &str) -> Option<(u64, Origin)> {
-    policies.catalog().get(id).map(|found| (found.policy.limit.amount, found.policy.origin))
+    policies.catalog().get(id).map(|compiled| (compiled.policy.limit.amount, compiled.policy.origin))
 }

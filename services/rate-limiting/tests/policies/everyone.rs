@@ -1,4 +1,4 @@
-//! How soon every instance knows, and what it does when the store is away, empty or damaged.
+//! Propagation of policies to every instance, and stores that are unavailable, empty or damaged.
 
 use std::time::{Duration, Instant};
 
@@ -12,38 +12,38 @@ use keyplane_testkit::{Fault, FaultProxy, eventually, toolbox};
 use crate::case::{Case, PATIENCE, amount, connect, connect_lazily, id, new, seen, start, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_knows_within_a_second() {
+async fn every_instance_applies_a_change_within_a_second() {
     let case = Case::new();
-    let (one, other) = (case.start().await, case.start().await);
+    let (first, other) = (case.start().await, case.start().await);
     let mut changes = other.on_change();
-    one.create(new("p", 10), false).await.expect("it is made");
+    first.create(new("p", 10), false).await.expect("it is made");
     let began = Instant::now();
     eventually("the other knows", Duration::from_secs(1), async || seen(&other, "p").is_some()).await;
     assert!(changes.has_changed().expect("it lives") && *changes.borrow_and_update() == other.catalog().version());
-    one.set_plan(&tenant("acme"), "gold", &Cause::default()).await.expect("it is set");
+    first.set_plan(&tenant("acme"), "gold", &Cause::default()).await.expect("it is set");
     eventually("the other knows", Duration::from_secs(1), async || other.plan("acme").is_some()).await;
-    one.delete(&id("p"), "", false).await.expect("it is deleted");
+    first.delete(&id("p"), "", false).await.expect("it is deleted");
     eventually("the other knows", Duration::from_secs(1), async || seen(&other, "p").is_none()).await;
     assert!(began.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_knows_within_a_second_even_if_no_bell_rings() {
+async fn every_instance_applies_a_change_within_a_second_without_a_ring() {
     let case = Case::new();
-    let (one, other) = (case.start().await, case.start().await);
-    one.create(new("p", 10), false).await.expect("it is made");
+    let (first, other) = (case.start().await, case.start().await);
+    first.create(new("p", 10), false).await.expect("it is made");
     eventually("the other knows", PATIENCE, async || seen(&other, "p").is_some()).await;
     let document = case.hget("p:p").replace("\"amount\":10", "\"amount\":20");
     case.hset("p:p", &document);
     case.hset("v", "2");
-    for policies in [&one, &other] {
+    for policies in [&first, &other] {
         let known = async || (seen(policies, "p") == Some((20, Origin::Api))).then_some(());
         eventually("it polls", Duration::from_secs(1), known).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_wrote_is_known_before_ready() {
+async fn stored_policies_are_in_force_before_ready() {
     let case = Case::new();
     case.start().await.create(new("p", 10), false).await.expect("it is made");
     let late = case.start().await;
@@ -51,7 +51,7 @@ async fn what_others_wrote_is_known_before_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_store_is_away_what_is_known_stays() {
+async fn policies_stay_in_force_while_the_store_is_unavailable() {
     let case = Case::new();
     let server = keyplane_testkit::valkey();
     let proxy = FaultProxy::to_port(server.port());
@@ -61,7 +61,7 @@ async fn while_the_store_is_away_what_is_known_stays() {
     eventually("it is known", PATIENCE, async || seen(&behind, "p").is_some()).await;
     for fault in [Fault::Cut, Fault::BlackHole, Fault::HalfOpen] {
         proxy.set(fault);
-        let away = behind.create(new("q", 1), false).await.expect_err("the store is away");
+        let away = behind.create(new("q", 1), false).await.expect_err("the store is unavailable");
         assert!(matches!(&away, Error::Store(error) if error.retryable()), "{away}");
         let amount = seen(&behind, "p").expect("it stays").0 + 1;
         before.update(&id("p"), &self::amount(amount), "", false).await.expect("it is changed behind its back");
@@ -74,7 +74,7 @@ async fn while_the_store_is_away_what_is_known_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_store_the_file_is_in_force_and_nobody_is_ready() {
+async fn without_the_store_the_file_is_in_force_and_no_instance_is_ready() {
     let case = Case::new();
     case.write_file("policies: [{id: f, entries: [tenant], limit: {amount: 5, per: 1s}}]");
     let server = keyplane_testkit::valkey();
@@ -89,7 +89,7 @@ async fn without_the_store_the_file_is_in_force_and_nobody_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_lost_its_data_is_believed() {
+async fn emptied_store_takes_its_policies_out_of_force() {
     let server = Server::builder(&toolbox()).start().expect("a server of its own");
     let app = keyplane_testkit::app();
     let policies = start(connect(&app, &server.url()).await, Settings::default()).await.expect("it starts");
@@ -109,15 +109,15 @@ async fn another_layout_is_neither_read_nor_written() {
     keyplane_testkit::valkey().command(&["SET", &layout, "999"]).expect("a later release was here");
     let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
     let policies = start(valkey.clone(), case.settings()).await.expect("it starts");
-    let refused = PolicyStore::new(valkey).check().await.expect_err("another layout").to_string();
-    assert!(refused.contains("layout version 999"), "{refused}");
+    let rejected = PolicyStore::new(valkey).check().await.expect_err("another layout").to_string();
+    assert!(rejected.contains("layout version 999"), "{rejected}");
     policies.create(new("p", 1), false).await.expect_err("nothing is written");
     policies.set_plan(&tenant("acme"), "gold", &Cause::default()).await.expect_err("nothing is written");
     assert!(!*policies.ready().borrow() && case.keys().len() == 1, "the layout alone: {:?}", case.keys());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_policy_takes_nothing_else_down() {
+async fn damaged_policy_affects_no_other() {
     let case = Case::new();
     let policies = case.start().await;
     for name in ["a", "b"] {

@@ -1,23 +1,23 @@
-//! The operator's file: what it hides and what hides it, how it changes, and how it is refused.
+//! Policies file: precedence, changes, rejections.
 
 use keyplane_rate_limiting::app::policies::{Settings, StartError};
 use keyplane_rate_limiting::domain::Origin;
 use keyplane_rate_limiting::error::Error;
 use keyplane_testkit::eventually;
 
-use crate::case::{self, Case, FILE, PATIENCE, amount, connect, id, new, refused as told, seen};
+use crate::case::{self, Case, FILE, PATIENCE, amount, connect, id, new, rejected as wait_rejected, seen};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_hides_the_file() {
+async fn api_overrides_the_file() {
     let case = Case::new();
     case.write_file(FILE);
     let policies = case.start().await;
     assert_eq!(seen(&policies, "f"), Some((5, Origin::File)));
-    for refused in
+    for rejected in
         [policies.update(&id("f"), &amount(6), "", false).await.map(|_| ()), policies.delete(&id("f"), "", true).await]
     {
-        let refused = refused.expect_err("it is the operator's");
-        assert!(matches!(&refused, Error::PolicyFromFile { id } if id == "f"), "{refused}");
+        let rejected = rejected.expect_err("it is the operator's");
+        assert!(matches!(&rejected, Error::PolicyFromFile { id } if id == "f"), "{rejected}");
     }
     policies.create(new("f", 50), false).await.expect("it hides the file's");
     assert_eq!(seen(&policies, "f"), Some((50, Origin::Api)));
@@ -26,12 +26,12 @@ async fn the_api_hides_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_file_is_taken_and_an_invalid_one_refused() {
+async fn changed_file_is_loaded_and_an_invalid_one_rejected() {
     let case = Case::new();
     case.write_file(FILE);
     let policies = case.start().await;
     policies.create(new("p", 10), false).await.expect("it is made");
-    let mut refused = policies.refused();
+    let mut rejected = policies.rejected();
     let mut changes = policies.on_change();
     changes.mark_unchanged();
     case.write_file(&FILE.replace("amount: 5", "amount: 6"));
@@ -51,19 +51,19 @@ async fn a_changed_file_is_taken_and_an_invalid_one_refused() {
         (&"x".repeat(2 * 1024 * 1024), "it has more than 1048576 bytes"),
     ] {
         case.write_file(broken);
-        told(&mut refused, why).await;
+        wait_rejected(&mut rejected, why).await;
         assert_eq!((seen(&policies, "f"), policies.catalog().version()), (Some((6, Origin::File)), version));
     }
     std::fs::remove_file(case.file()).expect("it is removed");
-    told(&mut refused, "it cannot be read").await;
-    assert_eq!(seen(&policies, "f"), Some((6, Origin::File)), "nor is one that is gone");
+    wait_rejected(&mut rejected, "it cannot be read").await;
+    assert_eq!(seen(&policies, "f"), Some((6, Origin::File)), "nor is a missing one");
     case.write_file(&FILE.replace("amount: 5", "amount: 7"));
     eventually("a valid one is taken again", PATIENCE, async || known(7).await).await;
-    assert_eq!(*refused.borrow(), None);
+    assert_eq!(*rejected.borrow(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_map_changes_by_a_symlink() {
+async fn config_map_changes_by_a_symlink() {
     use std::os::unix::fs::symlink;
     let case = Case::new();
     let root = case.file().parent().expect("a folder").to_owned();
@@ -83,14 +83,14 @@ async fn a_config_map_changes_by_a_symlink() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_good_stops_the_start() {
+async fn unusable_file_stops_the_start() {
     let case = Case::new();
     let start = async || {
         let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
         let error = case::start(valkey, Settings { file: Some(case.file()), ..case.settings() })
             .await
             .err()
-            .expect("it refuses");
+            .expect("it rejects");
         assert!(error.is::<StartError>(), "{error}");
         error.to_string()
     };

@@ -9,7 +9,7 @@ use keyplane_rate_limiting::domain::Origin;
 use crate::case::{Case, FILE, connect, start, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tenants_are_on_plans() {
+async fn tenants_have_plans() {
     let case = Case::new();
     case.write_file(FILE);
     let policies = case.start().await;
@@ -31,7 +31,7 @@ async fn tenants_are_on_plans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_says_who_did_what_and_why() {
+async fn audit_names_initiator_action_and_reason() {
     let case = Case::new();
     let policies = case.start().await;
     let (initiator, description) = ("ops@x".to_owned(), "ticket 7; \u{e4}".to_owned());
@@ -42,14 +42,15 @@ async fn the_audit_says_who_did_what_and_why() {
     let targets = ["portal:ratelimit:{acme:u-1}:b", "x"];
     policies.audit().record(&tenant("acme"), Action::Reset, &targets, &cause).await.expect("it is noted");
     let page = policies.audit().list(&tenant("acme"), 10, None).await.expect("a page");
-    let told: Vec<_> = page.entries.iter().map(|entry| (entry.action, entry.targets.clone(), &entry.cause)).collect();
+    let entries: Vec<_> =
+        page.entries.iter().map(|entry| (entry.action, entry.targets.clone(), &entry.cause)).collect();
     let none = Cause::default();
     let expected = [
         (Action::Reset, targets.map(str::to_owned).to_vec(), &cause),
         (Action::Plan, Vec::new(), &none),
         (Action::Plan, vec!["gold".to_owned()], &cause),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(entries, expected);
     assert!(page.next.is_none());
     let ages = page.entries.iter().map(|entry| entry.time.elapsed().unwrap_or_default());
     assert!(ages.max().is_some_and(|age| age < Duration::from_mins(1)));
@@ -95,7 +96,7 @@ async fn pages_of_an_audit_join_into_one_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_plan_is_changed_without_an_audit() {
+async fn no_plan_changes_without_an_audit() {
     let case = Case::new();
     let policies = case.start().await;
     // A stream that can't be written.
@@ -106,10 +107,10 @@ async fn no_plan_is_changed_without_an_audit() {
 }
 
 #[tokio::test]
-async fn an_age_that_no_key_may_have_stops_the_start() {
+async fn invalid_audit_age_stops_the_start() {
     let case = Case::new();
     let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
     let settings = Settings { audit_age: Duration::from_hours(24 * 1000), ..Settings::default() };
-    let error = start(valkey, settings).await.err().expect("it refuses").to_string();
+    let error = start(valkey, settings).await.err().expect("it rejects").to_string();
     assert!(error.contains("a key of the feature ratelimit may live for at most"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What the tests of the faces share: the whole service, in this process, on ports of its own.
+//! Whole service in this process, on free ports, for tests over gRPC.
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 pub const PARENT: &str = "tenants/acme";
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the tests limit: an hour long, so that nothing leaks away while a test runs.
+/// Policies of the tests, per hour, so that nothing leaks away while a test runs.
 pub const POLICIES: &str = "
 policies:
   - {id: user-api, domain: keyplane, entries: [tenant, user], limit: {amount: 10, per: 1h}, plans: {gold: {amount: 100, per: 1h}}}
@@ -37,12 +37,12 @@ pub struct Service {
     _folder: tempfile::TempDir,
 }
 
-/// The service on the server that the tests of this binary share, ready.
+/// Service on the server that the tests of this binary share, ready.
 pub async fn shared(settings: &[(&str, &str)]) -> Service {
     start(&keyplane_testkit::app(), &keyplane_testkit::valkey().url(), settings).await
 }
 
-/// The service on the store at `url`, ready.
+/// Service on the store at `url`, ready.
 pub async fn start(app: &str, url: &str, settings: &[(&str, &str)]) -> Service {
     let folder = tempfile::tempdir().expect("a folder");
     let policies: PathBuf = folder.path().join("policies.yaml");
@@ -70,11 +70,11 @@ impl Service {
         keyplane_testkit::ready(self.running.admin_addr()).await;
     }
 
-    /// Waits until the service refuses a user by itself. Nothing is remembered before it hears the bells.
-    pub async fn refuses_by_itself(&self, user: &str) {
-        keyplane_testkit::eventually("a refusal is remembered", PATIENCE, async || {
-            let refused = self.acquire(call(user, &["user-api"])).await.map_err(|status| status.to_string())?;
-            if refused.source() == pb::Source::Cache { Ok(()) } else { Err(format!("{refused:?}")) }
+    /// Waits until the service denies a user from its cache, which starts once doorbells are heard.
+    pub async fn denies_from_cache(&self, user: &str) {
+        keyplane_testkit::eventually("a denial is remembered", PATIENCE, async || {
+            let denied = self.acquire(call(user, &["user-api"])).await.map_err(|status| status.to_string())?;
+            if denied.source() == pb::Source::Cache { Ok(()) } else { Err(format!("{denied:?}")) }
         })
         .await;
     }
@@ -84,7 +84,7 @@ impl Service {
     }
 }
 
-/// A call of a user of the tenant `acme`.
+/// Call of a user of the tenant `acme`.
 pub fn call(user: &str, limits: &[&str]) -> pb::AcquireRequest {
     let limits = limits.iter().map(|id| (*id).to_owned()).collect();
     pb::AcquireRequest { parent: PARENT.into(), user: user.into(), limits, ..pb::AcquireRequest::default() }

@@ -1,4 +1,4 @@
-//! A map for many threads, of bounded size.
+//! Map of bounded size, sharded for many threads.
 
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,38 +10,38 @@ use crate::store::BucketKey;
 
 type Map<V> = std::collections::HashMap<BucketKey, V, RandomState>;
 
-/// What an instance knows of single buckets.
-pub(super) struct Shards<V> {
+/// Entries of buckets in this instance's memory.
+pub(super) struct BoundedMap<V> {
     hasher: RandomState,
     shards: Vec<Shard<V>>,
-    /// Entries of each shard.
+    /// Most entries of a shard.
     most: usize,
 }
 
 struct Shard<V> {
     map: Mutex<Map<V>>,
-    /// Grows with each removal.
+    /// Count of removals.
     generation: AtomicU64,
 }
 
 const SHARDS: usize = 64;
 
-// === impl Shards ===
+// === impl BoundedMap ===
 
-impl<V> Shards<V> {
-    /// Takes at most some `most` entries.
-    pub(super) fn new(most: usize) -> Shards<V> {
+impl<V> BoundedMap<V> {
+    /// Map of about `most` entries at most.
+    pub(super) fn new(most: usize) -> BoundedMap<V> {
         let shard = || Shard { map: Mutex::new(Map::default()), generation: AtomicU64::new(0) };
         let shards = std::iter::repeat_with(shard).take(SHARDS).collect();
-        Shards { hasher: RandomState::default(), shards, most: most.div_ceil(SHARDS) }
+        BoundedMap { hasher: RandomState::default(), shards, most: most.div_ceil(SHARDS) }
     }
 
-    /// Looks at the entry of a key under the lock of its shard, which must be held for a moment only.
+    /// Calls `look` with the entry of a key, under the lock of its shard; `look` must be quick.
     pub(super) fn with<T>(&self, key: &BucketKey, look: impl FnOnce(Option<&mut V>) -> T) -> T {
         look(self.shard(key.as_str()).map.lock().get_mut(key.as_str()))
     }
 
-    /// The same, for an entry that is made if there is none. None if the map is full of what `keeps`.
+    /// Calls `look` with the entry of a key, made if there is none. None if the shard is full of entries that `keeps` keeps.
     pub(super) fn enter<T>(
         &self,
         key: &BucketKey,
@@ -72,7 +72,7 @@ impl<V> Shards<V> {
         }
     }
 
-    /// How often something of the key's shard was removed.
+    /// Removals so far from the shard of a key.
     pub(super) fn generation(&self, key: &BucketKey) -> u64 {
         self.shard(key.as_str()).generation.load(Ordering::Acquire)
     }
@@ -82,7 +82,7 @@ impl<V> Shards<V> {
     }
 
     fn shard(&self, key: &str) -> &Shard<V> {
-        // Truncated: any bits do.
+        // Truncation is fine: any bits do.
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 }

@@ -1,120 +1,53 @@
-//! What the limiter is asked, and what it answers.
+//! Calls: limits to be charged together.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Applied, Catalog, Compiled, Descriptor, Level, Meter, Mode, Rule};
+use crate::domain::{Applied, Catalog, Compiled, Descriptor, Meter, Mode, Rule};
 use crate::store::{BucketKey, BucketStore, Flag, Owner};
 
-/// Limits that one call is to be admitted by, all or none.
+/// Limits that admit a call together, or deny it.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
-    /// The limits; no two of one bucket.
-    pub slots: Vec<Slot>,
-    /// How it is remembered, if it is.
-    pub remember: Option<Memory>,
+    /// Limits; no two of one bucket.
+    pub limits: Vec<CallLimit>,
+    /// Request id under which the call is charged once; none charges every time.
+    pub idempotency: Option<Idempotency>,
 }
 
-/// One limit of a call.
+/// Limit of a call.
 #[derive(Clone, Debug)]
-pub struct Slot {
-    /// The policy and the one of its limits that applies.
+pub struct CallLimit {
+    /// Policy, and the one of its limits that applies.
     pub applied: Applied,
-    /// What the policy is filled with.
+    /// Values that fill the policy.
     pub descriptor: Descriptor,
     /// Owner of the bucket.
     pub owner: Owner,
-    /// The bucket.
+    /// Key of the bucket.
     pub key: BucketKey,
-    /// What it costs.
+    /// Hits to charge.
     pub cost: u64,
-    /// Whether it has happened already, as what Envoy counts when a stream is done: a `post_charge` policy charges it even in debt.
+    /// Whether the hits have happened already, such as those of a stream that is done: a `post_charge` policy charges them even
+    /// in debt.
     pub spent: bool,
 }
 
-/// How a call is remembered.
+/// Request id of a call, and how long it is remembered.
 #[derive(Clone, Debug)]
-pub struct Memory {
-    /// Under which id.
-    pub id: String,
-    /// Of what request it is.
-    pub print: [u8; 16],
-    /// For how long.
+pub struct Idempotency {
+    /// Request id of the caller.
+    pub request_id: String,
+    /// Fingerprint of the request: another request of the same id is rejected.
+    pub fingerprint: [u8; 16],
+    /// Time for which the id is remembered.
     pub ttl: Duration,
 }
 
-/// What became of a call.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// Whether it may go ahead. If not, nothing is charged, but for what was spent already.
-    pub admitted: bool,
-    /// In the order of the slots.
-    pub limits: Vec<State>,
-    /// Who answered.
-    pub source: Source,
-    /// Whether this is the answer of an earlier call.
-    pub replayed: bool,
-}
+// === impl CallLimit ===
 
-/// What a limit says of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
-    /// What it says.
-    pub verdict: Verdict,
-    /// What could be had at once now.
-    pub remaining: u64,
-    /// How long to wait for this cost.
-    pub retry_after: Option<Duration>,
-    /// How long until the bucket is empty.
-    pub reset_after: Duration,
-    /// How long until one more could be had; zero if the bucket is empty.
-    pub more_after: Duration,
-    /// Whether the numbers are known: not where nothing is counted, or nobody was asked.
-    pub counted: bool,
-}
-
-/// What a limit says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// There is room.
-    Admitted,
-    /// There is none now.
-    Denied,
-    /// There never is.
-    CostOverBurst,
-    /// Nothing is admitted.
-    Blocked,
-    /// Everything is admitted.
-    Unlimited,
-    /// It would be refused, were the limit not in shadow mode.
-    ShadowDenied,
-    /// There was no room, and it was charged all the same; or would be.
-    Overcharged,
-    /// The store is away, and everything is admitted.
-    Open,
-    /// It was not asked, since another limit refused.
-    Skipped,
-}
-
-/// Who answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The store.
-    Store,
-    /// This instance, which knows of a refusal that still holds.
-    Cache,
-    /// This instance, from what it leased.
-    Lease,
-    /// This instance, since the store is away.
-    Outage,
-    /// Nobody had to be asked.
-    Policy,
-}
-
-// === impl Slot ===
-
-impl Slot {
-    /// A policy, filled, for a cost.
+impl CallLimit {
+    /// Limit of a filled policy for a cost.
     #[must_use]
     pub fn new(
         store: &BucketStore,
@@ -122,11 +55,11 @@ impl Slot {
         compiled: &Arc<Compiled>,
         descriptor: Descriptor,
         cost: u64,
-    ) -> Slot {
-        Slot::under(store, catalog.apply(compiled, &descriptor), descriptor, cost)
+    ) -> CallLimit {
+        CallLimit::under(store, catalog.apply(compiled, &descriptor), descriptor, cost)
     }
 
-    /// The same, under another limit than the policy's.
+    /// Limit that overrides those of a filled policy.
     #[must_use]
     pub fn with_rule(
         store: &BucketStore,
@@ -134,17 +67,17 @@ impl Slot {
         rule: Arc<Rule>,
         descriptor: Descriptor,
         cost: u64,
-    ) -> Slot {
-        Slot::under(store, Applied { compiled: compiled.clone(), rule }, descriptor, cost)
+    ) -> CallLimit {
+        CallLimit::under(store, Applied { compiled: compiled.clone(), rule }, descriptor, cost)
     }
 
-    fn under(store: &BucketStore, applied: Applied, descriptor: Descriptor, cost: u64) -> Slot {
-        let owner = Owner::of(&descriptor);
+    fn under(store: &BucketStore, applied: Applied, descriptor: Descriptor, cost: u64) -> CallLimit {
+        let owner = Owner::new(&descriptor);
         let key = store.bucket_key(&owner, &applied.compiled.policy.id, &descriptor);
-        Slot { applied, descriptor, owner, key, cost, spent: false }
+        CallLimit { applied, descriptor, owner, key, cost, spent: false }
     }
 
-    /// What is done where there is no room.
+    /// Action where the bucket has no room.
     pub(super) fn flag(&self) -> Flag {
         match self.applied.rule.limit.mode {
             Mode::Shadow => Flag::Shadow,
@@ -158,7 +91,7 @@ impl Slot {
         }
     }
 
-    /// Hits that have to fit: the cost. Of a `post_charge` policy none, so that only a debt refuses.
+    /// Hits that must fit: the cost; of a `post_charge` policy 0, so that only a debt denies.
     pub(super) fn needs(&self) -> u64 {
         match self.flag() {
             Flag::Enforce | Flag::Shadow => self.cost,
@@ -166,7 +99,7 @@ impl Slot {
         }
     }
 
-    /// Whether no room is ever enough.
+    /// Whether the cost never fits.
     pub(super) fn is_over_burst(&self) -> bool {
         self.flag() == Flag::Enforce && self.meter().is_some_and(|meter| !meter.admits(self.cost))
     }
@@ -177,64 +110,9 @@ impl Slot {
         self.applied.rule.meter
     }
 
-    /// What an instance may take at a time.
+    /// Hits that an instance may lease at a time.
     pub(super) fn lease(&self) -> u64 {
         let enforced = self.applied.rule.limit.mode == Mode::Enforce;
         if enforced { self.applied.compiled.policy.lease } else { 0 }
-    }
-}
-
-// === impl Outcome ===
-
-impl Outcome {
-    /// How long until a repeat has a chance: the longest wait of what refused; none where waiting does not help.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        if self.admitted || self.limits.iter().any(|state| state.verdict.is_final()) {
-            return None;
-        }
-        let denied = self.limits.iter().filter(|state| state.verdict == Verdict::Denied);
-        denied.filter_map(|state| state.retry_after).max()
-    }
-}
-
-// === impl State ===
-
-impl State {
-    /// State of a bucket at `level`, where `needs` has to fit; the server's clock is `ahead` microseconds behind it.
-    pub(super) fn of(verdict: Verdict, meter: &Meter, level: Level, ahead: u64, needs: u64) -> State {
-        let ahead = Duration::from_micros(ahead);
-        let remaining = meter.remaining(level);
-        let waits = matches!(verdict, Verdict::Denied | Verdict::ShadowDenied);
-        State {
-            verdict,
-            remaining,
-            retry_after: waits.then(|| meter.wait(level, needs)).flatten().map(|wait| wait + ahead),
-            reset_after: if level == Level::EMPTY { Duration::ZERO } else { level.duration() + ahead },
-            more_after: meter.wait(level, remaining + 1).map_or(Duration::ZERO, |wait| wait + ahead),
-            counted: true,
-        }
-    }
-
-    /// Where nothing is counted, or nothing is known.
-    pub(super) fn plain(verdict: Verdict) -> State {
-        let never = Duration::ZERO;
-        State { verdict, remaining: 0, retry_after: None, reset_after: never, more_after: never, counted: false }
-    }
-}
-
-// === impl Verdict ===
-
-impl Verdict {
-    /// Whether it refuses the call.
-    #[must_use]
-    pub fn refuses(self) -> bool {
-        matches!(self, Verdict::Denied | Verdict::CostOverBurst | Verdict::Blocked)
-    }
-
-    /// Whether it refuses it for ever.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        matches!(self, Verdict::CostOverBurst | Verdict::Blocked)
     }
 }

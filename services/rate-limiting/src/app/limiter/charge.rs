@@ -1,4 +1,4 @@
-//! Charges that are named, to be settled or refunded later.
+//! Charges as callers hold them: tokens by which a charge is settled or refunded later.
 
 use std::sync::Arc;
 
@@ -7,46 +7,47 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::call::{Call, Outcome, Slot, Source};
+use super::call::{Call, CallLimit};
+use super::outcome::{Outcome, Source};
 use crate::domain::{Catalog, Descriptor, Limit, Meter, PolicyId, Rule};
 
-/// What a charge is for.
+/// Purpose of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeKind {
-    /// It was acquired, and may be refunded.
+    /// Charge of an Acquire, to be refunded.
     Acquired = 1,
-    /// It was reserved, and is to be settled.
+    /// Charge of a Reserve, to be settled.
     Reserved = 2,
 }
 
-/// A charge, as callers hold it. Whoever makes one up finds no record of it.
+/// Charge of a call. A forged one has no record in the store.
 #[derive(Clone, PartialEq, Message)]
 pub struct Charge {
     /// [`ChargeKind`].
     #[prost(int32, tag = "1")]
     kind: i32,
-    /// The request's id.
+    /// Request id.
     #[prost(string, tag = "2")]
     id: String,
-    /// What was charged to each limit.
+    /// Hits charged to each limit.
     #[prost(uint64, tag = "3")]
     cost: u64,
-    /// The limits.
+    /// Limits that were charged.
     #[prost(message, repeated, tag = "4")]
-    limits: Vec<Charged>,
-    /// It was admitted while the store was away: owners may have no record of it.
+    limits: Vec<ChargedLimit>,
+    /// Whether the store was unavailable: owners may have no record.
     #[prost(bool, tag = "5")]
     outage: bool,
 }
 
-/// One limit of a charge.
+/// Limit of a charge.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Charged {
+pub(super) struct ChargedLimit {
     #[prost(string, tag = "1")]
     policy: String,
     #[prost(message, repeated, tag = "2")]
-    entries: Vec<Pair>,
-    /// The meter's numbers, for a policy that is gone when it is settled.
+    entries: Vec<ChargedEntry>,
+    /// Numbers of the meter, for a policy that is deleted before the settlement.
     #[prost(uint64, tag = "3")]
     n: u64,
     #[prost(uint64, tag = "4")]
@@ -55,9 +56,9 @@ pub(super) struct Charged {
     burst: u64,
 }
 
-/// An entry.
+/// Entry of a descriptor.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Pair {
+pub(super) struct ChargedEntry {
     #[prost(string, tag = "1")]
     key: String,
     #[prost(string, tag = "2")]
@@ -67,83 +68,84 @@ pub(super) struct Pair {
 // === impl Charge ===
 
 impl Charge {
-    /// What `call` charges at `cost` each, under the id `id`.
+    /// Charge of `call` at `cost` for each limit, under the request id `id`.
     #[must_use]
-    pub fn of(kind: ChargeKind, id: &str, cost: u64, call: &Call) -> Charge {
-        let limits = call.slots.iter().filter_map(|slot| Some(Charged::of(slot, slot.meter()?)));
+    pub fn new(kind: ChargeKind, id: &str, cost: u64, call: &Call) -> Charge {
+        let limits = call.limits.iter().filter_map(|limit| Some(ChargedLimit::new(limit, limit.meter()?)));
         Charge { kind: kind as i32, id: id.to_owned(), cost, limits: limits.collect(), outage: false }
     }
 
-    /// This charge as `outcome` has admitted it.
+    /// Charge, with the source of its outcome.
     #[must_use]
     pub fn admitted(self, outcome: &Outcome) -> Charge {
         Charge { outage: outcome.source == Source::Outage, ..self }
     }
 
-    /// Tells it from other requests of the same id.
+    /// Fingerprint of the request: it differs between requests of one id.
     #[must_use]
-    pub fn print(&self) -> [u8; 16] {
-        // Not the meters, nor the outage: they may change between two attempts of the same request.
+    pub fn fingerprint(&self) -> [u8; 16] {
+        // Meters and outage may change between two attempts of the same request.
         let mut plain = Charge { outage: false, ..self.clone() };
         plain.limits.iter_mut().for_each(|limit| (limit.n, limit.p, limit.burst) = (0, 0, 0));
         let digest = Sha256::digest(plain.encode_to_vec());
         std::array::from_fn(|index| digest[index])
     }
 
-    /// As callers hold it.
+    /// Token for callers.
     #[must_use]
     pub fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.encode_to_vec())
     }
 
-    /// Reads what a caller holds: a charge of this kind, of this tenant. None if it is not one.
+    /// Reads the token of a charge of this kind and tenant; none if it is not one.
     #[must_use]
     pub fn parse(text: &str, kind: ChargeKind, tenant: &str) -> Option<Charge> {
         let charge = Charge::decode(&*URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let bounded = charge.limits.len() <= 16 && !charge.id.is_empty() && charge.cost <= Limit::MOST;
         let whole = charge.limits.iter().all(|limit| {
-            let own = limit.descriptor().tenant().is_none_or(|of| of == tenant);
-            own && limit.has_meter() && PolicyId::parse(&limit.policy, "").is_ok()
+            let is_own = limit.descriptor().tenant().is_none_or(|own| own == tenant);
+            is_own && limit.has_meter() && PolicyId::parse(&limit.policy, "").is_ok()
         });
         (charge.kind == kind as i32 && bounded && whole).then_some(charge)
     }
 
-    /// What was charged.
+    /// Hits charged to each limit.
     #[must_use]
     pub fn cost(&self) -> u64 {
         self.cost
     }
 
-    /// The request's id.
+    /// Request id.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether owners may have no record of it.
+    /// Whether owners may have no record.
     pub(super) fn is_of_an_outage(&self) -> bool {
         self.outage
     }
 
-    pub(super) fn limits(&self) -> &[Charged] {
+    pub(super) fn limits(&self) -> &[ChargedLimit] {
         &self.limits
     }
 }
 
-// === impl Charged ===
+// === impl ChargedLimit ===
 
-impl Charged {
-    fn of(slot: &Slot, meter: Meter) -> Charged {
-        let entries = slot.descriptor.entries.iter();
-        let entries = entries.map(|(key, value)| Pair { key: key.to_string(), value: value.to_string() }).collect();
-        let policy = slot.applied.compiled.policy.id.as_str().to_owned();
-        Charged { policy, entries, n: meter.n(), p: meter.p(), burst: meter.burst() }
+impl ChargedLimit {
+    fn new(limit: &CallLimit, meter: Meter) -> ChargedLimit {
+        let entries = limit.descriptor.entries.iter();
+        let entries =
+            entries.map(|(key, value)| ChargedEntry { key: key.to_string(), value: value.to_string() }).collect();
+        let policy = limit.applied.compiled.policy.id.as_str().to_owned();
+        ChargedLimit { policy, entries, n: meter.n(), p: meter.p(), burst: meter.burst() }
     }
 
     pub(super) fn policy(&self) -> &str {
         &self.policy
     }
 
-    /// Whether a limit can have its numbers. Callers hold them, and the print does not say them.
+    /// Whether a limit can have these numbers. Callers hold them, and the fingerprint does not cover them.
     fn has_meter(&self) -> bool {
         (1..=Limit::MOST).contains(&self.n)
             && (1..=Limit::LONGEST.as_micros()).contains(&self.p.into())
@@ -151,16 +153,16 @@ impl Charged {
             && self.meter().capacity().duration() <= Limit::DRAIN
     }
 
-    /// The limit in numbers, as it was charged.
+    /// Meter of the charge.
     pub(super) fn meter(&self) -> Meter {
         Meter::new(self.n, self.p, self.burst)
     }
 
     pub(super) fn descriptor(&self) -> Descriptor {
-        Descriptor::new(self.entries.iter().map(|pair| (&*pair.key, &*pair.value)))
+        Descriptor::new(self.entries.iter().map(|entry| (&*entry.key, &*entry.value)))
     }
 
-    /// The limit as it is today, if it still counts something.
+    /// Limit in force, if it still counts something.
     pub(super) fn rule(&self, catalog: &Catalog, descriptor: &Descriptor) -> Option<Arc<Rule>> {
         let rule = catalog.apply(catalog.get(&self.policy)?, descriptor).rule;
         rule.meter.is_some().then_some(rule)
@@ -174,15 +176,15 @@ mod tests {
     use super::*;
 
     fn charge(policy: &str, entries: &[(&str, &str)]) -> Charge {
-        let pair = |(key, value): &(&str, &str)| Pair { key: (*key).to_owned(), value: (*value).to_owned() };
-        let entries = entries.iter().map(pair).collect();
-        let limit = Charged { policy: policy.to_owned(), entries, n: 1, p: 1_000_000, burst: 10 };
+        let entry = |(key, value): &(&str, &str)| ChargedEntry { key: (*key).to_owned(), value: (*value).to_owned() };
+        let entries = entries.iter().map(entry).collect();
+        let limit = ChargedLimit { policy: policy.to_owned(), entries, n: 1, p: 1_000_000, burst: 10 };
         let limits = vec![limit];
         Charge { kind: ChargeKind::Reserved as i32, id: "r-1".to_owned(), cost: 7, limits, outage: false }
     }
 
     #[test]
-    fn a_charge_is_read_as_it_was_written_by_its_tenant_and_for_its_purpose() {
+    fn charge_is_read_back_by_its_tenant_and_for_its_purpose() {
         let own = charge("p", &[("tenant", "acme"), ("user", "u")]);
         let text = own.text();
         assert_eq!(Charge::parse(&text, ChargeKind::Reserved, "acme"), Some(own));
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_no_limit_has_are_no_charge() {
+    fn charge_with_numbers_of_no_limit_is_rejected() {
         let month = 31 * 86_400_000_000;
         for (n, p, burst, valid) in [
             (1, 1_000_000, 10, true),
@@ -216,26 +218,59 @@ mod tests {
     }
 
     #[test]
-    fn a_print_is_of_what_is_charged_and_not_of_the_limits_numbers() {
-        let one = charge("p", &[("tenant", "acme")]);
-        let mut other = one.clone();
+    fn fingerprint_covers_the_charge_and_not_the_meters() {
+        let first = charge("p", &[("tenant", "acme")]);
+        let mut other = first.clone();
         other.limits[0].burst = 99;
         other.outage = true;
-        assert_eq!(one.print(), other.print());
+        assert_eq!(first.fingerprint(), other.fingerprint());
         other.cost = 8;
-        assert_ne!(one.print(), other.print());
-        assert_ne!(one.print(), charge("q", &[("tenant", "acme")]).print());
+        assert_ne!(first.fingerprint(), other.fingerprint());
+        assert_ne!(first.fingerprint(), charge("q", &[("tenant", "acme")]).fingerprint());
+    }
+
+    fn numbers() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), Just(Limit::MOST), Just(Limit::MOST + 1), Just(u64::MAX), 1..=1_000_000_u64]
+    }
+
+    /// Whether a burst leaks away in time, computed without the meter.
+    fn drains(n: u64, p: u64, burst: u64) -> bool {
+        (u128::from(burst) * u128::from(p)).div_ceil(u128::from(n)) <= Limit::DRAIN.as_micros()
     }
 
     proptest! {
         #[test]
-        fn no_text_breaks_the_reader(text in "[A-Za-z0-9_-]{0,80}", bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let encoded = URL_SAFE_NO_PAD.encode(bytes);
-            for text in [text, encoded] {
-                if let Some(charge) = Charge::parse(&text, ChargeKind::Reserved, "acme") {
-                    prop_assert!(charge.limits.len() <= 16);
-                    let _ = charge.print();
-                }
+        fn token_is_accepted_exactly_within_its_bounds(
+            kind in 1..=2_i32,
+            id in "[a-z]{0,2}",
+            cost in numbers(),
+            limits in prop_oneof![0..=2_usize, 15..=17_usize],
+            policy in prop_oneof![4 => Just("p"), 1 => Just("a b")],
+            tenant in prop_oneof![4 => Just("acme"), 1 => Just("globex")],
+            (n, p, burst) in (numbers(), numbers(), numbers()),
+        ) {
+            let mut forged = charge(policy, &[("tenant", tenant)]);
+            (forged.limits[0].n, forged.limits[0].p, forged.limits[0].burst) = (n, p, burst);
+            forged.limits = vec![forged.limits[0].clone(); limits];
+            (forged.kind, forged.id, forged.cost) = (kind, id.clone(), cost);
+            let bounds = 1..=Limit::MOST;
+            let periods = 1..=u64::try_from(Limit::LONGEST.as_micros()).unwrap();
+            let meter = bounds.contains(&n) && periods.contains(&p) && bounds.contains(&burst) && drains(n, p, burst);
+            let whole = limits == 0 || (policy == "p" && tenant == "acme" && meter);
+            let valid = kind == 2 && !id.is_empty() && cost <= Limit::MOST && limits <= 16 && whole;
+            let parsed = Charge::parse(&forged.text(), ChargeKind::Reserved, "acme");
+            prop_assert_eq!(parsed, valid.then_some(forged));
+        }
+
+        #[test]
+        fn damaged_token_stays_within_the_bounds(index in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+            let mut bytes = charge("p", &[("tenant", "acme"), ("user", "u")]).encode_to_vec();
+            let index = index.index(bytes.len());
+            if cut { bytes.truncate(index) } else { bytes[index] = byte }
+            if let Some(charge) = Charge::parse(&URL_SAFE_NO_PAD.encode(bytes), ChargeKind::Reserved, "acme") {
+                prop_assert!(charge.cost() <= Limit::MOST && charge.limits.len() <= 16);
+                let own = |limit: &ChargedLimit| limit.descriptor().tenant().is_none_or(|tenant| tenant == "acme");
+                prop_assert!(charge.limits.iter().all(|limit| limit.has_meter() && own(limit)));
             }
         }
     }

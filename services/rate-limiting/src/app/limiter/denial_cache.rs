@@ -1,122 +1,121 @@
-//! Refusals that still hold, so that whoever hammers at a full bucket costs the store nothing.
+//! Cache of full buckets: denies calls on a hot key without asking the store.
 //!
-//! A bucket that was full at some moment can only have leaked since, as long as nobody empties it otherwise: so until
-//! then the answer is known. Whoever empties it (a refund, a give-back, a reset) rings its bell, which drops what is known; and after
-//! [`LONGEST`] the store is asked in any case, so that a ring that was missed refuses nobody for longer than that.
+//! Full buckets only leak until something else empties them, so their level is known until there is room. A refund, a give-back or
+//! a reset rings the bucket's doorbell, which drops the entry. After [`LONGEST`] the store is asked in any case, so a lost ring
+//! denies no call for longer than that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::bounded_map::Shards;
+use super::bounded_map::BoundedMap;
 use crate::domain::{Level, Meter};
-use crate::store::{BucketKey, Found};
+use crate::store::{BucketKey, BucketState};
 
-/// The bound on how long a bucket is taken for full that was emptied, where the ring was missed.
+/// Longest time for which a bucket is taken for full without asking the store.
 pub const LONGEST: Duration = Duration::from_secs(1);
 
-/// Buckets that an instance remembers, at most; some 200 bytes each.
+/// Most buckets of an instance; about 200 bytes each.
 const MOST: usize = 128 * 1024;
 
-/// Refusals that still hold.
-pub(super) struct Denials {
-    known: Shards<Denial>,
-    /// Whether bells are heard: what is emptied before that, nobody would tell.
+/// Full buckets.
+pub(super) struct DenialCache {
+    full: BoundedMap<Denial>,
+    /// Whether doorbells are heard; nothing is cached before.
     listening: AtomicBool,
 }
 
-/// A full bucket.
+/// Full bucket, as the store answered.
 #[derive(Clone, Copy, Debug)]
 struct Denial {
     meter: Meter,
     level: Level,
     ahead: u64,
-    /// The level was this at some moment between these two.
-    asked: Instant,
+    /// Times of question and answer: the bucket had this level at some moment between them.
+    sent: Instant,
     answered: Instant,
 }
 
-/// When a question was sent.
+/// Time of a question to the store, and the removals so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct QueryStart {
     at: Instant,
     generation: u64,
 }
 
-/// What is known of a full bucket now.
+/// Level of a full bucket now, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full {
     pub(super) level: Level,
     pub(super) ahead: u64,
 }
 
-// === impl Denials ===
+// === impl DenialCache ===
 
-impl Denials {
-    pub(super) fn new() -> Denials {
-        Denials { known: Shards::new(MOST), listening: AtomicBool::new(false) }
+impl DenialCache {
+    pub(super) fn new() -> DenialCache {
+        DenialCache { full: BoundedMap::new(MOST), listening: AtomicBool::new(false) }
     }
 
-    /// To be called before the store is asked about a bucket.
-    pub(super) fn ask(&self, key: &BucketKey) -> Asked {
-        Asked { at: Instant::now(), generation: self.known.generation(key) }
+    /// Notes the start of a question to the store.
+    pub(super) fn start(&self, key: &BucketKey) -> QueryStart {
+        QueryStart { at: Instant::now(), generation: self.full.generation(key) }
     }
 
-    /// Remembers that a bucket had no room.
-    pub(super) fn remember(&self, key: &BucketKey, meter: Meter, found: &Found, asked: Asked) {
+    /// Caches a bucket without room.
+    pub(super) fn remember(&self, key: &BucketKey, meter: Meter, bucket: &BucketState, start: QueryStart) {
         let answered = Instant::now();
-        // It was rung, or another one beside it, while the answer was on its way.
-        if !self.is_listening() || self.known.generation(key) != asked.generation {
+        // A ring of this bucket, or of another one of its shard, overtook the answer.
+        if !self.is_listening() || self.full.generation(key) != start.generation {
             return;
         }
-        let denial = Denial { meter, level: found.level, ahead: found.ahead, asked: asked.at, answered };
-        let keeps = |denial: &Denial| answered.duration_since(denial.asked) < LONGEST;
-        // Where there is no room the store is asked, as ever.
-        let _ = self.known.enter(key, || denial, keeps, |known| *known = denial);
+        let denial = Denial { meter, level: bucket.level, ahead: bucket.ahead, sent: start.at, answered };
+        let keeps = |denial: &Denial| answered.duration_since(denial.sent) < LONGEST;
+        // A full map caches nothing: the store is asked.
+        let _ = self.full.enter(key, || denial, keeps, |entry| *entry = denial);
     }
 
-    /// Corrects what is known of a bucket by what was charged to it since: else a smaller cost that was admitted would make
-    /// what a larger one is told to wait too short.
-    pub(super) fn correct(&self, key: &BucketKey, meter: Meter, found: &Found, asked: Asked) {
+    /// Updates a cached bucket after a charge: a smaller cost that was admitted makes a larger one wait longer.
+    pub(super) fn correct(&self, key: &BucketKey, meter: Meter, bucket: &BucketState, start: QueryStart) {
         let answered = Instant::now();
-        self.known.with(key, |known| {
-            if let Some(known) = known.filter(|known| known.asked <= asked.at) {
-                *known = Denial { meter, level: found.level, ahead: found.ahead, asked: asked.at, answered };
+        self.full.with(key, |entry| {
+            if let Some(entry) = entry.filter(|entry| entry.sent <= start.at) {
+                *entry = Denial { meter, level: bucket.level, ahead: bucket.ahead, sent: start.at, answered };
             }
         });
     }
 
-    /// Whether a bucket surely has no room for `cost`.
+    /// Level of a bucket that surely has no room for `cost`.
     pub(super) fn find(&self, key: &BucketKey, meter: &Meter, cost: u64) -> Option<Full> {
-        let denial = self.known.with(key, |denial| denial.copied())?;
+        let denial = self.full.with(key, |denial| denial.copied())?;
         denial.at(Instant::now(), meter, cost)
     }
 
-    /// Time for which this instance would refuse by itself what needs room for `cost`.
-    pub(super) fn refused_for(&self, key: &BucketKey, meter: &Meter, cost: u64) -> Option<Duration> {
-        let denial = self.known.with(key, |denial| denial.copied())?;
+    /// Time for which a cost is denied without asking the store.
+    pub(super) fn denied_for(&self, key: &BucketKey, meter: &Meter, cost: u64) -> Option<Duration> {
+        let denial = self.full.with(key, |denial| denial.copied())?;
         let full = denial.at(Instant::now(), meter, cost)?;
         let wait = meter.wait(full.level, cost)? + Duration::from_micros(full.ahead);
-        Some(wait.min(LONGEST.saturating_sub(denial.asked.elapsed())))
+        Some(wait.min(LONGEST.saturating_sub(denial.sent.elapsed())))
     }
 
-    /// Forgets a bucket that was emptied.
+    /// Drops a bucket that was emptied.
     pub(super) fn forget(&self, key: &str) {
-        self.known.remove(key);
+        self.full.remove(key);
     }
 
-    /// Forgets all, since bells are heard from now on that were not before.
+    /// Drops all buckets: rings may have been lost, and are heard from now on.
     pub(super) fn forget_all(&self) {
         self.listening.store(true, Ordering::Release);
-        self.known.clear();
+        self.full.clear();
     }
 
-    /// Whether what is emptied elsewhere is heard of.
+    /// Whether doorbells are heard.
     pub(super) fn is_listening(&self) -> bool {
         self.listening.load(Ordering::Acquire)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.known.len()
+        self.full.len()
     }
 }
 
@@ -124,16 +123,16 @@ impl Denials {
 
 impl Denial {
     fn at(&self, now: Instant, meter: &Meter, cost: u64) -> Option<Full> {
-        let most = micros(now.saturating_duration_since(self.asked));
+        let most = micros(now.saturating_duration_since(self.sent));
         if self.meter != *meter || most >= micros(LONGEST) {
             return None;
         }
-        // At least this is there still: as if it had been answered when it was asked.
+        // Lower bound, as if the store had answered at once: only a level that is surely full denies.
         let least = self.level.after(most.saturating_sub(self.ahead));
         if meter.fits(least, cost) {
             return None;
         }
-        // And at most this: what a caller is told to wait must not be short.
+        // Upper bound, for the wait: it must not be too short.
         let fewest = micros(now.saturating_duration_since(self.answered));
         let level = self.level.after(fewest.saturating_sub(self.ahead));
         Some(Full { level, ahead: self.ahead.saturating_sub(fewest) })
@@ -151,11 +150,11 @@ mod tests {
     fn denial(meter: Meter, ahead: u64) -> (Denial, Instant) {
         let start = Instant::now();
         let answered = start + Duration::from_millis(2);
-        (Denial { meter, level: meter.capacity(), ahead, asked: start, answered }, start)
+        (Denial { meter, level: meter.capacity(), ahead, sent: start, answered }, start)
     }
 
     #[test]
-    fn it_holds_until_there_could_be_room_and_no_longer_than_a_second() {
+    fn denial_holds_until_there_could_be_room_and_at_most_a_second() {
         let meter = Meter::new(10, 1_000_000, 10);
         let (denial, start) = denial(meter, 0);
         let at = |millis, cost| denial.at(start + Duration::from_millis(millis), &meter, cost);
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_is_waited_for() {
+    fn clock_behind_the_bucket_lengthens_the_wait() {
         let meter = Meter::new(10, 1_000_000, 10);
         let (denial, start) = denial(meter, 300_000);
         let at = |millis| denial.at(start + Duration::from_millis(millis), &meter, 1);

@@ -1,22 +1,22 @@
-//! Shares of a bucket that an instance took in advance, for keys that are too hot for one core of the store.
+//! Leases: shares of a bucket that an instance charges in advance, for keys that are too hot for one core of the store.
 //!
-//! What is leased was charged before, so that nothing is ever admitted that was not charged. But it may be spent a moment
-//! after: over any time, an instance admits at most one lease more than the limit says. What is not spent within [`LIFE`] is lost.
+//! Leased hits are charged before they are spent, so no hit is admitted uncharged. They may be spent a moment later: over any
+//! time, an instance admits at most one lease more than the limit. Hits not spent within [`LIFE`] are lost.
 
 use std::time::{Duration, Instant};
 
-use super::bounded_map::Shards;
+use super::bounded_map::BoundedMap;
 use crate::domain::Meter;
 use crate::store::BucketKey;
 
-/// How long a lease may be spent.
+/// Time for which a lease can be spent.
 const LIFE: Duration = Duration::from_secs(1);
-/// Keys that an instance leases, at most.
+/// Most keys that an instance leases.
 const MOST: usize = 16 * 1024;
 
-/// What this instance took in advance.
+/// Leases of this instance.
 pub(super) struct Leases {
-    leases: Shards<Lease>,
+    leases: BoundedMap<Lease>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,18 +24,18 @@ struct Lease {
     meter: Meter,
     left: u64,
     until: Instant,
-    /// Somebody is taking more, and has not come back yet.
+    /// Start of the call that is renewing the lease, until it returns.
     fetching: Option<Instant>,
 }
 
-/// What a call finds.
+/// Result of taking hits from a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// There was enough; what is left.
+pub(super) enum LeaseTake {
+    /// Hits were taken; the rest of the lease.
     Enough(u64),
-    /// There was not, and this call is the one to take more.
+    /// Lease is short, and this call renews it.
     Fetch,
-    /// There was not, and another call takes more: ask the store for this one.
+    /// Lease is short, and another call renews it: this one asks the store.
     Pass,
 }
 
@@ -43,11 +43,11 @@ pub(super) enum Taken {
 
 impl Leases {
     pub(super) fn new() -> Leases {
-        Leases { leases: Shards::new(MOST) }
+        Leases { leases: BoundedMap::new(MOST) }
     }
 
-    /// Takes `cost` of what is left. After [`Taken::Fetch`], call [`Leases::put`].
-    pub(super) fn take(&self, key: &BucketKey, meter: Meter, cost: u64) -> Taken {
+    /// Takes `cost` from a lease. After [`LeaseTake::Fetch`], call [`Leases::put`].
+    pub(super) fn take(&self, key: &BucketKey, meter: Meter, cost: u64) -> LeaseTake {
         let now = Instant::now();
         let new = || Lease { meter, left: 0, until: now, fetching: None };
         let keeps = |lease: &Lease| lease.until > now || lease.fetching.is_some();
@@ -57,19 +57,19 @@ impl Leases {
             }
             if lease.left >= cost {
                 lease.left -= cost;
-                return Taken::Enough(lease.left);
+                return LeaseTake::Enough(lease.left);
             }
-            // Whoever went to fetch and was cancelled does not come back.
+            // A renewal that was cancelled never returns.
             if lease.fetching.is_some_and(|since| now.duration_since(since) < LIFE) {
-                return Taken::Pass;
+                return LeaseTake::Pass;
             }
             lease.fetching = Some(now);
-            Taken::Fetch
+            LeaseTake::Fetch
         });
-        taken.unwrap_or(Taken::Pass)
+        taken.unwrap_or(LeaseTake::Pass)
     }
 
-    /// Brings what was taken beyond one's own cost, at most up to `most`; 0 if there was nothing to be had.
+    /// Ends a renewal: adds the hits charged beyond the cost of the call, up to `most`; 0 if none were.
     pub(super) fn put(&self, key: &BucketKey, surplus: u64, most: u64) {
         self.leases.with(key, |lease| {
             if let Some(lease) = lease {
@@ -82,7 +82,7 @@ impl Leases {
         });
     }
 
-    /// Puts back what a call took that was refused elsewhere.
+    /// Puts back the hits of a call that another limit denied.
     pub(super) fn put_back(&self, key: &BucketKey, cost: u64, most: u64) {
         self.leases.with(key, |lease| {
             if let Some(lease) = lease {
@@ -91,12 +91,12 @@ impl Leases {
         });
     }
 
-    /// What is left.
+    /// Hits that are left.
     pub(super) fn left(&self, key: &BucketKey) -> u64 {
         self.leases.with(key, |lease| lease.filter(|lease| lease.until > Instant::now()).map_or(0, |lease| lease.left))
     }
 
-    /// Forgets a bucket that was reset: what was taken of it is void.
+    /// Drops the lease of a bucket that was reset.
     pub(super) fn forget(&self, key: &str) {
         self.leases.remove(key);
     }

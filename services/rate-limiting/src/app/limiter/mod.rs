@@ -1,5 +1,4 @@
-//! Decides: what memory knows first, then all of the store's buckets side by side, and what was charged is given back if any
-//! of them refuses.
+//! Limiter: decides from memory first, then by all of the store's buckets at once; a denial gives back whatever was charged.
 
 mod bounded_map;
 mod call;
@@ -8,26 +7,29 @@ mod decision;
 mod denial_cache;
 mod leases;
 mod local_buckets;
-mod repairs;
+mod metrics;
+mod outcome;
 mod settlement;
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use crate::domain::Outage;
+use crate::domain::{Meter, Outage};
 use crate::error::Error;
-use crate::store::{Bucket, BucketKey, BucketStore, Emptied, End, Group, Op, Rings, Status};
-pub use call::{Call, Memory, Outcome, Slot, Source, State, Verdict};
-pub use charge::{Charge, ChargeKind};
+use crate::store::{Bucket, BucketKey, BucketStore, Emptied, End, Group, Op, Rings, Room};
 use decision::Decision;
-use denial_cache::Denials;
-pub use denial_cache::LONGEST as LONGEST_DENIAL;
+use denial_cache::DenialCache;
 use leases::Leases;
-use local_buckets::Local;
-use repairs::Repairs;
+use local_buckets::LocalBuckets;
+use settlement::Repairs;
+
+pub use call::{Call, CallLimit, Idempotency};
+pub use charge::{Charge, ChargeKind};
+pub use denial_cache::LONGEST as LONGEST_DENIAL;
+pub use outcome::{Outcome, Source, State, Verdict};
 pub use settlement::{Settled, SettledLimit};
 
-/// Decides. Cheap to clone.
+/// Decides on calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Limiter {
     shared: Arc<Shared>,
@@ -35,27 +37,28 @@ pub struct Limiter {
 
 struct Shared {
     store: BucketStore,
-    denials: Denials,
+    denials: DenialCache,
     leases: Leases,
-    local: Local,
+    local: LocalBuckets,
+    /// Outage mode of policies that set none.
     outage: Outage,
-    /// Settlements that are completed later.
+    /// Settlements to complete in the background.
     repairs: Repairs,
 }
 
 // === impl Limiter ===
 
 impl Limiter {
-    /// Decides on the buckets in `store`; `outage` is for policies that name none. Needs a tokio runtime.
+    /// Decides on the buckets in `store`; `outage` is for policies that set none. Needs a tokio runtime.
     #[must_use]
     pub fn new(store: BucketStore, outage: Outage) -> Limiter {
-        let (denials, leases, local) = (Denials::new(), Leases::new(), Local::new());
+        let (denials, leases, local) = (DenialCache::new(), Leases::new(), LocalBuckets::new());
         let shared = Arc::new(Shared { store, denials, leases, local, outage, repairs: Repairs::default() });
         tokio::spawn(listen(Arc::downgrade(&shared), shared.store.rings()));
         Limiter { shared }
     }
 
-    /// The buckets.
+    /// Buckets.
     #[must_use]
     pub fn store(&self) -> &BucketStore {
         &self.shared.store
@@ -63,22 +66,22 @@ impl Limiter {
 
     /// Charges the limits of a call, all or none.
     ///
-    /// Dropped before it is done, some of them may be charged; they leak away.
+    /// Dropped before it returns, some limits may be charged; those charges leak away.
     ///
     /// # Errors
     ///
-    /// [`Error::RequestIdReused`]; [`Error::Closed`] where the store is away and a policy says so; or the store's.
+    /// [`Error::RequestIdReused`]; [`Error::Closed`] where the store is unavailable and the outage mode is `closed`; or the store's.
     pub async fn acquire(&self, call: &Call) -> Result<Outcome, Error> {
         let outcome = Decision::new(&self.shared, call).run().await?;
-        count(call, &outcome);
+        metrics::count(call, &outcome);
         Ok(outcome)
     }
 
-    /// Says what [`Limiter::acquire`] would, and charges nothing.
+    /// Returns the decision that [`Limiter::acquire`] would make, and charges nothing.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Errors of [`Limiter::acquire`].
     pub async fn peek(&self, call: &Call) -> Result<Outcome, Error> {
         Decision::peek(&self.shared, call).run().await
     }
@@ -87,56 +90,55 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// The store's; then some may be empty.
-    pub async fn reset(&self, slots: &[Slot]) -> Result<usize, Error> {
-        let emptied = slots.iter().filter_map(|slot| {
-            let meter = slot.meter()?;
-            let bucket = self.shared.bucket(slot, meter, 0, true);
+    /// Store errors; then some may be empty.
+    pub async fn reset(&self, limits: &[CallLimit]) -> Result<usize, Error> {
+        let emptied = limits.iter().filter_map(|limit| {
+            let bucket = self.shared.bucket(limit, limit.meter()?, 0, true);
             Some(self.shared.store.decide(Group { op: Op::Delete, record: None, buckets: vec![bucket] }))
         });
         let mut count = 0;
         for reply in futures::future::join_all(emptied).await {
-            count += usize::from(reply?.buckets.iter().any(|found| found.room != crate::store::Room::None));
+            count += usize::from(reply?.buckets.iter().any(|bucket| bucket.room != Room::None));
         }
-        for slot in slots {
-            self.shared.forget(&slot.key);
-            self.shared.leases.forget(slot.key.as_str());
+        for limit in limits {
+            self.shared.forget(&limit.key);
+            self.shared.leases.forget(limit.key.as_str());
         }
         Ok(count)
     }
 
-    /// Takes hits back without a charge to show for them (Envoy's `is_negative_hits`): the newest of what has not leaked, as
-    /// if that had not been charged. A bucket never holds less than nothing.
+    /// Takes hits back without a charge that names them (Envoy's `is_negative_hits`): the newest that have not leaked, as if they
+    /// had never been charged. A bucket never falls below empty.
     ///
     /// # Errors
     ///
-    /// The store's; then some may have been taken back.
-    pub async fn take_back(&self, slots: &[Slot]) -> Result<Vec<State>, Error> {
-        let taken = slots.iter().map(|slot| async move {
-            let Some(meter) = slot.meter() else { return Ok(State::plain(decision::unmetered(slot))) };
-            let buckets = vec![self.shared.bucket(slot, meter, slot.cost, true)];
+    /// Store errors; then some may have been taken back.
+    pub async fn take_back(&self, limits: &[CallLimit]) -> Result<Vec<State>, Error> {
+        let taken = limits.iter().map(|limit| async move {
+            let Some(meter) = limit.meter() else { return Ok(State::unmetered(limit)) };
+            let buckets = vec![self.shared.bucket(limit, meter, limit.cost, true)];
             let reply = self.shared.store.decide(Group { op: Op::Take, record: None, buckets }).await?;
-            self.shared.forget(&slot.key);
-            let found = reply.buckets.first().ok_or(Error::Corrupt("an answer without its bucket"))?;
-            Ok(State::of(Verdict::Admitted, &meter, found.level, found.ahead, slot.cost))
+            self.shared.forget(&limit.key);
+            let bucket = reply.buckets.first().ok_or(Error::Corrupt("an answer without its bucket"))?;
+            Ok(State::metered(Verdict::Admitted, &meter, bucket.level, bucket.ahead, limit.cost))
         });
         futures::future::join_all(taken).await.into_iter().collect()
     }
 
-    /// How long this instance refuses by itself, and what it has leased.
+    /// Time for which this instance denies a limit without asking the store, and the hits that it has leased.
     #[must_use]
-    pub fn memory(&self, slot: &Slot) -> (Option<std::time::Duration>, u64) {
-        let refused = slot.meter().and_then(|meter| self.shared.denials.refused_for(&slot.key, &meter, slot.needs()));
-        (refused, self.shared.leases.left(&slot.key))
+    pub fn memory(&self, limit: &CallLimit) -> (Option<Duration>, u64) {
+        let denied = limit.meter().and_then(|meter| self.shared.denials.denied_for(&limit.key, &meter, limit.needs()));
+        (denied, self.shared.leases.left(&limit.key))
     }
 
-    /// Whether this instance hears of buckets that others empty. Before that it remembers no refusal.
+    /// Whether this instance hears of buckets that others empty. Until then it caches no denial.
     #[must_use]
     pub fn hears_bells(&self) -> bool {
         self.shared.denials.is_listening()
     }
 
-    /// Refusals that this instance remembers.
+    /// Denials that this instance has cached.
     #[must_use]
     pub fn denials(&self) -> usize {
         self.shared.denials.len()
@@ -146,24 +148,25 @@ impl Limiter {
 // === impl Shared ===
 
 impl Shared {
-    /// The bucket of a slot, to be charged with `cost` or to be given it back.
-    fn bucket(&self, slot: &Slot, meter: crate::domain::Meter, cost: u64, rings: bool) -> Bucket {
-        let channel = if rings { self.store.channel(&slot.key) } else { String::new() };
-        let (key, add, flag) = (slot.key.clone(), meter.level(cost), slot.flag());
+    /// Bucket of a limit, to be charged with `cost` or to be given it back.
+    fn bucket(&self, limit: &CallLimit, meter: Meter, cost: u64, rings: bool) -> Bucket {
+        let channel = if rings { self.store.channel(&limit.key) } else { String::new() };
+        let (key, add, flag) = (limit.key.clone(), meter.level(cost), limit.flag());
         Bucket { key, meter, add, flag, channel, end: End::default() }
     }
 
-    fn outage_of(&self, slot: &Slot) -> Outage {
-        slot.applied.compiled.policy.outage.unwrap_or(self.outage)
+    /// Outage mode of a limit.
+    fn outage(&self, limit: &CallLimit) -> Outage {
+        limit.applied.compiled.policy.outage.unwrap_or(self.outage)
     }
 
-    /// A bucket was emptied by this instance, whose own ring may come later than its next call.
+    /// Forgets a bucket that this instance has emptied: its own ring may arrive after its next call.
     fn forget(&self, key: &BucketKey) {
         self.denials.forget(key.as_str());
     }
 }
 
-/// Forgets what others have emptied.
+/// Forgets the buckets that other instances empty.
 async fn listen(shared: Weak<Shared>, mut rings: Rings) {
     while let Some(emptied) = rings.next().await {
         let Some(shared) = shared.upgrade() else { return };
@@ -172,32 +175,4 @@ async fn listen(shared: Weak<Shared>, mut rings: Rings) {
             Emptied::Any => shared.denials.forget_all(),
         }
     }
-}
-
-fn count(call: &Call, outcome: &Outcome) {
-    for (slot, state) in call.slots.iter().zip(&outcome.limits) {
-        let figures = &slot.applied.compiled.figures;
-        let counters: [Option<&std::sync::atomic::AtomicU64>; 3] = [
-            match state.verdict {
-                Verdict::Denied | Verdict::CostOverBurst | Verdict::Blocked => Some(&figures.denied),
-                Verdict::ShadowDenied => Some(&figures.shadow_denied),
-                Verdict::Admitted | Verdict::Unlimited | Verdict::Overcharged | Verdict::Open if outcome.admitted => {
-                    Some(&figures.admitted)
-                }
-                Verdict::Admitted | Verdict::Unlimited | Verdict::Overcharged | Verdict::Open | Verdict::Skipped => {
-                    None
-                }
-            },
-            (outcome.source == Source::Cache && state.verdict == Verdict::Denied).then_some(&figures.denied_from_cache),
-            (outcome.source == Source::Outage).then_some(&figures.outage),
-        ];
-        counters.into_iter().flatten().for_each(|counter| {
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
-    }
-}
-
-/// Whether a status is one that a charge may get.
-fn is_answer(status: Status) -> bool {
-    matches!(status, Status::Done | Status::Refused | Status::Replayed)
 }

@@ -1,42 +1,39 @@
-//! Changes through the API.
+//! Changes of policies and plans through the API.
 
-use keyplane_contracts::Violations;
 use keyplane_contracts::names::TenantId;
 
 use super::{Action, Cause, Policies};
-use crate::domain::{Catalog, Origin, Patch, Policy, PolicyId, check_plan};
+use crate::domain::{Catalog, Origin, Patch, Policy, PolicyId, PolicyViolation, check_plan};
 use crate::error::Error;
 
-/// How often a change without an etag is made anew where others change the same policy.
+/// Attempts of a change without an etag while others change the same policy.
 const ATTEMPTS: usize = 8;
 
 // === impl Policies ===
 
 impl Policies {
-    /// Makes a policy, and returns it as it is stored. With `validate_only`, nothing is made.
+    /// Creates a policy, and returns it as stored. With `validate_only`, nothing is created.
     ///
-    /// Dropped before it is done, or after an error whose outcome is unknown, the policy may exist or not; a retry finds out.
+    /// Dropped before it returns, or after an error with unknown outcome, the policy may exist; a retry finds out.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`], [`Error::PolicyExists`], [`Error::TooManyPolicies`], or the store's.
+    /// [`Error::InvalidPolicy`], [`Error::PolicyExists`], [`Error::TooManyPolicies`], or the store's.
     pub async fn create(&self, policy: Policy, validate_only: bool) -> Result<Policy, Error> {
-        let mut violations = Violations::new();
-        policy.check("policy", &mut violations);
-        violations.into_result(()).map_err(Error::Invalid)?;
+        valid(policy.check())?;
         let change = self.current.store.create(&policy, Catalog::MOST_OF_API, validate_only).await?;
         self.catch_up(change.version, validate_only).await;
         Ok(change.applied(policy))
     }
 
-    /// Changes a policy, and returns it as it is stored. With an `etag`, only if that is its own. With `validate_only`,
-    /// nothing is changed. What others change meanwhile in other fields stays.
+    /// Changes a policy, and returns it as stored. With an `etag`, only if the policy still has it. With `validate_only`, nothing is
+    /// changed. Concurrent changes of other fields stay.
     ///
-    /// Dropped before it is done, or after an error whose outcome is unknown, the policy may be changed or not.
+    /// Dropped before it returns, or after an error with unknown outcome, the policy may be changed.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`], [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::StaleWrite`],
+    /// [`Error::InvalidPolicy`], [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::StaleWrite`],
     /// [`Error::Corrupt`] if what is stored is damaged, or the store's.
     pub async fn update(&self, id: &PolicyId, patch: &Patch, etag: &str, validate_only: bool) -> Result<Policy, Error> {
         let mut attempts = ATTEMPTS;
@@ -46,9 +43,8 @@ impl Policies {
             if !etag.is_empty() && etag != current {
                 return Err(Error::StaleWrite { current });
             }
-            let mut violations = Violations::new();
-            let policy = patch.apply(policy, &mut violations);
-            violations.into_result(()).map_err(Error::Invalid)?;
+            let (policy, broken) = patch.apply(policy);
+            valid(broken)?;
             attempts -= 1;
             match self.current.store.update(&policy, validate_only).await {
                 Ok(change) => {
@@ -62,31 +58,31 @@ impl Policies {
         }
     }
 
-    /// Deletes a policy, even a damaged one; with an `etag`, only if that is its own. With `allow_missing` it is well if
-    /// there is none.
+    /// Deletes a policy, even a damaged one; with an `etag`, only if the policy still has it. With `allow_missing`, a missing policy
+    /// is no error.
     ///
-    /// Dropped before it is done, or after an error whose outcome is unknown, the policy may exist or not.
+    /// Dropped before it returns, or after an error with unknown outcome, the policy may still exist.
     ///
     /// # Errors
     ///
     /// [`Error::PolicyNotFound`], [`Error::PolicyFromFile`], [`Error::StaleWrite`], or the store's.
     pub async fn delete(&self, id: &PolicyId, etag: &str, allow_missing: bool) -> Result<(), Error> {
-        // A text that is the etag of no stored policy is no policy's version either.
+        // An etag that is no version matches no stored policy.
         let version = etag.parse().ok().filter(|version: &u64| version.to_string() == etag).unwrap_or(u64::MAX);
         let deleted = self.current.store.delete(id, (!etag.is_empty()).then_some(version)).await;
         if let Err(Error::PolicyNotFound { .. }) = deleted {
             let missing = self.missing(id).await;
-            let well = allow_missing && matches!(missing, Error::PolicyNotFound { .. });
-            return if well { Ok(()) } else { Err(missing) };
+            let ignored = allow_missing && matches!(missing, Error::PolicyNotFound { .. });
+            return if ignored { Ok(()) } else { Err(missing) };
         }
         self.catch_up(deleted?.version, false).await;
         Ok(())
     }
 
-    /// Puts a tenant on a plan, or with an empty one on none, whatever the file says, and returns what [`Policies::plan`]
-    /// says of it from now on. It is in the audit before it is done.
+    /// Sets the plan of a tenant, whatever the file says; an empty one means none. Returns the tenant's new plan. The audit notes the
+    /// change before it is made.
     ///
-    /// Dropped before it is done, or after an error, it may be done or not, and may be in the audit; a retry is harmless.
+    /// Dropped before it returns, or after an error, the plan may be set, and the audit may note it; a retry is safe.
     ///
     /// # Errors
     ///
@@ -101,7 +97,7 @@ impl Policies {
             check_plan(plan, "tenant_plan.plan").map_err(Error::invalid)?;
         }
         let target = if plan.is_empty() { &[][..] } else { &[plan][..] };
-        // Nothing may be written by a program of another layout, the audit neither.
+        // A program of another layout may write nothing, not even the audit.
         self.current.store.check().await?;
         self.audit().record(tenant, Action::Plan, target, cause).await?;
         let keep = self.current.layers().await.file.plans.contains_key(tenant.as_str());
@@ -110,18 +106,22 @@ impl Policies {
         Ok((keep || !plan.is_empty()).then(|| (plan.to_owned(), Origin::Api)))
     }
 
-    /// Puts an own change in force here. It is made already: if the store can't be read now, it is soon.
+    /// Puts a change of this instance in force. The change is made already: a store that can't be read now is read again soon.
     async fn catch_up(&self, version: u64, dry: bool) {
         if !dry && let Err(error) = self.current.refresh_to(version).await {
-            tracing::warn!(%error, "a change of policies was made and is not in force here yet");
+            tracing::warn!(%error, "a change of policies is stored, but not in force on this instance yet");
         }
     }
 
-    /// Why there is no stored policy of this id.
+    /// Error for an id without a stored policy.
     async fn missing(&self, id: &PolicyId) -> Error {
         let layers = self.current.layers().await;
         let from_file = layers.file.policies.iter().any(|policy| policy.id == *id);
         let id = id.to_string();
         if from_file { Error::PolicyFromFile { id } } else { Error::PolicyNotFound { id } }
     }
+}
+
+fn valid(broken: Vec<PolicyViolation>) -> Result<(), Error> {
+    if broken.is_empty() { Ok(()) } else { Err(Error::InvalidPolicy(broken)) }
 }

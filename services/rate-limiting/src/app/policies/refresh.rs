@@ -1,4 +1,4 @@
-//! Keeps the catalog current: from the file and from the store.
+//! Keeps the catalog current with the file and the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,36 +14,36 @@ use crate::peers::policy_file::{Contents, Watch};
 use crate::store::PolicyStore;
 use crate::store::policies::{Revision, Rows};
 
-/// How often the store is asked for its revision: a bell may be missed, and everyone is to know within a second.
+/// Interval between reads of the stored revision: every instance applies a change within a second, even if its ring is lost.
 const POLL: Duration = Duration::from_millis(500);
-/// The longest pause while the store is away. The bell rings when it is back.
+/// Longest pause while the store is unavailable. The doorbell rings when it is back.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The catalog, and what it was made of.
+/// Catalog, and the layers that it is made of.
 pub(super) struct Current {
     pub(super) store: PolicyStore,
     pub(super) catalog: ArcSwap<Catalog>,
     pub(super) ready: watch::Sender<bool>,
     pub(super) changes: watch::Sender<u64>,
-    /// Held from the question to the store until its answer is in force, so that none overtakes a later one.
+    /// Locked from the read of the store until its answer is in force, so that no answer overtakes a later one.
     layers: Mutex<Arc<Layers>>,
 }
 
-/// What a catalog is made of.
+/// Layers of a catalog.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
     pub(super) file: Contents,
-    /// How often the file has changed.
+    /// Count of changes of the file.
     file_changes: u64,
     stored: Rows,
-    /// Whether the store was ever read.
+    /// Whether the store was read at least once.
     loaded: bool,
 }
 
 // === impl Current ===
 
 impl Current {
-    /// With the policies of the file, until the stored ones are known.
+    /// Catalog of the file alone, until the stored policies are known.
     pub(super) async fn new(store: PolicyStore, file: Contents) -> Result<Current, CatalogError> {
         let layers = Arc::new(Layers { file, ..Layers::default() });
         let catalog = layers.clone().catalog(None).await?;
@@ -52,20 +52,20 @@ impl Current {
         Ok(Current { store, catalog, ready: watch::Sender::new(false), changes, layers: Mutex::new(layers) })
     }
 
-    /// What the catalog is made of now.
+    /// Layers in force.
     pub(super) async fn layers(&self) -> Arc<Layers> {
         self.layers.lock().await.clone()
     }
 
-    /// Follows the store, for ever.
+    /// Follows the store; never returns.
     pub(super) async fn follow_store(&self) {
         let mut bell = self.store.bell();
-        let (mut pause, mut told) = (POLL, String::new());
+        let (mut pause, mut last) = (POLL, String::new());
         loop {
             pause = match self.refresh().await {
                 Ok(()) => POLL,
                 Err(error) => {
-                    tell(&error, &mut told);
+                    log_failure(&error, &mut last);
                     (pause * 2).min(PAUSE)
                 }
             };
@@ -76,7 +76,7 @@ impl Current {
         }
     }
 
-    /// Follows the file, for ever.
+    /// Follows the file; never returns.
     pub(super) async fn follow_file(&self, mut watch: Watch) {
         loop {
             let file = watch.changed().await;
@@ -86,7 +86,7 @@ impl Current {
         }
     }
 
-    /// Reads the store, if it has changed.
+    /// Reads the store if its revision has changed.
     pub(super) async fn refresh(&self) -> Result<(), Error> {
         let mut layers = self.layers.lock().await;
         if layers.loaded && layers.stored.revision == self.store.revision().await? {
@@ -95,7 +95,7 @@ impl Current {
         self.load(&mut layers).await
     }
 
-    /// Reads the store, unless its revision `number` or a later one is known.
+    /// Reads the store unless revision `number` or a later one is in force.
     pub(super) async fn refresh_to(&self, number: u64) -> Result<(), Error> {
         let mut layers = self.layers.lock().await;
         if layers.loaded && layers.stored.revision.number >= number {
@@ -110,14 +110,14 @@ impl Current {
         let (before, now) = (layers.stored.revision, rows.revision);
         if layers.loaded && went_back(before, now) {
             let (before, now) = (before.number, now.number);
-            tracing::warn!(before, now, "the store has lost changes of policies, and what it holds now is in force");
+            tracing::warn!(before, now, "the store has lost changes of policies; its present contents are in force");
         }
         self.install(layers, |layers| layers.with(rows)).await;
         self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         Ok(())
     }
 
-    /// Puts what `change` makes of the layers in force.
+    /// Puts changed layers in force.
     async fn install(&self, layers: &mut Arc<Layers>, change: impl FnOnce(Layers) -> Layers) {
         let next = Arc::new(change(Layers::clone(layers)));
         match next.clone().catalog(Some(self.catalog.load_full())).await {
@@ -126,7 +126,7 @@ impl Current {
                 self.catalog.store(Arc::new(catalog));
                 self.changes.send_replace(version);
             }
-            Err(error) => tracing::error!(%error, "policies refused, the ones before stay in force"),
+            Err(error) => tracing::error!(%error, "policies rejected; the previous ones stay in force"),
         }
         *layers = next;
     }
@@ -135,17 +135,17 @@ impl Current {
 // === impl Layers ===
 
 impl Layers {
-    /// With other rows. A policy that is damaged in them stays as it was.
+    /// Replaces the stored rows. A damaged policy stays as it was.
     fn with(mut self, mut rows: Rows) -> Layers {
         for id in &rows.damaged {
-            rows.policies.extend(self.stored.policies.iter().find(|(known, _)| known.as_str() == id).map(own));
+            rows.policies.extend(self.stored.policies.get_key_value(id.as_str()).map(cloned));
         }
         self.stored = rows;
         self.loaded = true;
         self
     }
 
-    /// The catalog; made aside of the threads that answer calls, since many policies take some milliseconds.
+    /// Builds the catalog, on a blocking thread: many policies take some milliseconds.
     async fn catalog(self: Arc<Layers>, before: Option<Arc<Catalog>>) -> Result<Catalog, CatalogError> {
         let make = move || {
             let policies = [self.file.policies.clone(), self.stored.policies.values().cloned().collect()];
@@ -166,14 +166,14 @@ async fn decode(fields: Vec<(Bytes, Bytes)>) -> Result<Rows, Error> {
     decoded.unwrap_or(Err(Error::Corrupt("the policies can't be read")))
 }
 
-/// What is known stays in force. That the store is away is told by the connection; what does not pass is told here, once.
-fn tell(error: &Error, told: &mut String) {
+/// Logs a failed read, each reason once; the connection logs that the store is unavailable.
+fn log_failure(error: &Error, last: &mut String) {
     let reason = error.to_string();
     if error.is_outage() {
         tracing::debug!(reason, "stored policies not read");
-    } else if *told != reason {
-        tracing::error!(reason, "stored policies not read, the ones before stay in force");
-        *told = reason;
+    } else if *last != reason {
+        tracing::error!(reason, "stored policies not read; the previous ones stay in force");
+        *last = reason;
     }
 }
 
@@ -181,6 +181,6 @@ fn went_back(before: Revision, now: Revision) -> bool {
     now.number < before.number || (now.number == before.number && now != before)
 }
 
-fn own<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
+fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
     (key.clone(), value.clone())
 }

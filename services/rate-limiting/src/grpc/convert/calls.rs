@@ -1,4 +1,4 @@
-//! Messages to calls, and outcomes back. A request is checked here, once; every violated field is told at once.
+//! Converts requests on limits to calls, and outcomes to replies.
 
 use std::time::Duration;
 
@@ -8,17 +8,18 @@ use keyplane_contracts::rules::ratelimit as stated;
 use keyplane_contracts::{Violation, Violations, timestamp};
 
 use super::policy_reply as policies;
-use crate::app::limiter::{Call, Outcome, Settled, Source, State, Verdict};
-use crate::app::{Admission, Explained, Explanation};
-use crate::domain::{Limit, PolicyId, Rule, Subject};
+use super::wire::{duration, signed};
+use crate::app::limiter::{Call, Charge, ChargeKind, Outcome, Settled, Source, State, Verdict};
+use crate::app::{Acquired, Explained, Explanation};
+use crate::domain::{Limit, LimitIds, PolicyId, Rule, Subject};
 use crate::error::Error;
 
-/// The most calls of a batch.
+/// Most calls of a batch.
 const BATCH: usize = stated::BATCH;
-/// The longest that a charge is remembered.
+/// Longest time to remember a charge.
 const REMEMBER: Duration = Duration::from_secs(stated::REMEMBER);
 
-/// What most requests have in common.
+/// Fields that most requests share.
 pub(in crate::grpc) struct Target<'a> {
     pub(in crate::grpc) parent: &'a str,
     pub(in crate::grpc) user: &'a str,
@@ -28,7 +29,7 @@ pub(in crate::grpc) struct Target<'a> {
     pub(in crate::grpc) limits: &'a [String],
 }
 
-/// Makes a [`Target`] of any request that has its fields.
+/// Borrows the [`Target`] of any request that has its fields.
 macro_rules! target {
     ($request:expr) => {
         $crate::grpc::convert::calls::Target {
@@ -46,28 +47,32 @@ pub(in crate::grpc) use target;
 // === impl Target ===
 
 impl Target<'_> {
-    /// The limits that it names, for a cost; `violations` are those of the rest of the request.
-    pub(in crate::grpc) fn call(
-        &self,
-        admission: &Admission,
-        cost: u64,
+    /// Subject and limits of a request; `violations` are those of its other fields.
+    pub(in crate::grpc) fn limits<'b>(
+        &'b self,
+        tenant: &'b TenantId,
         mut violations: Violations,
-    ) -> Result<Call, Error> {
-        let tenant = self.tenant(&mut violations)?;
-        let subject = self.subject(&tenant, &mut violations);
-        admission.call(&subject, self.limits, cost, violations)
+    ) -> Result<(Subject<'b>, LimitIds<'b>), Error> {
+        let subject = self.subject(tenant, &mut violations);
+        let limits = LimitIds::parse(self.limits, "limits", &mut violations);
+        violations.into_result((subject, limits)).map_err(Error::Invalid)
     }
 
-    /// Explains the limits that it names; all that it could fill, if it names none.
-    pub(in crate::grpc) async fn explain(&self, admission: &Admission) -> Result<Explained, Error> {
-        let mut violations = Violations::new();
-        let tenant = self.tenant(&mut violations)?;
-        let subject = self.subject(&tenant, &mut violations);
-        admission.explain(&tenant, &subject, self.limits, violations).await
+    /// Subject and limits of a request that need not name any.
+    pub(in crate::grpc) fn limits_if_any<'b>(
+        &'b self,
+        tenant: &'b TenantId,
+        mut violations: Violations,
+    ) -> Result<(Subject<'b>, Option<LimitIds<'b>>), Error> {
+        if !self.limits.is_empty() {
+            return self.limits(tenant, violations).map(|(subject, limits)| (subject, Some(limits)));
+        }
+        let subject = self.subject(tenant, &mut violations);
+        violations.into_result((subject, None)).map_err(Error::Invalid)
     }
 
-    /// The tenant, without which nothing more can be said of a request.
-    fn tenant(&self, violations: &mut Violations) -> Result<TenantId, Error> {
+    /// Tenant of a request; nothing else is checked without it.
+    pub(in crate::grpc) fn tenant(&self, violations: &mut Violations) -> Result<TenantId, Error> {
         let tenant = violations.keep(TenantId::parse_name(self.parent, "parent"));
         tenant.ok_or_else(|| Error::Invalid(std::mem::take(violations).into_iter().collect()))
     }
@@ -80,12 +85,12 @@ impl Target<'_> {
 
 // === fields ===
 
-/// A cost; 1 if none is given.
+/// Cost; 1 by default.
 pub(in crate::grpc) fn cost(cost: Option<i64>, violations: &mut Violations) -> u64 {
     bounded("cost", cost.unwrap_or(1), 1, violations)
 }
 
-/// A number from `least` up to the largest cost.
+/// Number from `least` to the largest cost.
 pub(in crate::grpc) fn bounded(field: &str, number: i64, least: u64, violations: &mut Violations) -> u64 {
     let valid = u64::try_from(number).ok().filter(|number| (least..=Limit::MOST).contains(number));
     valid.unwrap_or_else(|| {
@@ -94,28 +99,54 @@ pub(in crate::grpc) fn bounded(field: &str, number: i64, least: u64, violations:
     })
 }
 
-/// The request's id, if it has one.
+/// Request id, if there is one.
 pub(in crate::grpc) fn request_id(id: &str, violations: &mut Violations) -> Option<String> {
     if id.is_empty() { None } else { violations.keep(Id::parse(id, "request_id")).map(|id| id.to_string()) }
 }
 
-/// How long to remember.
+/// Time to remember a request id or reservation.
 pub(in crate::grpc) fn remember(
     field: &str,
     given: Option<prost_types::Duration>,
-    default: Duration,
     violations: &mut Violations,
-) -> Duration {
-    let Some(given) = given else { return default };
-    keyplane_contracts::duration(given)
-        .filter(|given| (Duration::from_secs(1)..=REMEMBER).contains(given))
-        .unwrap_or_else(|| {
-            violations.add(field, "must be 1 second to 1 hour");
-            default
-        })
+) -> Option<Duration> {
+    let time = keyplane_contracts::duration(given?);
+    let time = time.filter(|time| (Duration::from_secs(1)..=REMEMBER).contains(time));
+    if time.is_none() {
+        violations.add(field, "must be 1 second to 1 hour");
+    }
+    time
 }
 
-/// The items of a batch, each with the batch's tenant.
+/// Charge that a caller holds.
+pub(in crate::grpc) fn charge(
+    parent: &str,
+    field: &str,
+    text: &str,
+    kind: ChargeKind,
+    mut violations: Violations,
+) -> Result<Charge, Error> {
+    let charge = match violations.keep(TenantId::parse_name(parent, "parent")) {
+        Some(tenant) => {
+            let made_by = match kind {
+                ChargeKind::Acquired => "Acquire",
+                ChargeKind::Reserved => "Reserve",
+            };
+            let sent = text.len();
+            let rule =
+                || format!("must be the {field} that {made_by} returned for this tenant; {sent} bytes were sent");
+            let parsed = Charge::parse(text, kind, tenant.as_str()).ok_or_else(|| Violation::new(field, rule()));
+            violations.keep(parsed)
+        }
+        None => None,
+    };
+    match (charge, violations.is_empty()) {
+        (Some(charge), true) => Ok(charge),
+        _ => Err(Error::Invalid(violations.into_iter().collect())),
+    }
+}
+
+/// Items of a batch, each with the batch's tenant.
 pub(in crate::grpc) fn batch(
     request: pb::BatchAcquireRequest,
 ) -> Result<Vec<Result<pb::AcquireRequest, Error>>, Error> {
@@ -139,26 +170,43 @@ pub(in crate::grpc) fn batch(
 
 // === answers ===
 
-/// What became of an Acquire.
-pub(in crate::grpc) fn acquired(call: &Call, outcome: &Outcome, charge: String) -> pb::AcquireResponse {
+/// Result of an Acquire.
+pub(in crate::grpc) fn acquired(acquired: Acquired) -> pb::AcquireResponse {
+    let Acquired { call, outcome, charge } = acquired;
     pb::AcquireResponse {
         admitted: outcome.admitted,
-        limits: states(call, outcome),
+        limits: states(&call, &outcome),
         retry_after: outcome.retry_after().map(duration),
         source: source(outcome.source).into(),
         replayed: outcome.replayed,
-        charge,
+        charge: charge.map_or_else(String::new, |charge| charge.text()),
     }
 }
 
-/// What the limits say.
-pub(in crate::grpc) fn states(call: &Call, outcome: &Outcome) -> Vec<pb::LimitState> {
-    let slots = call.slots.iter().zip(&outcome.limits);
-    slots.map(|(slot, given)| state(&slot.applied.compiled.policy.id, Some(&*slot.applied.rule), given)).collect()
+/// Result of a Reserve.
+pub(in crate::grpc) fn reserved(reserved: Acquired) -> pb::ReserveResponse {
+    let pb::AcquireResponse { admitted, limits, retry_after, source, replayed, charge } = acquired(reserved);
+    pb::ReserveResponse { admitted, limits, retry_after, source, replayed, reservation: charge }
 }
 
-/// What a limit says.
-pub(in crate::grpc) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb::LimitState {
+/// Result of a Peek.
+pub(in crate::grpc) fn peeked(call: &Call, outcome: &Outcome) -> pb::PeekResponse {
+    pb::PeekResponse {
+        would_admit: outcome.admitted,
+        limits: states(call, outcome),
+        retry_after: outcome.retry_after().map(duration),
+        source: source(outcome.source).into(),
+    }
+}
+
+/// States of the limits of a call.
+fn states(call: &Call, outcome: &Outcome) -> Vec<pb::LimitState> {
+    let limits = call.limits.iter().zip(&outcome.limits);
+    limits.map(|(limit, given)| state(&limit.applied.compiled.policy.id, Some(&*limit.applied.rule), given)).collect()
+}
+
+/// State of a limit.
+fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb::LimitState {
     let known = state.verdict != Verdict::Skipped;
     let counted = |rule: &&Rule| known && rule.meter.is_some();
     let limit = rule.filter(counted).map(|rule| rule.limit);
@@ -175,14 +223,14 @@ pub(in crate::grpc) fn state(policy: &PolicyId, rule: Option<&Rule>, state: &Sta
     }
 }
 
-/// What a charge is now.
+/// Result of a settlement.
 pub(in crate::grpc) fn settled(settled: &Settled) -> pb::SettleResponse {
     let limits = settled.limits.iter().map(|limit| state(&limit.policy, limit.rule.as_deref(), &limit.state));
     let returned = settled.limits.iter().map(|limit| signed(limit.returned));
     pb::SettleResponse { charged: signed(settled.charged), limits: limits.collect(), returned: returned.collect() }
 }
 
-/// Limits explained: their state, and where they come from.
+/// Explanation of limits.
 pub(in crate::grpc) fn explained(explained: &Explained) -> pb::ExplainResponse {
     pb::ExplainResponse {
         plan: explained.plan.clone(),
@@ -191,21 +239,21 @@ pub(in crate::grpc) fn explained(explained: &Explained) -> pb::ExplainResponse {
     }
 }
 
-fn explanation(one: &Explanation) -> pb::LimitExplanation {
-    let applied = &one.slot.applied;
+fn explanation(explanation: &Explanation) -> pb::LimitExplanation {
+    let applied = &explanation.limit.applied;
     pb::LimitExplanation {
         policy: Some(policies::policy(&applied.compiled.policy)),
         rule: applied.rule.name.to_string(),
         limit: Some(policies::limit(&applied.rule.limit)),
-        key: one.key().unwrap_or_default().to_owned(),
-        state: Some(state(&applied.compiled.policy.id, Some(&*applied.rule), &one.state)),
-        charge_time: one.stored.map(|stored| timestamp::from_micros(signed(stored.last))),
-        denied_for: one.refused_for.map(duration),
-        leased: signed(one.leased),
+        key: explanation.key().unwrap_or_default().to_owned(),
+        state: Some(state(&applied.compiled.policy.id, Some(&*applied.rule), &explanation.state)),
+        charge_time: explanation.stored.map(|stored| timestamp::from_micros(signed(stored.last))),
+        denied_for: explanation.denied_for.map(duration),
+        leased: signed(explanation.leased),
     }
 }
 
-pub(in crate::grpc) fn source(source: Source) -> pb::Source {
+fn source(source: Source) -> pb::Source {
     match source {
         Source::Store => pb::Source::Store,
         Source::Cache => pb::Source::Cache,
@@ -216,26 +264,16 @@ pub(in crate::grpc) fn source(source: Source) -> pb::Source {
 }
 
 fn verdict(verdict: Verdict) -> pb::limit_state::Verdict {
-    use pb::limit_state::Verdict as Said;
+    use pb::limit_state::Verdict as Sent;
     match verdict {
-        Verdict::Admitted => Said::Admitted,
-        Verdict::Denied => Said::Denied,
-        Verdict::CostOverBurst => Said::CostOverBurst,
-        Verdict::Blocked => Said::Blocked,
-        Verdict::Unlimited => Said::Unlimited,
-        Verdict::ShadowDenied => Said::ShadowDenied,
-        Verdict::Overcharged => Said::Overcharged,
-        Verdict::Open => Said::Open,
-        Verdict::Skipped => Said::Skipped,
+        Verdict::Admitted => Sent::Admitted,
+        Verdict::Denied => Sent::Denied,
+        Verdict::CostOverBurst => Sent::CostOverBurst,
+        Verdict::Blocked => Sent::Blocked,
+        Verdict::Unlimited => Sent::Unlimited,
+        Verdict::ShadowDenied => Sent::ShadowDenied,
+        Verdict::Overcharged => Sent::Overcharged,
+        Verdict::Open => Sent::Open,
+        Verdict::Skipped => Sent::Skipped,
     }
-}
-
-/// A span of time on the wire.
-pub(in crate::grpc) fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(duration).unwrap_or_default()
-}
-
-/// No number here has more than 63 bits, but for those that mean "no end".
-pub(in crate::grpc) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,22 +1,24 @@
+//! Converts errors for the gateway.
+
 use keyplane_server::{Description, ServiceError};
 use tonic::Code;
 
 use crate::error::Error;
 
-/// An error in the gateway's terms. UNAVAILABLE: nothing was charged, and another instance may be asked. Where something may
-/// have been charged that would charge twice, so it is DEADLINE_EXCEEDED, which the gateway does not repeat.
+/// Error for the gateway. UNAVAILABLE means that nothing was charged, and the gateway may retry. A call with unknown outcome is
+/// DEADLINE_EXCEEDED, which the gateway does not retry: a retry could charge twice.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(in crate::grpc) struct Refusal(#[from] Error);
+pub(in crate::grpc) struct GatewayError(#[from] Error);
 
-// === impl Refusal ===
+// === impl GatewayError ===
 
-impl ServiceError for Refusal {
+impl ServiceError for GatewayError {
     fn describe(&self) -> Description<'_> {
         let description = self.0.describe();
         let code = match description.code {
             _ if self.0.outcome_unknown() => Code::DeadlineExceeded,
-            // The store was never asked.
+            // The store was not asked.
             Code::DeadlineExceeded => Code::Unavailable,
             code => code,
         };

@@ -1,4 +1,4 @@
-//! What Envoy is told: a status for each descriptor, headers for the client, metadata for the filters after.
+//! Converts decisions to Envoy's replies: a status for each descriptor, headers for the client, metadata for later filters.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,34 +13,26 @@ use envoy_types::pb::google::protobuf::{Duration as Span, Struct, Value};
 use keyplane_contracts::reasons::gateway::TOO_MANY_DESCRIPTORS;
 
 use super::envoy_request::DESCRIPTORS;
-use crate::app::gateway::{Decided, Hits};
-use crate::app::limiter::{Call, Outcome, Slot, State, Verdict};
+use crate::app::gateway::{Decided, Met};
 use crate::domain::Limit;
 
-/// A limit, and what it says.
-#[derive(Clone, Copy)]
-struct Said<'a> {
-    slot: &'a Slot,
-    state: &'a State,
-}
-
-/// The answer to a request.
+/// Reply to a request.
 pub(in crate::grpc) fn reply(decided: &Decided) -> RateLimitResponse {
-    let said: Vec<Option<Said<'_>>> = decided.hits.iter().map(|hits| strictest(decided, hits)).collect();
-    let mut all: Vec<Said<'_>> = said.iter().flatten().copied().collect();
-    all.sort_by(|one, other| one.rank().total_cmp(&other.rank()));
+    let strictest = decided.strictest();
+    let mut all: Vec<Met<'_>> = strictest.iter().flatten().copied().collect();
+    all.sort_by(|former, other| former.rank().total_cmp(&other.rank()));
     let code = if decided.admitted() { Code::Ok } else { Code::OverLimit };
     RateLimitResponse {
         overall_code: code.into(),
-        statuses: said.iter().map(|said| said.map_or_else(unlimited, |said| said.status())).collect(),
+        statuses: strictest.iter().map(|met| met.map_or_else(unlimited, descriptor_status)).collect(),
         response_headers_to_add: headers(&all),
-        dynamic_metadata: all.first().map(|said| said.metadata(decided)),
+        dynamic_metadata: all.first().map(|met| metadata(*met, decided)),
         ..RateLimitResponse::default()
     }
 }
 
-/// The answer to more descriptors than are taken: nothing is charged, and the request does not pass. `reason` in the metadata is
-/// for the gateway, the body for its clients.
+/// Reply to too many descriptors: nothing is charged, and the request does not pass. `reason` in the metadata is for the gateway,
+/// the body for its clients.
 pub(in crate::grpc) fn too_many(sent: usize) -> RateLimitResponse {
     let status = DescriptorStatus { code: Code::OverLimit.into(), ..DescriptorStatus::default() };
     let reason = Value { kind: Some(Kind::StringValue(TOO_MANY_DESCRIPTORS.name.to_owned())) };
@@ -56,144 +48,109 @@ pub(in crate::grpc) fn too_many(sent: usize) -> RateLimitResponse {
     }
 }
 
-/// Of the limits of a descriptor, the one that matters most.
-fn strictest<'a>(decided: &'a Decided, hits: &'a Hits) -> Option<Said<'a>> {
-    let of = |part: &'a Option<(Call, Outcome)>, index: usize| {
-        let (call, outcome) = part.as_ref()?;
-        Some(Said { slot: call.slots.get(index)?, state: outcome.limits.get(index)? })
-    };
-    let taken_back = |index: usize| decided.taken_back.get(index).map(|(slot, state)| Said { slot, state });
-    match hits {
-        Hits::Unmatched => None,
-        Hits::GivenBack(slots) => lowest(slots, taken_back),
-        Hits::Charged(slots) => lowest(slots, |index| of(&decided.charged, index)),
-        Hits::Asked(slots) => lowest(slots, |index| of(&decided.peeked, index)),
-    }
-}
-
-fn lowest<'a>(slots: &[usize], said: impl Fn(usize) -> Option<Said<'a>>) -> Option<Said<'a>> {
-    slots.iter().filter_map(|index| said(*index)).min_by(|one, other| one.rank().total_cmp(&other.rank()))
-}
-
-/// No policy is for it.
+/// Status of a descriptor that no policy matches.
 fn unlimited() -> DescriptorStatus {
     DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() }
 }
 
-// === impl Said ===
+// === one limit ===
 
-impl Said<'_> {
-    /// The lower, the more it matters: first what refuses, and of those what refuses longest; then what has least left.
-    fn rank(self) -> f64 {
-        if self.state.verdict.is_final() {
-            return f64::NEG_INFINITY;
-        }
-        if self.state.verdict.refuses() {
-            return -1.0 - self.state.retry_after.unwrap_or_default().as_secs_f64();
-        }
-        match self.slot.applied.rule.meter {
-            Some(meter) if self.state.counted => self.state.remaining as f64 / meter.burst() as f64,
-            Some(_) | None => f64::INFINITY,
-        }
-    }
+/// Hits that remain, as far as they are known. Without end where the store was not asked, as envoyproxy/ratelimit has it for
+/// unlimited ones: 0 would be a limit that is used up.
+fn remaining(met: Met<'_>) -> u32 {
+    let unknown = if met.state.verdict.denies() { 0 } else { u32::MAX };
+    if met.state.counted { clamped(met.state.remaining) } else { unknown }
+}
 
-    /// Hits that are left, as far as they are known. Of what nobody was asked about there is no end (as envoyproxy/ratelimit has it for
-    /// unlimited ones): 0 would be a limit that is used up.
-    fn remaining(self) -> u32 {
-        let unknown = if self.state.verdict.refuses() { 0 } else { u32::MAX };
-        if self.state.counted { clamped(self.state.remaining) } else { unknown }
-    }
+/// Limit as the headers name it: one policy may have another limit for each tenant.
+fn limit(met: Met<'_>) -> (&str, u64, Duration) {
+    let limit = met.limit.applied.rule.limit;
+    (policy(met), limit.amount, limit.period)
+}
 
-    /// The limit as the headers tell it: one policy may have another for each tenant.
-    fn limit(&self) -> (&str, u64, Duration) {
-        let limit = self.slot.applied.rule.limit;
-        (self.slot.applied.compiled.policy.id.as_str(), limit.amount, limit.period)
-    }
+fn policy(met: Met<'_>) -> &str {
+    met.limit.applied.compiled.policy.id.as_str()
+}
 
-    fn status(self) -> DescriptorStatus {
-        let refuses = self.state.verdict.refuses();
-        let limit = self.slot.applied.rule.limit;
-        let current = self.state.counted.then(|| RateLimit {
-            name: self.slot.applied.compiled.policy.id.as_str().to_owned(),
-            requests_per_unit: clamped(limit.amount),
-            unit: unit(limit.period).into(),
-        });
-        DescriptorStatus {
-            code: if refuses { Code::OverLimit } else { Code::Ok }.into(),
-            current_limit: current,
-            limit_remaining: self.remaining(),
-            duration_until_reset: self.state.counted.then(|| span(self.until())),
-            ..DescriptorStatus::default()
-        }
+fn descriptor_status(met: Met<'_>) -> DescriptorStatus {
+    let (name, amount, period) = limit(met);
+    let current = met.state.counted.then(|| RateLimit {
+        name: name.to_owned(),
+        requests_per_unit: clamped(amount),
+        unit: unit(period).into(),
+    });
+    DescriptorStatus {
+        code: if met.state.verdict.denies() { Code::OverLimit } else { Code::Ok }.into(),
+        current_limit: current,
+        limit_remaining: remaining(met),
+        duration_until_reset: met.state.counted.then(|| span(until(met))),
+        ..DescriptorStatus::default()
     }
+}
 
-    /// How long to wait for this cost, or, where that has room, until there is more: what the headers' `t` is.
-    fn until(self) -> Duration {
-        self.state.retry_after.unwrap_or(self.state.more_after)
-    }
+/// Time until this cost has room or, where it has room already, until more remains: `t` of the headers.
+fn until(met: Met<'_>) -> Duration {
+    met.state.retry_after.unwrap_or(met.state.more_after)
+}
 
-    fn metadata(self, decided: &Decided) -> Struct {
-        let text = |text: &str| Some(Kind::StringValue(text.to_owned()));
-        let rule = &self.slot.applied.rule;
-        let shadow = [&decided.charged, &decided.peeked].into_iter().flatten();
-        let shadow =
-            shadow.flat_map(|(_, outcome)| &outcome.limits).any(|state| state.verdict == Verdict::ShadowDenied);
-        let fields = [
-            ("policy", text(self.slot.applied.compiled.policy.id.as_str())),
-            ("rule", text(&rule.name)),
-            ("burst", Some(Kind::NumberValue(rule.limit.full_burst() as f64))),
-            ("shadow_would_deny", shadow.then_some(Kind::BoolValue(true))),
-            ("store_away", decided.degraded().then_some(Kind::BoolValue(true))),
-        ];
-        let fields = fields.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), Value { kind: Some(kind?) })));
-        Struct { fields: fields.collect() }
-    }
+fn metadata(met: Met<'_>, decided: &Decided) -> Struct {
+    let text = |text: &str| Some(Kind::StringValue(text.to_owned()));
+    let rule = &met.limit.applied.rule;
+    let fields = [
+        ("policy", text(policy(met))),
+        ("rule", text(&rule.name)),
+        ("burst", Some(Kind::NumberValue(rule.limit.full_burst() as f64))),
+        ("shadow_would_deny", decided.shadow_denied().then_some(Kind::BoolValue(true))),
+        ("store_away", decided.degraded().then_some(Kind::BoolValue(true))),
+    ];
+    let fields = fields.into_iter().filter_map(|(name, kind)| Some((name.to_owned(), Value { kind: Some(kind?) })));
+    Struct { fields: fields.collect() }
 }
 
 // === headers ===
 
-/// The numbers of the limit that matters most, as draft-ietf-httpapi-ratelimit-headers has them in its third version (which
-/// is what clients read) and in its current one, and when to come again.
-fn headers(all: &[Said<'_>]) -> Vec<HeaderValue> {
+/// Headers with the numbers of the limit that matters most, by the third version of draft-ietf-httpapi-ratelimit-headers (which
+/// clients read) and by its current one, and the time to retry.
+fn headers(all: &[Met<'_>]) -> Vec<HeaderValue> {
     let mut headers = Vec::with_capacity(6);
     let mut add = |key: &str, value: String| {
         headers.push(HeaderValue { key: key.to_owned(), value, ..HeaderValue::default() });
     };
     let Some(first) = all.first() else { return headers };
     if first.state.counted {
-        let Limit { amount, period, .. } = first.slot.applied.rule.limit;
-        let policy = &first.slot.applied.compiled.policy.id;
-        let (remaining, until) = (first.state.remaining, seconds(first.until()));
-        let burst = first.slot.applied.rule.limit.full_burst();
+        let Limit { amount, period, .. } = first.limit.applied.rule.limit;
+        let policy = &first.limit.applied.compiled.policy.id;
+        let (remaining, until) = (first.state.remaining, seconds(until(*first)));
+        let burst = first.limit.applied.rule.limit.full_burst();
         add("x-ratelimit-limit", format!("{burst}, {amount};w={}", seconds(period)));
         add("x-ratelimit-remaining", remaining.to_string());
         add("x-ratelimit-reset", until.to_string());
         add("ratelimit-policy", policies(all));
         add("ratelimit", format!("\"{policy}\";r={remaining};t={until}"));
     }
-    if let Some(wait) = first.state.retry_after.filter(|_| first.state.verdict.refuses()) {
+    if let Some(wait) = first.state.retry_after.filter(|_| first.state.verdict.denies()) {
         add("retry-after", seconds(wait).max(1).to_string());
     }
     headers
 }
 
-/// The limits, each once, however many descriptors met it.
-fn policies(all: &[Said<'_>]) -> String {
+/// Limits, each once, however many descriptors meet it.
+fn policies(all: &[Met<'_>]) -> String {
     let mut list = String::new();
-    for (index, said) in all.iter().enumerate().filter(|(_, said)| said.state.counted) {
-        let known = |other: &Said<'_>| other.state.counted && other.limit() == said.limit();
+    for (index, met) in all.iter().enumerate().filter(|(_, met)| met.state.counted) {
+        let known = |other: &Met<'_>| other.state.counted && limit(*other) == limit(*met);
         if all[..index].iter().any(known) {
             continue;
         }
         let comma = if list.is_empty() { "" } else { ", " };
-        let (id, amount, period) = said.limit();
-        // Writing to a String never fails.
+        let (id, amount, period) = limit(*met);
+        // Writes to a String never fail.
         let _ = write!(list, "{comma}\"{id}\";q={amount};w={}", seconds(period));
     }
     list
 }
 
-/// Up to a whole second: what waits so long has waited long enough.
+/// Whole seconds, rounded up, so that a wait is never too short.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
@@ -207,7 +164,7 @@ fn clamped(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Envoy has no name for other periods.
+/// Envoy's unit for a period; unknown for periods that Envoy does not name.
 fn unit(period: Duration) -> Unit {
     const DAY: u64 = 86_400;
     match (period.as_secs(), period.subsec_nanos()) {
@@ -227,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_to_wait_is_never_told_less() {
+    fn seconds_are_rounded_up() {
         assert_eq!(seconds(Duration::ZERO), 0);
         assert_eq!(seconds(Duration::from_micros(1)), 1);
         assert_eq!(seconds(Duration::from_secs(2)), 2);
@@ -235,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn units_have_names_and_other_periods_none() {
+    fn periods_have_units_or_none() {
         assert_eq!(unit(Duration::from_secs(60)), Unit::Minute);
         assert_eq!(unit(Duration::from_secs(7 * 86_400)), Unit::Week);
         assert_eq!(unit(Duration::from_secs(300)), Unit::Unknown);

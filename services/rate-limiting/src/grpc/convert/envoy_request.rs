@@ -1,4 +1,4 @@
-//! Envoy's descriptors, checked and converted.
+//! Checks and converts Envoy's requests.
 
 use std::time::Duration;
 
@@ -6,35 +6,41 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescript
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use keyplane_contracts::Violations;
+use tonic::metadata::MetadataMap;
 
 use crate::app::gateway::Counted;
 use crate::domain::{Descriptor, Limit, Mode, Policy};
 use crate::error::Error;
 
-/// The most descriptors of a request; of more, [`super::envoy_reply::too_many`].
+/// Most descriptors of a request; more are answered by [`super::envoy_reply::too_many`].
 pub(in crate::grpc) const DESCRIPTORS: usize = 16;
-/// Bytes of a value. What is longer than fits a key is hashed there; more than this nobody sends who means well, and who sends
-/// it is not let past for it either.
+/// Longest value, in bytes. Keys hash values that do not fit; longer values are abuse, and must not pass either.
 const VALUE: usize = 16 * 1024;
 
-/// The domain of a request, and what each of its descriptors counts.
+/// Request id of a call, if its length is plausible.
+pub(in crate::grpc) fn request_id(metadata: &MetadataMap) -> Option<String> {
+    let id = metadata.get("x-request-id").and_then(|id| id.to_str().ok());
+    id.filter(|id| (1..=128).contains(&id.len())).map(str::to_owned)
+}
+
+/// Domain of a request, and the hits of each descriptor.
 pub(in crate::grpc) fn read(request: RateLimitRequest) -> Result<(String, impl Iterator<Item = Counted>), Error> {
     check(&request)?;
     let RateLimitRequest { domain, descriptors, hits_addend } = request;
     Ok((domain, descriptors.into_iter().map(move |descriptor| counted(descriptor, hits_addend))))
 }
 
-fn counted(given: RateLimitDescriptor, hits_addend: u32) -> Counted {
+fn counted(descriptor: RateLimitDescriptor, hits_addend: u32) -> Counted {
     Counted {
-        // Envoy leaves the number out where it is 1.
-        hits: given.hits_addend.as_ref().map_or_else(|| hits_addend.max(1).into(), |hits| hits.value),
-        negative: given.is_negative_hits,
-        limit: given.limit.as_ref().map(overriding),
-        descriptor: Descriptor::new(given.entries.into_iter().map(|entry| (entry.key, entry.value))),
+        // Envoy leaves out a number of 1.
+        hits: descriptor.hits_addend.as_ref().map_or_else(|| hits_addend.max(1).into(), |hits| hits.value),
+        negative: descriptor.is_negative_hits,
+        limit: descriptor.limit.as_ref().map(overriding),
+        descriptor: Descriptor::new(descriptor.entries.into_iter().map(|entry| (entry.key, entry.value))),
     }
 }
 
-/// Seconds of Envoy's units, of either enum: `type.v3.RateLimitUnit` has no week, and the others are the same.
+/// Seconds of Envoy's units, of either enum: `type.v3.RateLimitUnit` has no week and is otherwise equal.
 fn seconds(unit: i32) -> Option<u64> {
     const DAY: u64 = 86_400;
     [1, 60, 3600, DAY, 30 * DAY, 365 * DAY, 7 * DAY].get(usize::try_from(unit).ok()?.checked_sub(1)?).copied()
@@ -87,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_of_both_enums() {
+    fn units_of_both_enums_have_seconds() {
         let days = |unit| seconds(unit).map(|seconds| seconds / 86_400);
         assert_eq!((seconds(0), seconds(1), seconds(2), seconds(3)), (None, Some(1), Some(60), Some(3600)));
         assert_eq!(
@@ -97,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_override_of_nothing_blocks() {
+    fn override_of_zero_requests_blocks() {
         assert_eq!(overriding(&RateLimitOverride { requests_per_unit: 0, unit: 1 }), Limit::BLOCK);
         let five = overriding(&RateLimitOverride { requests_per_unit: 5, unit: 2 });
         assert_eq!(five, Limit::per(5, Duration::from_mins(1)));

@@ -1,4 +1,4 @@
-//! Messages to the domain's types and back. A request is checked here, once; every violated field is reported at once.
+//! Converts messages to the domain's types and back. Requests are checked here; all violated fields are reported at once.
 
 pub(super) mod calls;
 pub(super) mod envoy_error;
@@ -8,3 +8,4 @@ pub(super) mod policy_reply;
 pub(super) mod policy_request;
 #[cfg(test)]
 mod policy_tests;
+mod wire;

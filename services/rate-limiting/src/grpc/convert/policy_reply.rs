@@ -1,6 +1,7 @@
-//! The domain's types to messages.
+//! Converts policies, plans and audits to messages.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::names::TenantId;
@@ -9,17 +10,17 @@ use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::SERVICE_NAME;
 use prost::Message as _;
 
-use super::calls::signed;
+use super::wire::signed;
 use crate::app::policies::{Action, AuditEntry, etag};
-use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId};
+use crate::domain::{Compiled, Entry, Limit, Mode, Origin, Outage, Policy};
 
-/// Bytes of a page of policies, beyond which it is cut short: callers take messages of 4 MiB.
+/// Size in bytes at which a page of policies ends: callers take messages of 4 MiB.
 const PAGE: usize = 2 * 1024 * 1024;
 
-/// A policy.
+/// Policy.
 pub(in crate::grpc) fn policy(policy: &Policy) -> pb::Policy {
     let limits = |limits: &BTreeMap<String, Limit>| -> HashMap<String, pb::Limit> {
-        limits.iter().map(|(name, one)| (name.clone(), limit(one))).collect()
+        limits.iter().map(|(name, value)| (name.clone(), limit(value))).collect()
     };
     let entry =
         |Entry { key, value }: &Entry| pb::PolicyEntry { key: key.clone(), value: value.clone().unwrap_or_default() };
@@ -39,7 +40,7 @@ pub(in crate::grpc) fn policy(policy: &Policy) -> pb::Policy {
     }
 }
 
-/// A limit.
+/// Limit.
 pub(in crate::grpc) fn limit(limit: &Limit) -> pb::Limit {
     let mode = match limit.mode {
         Mode::Enforce => pb::limit::Mode::Enforce,
@@ -51,24 +52,23 @@ pub(in crate::grpc) fn limit(limit: &Limit) -> pb::Limit {
     pb::Limit { mode: mode.into(), amount: signed(limit.amount), period, burst: signed(limit.burst) }
 }
 
-/// The policies that follow `after`, by name.
-pub(in crate::grpc) fn page(catalog: &Catalog, size: usize, after: Option<&PolicyId>) -> pb::ListPoliciesResponse {
-    let passed = |id: &PolicyId| after.is_some_and(|after| id <= after);
-    let mut rest = catalog.all().skip_while(|known| passed(&known.policy.id)).peekable();
-    let (mut policies, mut bytes, mut last) = (Vec::new(), 0, None);
-    while policies.len() < size && bytes < PAGE {
-        let Some(next) = rest.next() else { break };
-        last = Some(next);
-        let next = policy(&next.policy);
+/// Page of at most `size` of these policies, cut short where it would be too large.
+pub(in crate::grpc) fn page(policies: &[Arc<Compiled>], size: usize) -> pb::ListPoliciesResponse {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for compiled in policies.iter().take(size) {
+        if bytes >= PAGE {
+            break;
+        }
+        let next = policy(&compiled.policy);
         bytes += next.encoded_len();
-        policies.push(next);
+        page.push(next);
     }
-    let last = last.filter(|_| rest.peek().is_some());
+    let last = page.len().checked_sub(1).filter(|_| page.len() < policies.len()).map(|last| &policies[last]);
     let next_page_token = last.map_or_else(String::new, |last| page::encode("", &last.policy.id));
-    pb::ListPoliciesResponse { policies, next_page_token }
+    pb::ListPoliciesResponse { policies: page, next_page_token }
 }
 
-/// Which plan a tenant is on.
+/// Plan of a tenant.
 pub(in crate::grpc) fn tenant_plan(tenant: &TenantId, plan: Option<(String, Origin)>) -> pb::TenantPlan {
     let name = format!("tenants/{tenant}/plan");
     match plan {

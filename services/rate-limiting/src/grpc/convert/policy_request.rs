@@ -1,4 +1,4 @@
-//! Messages to the domain's types.
+//! Converts requests on policies, plans and audits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,16 +9,34 @@ use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::{Violation, Violations, duration, page};
 use keyplane_server::IF_MATCH;
 
-use crate::domain::{Entry, Limit, Limits, Mode, Outage, Patch, Policy, PolicyId, check_plan};
+use crate::domain::{
+    Entry, Limit, Limits, Mode, Outage, Patch, Policy, PolicyId, PolicyNames, PolicyViolation, check_plan,
+};
 use crate::error::Error;
 
-/// Paths of the maps.
+/// Path of the limits by plan.
 const PLANS: &str = "policy.plan_limits";
+/// Path of the limits by tenant.
 const TENANTS: &str = "policy.tenant_limits";
-/// What a mask may name.
+/// Fields that a mask may name.
 const MASKABLE: [&str; 7] = ["domain", "limit", "plan_limits", "tenant_limits", "outage", "post_charge", "lease"];
 
-/// The policy to be made.
+/// Names of a policy's fields in requests.
+const NAMES: PolicyNames = PolicyNames { plans: "plan_limits", tenants: "tenant_limits", period: "period" };
+
+/// Names the fields of a policy that breaks its rules.
+pub(in crate::grpc) fn name_fields(error: Error) -> Error {
+    match error {
+        Error::InvalidPolicy(broken) => Error::Invalid(named(broken).collect()),
+        error => error,
+    }
+}
+
+fn named(broken: Vec<PolicyViolation>) -> impl Iterator<Item = Violation> {
+    broken.into_iter().map(|PolicyViolation { path, rule }| Violation::new(path.named("policy", &NAMES), rule))
+}
+
+/// Policy to create.
 pub(in crate::grpc) fn create(request: pb::CreatePolicyRequest) -> Result<Policy, Error> {
     let mut violations = Violations::new();
     let id = violations.keep(PolicyId::parse(&request.policy_id, "policy_id"));
@@ -27,19 +45,23 @@ pub(in crate::grpc) fn create(request: pb::CreatePolicyRequest) -> Result<Policy
         return Err(Error::Invalid(violations.into_iter().collect()));
     };
     let patch = Patch { entries: None, ..everything(&sent, &mut violations) };
-    // The id is not checked any more: one that broke its rule is noted already.
+    // A placeholder lets the rest be checked without an id.
     let unnamed = || PolicyId::parse("none", "").ok();
     let policy = id.clone().or_else(unnamed).map(|id| Policy::blank(id, entries(sent.entries)));
-    let policy = policy.map(|policy| patch.apply(policy, &mut violations));
+    let policy = policy.map(|policy| {
+        let (policy, broken) = patch.apply(policy);
+        violations.extend(named(broken));
+        policy
+    });
     checked(id.and(policy), violations)
 }
 
-/// Which policy to get.
+/// Policy to get.
 pub(in crate::grpc) fn get(request: &pb::GetPolicyRequest) -> Result<PolicyId, Error> {
     policy_name(&request.name, "name").map_err(Error::invalid)
 }
 
-/// How many, and after which.
+/// Size of the page, and the policy before it.
 pub(in crate::grpc) fn list(request: &pb::ListPoliciesRequest) -> Result<(usize, Option<PolicyId>), Error> {
     let mut violations = Violations::new();
     let size = page::size(request.page_size, 100, 1000, &mut violations);
@@ -48,7 +70,7 @@ pub(in crate::grpc) fn list(request: &pb::ListPoliciesRequest) -> Result<(usize,
     checked(Some((size as usize, after)), violations)
 }
 
-/// Policy to change, the change, and the etag that it must have. `if_match` is the header.
+/// Policy to change, the change, and its expected etag. `if_match` is the header.
 pub(in crate::grpc) fn update(
     request: pb::UpdatePolicyRequest,
     if_match: Result<Option<String>, Violation>,
@@ -63,11 +85,11 @@ pub(in crate::grpc) fn update(
         Some(mask) if !mask.paths.is_empty() => masked(&sent, &mask.paths, &mut violations),
         Some(_) | None => present(&sent, &mut violations),
     };
-    patch.check(&mut violations);
+    violations.extend(named(patch.check()));
     checked(id, violations).map(|id| (id, patch, etag))
 }
 
-/// Policy to delete, and the etag that it must have.
+/// Policy to delete, and its expected etag.
 pub(in crate::grpc) fn delete(
     request: &pb::DeletePolicyRequest,
     if_match: Result<Option<String>, Violation>,
@@ -78,7 +100,7 @@ pub(in crate::grpc) fn delete(
     checked(id, violations).map(|id| (id, etag))
 }
 
-/// Whose plan.
+/// Tenant of a plan.
 pub(in crate::grpc) fn plan(request: &pb::GetTenantPlanRequest) -> Result<TenantId, Error> {
     plan_name(&request.name, "name").map_err(Error::invalid)
 }
@@ -108,7 +130,7 @@ pub(in crate::grpc) fn set_plan(
 
 // === policies ===
 
-/// All that can be changed, with what stands for what was not sent.
+/// Change of all fields; those that were not sent get their defaults.
 fn everything(sent: &pb::Policy, violations: &mut Violations) -> Patch {
     masked(sent, &MASKABLE.map(str::to_owned), violations)
 }
@@ -132,7 +154,7 @@ fn present(sent: &pb::Policy, violations: &mut Violations) -> Patch {
     }
 }
 
-/// What the mask names, sent or not.
+/// Change of the fields that the mask names, sent or not.
 fn masked(sent: &pb::Policy, paths: &[String], violations: &mut Violations) -> Patch {
     let mut patch = Patch::default();
     for (index, path) in paths.iter().enumerate() {
@@ -171,7 +193,7 @@ fn outage(sent: i32, violations: &mut Violations) -> Option<Outage> {
 
 // === limits ===
 
-/// In place of what broke a rule stands what breaks none, so that each mistake is told once.
+/// Placeholder for a limit that breaks a rule, so that each violation is reported once.
 const HARMLESS: Limit = Limit { mode: Mode::Enforce, amount: 1, period: Limit::SHORTEST, burst: 0 };
 
 fn required_limit(sent: Option<pb::Limit>, violations: &mut Violations) -> Limit {
@@ -185,13 +207,13 @@ fn required_limit(sent: Option<pb::Limit>, violations: &mut Violations) -> Limit
 }
 
 fn limits(sent: &HashMap<String, pb::Limit>, field: &str, violations: &mut Violations) -> BTreeMap<String, Limit> {
-    // In order, so that violations are.
+    // Sorted, so that violations are.
     let sent: BTreeMap<_, _> = sent.iter().collect();
     let mut limits = BTreeMap::new();
-    for (name, one) in sent {
-        // A name that breaks its rule is told of later, and not shown.
+    for (name, value) in sent {
+        // A later check reports a name that breaks its rule, without showing it.
         let shown = if check_plan(name, "").is_ok() { name } else { "?" };
-        limits.insert(name.clone(), limit(*one, &format!("{field}[{shown}]"), violations));
+        limits.insert(name.clone(), limit(*value, &format!("{field}[{shown}]"), violations));
     }
     limits
 }

@@ -8,7 +8,10 @@ use keyplane_contracts::ratelimit::v1 as pb;
 use super::policy_reply::*;
 use super::policy_request::*;
 use crate::app::policies::etag;
-use crate::domain::{Catalog, Entry, Limit, Limits, Mode, Origin, Outage, Patch, Policy, PolicyId};
+use crate::domain::{
+    Catalog, Entry, Limit, LimitOf, LimitPart, Limits, Mode, Origin, Outage, Patch, Policy, PolicyId, PolicyPath,
+    PolicyViolation,
+};
 use crate::error::Error;
 
 fn sent() -> pb::Policy {
@@ -39,14 +42,14 @@ fn update(request: pb::UpdatePolicyRequest) -> Result<(PolicyId, Patch, String),
     super::policy_request::update(request, Ok(None))
 }
 
-fn told<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
-    let error = result.expect_err("it is refused");
+fn violations<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
+    let error = result.expect_err("it is rejected");
     let Error::Invalid(violations) = error else { panic!("another error: {error}") };
     violations.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn a_policy_survives_the_way_out_and_back() {
+fn policy_survives_a_round_trip() {
     let mut made = create(creation(sent())).unwrap();
     assert_eq!((made.domain.as_str(), made.origin, made.outage), ("", Origin::Api, None));
     made.entries.push(Entry { key: "route".to_owned(), value: Some("/v1/chat".to_owned()) });
@@ -60,7 +63,7 @@ fn a_policy_survives_the_way_out_and_back() {
 }
 
 #[test]
-fn every_violation_of_a_new_policy_is_told_at_once() {
+fn every_violation_of_a_new_policy_is_reported_at_once() {
     let mut bad = sent();
     bad.entries.push(pb::PolicyEntry { key: "tenant".to_owned(), value: "a\nb".to_owned() });
     bad.outage = Some(9);
@@ -75,7 +78,7 @@ fn every_violation_of_a_new_policy_is_told_at_once() {
     bad.tenant_limits.insert("acme".to_owned(), pb::Limit { amount: 1, ..pb::Limit::default() });
     let request = pb::CreatePolicyRequest { policy_id: "x".repeat(65), ..creation(bad) };
     assert_eq!(
-        told(create(request)),
+        violations(create(request)),
         [
             "policy_id: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 65 bytes were sent",
             "policy.limit.mode: must be one of Mode; 9 is none",
@@ -94,15 +97,15 @@ fn every_violation_of_a_new_policy_is_told_at_once() {
     );
     let nothing = pb::CreatePolicyRequest::default();
     assert_eq!(
-        told(create(nothing)),
+        violations(create(nothing)),
         ["policy_id: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}, and is empty", "policy: must be set"]
     );
     let unlimited = pb::Policy { limit: None, ..sent() };
-    assert_eq!(told(create(creation(unlimited))), ["policy.limit: must be set"]);
+    assert_eq!(violations(create(creation(unlimited))), ["policy.limit: must be set"]);
 }
 
 #[test]
-fn a_mask_names_what_is_changed() {
+fn mask_names_the_changed_fields() {
     let (id, patch, etag) =
         update(change(pb::Policy { etag: "7".to_owned(), ..sent() }, &["lease", "outage"])).unwrap();
     assert_eq!((id.as_str(), etag.as_str()), ("p", "7"));
@@ -115,7 +118,7 @@ fn a_mask_names_what_is_changed() {
 }
 
 #[test]
-fn without_a_mask_present_fields_are_changed() {
+fn without_a_mask_present_fields_change() {
     assert_eq!(update(change(pb::Policy::default(), &[])).unwrap().1, Patch::default(), "nothing is");
     let (_, patch, _) = update(change(sent(), &[])).unwrap();
     let entries = Some(vec![Entry { key: "tenant".to_owned(), value: None }]);
@@ -149,7 +152,7 @@ fn header_and_field_agree_on_an_etag() {
     for (field, tag, etag) in [("", None, ""), ("7", None, "7"), ("", Some("7"), "7"), ("7", Some("7"), "7")] {
         assert_eq!(tagged(field, tag).unwrap(), etag);
     }
-    assert_eq!(told(tagged("7", Some("8"))), ["policy.etag: must be empty or equal to the header if-match"]);
+    assert_eq!(violations(tagged("7", Some("8"))), ["policy.etag: must be empty or equal to the header if-match"]);
     let request = pb::DeletePolicyRequest { name: "policies/p".to_owned(), ..pb::DeletePolicyRequest::default() };
     assert_eq!(delete(&request, Ok(Some("7".to_owned()))).unwrap().1, "7");
     let plan = |update_mask, plan: Option<&str>, tag: Option<&str>| {
@@ -166,21 +169,21 @@ fn header_and_field_agree_on_an_etag() {
     assert_eq!(plan(None, Some(""), None).unwrap().as_deref(), Some(""));
     assert_eq!(plan(mask("plan"), None, None).unwrap().as_deref(), Some(""));
     assert_eq!(
-        told(plan(mask("origin"), None, None)),
+        violations(plan(mask("origin"), None, None)),
         ["update_mask: its path number 1 (6 bytes) is unknown; it may name `plan`"]
     );
-    assert_eq!(told(plan(None, None, Some("7"))), ["if-match: not supported: a tenant's plan has no etag"]);
+    assert_eq!(violations(plan(None, None, Some("7"))), ["if-match: not supported: a tenant's plan has no etag"]);
 }
 
 #[test]
-fn every_violation_of_a_change_is_told_at_once() {
+fn every_violation_of_a_change_is_reported_at_once() {
     let mut bad = pb::Policy { limit: None, lease: Some(5), post_charge: Some(true), ..sent() };
     bad.plan_limits.insert("gold".to_owned(), pb::Limit { amount: 0, ..sent().limit.unwrap() });
     let mask = ["entries", "limit", "plan_limits", "lease", "post_charge", "limit.amount"];
     let mut request = change(bad, &mask);
     request.policy.as_mut().unwrap().name = "policies/a b".to_owned();
     assert_eq!(
-        told(update(request)),
+        violations(update(request)),
         [
             "policy.name: the policy id must match [A-Za-z0-9._~@|:+-]{1,64}; 3 bytes were sent",
             "policy.entries: can't be changed: make another policy",
@@ -192,18 +195,21 @@ fn every_violation_of_a_change_is_told_at_once() {
             "policy.lease: can't be combined with `post_charge`",
         ]
     );
-    assert_eq!(told(update(pb::UpdatePolicyRequest::default())), ["policy: must be set"]);
+    assert_eq!(violations(update(pb::UpdatePolicyRequest::default())), ["policy: must be set"]);
 }
 
 #[test]
 fn names_have_their_forms() {
     let got = |name: &str| get(&pb::GetPolicyRequest { name: name.to_owned() });
     assert_eq!(got("policies/user:api@x").unwrap().as_str(), "user:api@x");
-    assert_eq!(told(got("")), ["name: must have the form policies/{policy}, and is empty"]);
-    assert_eq!(told(got("policies/a/b")), ["name: must have the form policies/{policy}; 12 bytes were sent"]);
+    assert_eq!(violations(got("")), ["name: must have the form policies/{policy}, and is empty"]);
+    assert_eq!(violations(got("policies/a/b")), ["name: must have the form policies/{policy}; 12 bytes were sent"]);
     let tenant = |name: &str| plan(&pb::GetTenantPlanRequest { name: name.to_owned() });
     assert_eq!(tenant("tenants/acme/plan").unwrap().as_str(), "acme");
-    assert_eq!(told(tenant("tenants/acme")), ["name: must have the form tenants/{tenant}/plan; 12 bytes were sent"]);
+    assert_eq!(
+        violations(tenant("tenants/acme")),
+        ["name: must have the form tenants/{tenant}/plan; 12 bytes were sent"]
+    );
     assert_eq!(tenant("tenants//plan").is_err(), tenant("tenants/a/b/plan").is_err());
     let plan = pb::TenantPlan { plan: Some("Gold".to_owned()), ..pb::TenantPlan::default() };
     let request = pb::UpdateTenantPlanRequest {
@@ -212,7 +218,7 @@ fn names_have_their_forms() {
         ..pb::UpdateTenantPlanRequest::default()
     };
     assert_eq!(
-        told(set_plan(request, Ok(None))),
+        violations(set_plan(request, Ok(None))),
         [
             "tenant_plan.name: must have the form tenants/{tenant}/plan, and is empty",
             "tenant_plan.plan: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
@@ -233,7 +239,7 @@ fn pages_join_into_one_list_by_name() {
         loop {
             let request = pb::ListPoliciesRequest { page_size: size, page_token: token };
             let (size, after) = list(&request).unwrap();
-            let page = page(&catalog, size, after.as_ref());
+            let page = page(&catalog.after(after.as_ref(), size + 1), size);
             assert!(page.policies.len() <= size);
             names.extend(page.policies.into_iter().map(|policy| policy.name));
             token = page.next_page_token;
@@ -243,24 +249,25 @@ fn pages_join_into_one_list_by_name() {
         }
         assert_eq!(names, ids.iter().map(|id| format!("policies/{id}")).collect::<Vec<_>>(), "in pages of {size}");
     }
-    let broken = |page_size, token: &str| told(list(&pb::ListPoliciesRequest { page_size, page_token: token.into() }));
+    let broken =
+        |page_size, token: &str| violations(list(&pb::ListPoliciesRequest { page_size, page_token: token.into() }));
     assert_eq!(broken(-1, ""), ["page_size: must not be negative; -1 was sent"]);
     assert_eq!(broken(0, "x"), ["page_token: must be the `next_page_token` of a page"]);
 }
 
 #[test]
-fn a_page_of_large_policies_is_cut_short() {
+fn page_of_large_policies_is_cut_short() {
     let mut large = create(creation(sent())).unwrap();
     large.tenants = (0..10_000).map(|n| (format!("a-tenant-with-a-rather-long-name-{n}"), large.limit)).collect();
     let named = |n: usize| Policy { id: PolicyId::parse(&format!("p{n}"), "").unwrap(), ..large.clone() };
     let catalog = Catalog::new([Vec::new(), (0..9).map(named).collect()], Default::default(), 1, None).unwrap();
-    let page = page(&catalog, 9, None);
+    let page = page(&catalog.after(None, 10), 9);
     assert!((1..9).contains(&page.policies.len()) && !page.next_page_token.is_empty());
     assert!(prost::Message::encoded_len(&page) < 4 * 1024 * 1024);
 }
 
 #[test]
-fn plans_and_files_tell_where_they_come_from() {
+fn plans_and_policies_report_their_origin() {
     let acme = TenantId::parse("acme", "").unwrap();
     let gold = tenant_plan(&acme, Some(("gold".to_owned(), Origin::File)));
     assert_eq!((gold.name.as_str(), gold.plan()), ("tenants/acme/plan", "gold"));
@@ -271,4 +278,15 @@ fn plans_and_files_tell_where_they_come_from() {
     let file = Policy { origin: Origin::File, ..create(creation(sent())).unwrap() };
     let out = policy(&file);
     assert_eq!((out.origin(), out.update_time, out.etag), (pb::policy::Origin::File, None, etag(&file)));
+}
+
+#[test]
+fn fields_of_an_invalid_policy_are_named() {
+    let rule = "must be smaller".to_owned();
+    let path = |owner| PolicyPath::Limit(owner, LimitPart::Period);
+    let broken = [path(LimitOf::Default), path(LimitOf::Plan("gold".to_owned())), PolicyPath::Tenants];
+    let broken = broken.map(|path| PolicyViolation { path, rule: rule.clone() });
+    let named = ["policy.limit.period", "policy.plan_limits[gold].period", "policy.tenant_limits"];
+    let error: Result<(), _> = Err(name_fields(Error::InvalidPolicy(broken.into())));
+    assert_eq!(violations(error), named.map(|field| format!("{field}: {rule}")));
 }

@@ -1,4 +1,4 @@
-//! Where in a refused file each broken rule is. Only such a file is read in this way: the form itself keeps no places.
+//! Lines of broken rules in a rejected file, which is parsed again for them: the parsed policies keep no lines.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
-/// The places of a file's nodes.
+/// Locations of a file's nodes.
 enum Node {
-    /// Keys with their places, and what they name.
+    /// Keys with their locations, and their values.
     Map(Vec<(Spanned<String>, Node)>),
-    /// Items with their places.
+    /// Items with their locations.
     List(Vec<Spanned<Node>>),
     Leaf,
 }
 
 struct NodeVisitor;
 
-/// Adds to each violation the place of the innermost field of its path that the file has, as mistakes of form have it.
+/// Adds to each violation the location of the innermost field of its path that the file has.
 pub(super) fn place(text: &str, violations: Vec<Violation>) -> Vec<Violation> {
-    // It was read once already: this can only fail for what no form has.
+    // The text was parsed before, so this fails for no file.
     let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(text) else { return violations };
     let placed = violations.into_iter().map(|violation| {
         let at = root.value.find(&violation.field).unwrap_or(root.referenced);
-        let told = format!("{} at line {}, column {}", violation.description, at.line(), at.column());
-        Violation::new(violation.field, told)
+        let rule = format!("{} at line {}, column {}", violation.description, at.line(), at.column());
+        Violation::new(violation.field, rule)
     });
     placed.collect()
 }
@@ -33,9 +33,9 @@ pub(super) fn place(text: &str, violations: Vec<Violation>) -> Vec<Violation> {
 // === impl Node ===
 
 impl Node {
-    /// The place of `path`, such as `policies[1].plans[gold].per`, or of as much of it as there is.
+    /// Location of `path`, such as `policies[1].plans[gold].per`, or of its longest prefix that the file has.
     fn find(&self, path: &str) -> Option<Location> {
-        let (mut node, mut place) = (self, None);
+        let (mut node, mut location) = (self, None);
         for step in steps(path) {
             let (at, inner) = match node {
                 Node::Map(entries) => {
@@ -48,13 +48,13 @@ impl Node {
                 }
                 Node::Leaf => break,
             };
-            (node, place) = (inner, Some(at));
+            (node, location) = (inner, Some(at));
         }
-        place
+        location
     }
 }
 
-/// The names and indexes of a path. A name between brackets may hold a dot.
+/// Names and indexes of a path. A name between brackets may hold a dot.
 fn steps(mut path: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         let (step, rest) = match path.strip_prefix('[') {

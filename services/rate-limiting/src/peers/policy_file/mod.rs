@@ -1,14 +1,14 @@
-//! The operator's policies: a YAML file.
+//! Policies file of the operator, in YAML.
 //!
 //! ```yaml
 //! policies:                       # required; `[]` for none. At most 9,000
-//!   - id: user-api                # what calls name it by
-//!     domain: keyplane            # what Envoy names it by, with the entries; none: only calls that name the policy meet it
-//!     entries: [tenant, user]     # a key, or a key and the one value that it is for: {key: route, value: /v1/chat}
+//!   - id: user-api                # id that calls name
+//!     domain: keyplane            # domain of Envoy's descriptors; without it, only calls that name the policy match
+//!     entries: [tenant, user]     # a key, or a key with the value that it matches: {key: route, value: /v1/chat}
 //!     limit: {amount: 100, per: 1s, burst: 200, mode: enforce}
-//!     plans:                      # by plan
+//!     plans:                      # limits by plan
 //!       gold: {amount: 1000, per: 1s}
-//!     tenants:                    # by tenant, which beats its plan
+//!     tenants:                    # limits by tenant, which take precedence over plans
 //!       acme: {amount: 5000, per: 1s}
 //!       evil: block
 //!     outage: local               # closed, open or local; the service's setting by default
@@ -19,13 +19,13 @@
 //!     limit: unlimited
 //!     plans:
 //!       free: {amount: 20, per: 1m, mode: shadow}
-//! tenants:                        # which plan a tenant is on
+//! tenants:                        # plan of each tenant
 //!   acme: gold
 //! ```
 //!
-//! A limit is `unlimited`, `block`, or `amount` and `per` (`1s`, `5m`, `1h 30m`) with `burst` (by default the amount) and
+//! Limits are `unlimited`, `block`, or `amount` and `per` (`1s`, `5m`, `1h 30m`) with `burst` (by default the amount) and
 //! `mode` (`enforce`, the default, `shadow`, `unlimited` or `block`). The bounds are those of `Policy` in `ratelimit.proto`.
-//! A key that is not known is an error, as is one that stands there twice.
+//! Unknown and duplicate keys are errors.
 
 mod lines;
 mod watch;
@@ -38,77 +38,82 @@ use keyplane_contracts::names::TenantId;
 use keyplane_contracts::{Violation, Violations};
 use keyplane_server::WatchedFile;
 
-use crate::domain::{Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
+use crate::domain::{
+    Catalog, Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, PolicyNames, PolicyViolation, check_plan,
+};
 
 pub(crate) use watch::Watch;
 
-/// What a file says.
+/// Names of a policy's fields in the file.
+const NAMES: PolicyNames = PolicyNames { plans: "plans", tenants: "tenants", period: "per" };
+
+/// Contents of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
-    /// The policies, in the file's order.
+    /// Policies, in the file's order.
     pub policies: Vec<Policy>,
-    /// Which plan each tenant is on.
+    /// Plan of each tenant.
     pub plans: BTreeMap<String, String>,
 }
 
-/// Why a file is of no use.
+/// Failure to use a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The system does not give it.
+    /// File can't be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
-    /// It is larger than any that is meant.
+    /// File is too large.
     #[error("it has more than {max} bytes", max = Contents::BYTES)]
     TooLarge,
-    /// It is not text.
-    #[error("it is not UTF-8: byte {0} is none")]
+    /// File is not UTF-8, from this byte on.
+    #[error("it is not UTF-8: byte {0} is invalid")]
     NotUtf8(usize),
-    /// It is not YAML, or has not this form: with the line.
+    /// File is not YAML of this form; with the line.
     #[error("{0}")]
     Syntax(String),
-    /// Policies break their rules: each rule, with its line.
+    /// Policies break these rules; each with its line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<Violation>),
 }
 
-/// A file that can't be used, at the start.
+/// File that can't be used at the start.
 #[derive(Debug, thiserror::Error)]
 #[error("the policy file {} cannot be used: {error}", path.display())]
-pub struct Refused {
-    /// Where it is.
+pub struct Rejected {
+    /// Path of the file.
     pub path: PathBuf,
-    /// Why.
+    /// Reason.
     pub error: FileError,
 }
 
 // === impl Contents ===
 
 impl Contents {
-    /// Bytes of the largest file.
+    /// Size of the largest file, in bytes.
     pub const BYTES: usize = WatchedFile::MAX_BYTES;
-    /// The most policies: what is left of the catalog is the API's.
+    /// Most policies of a file: the rest of the catalog is for the API.
     pub const MOST: usize = Catalog::MOST - Catalog::MOST_OF_API;
 
-    /// Reads what a file says.
+    /// Parses a file.
     ///
     /// # Errors
     ///
-    /// The first mistake of form, else every rule that is broken; each with its line.
+    /// First error of syntax, else every broken rule; each with its line.
     pub fn parse(text: &str) -> Result<Contents, FileError> {
         if text.len() > Contents::BYTES {
             return Err(FileError::TooLarge);
         }
         let file = yaml::read(text).map_err(FileError::Syntax)?;
         let mut violations = Violations::new();
-        let given = file.policies.len();
-        if given > Contents::MOST {
-            violations.add("policies", format!("must be at most {}; there are {given}", Contents::MOST));
+        let count = file.policies.len();
+        if count > Contents::MOST {
+            violations.add("policies", format!("must be at most {}; there are {count}", Contents::MOST));
         }
-        let mut policies = Vec::with_capacity(given);
-        let mut places = HashMap::with_capacity(given);
+        let mut policies = Vec::with_capacity(count);
+        let mut indexes = HashMap::with_capacity(count);
         for (index, row) in file.policies.into_iter().enumerate() {
             let field = format!("policies[{index}]");
-            if let Some(first) = places.insert(row.id.clone(), index) {
+            if let Some(first) = indexes.insert(row.id.clone(), index) {
                 violations.add(format!("{field}.id"), format!("must not be the id of policies[{first}] too"));
             }
             policies.extend(policy(row, &field, &mut violations));
@@ -125,7 +130,7 @@ impl Contents {
     }
 }
 
-/// What the bytes of a file say; aside of the threads that answer calls, since a large one takes some milliseconds.
+/// Parses the bytes of a file, on a blocking thread: a large file takes some milliseconds.
 pub(super) async fn parse(bytes: Vec<u8>) -> Result<Contents, FileError> {
     let parse = move || match std::str::from_utf8(&bytes) {
         _ if bytes.len() > Contents::BYTES => Err(FileError::TooLarge),
@@ -136,13 +141,13 @@ pub(super) async fn parse(bytes: Vec<u8>) -> Result<Contents, FileError> {
     parsed.unwrap_or_else(|_| Err(FileError::Syntax("the reader of the file failed".to_owned())))
 }
 
-/// A policy as it stands there; none without an id. Every rule that it breaks is noted.
+/// Converts a policy, and notes every broken rule; none without an id.
 fn policy(row: yaml::Policy, field: &str, violations: &mut Violations) -> Option<Policy> {
     let id = violations.keep(PolicyId::parse(&row.id, &format!("{field}.id")));
     let mut limits = |rows: BTreeMap<String, yaml::Limit>, part: &str| {
         let mut limits = BTreeMap::new();
         for (name, row) in rows {
-            // A name that breaks its rule is told of by the check below, without being shown.
+            // The check below reports a name that breaks its rule, without showing it.
             let shown = if check_plan(&name, "").is_ok() { &name } else { "?" };
             let limit = limit(row, &format!("{field}.{part}[{shown}]"), violations);
             limits.insert(name, limit);
@@ -158,7 +163,7 @@ fn policy(row: yaml::Policy, field: &str, violations: &mut Violations) -> Option
         named
     });
     let policy = Policy {
-        // One of no consequence, where there is none: only so that the rest can be checked.
+        // A placeholder lets the rest be checked without an id.
         id: id.clone().or_else(|| PolicyId::parse("none", "").ok())?,
         domain: row.domain.unwrap_or_default(),
         entries: row.entries.into_iter().map(|yaml::Entry { key, value }| Entry { key, value }).collect(),
@@ -172,13 +177,12 @@ fn policy(row: yaml::Policy, field: &str, violations: &mut Violations) -> Option
         origin: Origin::File,
         updated: None,
     };
-    let mut broken = Violations::new();
-    policy.check(field, &mut broken);
-    violations.extend(broken.into_iter().map(in_the_files_words));
+    let named = |PolicyViolation { path, rule }| Violation::new(path.named(field, &NAMES), rule);
+    violations.extend(policy.check().into_iter().map(named));
     id.map(|_| policy)
 }
 
-/// A limit as it stands there; one that breaks no rule where its texts do.
+/// Converts a limit; parts that break a rule are replaced by valid ones, so that each is reported once.
 fn limit(row: yaml::Limit, field: &str, violations: &mut Violations) -> Limit {
     let mode = row.mode.map_or(Some(Mode::Enforce), |name| {
         [Mode::Enforce, Mode::Shadow, Mode::Unlimited, Mode::Block].into_iter().find(|mode| mode.name() == name)
@@ -190,23 +194,14 @@ fn limit(row: yaml::Limit, field: &str, violations: &mut Violations) -> Limit {
     let period = match row.per.as_deref().map(humantime::parse_duration) {
         Some(Ok(period)) => period,
         None if !mode.meters() => std::time::Duration::ZERO,
-        told => {
+        other => {
             let rule = "must be a time with its unit, such as 1s, 5m or 1h 30m";
-            let sent = if told.is_none() { format!("{rule}, and is missing") } else { rule.to_owned() };
+            let sent = if other.is_none() { format!("{rule}, and is missing") } else { rule.to_owned() };
             violations.add(format!("{field}.per"), sent);
             Limit::SHORTEST
         }
     };
     Limit { mode, amount: row.amount, period, burst: row.burst }
-}
-
-/// The fields have shorter names in the file.
-fn in_the_files_words(violation: Violation) -> Violation {
-    let mut field = violation.field.replacen(".plan_limits", ".plans", 1).replacen(".tenant_limits", ".tenants", 1);
-    if let Some(limit) = field.strip_suffix(".period") {
-        field = format!("{limit}.per");
-    }
-    Violation::new(field, violation.description)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// The example of the module's own documentation.
+/// Example of the module's own documentation.
 fn example() -> String {
     let source = include_str!("mod.rs");
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
@@ -10,17 +10,17 @@ fn example() -> String {
     yaml.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
 }
 
-fn refused(yaml: &str) -> String {
-    Contents::parse(yaml).expect_err("it is refused").to_string()
+fn rejection(yaml: &str) -> String {
+    Contents::parse(yaml).expect_err("it is rejected").to_string()
 }
 
-/// A file of one policy, with `fields` in place of its limit.
+/// File of one policy, with `fields` in place of its limit.
 fn with(fields: &str) -> String {
     format!("policies:\n  - id: p\n    entries: [tenant]\n    {fields}\n")
 }
 
 #[test]
-fn the_documented_example_is_read() {
+fn documented_example_is_valid() {
     let Contents { policies, plans } = Contents::parse(&example()).expect("the documentation is right");
     let api = &policies[0];
     let second = Duration::from_secs(1);
@@ -40,7 +40,7 @@ fn the_documented_example_is_read() {
 }
 
 #[test]
-fn every_rule_that_is_broken_is_told_at_once() {
+fn every_broken_rule_is_reported_at_once() {
     let file = r#"
 policies:
   - id: user-api
@@ -86,12 +86,14 @@ tenants: {acme: Gold, Globex: gold}
         "tenants: the tenant must match [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?; 6 bytes were sent at line 19, column 1",
         "tenants[acme]: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent at line 19, column 11",
     ];
-    let FileError::Invalid(told) = Contents::parse(file).expect_err("it is refused") else { panic!("another error") };
-    assert_eq!(told.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    let FileError::Invalid(violations) = Contents::parse(file).expect_err("it is rejected") else {
+        panic!("another error")
+    };
+    assert_eq!(violations.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn a_mistake_of_form_is_told_with_its_line() {
+fn syntax_error_is_reported_with_its_line() {
     for (file, expected) in [
         ("policies: [", "unclosed bracket '[' at line 1, column 11"),
         ("", "unexpected end of file at line 1, column 1"),
@@ -128,19 +130,19 @@ fn a_mistake_of_form_is_told_with_its_line() {
             "duplicate mapping key `acme` is not allowed here at line 2, column 23",
         ),
     ] {
-        assert_eq!(refused(file), expected, "{file}");
+        assert_eq!(rejection(file), expected, "{file}");
     }
 }
 
 #[test]
-fn a_file_is_bounded() {
+fn size_of_a_file_is_bounded() {
     let large = format!("policies: []\n#{}", "x".repeat(Contents::BYTES));
-    assert_eq!(refused(&large), "it has more than 1048576 bytes");
+    assert_eq!(rejection(&large), "it has more than 1048576 bytes");
     let row = |n| format!("- {{id: p{n}, entries: [tenant], limit: block}}\n");
     let many = |most: usize| format!("policies:\n{}", (0..most).map(row).collect::<String>());
     assert_eq!(Contents::parse(&many(Contents::MOST)).expect("as many as there may be").policies.len(), 9_000);
     assert_eq!(
-        refused(&many(Contents::MOST + 1)),
+        rejection(&many(Contents::MOST + 1)),
         "policies: must be at most 9000; there are 9001 at line 1, column 1"
     );
 }
@@ -157,8 +159,10 @@ fn names_that_look_like_numbers_are_names() {
 #[test]
 fn aliases_do_not_make_a_small_file_large() {
     let mut bomb = "policies: []\ntenants:\n  a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for (name, of) in [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("f", "e"), ("g", "f"), ("h", "g")] {
-        bomb += &format!("  {name}: &{name} [*{of}, *{of}, *{of}, *{of}, *{of}, *{of}, *{of}, *{of}, *{of}]\n");
+    for (name, alias) in [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("f", "e"), ("g", "f"), ("h", "g")] {
+        bomb += &format!(
+            "  {name}: &{name} [*{alias}, *{alias}, *{alias}, *{alias}, *{alias}, *{alias}, *{alias}, *{alias}, *{alias}]\n"
+        );
     }
-    refused(&bomb);
+    rejection(&bomb);
 }

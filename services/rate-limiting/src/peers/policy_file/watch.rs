@@ -1,4 +1,4 @@
-//! The policies file, read again each second.
+//! Policies file, read again each second.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use opentelemetry::metrics::Gauge;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Contents, Refused, parse};
+use super::{Contents, Rejected, parse};
 
 /// Interval of the looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The policies file, watched for changes.
+/// Policies file, watched for changes.
 pub(crate) struct Watch {
     file: WatchedFile,
     gauge: Gauge<i64>,
@@ -27,18 +27,19 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// That it can't be used.
-    pub(crate) async fn start(path: PathBuf) -> Result<(Watch, Contents), Refused> {
+    /// File that can't be used.
+    pub(crate) async fn start(path: PathBuf) -> Result<(Watch, Contents), Rejected> {
         let (file, contents) = WatchedFile::open(path, "policy file", parse).await;
-        let contents = contents.map_err(|error| Refused { path: file.path().to_owned(), error })?;
-        let what = "Whether the policy file was changed to one that is refused, so that the one before is in force";
-        let gauge = metrics::gauge(semconv::KEYPLANE_RATELIMIT_POLICY_FILE_REFUSED, "1", what);
+        let contents = contents.map_err(|error| Rejected { path: file.path().to_owned(), error })?;
+        let description =
+            "Whether the policy file was changed to a rejected one, so that the previous policies are in force";
+        let gauge = metrics::gauge(semconv::KEYPLANE_RATELIMIT_POLICY_FILE_REFUSED, "1", description);
         gauge.record(0, &[]);
         Ok((Watch { file, gauge }, contents))
     }
 
     /// Reason for which the file is rejected, while it is.
-    pub(crate) fn refused(&self) -> watch::Receiver<Option<String>> {
+    pub(crate) fn rejected(&self) -> watch::Receiver<Option<String>> {
         self.file.rejection()
     }
 
@@ -46,7 +47,7 @@ impl Watch {
     ///
     /// # Cancel safety
     ///
-    /// Not safe: a change may be lost.
+    /// Unsafe: a change may be lost.
     pub(crate) async fn changed(&mut self) -> Contents {
         loop {
             sleep(LOOK).await;

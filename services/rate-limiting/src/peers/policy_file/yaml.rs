@@ -1,4 +1,4 @@
-//! The form of the file, and nothing of its rules.
+//! Syntax of the policies file, without the rules of policies.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_saphyr::SnippetMode;
 
 use crate::domain::Mode;
 
-/// The whole.
+/// Whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -19,7 +19,7 @@ pub(super) struct File {
     pub(super) tenants: BTreeMap<String, String>,
 }
 
-/// A policy.
+/// Policy.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
@@ -38,13 +38,13 @@ pub(super) struct Policy {
     pub(super) lease: u64,
 }
 
-/// `tenant`, or `{key: route, value: /v1/chat}`.
+/// Entry: `tenant`, or `{key: route, value: /v1/chat}`.
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Option<String>,
 }
 
-/// `unlimited`, `block`, or the fields.
+/// Limit: `unlimited`, `block`, or its fields.
 pub(super) struct Limit {
     pub(super) amount: u64,
     pub(super) per: Option<String>,
@@ -76,14 +76,14 @@ struct LimitVisitor;
 
 struct WholeVisitor;
 
-/// Reads the form.
+/// Parses the syntax.
 ///
 /// # Errors
 ///
-/// The first mistake, with its line and column.
+/// First error, with its line and column.
 pub(super) fn read(text: &str) -> Result<File, String> {
     serde_saphyr::from_str(text).map_err(|error| {
-        // On one line, for the log; the file itself has the context.
+        // One line suits the log; the file itself has the context.
         let formatter = serde_saphyr::UserMessageFormatter;
         let options = serde_saphyr::render_options! { formatter: &formatter, snippets: SnippetMode::Off };
         error.render_with_options(options)
@@ -131,9 +131,9 @@ impl<'de> Visitor<'de> for LimitVisitor {
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Limit, E> {
-        let known = [Mode::Unlimited, Mode::Block].into_iter().find(|mode| mode.name() == word);
+        let mode = [Mode::Unlimited, Mode::Block].into_iter().find(|mode| mode.name() == word);
         let mode =
-            known.ok_or_else(|| E::custom(format_args!("a limit in a word is unlimited or block, not {word}")))?;
+            mode.ok_or_else(|| E::custom(format_args!("a limit in a word is unlimited or block, not {word}")))?;
         Ok(Limit { amount: 0, per: None, burst: 0, mode: Some(mode.name().to_owned()) })
     }
 

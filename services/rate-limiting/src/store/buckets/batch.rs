@@ -1,10 +1,10 @@
-//! Gathers what waits into few calls of the script.
+//! Batches concurrent groups into few calls of the script.
 //!
-//! Each call of a script is a write to the socket and a start of Lua, which cost more than a decision does. So a few calls
-//! are under way at a time, and what arrives meanwhile goes with the next one: nobody waits for others while there is
-//! room, and the busier it is the more go together. Calls are independent of each other, whoever's they are.
+//! Calls of a script write to the socket and start Lua, which costs more than a decision. A few calls are in flight at
+//! a time; groups that arrive meanwhile share the next call. No group waits for others while there is room, and batches grow with
+//! load. Groups are independent of each other.
 //!
-//! A cluster's slots are gathered in ranges, each by itself, so that a node which does not answer holds up its own and no others.
+//! Groups of a cluster are batched by ranges of slots, so that a node which does not answer delays its own groups alone.
 
 use std::sync::Arc;
 
@@ -18,34 +18,34 @@ use super::request::{Group, ScriptCall};
 use super::script::DECIDE;
 use crate::error::Error;
 
-/// How much goes together.
+/// Sizes of batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Groups that one call takes, at most.
+    /// Most groups of one call.
     pub groups: usize,
-    /// Calls that are under way at a time.
+    /// Most calls in flight.
     pub calls: usize,
-    /// Groups that may wait.
+    /// Most groups that wait.
     pub queue: usize,
 }
 
-/// Gathers groups. Cheap to clone; ends with the last clone.
+/// Batches groups. Cheap to clone; ends with the last clone.
 #[derive(Clone)]
 pub(super) struct Batcher {
     valkey: Valkey,
-    /// One, or one for each range of slots.
+    /// Single queue, or one for each range of slots.
     queues: Arc<[mpsc::Sender<Waiting>]>,
 }
 
-/// Ranges of a cluster's slots.
+/// Ranges that a cluster's slots are batched by.
 const RANGES: u16 = 64;
 /// Slots of a cluster.
 const SLOTS: u16 = 16_384;
 
-/// A group that waits to be sent, and who waits for it.
+/// Group that waits to be sent.
 struct Waiting {
     group: Group,
-    /// From then on nobody waits any more.
+    /// Deadline of the caller.
     until: Option<Instant>,
     answer: oneshot::Sender<Result<Reply, Error>>,
     span: Span,
@@ -66,15 +66,15 @@ impl Batcher {
         let ranges = if valkey.is_cluster() { RANGES } else { 1 };
         let queue = |_| {
             let (queue, waiting) = mpsc::channel(settings.queue.max(1));
-            tokio::spawn(gather(valkey.clone(), settings, waiting));
+            tokio::spawn(batch_groups(valkey.clone(), settings, waiting));
             queue
         };
         Batcher { queues: (0..ranges).map(queue).collect(), valkey }
     }
 
-    /// The queue that a group waits in.
+    /// Queue of a group.
     fn queue(&self, group: &Group) -> Option<&mpsc::Sender<Waiting>> {
-        let slot = place(&self.valkey, group).unwrap_or_default();
+        let slot = slot(&self.valkey, group).unwrap_or_default();
         self.queues.get(usize::from(slot / (SLOTS / RANGES)))
     }
 
@@ -89,34 +89,34 @@ impl Batcher {
                 tokio::time::timeout_at(until, answered).await.map_err(|_| Error::NoAnswer { unknown: true })?
             }
         };
-        // The sender is dropped unused when its group was too late to be sent.
+        // The sender is dropped unused if its group came too late to be sent.
         answered.unwrap_or(Err(Error::NoAnswer { unknown: false }))
     }
 }
 
-async fn gather(valkey: Valkey, settings: BatchSettings, mut waiting: mpsc::Receiver<Waiting>) {
+async fn batch_groups(valkey: Valkey, settings: BatchSettings, mut waiting: mpsc::Receiver<Waiting>) {
     let room = Arc::new(Semaphore::new(settings.calls.max(1)));
     loop {
-        // First the room, then what has gathered meanwhile.
+        // Room for a call comes first, then all groups that arrived meanwhile.
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let Some(first) = waiting.recv().await else { return };
-        // Calls whose turn on this thread is next come along.
+        // Tasks that are ready on this thread add their groups first.
         tokio::task::yield_now().await;
         let mut batch = Vec::with_capacity(waiting.len().min(settings.groups) + 1);
         batch.push(first);
         while batch.len() < settings.groups
-            && let Ok(one) = waiting.try_recv()
+            && let Ok(next) = waiting.try_recv()
         {
-            batch.push(one);
+            batch.push(next);
         }
         let now = Instant::now();
-        // Whoever is gone is not charged.
-        batch.retain(|one| !one.answer.is_closed() && one.until.is_none_or(|until| until > now));
+        // A caller that stopped waiting is not charged.
+        batch.retain(|waiting| !waiting.answer.is_closed() && waiting.until.is_none_or(|until| until > now));
         if batch.is_empty() {
             continue;
         }
         let valkey = valkey.clone();
-        let span = batch.iter().map(|one| &one.span).find(|span| !span.is_disabled()).cloned();
+        let span = batch.iter().map(|waiting| &waiting.span).find(|span| !span.is_disabled()).cloned();
         let run = async move {
             send(&valkey, batch).await;
             drop(permit);
@@ -125,44 +125,44 @@ async fn gather(valkey: Valkey, settings: BatchSettings, mut waiting: mpsc::Rece
     }
 }
 
-fn place(valkey: &Valkey, group: &Group) -> Option<u16> {
+fn slot(valkey: &Valkey, group: &Group) -> Option<u16> {
     valkey.place(&group.buckets.first()?.key.0)
 }
 
-/// One call for each place.
+/// Sends one call for each slot of a cluster.
 async fn send(valkey: &Valkey, batch: Vec<Waiting>) {
     if !valkey.is_cluster() {
         return send_together(valkey, batch).await;
     }
-    let mut places: Vec<(Option<u16>, Vec<Waiting>)> = Vec::with_capacity(1);
-    for one in batch {
-        let at = place(valkey, &one.group);
-        match places.iter_mut().find(|(place, _)| *place == at) {
-            Some((_, others)) => others.push(one),
-            None => places.push((at, vec![one])),
+    let mut slots: Vec<(Option<u16>, Vec<Waiting>)> = Vec::with_capacity(1);
+    for waiting in batch {
+        let slot = slot(valkey, &waiting.group);
+        match slots.iter_mut().find(|(other, _)| *other == slot) {
+            Some((_, others)) => others.push(waiting),
+            None => slots.push((slot, vec![waiting])),
         }
     }
-    futures::future::join_all(places.into_iter().map(|(_, batch)| send_together(valkey, batch))).await;
+    futures::future::join_all(slots.into_iter().map(|(_, batch)| send_together(valkey, batch))).await;
 }
 
 async fn send_together(valkey: &Valkey, batch: Vec<Waiting>) {
-    let call = ScriptCall::new(batch.iter().map(|one| &one.group));
+    let call = ScriptCall::new(batch.iter().map(|waiting| &waiting.group));
     let result = valkey.run_together(&DECIDE, &call.keys, &[call.arg()]).await;
     let bytes = result.and_then(|reply| reply.bytes().map_err(|error| error.in_operation(DECIDE.name())));
     match bytes {
         Ok(bytes) => answer(batch, &bytes),
         Err(error) => {
-            for one in batch {
-                // Whoever does not wait any more has an answer already.
-                let _ = one.answer.send(Err(Error::Store(error.clone())));
+            for waiting in batch {
+                // A closed channel belongs to a caller that stopped waiting.
+                let _ = waiting.answer.send(Err(Error::Store(error.clone())));
             }
         }
     }
 }
 
 fn answer(batch: Vec<Waiting>, mut bytes: &[u8]) {
-    for one in batch {
-        let reply = Reply::read(&mut bytes, &one.group);
-        let _ = one.answer.send(reply);
+    for waiting in batch {
+        let reply = Reply::read(&mut bytes, &waiting.group);
+        let _ = waiting.answer.send(reply);
     }
 }

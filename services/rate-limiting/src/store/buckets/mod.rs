@@ -1,4 +1,4 @@
-//! The buckets in Valkey: whatever is decided about them is decided by one script.
+//! Buckets in Valkey; one script makes every decision on them.
 
 mod batch;
 mod reply;
@@ -13,15 +13,15 @@ use crate::domain::{Descriptor, Level, PolicyId};
 use crate::error::Error;
 pub use batch::BatchSettings;
 use batch::Batcher;
-pub use reply::{Found, Reply, Room, Status};
-pub use request::{Bucket, End, Flag, Group, Op, Remember, Settle, Settlement};
+pub use reply::{BucketState, Reply, Room, Status};
+pub use request::{Bucket, ChargeRecord, End, Flag, Group, Op, Settle, Settlement};
 pub use rings::{Emptied, Rings};
 pub use script::DECIDE;
 
-/// The version of the layout that `scripts/decide.lua` describes.
+/// Version of the stored layout; `scripts/decide.lua` describes it.
 const LAYOUT: u32 = 1;
 
-/// The buckets. Cheap to clone.
+/// Buckets of the service. Cheap to clone.
 #[derive(Clone)]
 pub struct BucketStore {
     valkey: Valkey,
@@ -29,32 +29,32 @@ pub struct BucketStore {
     batcher: Batcher,
 }
 
-/// A bucket as it is stored.
+/// Bucket as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// When it was last written, in microseconds of the server's time.
+    /// Time of the last write, in microseconds of the server's time.
     pub last: u64,
-    /// Its level then.
+    /// Level at the last write.
     pub level: Level,
-    /// The rate that it was written under: `n` in `p` microseconds.
+    /// Rate at the last write: `n` hits leak in `p` microseconds.
     pub rate: (u64, u64),
 }
 
 // === impl BucketStore ===
 
 impl BucketStore {
-    /// The buckets in `valkey`. Needs a tokio runtime.
+    /// Buckets in `valkey`. Needs a tokio runtime.
     #[must_use]
     pub fn new(valkey: Valkey, settings: BatchSettings) -> BucketStore {
         let bells = valkey.doorbells(Feature::RATELIMIT);
         BucketStore { batcher: Batcher::start(valkey.clone(), settings), valkey, bells }
     }
 
-    /// Asks the engine for what the script needs, and holds the stored layout against this program's.
+    /// Probes the engine for what the script needs, and checks the stored layout.
     ///
     /// # Errors
     ///
-    /// What is missing, or which layout was found.
+    /// Missing feature, or another layout.
     pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
         self.valkey.probe(&[Need::Scripts, Need::Streams, Need::Pubsub]).await?;
         self.valkey.check_layout(Feature::RATELIMIT, LAYOUT).await
@@ -72,9 +72,9 @@ impl BucketStore {
         owner.record(self.valkey.app(), request)
     }
 
-    /// Decides about a group; groups that arrive together share a call of the script.
+    /// Decides on a group; groups that arrive together share a call of the script.
     ///
-    /// Dropped while it waits, it may be done nonetheless, unless it has not been sent.
+    /// Dropped before it returns, the operation may still be done if it was sent already.
     ///
     /// # Errors
     ///
@@ -83,19 +83,19 @@ impl BucketStore {
         self.batcher.decide(group).await
     }
 
-    /// The channel of a bucket's doorbell.
+    /// Channel of a bucket's doorbell.
     #[must_use]
     pub fn channel(&self, key: &BucketKey) -> String {
         self.bells.channel(&key.0)
     }
 
-    /// Hears of each bucket whose level fell otherwise than by leaking.
+    /// Rings of all buckets whose level falls otherwise than by leaking.
     #[must_use]
     pub fn rings(&self) -> Rings {
         Rings(self.bells.listen_to_all())
     }
 
-    /// A bucket as it is stored; none if it is empty.
+    /// Bucket as stored; none if it is empty.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl BucketStore {
         let mut next = || reply::number(&mut bytes);
         let (last, level) = (next()?, Level { micros: next()?, part: next()? });
         let stored = Stored { last, level, rate: (next()?, next()?) };
-        // One that is empty may be kept for the places in its queue.
+        // An empty bucket may be kept for the places in its queue.
         Ok((level != Level::EMPTY).then_some(stored))
     }
 }

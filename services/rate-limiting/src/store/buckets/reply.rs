@@ -1,88 +1,88 @@
-//! Answers of the script; `scripts/decide.lua` describes the bytes.
+//! Decodes replies of the script; `scripts/decide.lua` describes the bytes.
 
 use super::request::{End, Group, Op};
 use crate::domain::Level;
 use crate::error::Error;
 
-/// Decision about a group.
+/// Decision on a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// End of the group.
+    /// Status of the group.
     pub status: Status,
-    /// Cost that is left of a record that was settled.
+    /// Cost left of a settled record.
     pub left: u64,
-    /// The server's time, in microseconds.
+    /// Time of the server, in microseconds.
     pub now: u64,
-    /// The buckets, in their order.
-    pub buckets: Vec<Found>,
+    /// State of each bucket, in the group's order.
+    pub buckets: Vec<BucketState>,
 }
 
-/// End of a group.
+/// Status of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It was done.
+    /// Operation was done.
     Done,
-    /// There was no room, and nothing was charged.
-    Refused,
-    /// It was done before.
+    /// Room was missing, and nothing was charged.
+    Denied,
+    /// Operation was done before.
     Replayed,
-    /// The record is another request's.
+    /// Record belongs to another request.
     Conflict,
-    /// There is no such record.
+    /// Record does not exist.
     Unknown,
-    /// It was settled at another cost: [`Reply::left`].
+    /// Record was settled at another cost: [`Reply::left`].
     Settled,
-    /// There is less left of it: [`Reply::left`].
+    /// Refund exceeds the cost that is left: [`Reply::left`].
     TooMuch,
-    /// It is open, and so much is left: [`Reply::left`].
+    /// Record is open, with this cost left: [`Reply::left`].
     Open,
-    /// The last refund has this id, and is of another cost. What is left: [`Reply::left`].
+    /// Last refund has this id and another cost; the cost left: [`Reply::left`].
     OtherRefund,
-    /// More is left of it than was expected: [`Reply::left`].
+    /// More is left than the caller expected: [`Reply::left`].
     Behind,
 }
 
-/// A bucket, after what was decided.
+/// State of a bucket after the decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Found {
-    /// Whether there was room.
+pub struct BucketState {
+    /// Room for the charge.
     pub room: Room,
-    /// Whether it was over its capacity before, where it was charged without room.
+    /// Whether the bucket was over its capacity before a charge without room.
     pub in_debt: bool,
-    /// Its level.
+    /// Level of the bucket.
     pub level: Level,
-    /// By how much the server's clock is behind the bucket, in microseconds.
+    /// Lag of the server's clock behind the bucket, in microseconds.
     pub ahead: u64,
-    /// Where the charge ends, if it was one.
+    /// End of the charge in the queue of the bucket.
     pub end: End,
-    /// Level that settlements have moved so far: given back, or charged where it came to more than the charge.
+    /// Level that settlements have given back or, for a cost beyond the charge, charged.
     pub moved: Level,
-    /// Level that was charged, without what was given back of it; of a settlement.
+    /// Level of the settled charge without the part that was given back.
     pub kept: Level,
 }
 
-/// Bit of a room: the end of the charge comes after all buckets.
+/// Bit of a room byte: the end of the charge follows after all buckets.
 const ENDS_ELSEWHERE: u8 = 4;
 
-/// Whether there was room.
+/// Room for a charge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
-    /// There was none.
+    /// Room for nothing.
     #[default]
     None,
-    /// There was.
+    /// Enough room.
     Enough,
-    /// There was none, and it was charged all the same.
+    /// Room for nothing; the charge was forced.
     Overcharged,
-    /// There was none, and it was charged up to the bound of what is charged at all.
+    /// Room for nothing; the charge was forced up to the bound of a debt.
     PartlyCharged,
 }
 
 // === impl Reply ===
 
 impl Reply {
-    /// Takes the reply to `group` from the front of `bytes`. Numbers that are out of range spoil this one alone; all of `bytes` are
-    /// taken where nobody can tell where the next one begins.
+    /// Takes the reply to `group` from the front of `bytes`. Numbers out of range fail this reply alone; where the start of the next
+    /// reply is unknown, all of `bytes` are taken.
     pub(super) fn read(bytes: &mut &[u8], group: &Group) -> Result<Reply, Error> {
         let whole = length(bytes, group).and_then(|length| bytes.split_at_checked(length));
         let (own, rest) = whole.unwrap_or_default();
@@ -103,8 +103,8 @@ impl Reply {
         reply.buckets.reserve_exact(group.buckets.len());
         let mut elsewhere = Vec::new();
         for index in 0..group.buckets.len() {
-            let (found, ends_elsewhere) = Found::read(bytes, reply.now, settles)?;
-            reply.buckets.push(found);
+            let (bucket, ends_elsewhere) = BucketState::read(bytes, reply.now, settles)?;
+            reply.buckets.push(bucket);
             if ends_elsewhere {
                 elsewhere.push(index);
             }
@@ -116,7 +116,7 @@ impl Reply {
     }
 }
 
-/// Bytes of the reply to `group` at the front of `bytes`; none if it has no status, or ends before its last bucket begins.
+/// Length of the reply to `group` at the front of `bytes`; none without a status, or if it ends before its last bucket begins.
 fn length(bytes: &[u8], group: &Group) -> Option<usize> {
     let (status, settles) = (Status::read(&mut &*bytes).ok()?, matches!(group.op, Op::Settle(_)));
     let head = if status.has_left(settles) { 9 } else { 1 };
@@ -130,16 +130,16 @@ fn length(bytes: &[u8], group: &Group) -> Option<usize> {
 }
 
 impl Status {
-    /// Whether the server's time and the buckets come with it.
+    /// Whether the time and the buckets follow.
     fn has_buckets(self) -> bool {
-        matches!(self, Status::Done | Status::Refused | Status::Replayed)
+        matches!(self, Status::Done | Status::Denied | Status::Replayed)
     }
 
-    /// Whether what is left of a record comes with it.
+    /// Whether the cost left of a record follows.
     fn has_left(self, settles: bool) -> bool {
         match self {
             Status::Conflict | Status::Unknown => false,
-            Status::Done | Status::Refused | Status::Replayed => settles,
+            Status::Done | Status::Denied | Status::Replayed => settles,
             Status::Settled | Status::TooMuch | Status::Open | Status::OtherRefund | Status::Behind => true,
         }
     }
@@ -147,7 +147,7 @@ impl Status {
     fn read(bytes: &mut &[u8]) -> Result<Status, Error> {
         Ok(match take::<1>(bytes)? {
             [b'A'] => Status::Done,
-            [b'R'] => Status::Refused,
+            [b'R'] => Status::Denied,
             [b'P'] => Status::Replayed,
             [b'C'] => Status::Conflict,
             [b'N'] => Status::Unknown,
@@ -156,14 +156,14 @@ impl Status {
             [b'O'] => Status::Open,
             [b'I'] => Status::OtherRefund,
             [b'M'] => Status::Behind,
-            _ => return Err(Error::Corrupt("a status of no kind")),
+            _ => return Err(Error::Corrupt("an unknown status of a reply")),
         })
     }
 }
 
-impl Found {
-    /// A bucket, and whether the end of its charge comes after all buckets.
-    fn read(bytes: &mut &[u8], now: u64, settles: bool) -> Result<(Found, bool), Error> {
+impl BucketState {
+    /// Reads a bucket; true if the end of its charge follows after all buckets.
+    fn read(bytes: &mut &[u8], now: u64, settles: bool) -> Result<(BucketState, bool), Error> {
         let [byte] = take(bytes)?;
         let room = match byte & 3 {
             0 => Room::None,
@@ -173,11 +173,11 @@ impl Found {
         };
         let (level, ahead, in_debt) = (level(bytes)?, number(bytes)?, byte & 8 > 0);
         let end = End { place: Level { micros: now + ahead + level.micros, part: level.part }, era: 0 };
-        let mut found = Found { room, in_debt, level, ahead, end, moved: Level::EMPTY, kept: Level::EMPTY };
+        let mut bucket = BucketState { room, in_debt, level, ahead, end, moved: Level::EMPTY, kept: Level::EMPTY };
         if settles {
-            (found.moved, found.kept) = (self::level(bytes)?, self::level(bytes)?);
+            (bucket.moved, bucket.kept) = (self::level(bytes)?, self::level(bytes)?);
         }
-        Ok((found, byte & ENDS_ELSEWHERE > 0))
+        Ok((bucket, byte & ENDS_ELSEWHERE > 0))
     }
 }
 
@@ -185,7 +185,7 @@ fn level(bytes: &mut &[u8]) -> Result<Level, Error> {
     Ok(Level { micros: number(bytes)?, part: number(bytes)? })
 }
 
-/// All numbers here are below 2^53.
+/// Reads a number; all are below 2^53.
 pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, Error> {
     let number = f64::from_le_bytes(take(bytes)?);
     let whole = number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number);

@@ -1,4 +1,4 @@
-//! Questions to the script; `scripts/decide.lua` describes the bytes.
+//! Groups of buckets to decide on, and their encoding for the script; `scripts/decide.lua` describes the bytes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,144 +9,144 @@ use keyplane_valkey::{Arg, Key};
 use crate::domain::{Level, Meter};
 use crate::store::{BucketKey, RecordKey};
 
-/// Buckets of one owner, about which one thing is decided: all or nothing.
+/// Buckets of one owner, decided on together: all or nothing.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// What is to be done.
+    /// Operation.
     pub op: Op,
-    /// The record of the charge.
+    /// Record of the charge.
     pub record: Option<RecordKey>,
-    /// The buckets.
+    /// Buckets.
     pub buckets: Vec<Bucket>,
 }
 
-/// What is to be done with the buckets of a group.
+/// Operation on the buckets of a group.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Charge all, or none; with a record, once.
-    Charge(Option<Remember>),
-    /// Say what a charge would do.
+    /// Charges all, or none; with a record, once.
+    Charge(Option<ChargeRecord>),
+    /// Decides without charging.
     Peek,
-    /// Give back what has not leaked of a charge; with a record, once every call that was answered by it has given it back.
+    /// Gives back the part of a charge that has not leaked; with a record, once every call that it answered has given it back.
     Give {
-        /// The nonce of the call.
+        /// Nonce of the call.
         nonce: [u8; 8],
     },
-    /// Take back the newest of what is there, whoever's it is.
+    /// Takes back the newest hits, of any charge.
     Take,
-    /// Settle a record.
+    /// Settles a record.
     Settle(Settle),
-    /// Empty them.
+    /// Empties the buckets.
     Delete,
 }
 
-/// How a charge is remembered.
+/// Record of a charge, by which a retry is answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Remember {
-    /// For how long.
+pub struct ChargeRecord {
+    /// Lifetime of the record.
     pub ttl: Duration,
-    /// Of what request it is.
-    pub print: [u8; 16],
-    /// Tells this attempt from another of the same request.
+    /// Fingerprint of the request.
+    pub fingerprint: [u8; 16],
+    /// Random value that differs between attempts of one request.
     pub nonce: [u8; 8],
-    /// What is charged.
+    /// Hits that are charged.
     pub cost: u64,
 }
 
-/// Settlement of a record. The buckets' `add` is the difference to what was left of it.
+/// Settlement of a record. `add` of each bucket is the difference to the cost that was left.
 #[derive(Clone, Debug)]
 pub struct Settle {
-    /// Of what request it is.
-    pub print: [u8; 16],
+    /// Fingerprint of the request.
+    pub fingerprint: [u8; 16],
     /// Cost that was charged to each bucket.
     pub charged: u64,
     /// Meters at the time of the charge, in the order of the buckets.
     pub then: Vec<Meter>,
-    /// What it comes to.
+    /// Target of the settlement.
     pub to: Settlement,
-    /// Whether the difference is charged; it is given back otherwise, and then the meters are those of the charge.
+    /// Whether the difference is charged; otherwise it is given back, by the meters of the charge.
     pub charges: bool,
 }
 
-/// What a record comes to.
+/// Target of a settlement.
 #[derive(Clone, Copy, Debug)]
 pub enum Settlement {
-    /// It cost so much, and that is all.
+    /// Final cost.
     Final(u64),
-    /// So much of it is given back; under an id that is not zero, once.
+    /// Partial refund; under an id that is not zero, once.
     Refund {
-        /// How much.
+        /// Cost to give back.
         cost: u64,
-        /// The refund's id.
+        /// Id of the refund.
         id: [u8; 8],
     },
-    /// So much is left of it, since another owner's record says so.
+    /// Cost left by another owner's record.
     Left {
         /// Cost that is left.
         left: u64,
-        /// Cost that the buckets' `add` is the difference to.
+        /// Cost that `add` of the buckets is the difference to.
         from: u64,
     },
-    /// Nothing: it is to say what it is.
+    /// Reads the state of the record.
     Query,
 }
 
-/// One bucket.
+/// Bucket of a group.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    /// Its key.
+    /// Key of the bucket.
     pub key: BucketKey,
-    /// Its limit, in numbers.
+    /// Meter of the limit.
     pub meter: Meter,
-    /// What to add, or to take.
+    /// Level to add, or to take away.
     pub add: Level,
-    /// What is done where there is no room.
+    /// Action where the bucket has no room.
     pub flag: Flag,
-    /// Where its doorbell is; empty for a charge and a peek.
+    /// Channel of the doorbell; empty for a charge and a peek.
     pub channel: String,
-    /// Which charge is given back by [`Op::Give`] without a record.
+    /// End of the charge that [`Op::Give`] gives back without a record.
     pub end: End,
 }
 
-/// Where a charge ends in its bucket's queue: by that it is known when a part of it is given back.
+/// End of a charge in the queue of its bucket, by which the charge is found again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// The place.
+    /// Place in the queue.
     pub place: Level,
-    /// The bucket's era: of charges of another one nothing is given back.
+    /// Era of the bucket: charges of another era give nothing back.
     pub era: u64,
 }
 
-/// What is done where there is no room.
+/// Action where a bucket has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
-    /// The group is refused.
+    /// Denies the group.
     Enforce,
-    /// It is not charged, and that is all.
+    /// Charges nothing, and lets the group pass.
     Shadow,
-    /// It is charged all the same, up to twice the capacity.
+    /// Charges nevertheless, up to twice the capacity.
     Force,
-    /// It is charged like [`Flag::Force`], but a bucket in debt (over its capacity) refuses the group.
+    /// Charges like [`Flag::Force`], but a bucket in debt (over its capacity) denies the group.
     Overshoot,
 }
 
-/// Keys and argument of a call of the script.
+/// Call of the script: its keys and its argument.
 #[derive(Debug, Default)]
 pub(super) struct ScriptCall<'a> {
-    /// Each once, however many groups name it.
+    /// Keys, each once, however many groups name it.
     pub(super) keys: Vec<&'a Key>,
-    places: HashMap<&'a str, u16, RandomState>,
+    indexes: HashMap<&'a str, u16, RandomState>,
     bytes: Vec<u8>,
 }
 
 // === impl ScriptCall ===
 
 impl<'a> ScriptCall<'a> {
-    /// A call for several groups.
+    /// Encodes several groups.
     pub(super) fn new(groups: impl ExactSizeIterator<Item = &'a Group>) -> ScriptCall<'a> {
         let count = groups.len();
-        let places = HashMap::with_capacity_and_hasher(count, RandomState::default());
-        let mut call = ScriptCall { keys: Vec::with_capacity(count), places, bytes: Vec::with_capacity(count * 64) };
+        let indexes = HashMap::with_capacity_and_hasher(count, RandomState::default());
+        let mut call = ScriptCall { keys: Vec::with_capacity(count), indexes, bytes: Vec::with_capacity(count * 64) };
         groups.for_each(|group| call.add(group));
         call
     }
@@ -157,9 +157,9 @@ impl<'a> ScriptCall<'a> {
     }
 
     fn add(&mut self, group: &'a Group) {
-        // The limits of a call are 16 at most.
+        // A call has at most 16 limits.
         let count = u8::try_from(group.buckets.len()).unwrap_or(u8::MAX);
-        let record = group.record.as_ref().map_or(0, |record| self.place(&record.0));
+        let record = group.record.as_ref().map_or(0, |record| self.index(&record.0));
         self.push(&[&[group.op.byte(), count], &record.to_le_bytes()]);
         if record > 0 {
             self.record(&group.op);
@@ -179,20 +179,20 @@ impl<'a> ScriptCall<'a> {
         }
     }
 
-    /// Which key it is, from 1 on.
-    fn place(&mut self, key: &'a Key) -> u16 {
-        *self.places.entry(key.as_str()).or_insert_with(|| {
+    /// Index of a key, from 1.
+    fn index(&mut self, key: &'a Key) -> u16 {
+        *self.indexes.entry(key.as_str()).or_insert_with(|| {
             self.keys.push(key);
-            // Of the groups of a call there are a few hundred.
+            // A call has a few hundred groups.
             u16::try_from(self.keys.len()).unwrap_or(u16::MAX)
         })
     }
 
     fn record(&mut self, op: &Op) {
         match op {
-            Op::Charge(Some(remember)) => {
-                let ttl = u64::try_from(remember.ttl.as_millis()).unwrap_or(u64::MAX);
-                self.push(&[&double(ttl), &remember.print, &remember.nonce, &double(remember.cost)]);
+            Op::Charge(Some(record)) => {
+                let ttl = u64::try_from(record.ttl.as_millis()).unwrap_or(u64::MAX);
+                self.push(&[&double(ttl), &record.fingerprint, &record.nonce, &double(record.cost)]);
             }
             Op::Give { nonce } => self.push(&[nonce]),
             Op::Settle(settle) => {
@@ -203,15 +203,15 @@ impl<'a> ScriptCall<'a> {
                     Settlement::Left { left, from } => (b"t", [0; 8], left, from),
                     Settlement::Query => (b"q", [0; 8], 0, 0),
                 };
-                self.push(&[mode, sign, &settle.print, &id, &double(cost), &double(from)]);
+                self.push(&[mode, sign, &settle.fingerprint, &id, &double(cost), &double(from)]);
             }
             Op::Charge(None) | Op::Peek | Op::Take | Op::Delete => {}
         }
     }
 
     fn bucket(&mut self, bucket: &'a Bucket, op: &Op) {
-        let place = self.place(&bucket.key.0);
-        self.push(&[&place.to_le_bytes(), &[bucket.flag.byte()]]);
+        let index = self.index(&bucket.key.0);
+        self.push(&[&index.to_le_bytes(), &[bucket.flag.byte()]]);
         let (add, meter) = (bucket.add, bucket.meter);
         let other = if matches!(op, Op::Give { .. }) { bucket.end.place } else { meter.capacity() };
         let numbers = [add.micros, add.part, other.micros, other.part, meter.n(), meter.p()];
@@ -221,7 +221,7 @@ impl<'a> ScriptCall<'a> {
         }
     }
 
-    /// A charge that is settled: its level, whose part is over `n`.
+    /// Encodes the level of a charge that is settled; its part is over `n`.
     fn charged(&mut self, level: Level, n: u64) {
         self.push(&[&double(level.micros), &double(level.part), &double(n)]);
     }
@@ -245,7 +245,7 @@ impl Op {
         }
     }
 
-    /// Whether levels may fall by it, so that doorbells ring.
+    /// Whether the operation can lower levels, so that doorbells ring.
     fn rings(&self) -> bool {
         match self {
             Op::Charge(_) | Op::Peek => false,
@@ -267,7 +267,7 @@ impl Flag {
     }
 }
 
-/// All numbers here are below 2^53.
+/// Encodes a number; all are below 2^53.
 pub(super) fn double(number: u64) -> [u8; 8] {
     (number as f64).to_le_bytes()
 }

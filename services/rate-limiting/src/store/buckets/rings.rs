@@ -14,7 +14,7 @@ pub struct Rings(pub(super) broadcast::Receiver<Ring>);
 pub enum Emptied {
     /// Bucket with this key.
     Bucket(Arc<str>),
-    /// Any bucket: rings may have been lost.
+    /// Unknown buckets: rings may have been lost.
     Any,
 }
 

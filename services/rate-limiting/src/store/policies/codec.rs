@@ -1,10 +1,9 @@
-//! Policies as they are stored: JSON, of which a policy has one form only.
+//! Codec of stored policies: JSON, in one form only.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
-use keyplane_contracts::Violations;
 use keyplane_contracts::names::TenantId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::{Entry, Limit, Mode, Origin, Outage, Policy, PolicyId, check_plan};
 use crate::error::Error;
 
-/// What the scripts make of a policy's JSON; see `scripts/common.lua`.
+/// Stored document of a policy; see `scripts/policies/common.lua`.
 #[derive(Deserialize)]
 struct Document {
     version: u64,
@@ -49,18 +48,18 @@ struct StoredLimit {
     mode: String,
     #[serde(default, skip_serializing_if = "is_zero")]
     amount: u64,
-    /// Microseconds.
+    /// Period in microseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     period: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     burst: u64,
 }
 
-/// The JSON of a policy: all of it but its id, version, origin and time.
+/// Encodes a policy without its id, version, origin and time.
 ///
 /// # Errors
 ///
-/// None, for a policy that keeps its rules.
+/// Never for a valid policy.
 pub(super) fn encode(policy: &Policy) -> Result<String, Error> {
     let limits = |limits: &BTreeMap<String, Limit>| limits.iter().map(|(name, l)| (name.clone(), l.into())).collect();
     let entry = |entry: &Entry| StoredEntry { key: entry.key.clone(), value: entry.value.clone() };
@@ -74,20 +73,20 @@ pub(super) fn encode(policy: &Policy) -> Result<String, Error> {
         post_charge: policy.post_charge,
         lease: policy.lease,
     };
-    serde_json::to_string(&stored).map_err(|_| Error::Corrupt("a policy has no JSON"))
+    serde_json::to_string(&stored).map_err(|_| Error::Corrupt("a policy can't be encoded"))
 }
 
-/// The policy of the field `p:<id>`.
+/// Decodes the policy of the field `p:<id>`.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] if it is not what this service writes.
+/// [`Error::Corrupt`] if this service never writes such a value.
 pub(super) fn decode(id: &[u8], document: &[u8]) -> Result<Policy, Error> {
     let id = std::str::from_utf8(id).ok().and_then(|id| PolicyId::parse(id, "").ok());
-    let id = id.ok_or(Error::Corrupt("a policy's id breaks its rule"))?;
+    let id = id.ok_or(Error::Corrupt("the id of a policy breaks its rule"))?;
     let Document { version, updated, policy: stored } =
-        serde_json::from_slice(document).map_err(|_| Error::Corrupt("a policy is not the JSON that it was"))?;
-    let unnamed = || Error::Corrupt("a policy has an outage that is not known");
+        serde_json::from_slice(document).map_err(|_| Error::Corrupt("the JSON of a policy is damaged"))?;
+    let unnamed = || Error::Corrupt("a policy has an unknown outage mode");
     let outage = stored.outage.map(|name| Outage::named(&name).ok_or_else(unnamed)).transpose()?;
     let policy = Policy {
         id,
@@ -103,24 +102,22 @@ pub(super) fn decode(id: &[u8], document: &[u8]) -> Result<Policy, Error> {
         origin: Origin::Api,
         updated: Some(time(updated)),
     };
-    let mut violations = Violations::new();
-    policy.check("policy", &mut violations);
-    if violations.is_empty() { Ok(policy) } else { Err(Error::Corrupt("a policy breaks its rules")) }
+    if policy.check().is_empty() { Ok(policy) } else { Err(Error::Corrupt("a policy breaks its rules")) }
 }
 
-/// The tenant of the field `t:<tenant>`, and its plan.
+/// Decodes the tenant of the field `t:<tenant>`, and its plan.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] if it is not what this service writes.
+/// [`Error::Corrupt`] if this service never writes such a value.
 pub(super) fn decode_plan(tenant: &[u8], plan: &[u8]) -> Result<(String, String), Error> {
     let tenant = std::str::from_utf8(tenant).ok().and_then(|tenant| TenantId::parse(tenant, "").ok());
     let plan = std::str::from_utf8(plan).ok().filter(|plan| plan.is_empty() || check_plan(plan, "").is_ok());
-    let both = tenant.zip(plan).ok_or(Error::Corrupt("a tenant's plan breaks its rule"))?;
+    let both = tenant.zip(plan).ok_or(Error::Corrupt("the plan of a tenant breaks its rule"))?;
     Ok((both.0.as_str().to_owned(), both.1.to_owned()))
 }
 
-/// What a change of the policy changes: its version, or for one of the file a digest of what it says.
+/// Etag of a policy: its version or, for a policy of the file, a digest of its contents.
 #[must_use]
 pub fn etag(policy: &Policy) -> String {
     match policy.origin {
@@ -132,7 +129,7 @@ pub fn etag(policy: &Policy) -> String {
     }
 }
 
-/// The time of microseconds since 1970.
+/// Time of microseconds since 1970.
 pub(super) fn time(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros)
 }
@@ -154,7 +151,7 @@ impl StoredLimit {
     fn decode(self) -> Result<Limit, Error> {
         let modes = [Mode::Enforce, Mode::Shadow, Mode::Unlimited, Mode::Block];
         let mode = modes.into_iter().find(|mode| mode.name() == self.mode);
-        let mode = mode.ok_or(Error::Corrupt("a limit has a mode that is not known"))?;
+        let mode = mode.ok_or(Error::Corrupt("a limit has an unknown mode"))?;
         Ok(Limit { mode, amount: self.amount, period: Duration::from_micros(self.period), burst: self.burst })
     }
 }
@@ -163,7 +160,7 @@ fn decode_limits(stored: BTreeMap<String, StoredLimit>) -> Result<BTreeMap<Strin
     stored.into_iter().map(|(name, limit)| limit.decode().map(|limit| (name, limit))).collect()
 }
 
-// serde hands out references.
+// serde passes references.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
@@ -238,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_policy_is_read_as_it_was_written(policy in policies()) {
+        fn encoded_policy_is_decoded_unchanged(policy in policies()) {
             let document = document(&policy);
             let read = decode(b"user:api@x", document.as_bytes()).expect("what was written");
             prop_assert_eq!(&read, &policy);
@@ -247,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_is_fixed() {
+    fn stored_form_is_fixed() {
         let mut policy = plain("p");
         policy.entries[1].value = Some("u-42".to_owned());
         policy.tenants.insert("evil".to_owned(), Limit::BLOCK);
@@ -259,25 +256,25 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_noticed_and_named() {
+    fn damage_is_reported() {
         let good = document(&plain("p"));
         let damaged = |id: &str, document: &str| decode(id.as_bytes(), document.as_bytes()).unwrap_err().to_string();
-        for (document, told) in [
-            (String::new(), "a policy is not the JSON that it was"),
-            (good[..good.len() - 1].to_owned(), "a policy is not the JSON that it was"),
-            (good.replace("enforce", "force"), "a limit has a mode that is not known"),
+        for (document, reason) in [
+            (String::new(), "the JSON of a policy is damaged"),
+            (good[..good.len() - 1].to_owned(), "the JSON of a policy is damaged"),
+            (good.replace("enforce", "force"), "a limit has an unknown mode"),
             (good.replace("\"amount\":100", "\"amount\":0"), "a policy breaks its rules"),
-            (good.replace("\"version\":7", "\"version\":-7"), "a policy is not the JSON that it was"),
+            (good.replace("\"version\":7", "\"version\":-7"), "the JSON of a policy is damaged"),
         ] {
-            assert_eq!(damaged("p", &document), format!("the stored data is damaged: {told}"), "{document}");
+            assert_eq!(damaged("p", &document), format!("the stored data is damaged: {reason}"), "{document}");
         }
-        assert_eq!(damaged("a b", &good), "the stored data is damaged: a policy's id breaks its rule");
+        assert_eq!(damaged("a b", &good), "the stored data is damaged: the id of a policy breaks its rule");
         assert!(decode_plan(b"acme", b"").is_ok() && decode_plan(b"acme", b"gold").is_ok());
         assert!(decode_plan(b"Acme", b"gold").is_err() && decode_plan(b"acme", b"Gold").is_err());
     }
 
     #[test]
-    fn an_etag_changes_with_the_policy() {
+    fn etag_changes_with_the_policy() {
         let (api, file) = (plain("p"), Policy { origin: Origin::File, version: 0, ..plain("p") });
         assert_eq!(etag(&api), "7");
         let other = Policy { post_charge: true, ..file.clone() };

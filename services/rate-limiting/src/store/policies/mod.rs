@@ -1,4 +1,4 @@
-//! Policies that the API made, and tenants' plans: in one hash, which `scripts/common.lua` describes.
+//! Policies of the API and plans of tenants, in one hash, which `scripts/policies/common.lua` describes.
 
 mod codec;
 
@@ -14,7 +14,7 @@ use crate::domain::{Origin, Policy, PolicyId};
 use crate::error::Error;
 pub use codec::etag;
 
-/// The version of the layout that `scripts/common.lua` describes.
+/// Version of the stored layout, which `scripts/policies/common.lua` describes.
 const LAYOUT: u32 = 1;
 
 script!(CREATE = "policies.create", ["../scripts/policies/common.lua", "../scripts/policies/create.lua"]);
@@ -22,7 +22,7 @@ script!(UPDATE = "policies.update", ["../scripts/policies/common.lua", "../scrip
 script!(DELETE = "policies.delete", ["../scripts/policies/common.lua", "../scripts/policies/delete.lua"]);
 script!(SET_PLAN = "policies.set_plan", ["../scripts/policies/common.lua", "../scripts/policies/set_plan.lua"]);
 
-/// The hash. Cheap to clone.
+/// Stored policies and plans. Cheap to clone.
 #[derive(Clone)]
 pub struct PolicyStore {
     valkey: Valkey,
@@ -31,38 +31,38 @@ pub struct PolicyStore {
     checked: Arc<OnceCell<()>>,
 }
 
-/// Which state the hash is in: another one has another number, or, if the store has lost changes, another time.
+/// Revision of the hash. Another revision has another number or, if the store has lost changes, another time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Revision {
-    /// Grows by one with each change.
+    /// Number, which grows by one with each change.
     pub(crate) number: u64,
-    /// When the last change was, in microseconds.
+    /// Time of the last change, in microseconds since 1970.
     changed: u64,
 }
 
-/// All that is stored.
+/// Stored policies and plans, decoded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) revision: Revision,
     pub(crate) policies: BTreeMap<PolicyId, Policy>,
-    /// The ids of policies that are damaged.
+    /// Ids of damaged policies.
     pub(crate) damaged: Vec<String>,
     pub(crate) plans: BTreeMap<String, String>,
 }
 
-/// A change that was made, or would be.
+/// Change that was made, or validated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
-    /// The revision that it made: the version of a policy that was written.
+    /// Revision of the change: the version of a written policy.
     pub(crate) version: u64,
-    /// When, in microseconds.
+    /// Time, in microseconds since 1970.
     at: u64,
 }
 
 // === impl PolicyStore ===
 
 impl PolicyStore {
-    /// The policies in `valkey`.
+    /// Stored policies in `valkey`.
     #[must_use]
     pub fn new(valkey: Valkey) -> PolicyStore {
         let key = Key::partitioned(valkey.app(), Feature::POLICIES, "_", &["policies"], 0);
@@ -73,7 +73,7 @@ impl PolicyStore {
     ///
     /// # Errors
     ///
-    /// The missing feature, or another layout.
+    /// Missing feature, or another layout.
     pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
         let check = async || {
             self.valkey.probe(&[Need::Scripts, Need::Pubsub]).await?;
@@ -82,25 +82,25 @@ impl PolicyStore {
         self.checked.get_or_try_init(check).await.copied()
     }
 
-    /// Rings when there is a change, and when the connection was made.
+    /// Doorbell that rings on each change, and when the connection is made.
     pub(crate) fn bell(&self) -> Bell {
         self.bells.listen(&self.key)
     }
 
-    /// Which state it is in now.
+    /// Current revision.
     pub(crate) async fn revision(&self) -> Result<Revision, Error> {
         self.check().await?;
         let [number, changed] = self.fields(["v", "c"]).await?;
         Revision::decode(number.as_deref(), changed.as_deref())
     }
 
-    /// All that there is.
+    /// Fields of the hash.
     pub(crate) async fn all(&self) -> Result<Vec<(Bytes, Bytes)>, Error> {
         self.check().await?;
         Ok(self.valkey.hgetall(&self.key).await?)
     }
 
-    /// A policy, as it is now.
+    /// Reads a policy.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl PolicyStore {
         document.map(|document| codec::decode(id.as_str().as_bytes(), &document)).transpose()
     }
 
-    /// Makes a policy, unless there are `most`. With `dry`, only says what would come of it.
+    /// Creates a policy, unless `most` exist. With `dry`, validates only.
     pub(crate) async fn create(&self, policy: &Policy, most: usize, dry: bool) -> Result<Change, Error> {
         let json = codec::encode(policy)?;
         let args = [policy.id.as_str(), &json, &most.to_string(), flag(dry)];
@@ -123,7 +123,7 @@ impl PolicyStore {
         }
     }
 
-    /// Puts a policy in the place of the one that has its id and version. With `dry`, only says what would come of it.
+    /// Replaces the policy of the same id and version. With `dry`, validates only.
     pub(crate) async fn update(&self, policy: &Policy, dry: bool) -> Result<Change, Error> {
         let json = codec::encode(policy)?;
         let args = [policy.id.as_str(), &json, &policy.version.to_string(), flag(dry)];
@@ -131,14 +131,14 @@ impl PolicyStore {
         changed(&policy.id, &status, &rest)
     }
 
-    /// Deletes a policy; with a `version`, only if it has that.
+    /// Deletes a policy; with a `version`, only that version.
     pub(crate) async fn delete(&self, id: &PolicyId, version: Option<u64>) -> Result<Change, Error> {
         let version = version.map_or_else(|| "-1".to_owned(), |version| version.to_string());
         let (status, rest) = self.run(&DELETE, &[id.as_str(), &version]).await?;
         changed(id, &status, &rest)
     }
 
-    /// Puts a tenant on a plan; with an empty one and `keep`, notes that it is on none.
+    /// Sets the plan of a tenant; an empty one removes the plan or, with `keep`, notes that the tenant has none.
     pub(crate) async fn set_plan(&self, tenant: &TenantId, plan: &str, keep: bool) -> Result<Change, Error> {
         let (_, rest) = self.run(&SET_PLAN, &[tenant.as_str(), plan, flag(keep)]).await?;
         Change::decode(&rest)
@@ -149,7 +149,7 @@ impl PolicyStore {
         values.try_into().map_err(|_| Error::Corrupt("a reply of another length"))
     }
 
-    /// The status of a script's reply, and the rest.
+    /// Runs a script; returns the status of its reply, and the rest.
     async fn run(&self, script: &'static Script, own: &[&str]) -> Result<(String, Vec<Value>), Error> {
         self.check().await?;
         let channel = self.bells.channel(&self.key);
@@ -178,11 +178,11 @@ impl Revision {
 // === impl Rows ===
 
 impl Rows {
-    /// What the hash says. What of it is damaged is left out, and told in the log.
+    /// Decodes the hash. Damaged fields are left out and logged.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if its revision is not to be read.
+    /// [`Error::Corrupt`] if the revision is damaged.
     pub(crate) fn decode(fields: &[(Bytes, Bytes)]) -> Result<Rows, Error> {
         let find = |name: &[u8]| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_ref());
         let mut rows = Rows { revision: Revision::decode(find(b"v"), find(b"c"))?, ..Rows::default() };
@@ -194,7 +194,7 @@ impl Rows {
             };
             if let Err(error) = taken {
                 let field = String::from_utf8_lossy(field);
-                tracing::error!(%field, %error, "a stored policy or plan is damaged and left out");
+                tracing::error!(%field, %error, "a stored policy or plan is damaged; it is left out");
             }
         }
         Ok(rows)
@@ -225,7 +225,7 @@ impl Change {
         Ok(Change { version: number(rest.first())?, at: number(rest.get(1))? })
     }
 
-    /// The policy that the change made.
+    /// Policy after the change.
     pub(crate) fn applied(self, policy: Policy) -> Policy {
         Policy { version: self.version, origin: Origin::Api, updated: Some(codec::time(self.at)), ..policy }
     }

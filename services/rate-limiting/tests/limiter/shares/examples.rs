@@ -6,7 +6,7 @@ const TEN: Rate = Rate { amount: 10, period: SECOND, burst: 10 };
 
 /// Ten a second, ten at once; 25 reservations that have leaked long since are cancelled one by one.
 #[test]
-fn reservations_that_have_leaked_give_nothing_back() {
+fn leaked_reservations_give_nothing_back() {
     RUNTIME.block_on(async {
         let mut case = Case::new(TEN).await;
         for _ in 0..25 {
@@ -25,9 +25,9 @@ fn reservations_that_have_leaked_give_nothing_back() {
     });
 }
 
-/// The one behind drains earlier once the one in front is given back.
+/// Checks that a later charge leaks earlier once the one in front is given back.
 #[test]
-fn what_is_given_back_in_front_lets_the_others_leak_earlier() {
+fn refund_in_front_lets_later_charges_leak_earlier() {
     RUNTIME.block_on(async {
         for wait in [0, SECOND / 4, SECOND / 2, SECOND] {
             let mut case = Case::new(TEN).await;
@@ -44,7 +44,7 @@ fn what_is_given_back_in_front_lets_the_others_leak_earlier() {
 
 /// More gaps than are remembered: less may be given back, never more.
 #[test]
-fn more_holes_than_are_remembered_give_back_less_and_never_more() {
+fn forgotten_holes_give_back_less_and_never_more() {
     RUNTIME.block_on(async {
         let count = 3 * HOLES;
         let rate = Rate { amount: 10, period: SECOND, burst: 2 * count as u64 };
@@ -61,7 +61,7 @@ fn more_holes_than_are_remembered_give_back_less_and_never_more() {
         for at in (1..2 * count).step_by(2) {
             let head: [&[u8]; 6] = [b"f", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
             let answer = case.ask(b's', 1, Some(case.record(at as u64, &head)), b'e', Default::default()).await;
-            let moved = answer.found[0].moved;
+            let moved = answer.states[0].moved;
             let own = case.queue.iter().find(|(charge, _)| *charge == at).map_or(0, |(_, units)| *units);
             let moved = (u128::from(moved.micros) * u128::from(rate.meter().n()) + u128::from(moved.part))
                 * u128::from(rate.amount)
@@ -70,17 +70,17 @@ fn more_holes_than_are_remembered_give_back_less_and_never_more() {
             case.remove(Some(at), moved);
             before -= moved;
             given += moved;
-            assert!(rate.is(before, &answer.found[0]), "{before} are left: {answer:?}");
+            assert!(rate.is(before, &answer.states[0]), "{before} are left: {answer:?}");
         }
         assert!(given > 0, "those behind the last holes are known");
         case.is_bounded();
     });
 }
 
-/// A limit that changes while a charge is open: as much is charged as before, and nothing is given back of it once the bucket counts at
+/// Limit that changes while a charge is open: as much is charged as before, and nothing is given back of it once the bucket counts at
 /// another rate.
 #[test]
-fn another_rate_leaves_what_was_charged_before() {
+fn changed_rate_keeps_earlier_charges() {
     RUNTIME.block_on(async {
         let mut case = Case::new(TEN).await;
         case.charge(4, true, false).await;
@@ -90,7 +90,7 @@ fn another_rate_leaves_what_was_charged_before() {
         case.rate = Rate { amount: 20, period: SECOND, burst: 20 };
         let answer = case.ask(b'c', 1, None, b'e', Default::default()).await;
         assert_eq!(answer.status, 'A');
-        let full = answer.found[0].level;
+        let full = answer.states[0].level;
         for rate in [TEN, case.rate] {
             case.rate = rate;
             let head: [&[u8]; 6] = [b"q", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
@@ -99,17 +99,17 @@ fn another_rate_leaves_what_was_charged_before() {
         case.rate = TEN;
         let head: [&[u8]; 6] = [b"f", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
         let answer = case.ask(b's', 4, Some(case.record(1, &head)), b'e', Default::default()).await;
-        assert_eq!((answer.status, answer.found[0].moved), ('A', Level::EMPTY));
+        assert_eq!((answer.status, answer.states[0].moved), ('A', Level::EMPTY));
         case.rate = Rate { amount: 20, period: SECOND, burst: 20 };
         let peeked = case.ask(b'p', 1, None, b'e', Default::default()).await;
-        assert_eq!(peeked.found[0].level, full, "as much as before");
+        assert_eq!(peeked.states[0].level, full, "as much as before");
     });
 }
 
-/// A limit that changes to one of other parts of a microsecond, before more is charged than was estimated. The bucket says where its
+/// Limit that changes to one of other parts of a microsecond, before more is charged than was estimated. The bucket says where its
 /// charges are, or, once it was reset, their records do.
 #[test]
-fn what_is_charged_above_an_estimate_is_of_the_limit_of_today() {
+fn hits_above_an_estimate_are_charged_by_the_limit_in_force() {
     RUNTIME.block_on(async {
         for reset in [false, true] {
             let mut case = Case::new(Rate { amount: 7, period: SECOND, burst: 20 }).await;
@@ -133,7 +133,7 @@ fn what_is_charged_above_an_estimate_is_of_the_limit_of_today() {
 
 /// Places may go ahead of the clock for as long as something is there; after 71 years of them they begin anew.
 #[test]
-fn places_that_are_far_ahead_of_the_clock_begin_anew() {
+fn places_far_ahead_of_the_clock_start_a_new_era() {
     RUNTIME.block_on(async {
         let year = 366 * 86_400 * SECOND;
         let mut case = Case::new(Rate { amount: 10, period: year, burst: 10 }).await;
@@ -146,7 +146,7 @@ fn places_that_are_far_ahead_of_the_clock_begin_anew() {
             case.charge(4, true, false).await;
             let head: [&[u8]; 6] = [b"f", b"-", &[1; 16], &[0; 8], &double(0), &double(0)];
             let answer = case.ask(b's', 4, Some(case.record(at as u64 - 1, &head)), b'e', Default::default()).await;
-            let moved = u128::from(answer.found[0].moved.micros) * 10;
+            let moved = u128::from(answer.states[0].moved.micros) * 10;
             let own = case.remove(Some(at - 1), moved);
             assert_eq!(own, moved, "round {round}: never more than it had");
             charged += 1;

@@ -18,7 +18,7 @@ use crate::script::{Answer, Bucket, Clocked, Group, RUNTIME, Record, double};
 const START: u64 = 1_795_000_000 * SECOND;
 
 /// Stands for all charges of before, once the bucket counts at another rate.
-const NOBODY: usize = usize::MAX;
+const NO_CHARGE: usize = usize::MAX;
 /// More than this are forgotten by the script, the first ones first.
 const HOLES: usize = 32;
 
@@ -26,17 +26,17 @@ const HOLES: usize = 32;
 enum Step {
     /// Hundredths of what one takes to leak away.
     Pass(u64),
-    /// With a record, or without; where there is no room it is refused, or charged all the same up to a bound.
+    /// Charge with a record or without; without room it is denied, or charged up to a bound.
     Charge {
         cost: u64,
         named: bool,
         forced: bool,
     },
-    /// It comes to so many percent of what was charged.
+    /// Final cost, in percent of the charge.
     Commit(Index, u64),
-    /// So much of a charge with a record.
+    /// Refund of a part of a charge with a record.
     Refund(Index, u64),
-    /// All of it: as where another owner refuses.
+    /// Give-back of the whole charge, as when another owner denies it.
     Give(Index),
     /// Water of no charge in particular.
     Take(u64),
@@ -45,17 +45,17 @@ enum Step {
     Change(Rate),
 }
 
-/// A charge that was admitted.
+/// Admitted charge.
 struct Charged {
     cost: u64,
     at: u64,
-    /// Its limit.
+    /// Limit of the charge.
     rate: Rate,
     /// Units that were charged at first.
     placed: u128,
     /// Units of the queue that were charged and not given back.
     net: u128,
-    /// The name of its record, or its end and era.
+    /// Name of its record, or its end and era.
     record: Option<u64>,
     end: (Level, u64),
     /// Cost that is left of it by its record.
@@ -63,7 +63,7 @@ struct Charged {
     over: bool,
 }
 
-/// A bucket as a queue: which charge, and how much of it has not leaked. A microsecond takes `amount` from its front, and a charge of
+/// Bucket as a queue: which charge, and how much of it has not leaked. A microsecond takes `amount` from its front, and a charge of
 /// one is `period`.
 struct Case {
     clocked: Clocked,
@@ -74,7 +74,7 @@ struct Case {
     now: u64,
     queue: VecDeque<(usize, u128)>,
     charges: Vec<Charged>,
-    /// Whether something was charged for which there was no room, or the limit changed.
+    /// True once something was charged without room, or the limit changed.
     unbounded: bool,
 }
 
@@ -100,8 +100,8 @@ impl Case {
         self.now += micros;
         let mut leaks = u128::from(micros) * u128::from(self.kept.amount);
         while let Some((_, front)) = self.queue.front_mut() {
-            let gone = leaks.min(*front);
-            (*front, leaks) = (*front - gone, leaks - gone);
+            let leaked = leaks.min(*front);
+            (*front, leaks) = (*front - leaked, leaks - leaked);
             if *front > 0 {
                 return;
             }
@@ -110,9 +110,10 @@ impl Case {
     }
 
     /// Takes up to so much out of the queue, the newest first, of one charge or of any; how much it was.
-    fn remove(&mut self, of: Option<usize>, units: u128) -> u128 {
+    fn remove(&mut self, only: Option<usize>, units: u128) -> u128 {
         let mut left = units;
-        for (charge, water) in self.queue.iter_mut().rev().filter(|(charge, _)| of.is_none_or(|of| of == *charge)) {
+        for (charge, water) in self.queue.iter_mut().rev().filter(|(charge, _)| only.is_none_or(|only| only == *charge))
+        {
             let taken = left.min(*water);
             (*water, left) = (*water - taken, left - taken);
             if let Some(charge) = self.charges.get_mut(*charge) {
@@ -123,11 +124,11 @@ impl Case {
         units - left
     }
 
-    /// Has the bucket counted by today's limit. What was charged before is nobody's from then on.
+    /// Counts the bucket by the limit in force. Earlier hits belong to no charge from then on.
     async fn convert(&mut self) {
         if !self.kept.counts_like(&self.rate) && !self.queue.is_empty() {
             let peeked = self.ask(b'p', 1, None, b'e', Default::default()).await;
-            self.converted(peeked.found[0].level);
+            self.converted(peeked.states[0].level);
         }
         self.kept = self.rate;
     }
@@ -137,7 +138,7 @@ impl Case {
         let (before, units) = (self.level(), self.rate.units(level));
         let same = self.rate.is_same(units, &self.kept, before);
         assert!(same, "{before} units of {:?} become {units} of {:?}", self.kept, self.rate);
-        self.queue = [(NOBODY, units)].into();
+        self.queue = [(NO_CHARGE, units)].into();
     }
 
     async fn ask(&self, op: u8, cost: u64, record: Option<Record>, flag: u8, end: (Level, u64)) -> Answer {
@@ -176,9 +177,9 @@ impl Case {
         if answer.status == 'A' {
             let most = if fits { u128::MAX } else { (2 * full).saturating_sub(before) };
             let net = self.units(cost).min(most);
-            let found = &answer.found[0];
-            let plain = (Level { micros: self.now + found.level.micros, part: found.level.part }, 0);
-            let end = found.end.unwrap_or(plain);
+            let state = &answer.states[0];
+            let plain = (Level { micros: self.now + state.level.micros, part: state.level.part }, 0);
+            let end = state.end.unwrap_or(plain);
             let record = named.then_some(name);
             // How much was charged up to the bound is not known without a record.
             let over = !named && net < self.units(cost);
@@ -199,34 +200,34 @@ impl Case {
         let answer = self.ask_by(rate, b's', difference, record, b'e', Default::default()).await;
         assert_eq!(answer.status, 'A', "{answer:?}");
         let units = rate.charge(difference);
-        let found = &answer.found[0];
+        let state = &answer.states[0];
         if charges {
             if !self.kept.counts_like(&rate) && !self.queue.is_empty() {
-                self.converted(rate.meter().difference(found.level, found.moved));
+                self.converted(rate.meter().difference(state.level, state.moved));
             }
             self.kept = rate;
             let before = self.level();
             let more = units.min((2 * self.units(self.rate.burst)).saturating_sub(before));
             self.unbounded |= more > 0;
-            assert!(then.is(placed, &at_level(found.kept)), "{placed} units were charged before: {found:?}");
-            assert!(rate.is(more, &at_level(found.moved)), "{more} more is charged: {found:?}");
+            assert!(then.is(placed, &at_level(state.kept)), "{placed} units were charged before: {state:?}");
+            assert!(rate.is(more, &at_level(state.moved)), "{more} more is charged: {state:?}");
             self.queue.push_back((chosen, more));
             self.charges[chosen].net += more;
         } else {
             let before = self.charges[chosen].net;
             let given = self.remove(Some(chosen), units);
-            let exact = mode == b'r' || rate.is(given, &at_level(found.moved));
-            assert!(exact, "{given} of {before} have not leaked and are given back: {found:?}");
+            let exact = mode == b'r' || rate.is(given, &at_level(state.moved));
+            assert!(exact, "{given} of {before} have not leaked and are given back: {state:?}");
         }
         self.compare(&answer, rate);
     }
 
     fn compare(&self, answer: &Answer, rate: Rate) {
-        let (found, level) = (&answer.found[0], self.level());
+        let (state, level) = (&answer.states[0], self.level());
         let exact = level == 0 || self.kept.counts_like(&rate);
         let alike =
-            if exact { rate.is(level, found) } else { rate.is_same(rate.units(found.level), &self.kept, level) };
-        assert!(alike, "{level} units of {:?} are there: {found:?} of {rate:?}, at {}", self.kept, self.now - START);
+            if exact { rate.is(level, state) } else { rate.is_same(rate.units(state.level), &self.kept, level) };
+        assert!(alike, "{level} units of {:?} are there: {state:?} of {rate:?}, at {}", self.kept, self.now - START);
     }
 
     async fn run(&mut self, step: Step) {
@@ -350,12 +351,12 @@ proptest! {
     #![proptest_config(Config { cases: 96, ..Config::default() })]
 
     #[test]
-    fn a_charge_gives_back_what_of_it_has_not_leaked(rate in rate(), steps in steps()) {
+    fn charge_gives_back_its_unleaked_part(rate in rate(), steps in steps()) {
         RUNTIME.block_on(hold(rate, steps));
     }
 
     #[test]
-    fn a_charge_is_settled_by_its_own_limit_and_that_of_today(rate in rate(), steps in steps_and_changes()) {
+    fn charge_is_settled_by_its_own_limit_and_the_one_in_force(rate in rate(), steps in steps_and_changes()) {
         RUNTIME.block_on(hold(rate, steps));
     }
 }

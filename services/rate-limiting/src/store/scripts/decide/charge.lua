@@ -1,4 +1,4 @@
--- A charge or a peek; and the end of the script, which goes through the groups.
+-- Charge or peek; and the end of the script, which runs the groups.
 local function charge(commits, count, record)
   local kept
   if record > 0 then
@@ -8,10 +8,10 @@ local function charge(commits, count, record)
     if known and #known >= RECORD then
       at = at + 51 * count
       if string.sub(known, 1, 16) ~= string.sub(kept, 9, 24) then return 'C' end
-      -- From now on this call stands on it as well: another one that was refused elsewhere must not give it back.
+      -- The record answers this call too: another call that was denied elsewhere must not give the charge back.
       local holders = #known - 49 - (string.byte(known, 17) < 97 and 81 or 25) * count
       if holders <= HOLDERS then
-        values[record] = known .. (holders < HOLDERS and string.sub(kept, 25, 32) or NOBODY)
+        values[record] = known .. (holders < HOLDERS and string.sub(kept, 25, 32) or NO_NONCE)
         lives[record] = lives[record] or -1
       end
       return 'P' .. string.sub(known, 42, 49 + 25 * count)
@@ -37,7 +37,7 @@ local function charge(commits, count, record)
         if not whole then plain = false end
       end
     end
-    said[s], said[s + 1], said[s + 2], said[s + 3] = room, q, r, ahead
+    answer_parts[s], answer_parts[s + 1], answer_parts[s + 2], answer_parts[s + 3] = room, q, r, ahead
     goal[g], goal[g + 1], goal[g + 2], goal[g + 3], goal[g + 4], goal[g + 5] = key, nq, nr, n, p, wrong
     at, s, g = after, s + 4, g + 6
   end
@@ -48,25 +48,25 @@ local function charge(commits, count, record)
   elseif commits and admitted then
     s = 3
     for i = 1, 6 * count, 6 do
-      if said[s] > 0 then
+      if answer_parts[s] > 0 then
         local key, q, r = goal[i], goal[i + 1], goal[i + 2]
-        said[s + 1], said[s + 2] = q, r
-        values[key], lives[key] = stored(now, q, r, said[s + 3], goal[i + 3], goal[i + 4])
+        answer_parts[s + 1], answer_parts[s + 2] = q, r
+        values[key], lives[key] = stored(now, q, r, answer_parts[s + 3], goal[i + 3], goal[i + 4])
       end
       s = s + 4
     end
   end
-  said[1], said[2] = admitted and 'A' or 'R', now
+  answer_parts[1], answer_parts[2] = admitted and 'A' or 'R', now
   local answer
   if count == 1 then
-    answer = struct.pack('<c1dBddd', said[1], now, said[3], said[4], said[5], said[6])
+    answer = struct.pack('<c1dBddd', answer_parts[1], now, answer_parts[3], answer_parts[4], answer_parts[5], answer_parts[6])
   else
-    answer = struct.pack('<c1d' .. string.rep('Bddd', count), unpack(said, 1, 4 * count + 2))
+    answer = struct.pack('<c1d' .. string.rep('Bddd', count), unpack(answer_parts, 1, 4 * count + 2))
   end
   if record == 0 then return plain and answer or answer .. places end
   if admitted then
-    local print, left, nonce = string.sub(kept, 9, 24), string.sub(kept, 33, 40), string.sub(kept, 25, 32)
-    values[record] = print .. (plain and 'o' or 'O') .. left .. NOBODY .. NOBODY .. string.sub(answer, 2) .. places .. nonce
+    local fingerprint, left, nonce = string.sub(kept, 9, 24), string.sub(kept, 33, 40), string.sub(kept, 25, 32)
+    values[record] = fingerprint .. (plain and 'o' or 'O') .. left .. NO_NONCE .. NO_NONCE .. string.sub(answer, 2) .. places .. nonce
     lives[record] = struct.unpack('<d', kept)
   end
   return answer
@@ -79,8 +79,8 @@ while at <= #args do
   if op == 99 or op == 112 then
     out[#out + 1] = charge(op == 99, count, record)
   else
-    made = made or others()
-    out[#out + 1] = made[op](count, record)
+    handlers = handlers or others()
+    out[#out + 1] = handlers[op](count, record)
   end
 end
 for key = 1, #KEYS do

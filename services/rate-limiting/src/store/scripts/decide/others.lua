@@ -1,9 +1,9 @@
--- What is asked for more seldom than a charge, by its letter.
+-- Handlers of the operations that are rarer than charges, by letter.
 local function others()
   local unpack, pack, sub, byte = struct.unpack, struct.pack, string.sub, string.byte
   longer = longer or queues()
   local queue, keep, lengthen = longer.queue, longer.keep, longer.lengthen
-  -- Bytes of holes that a bucket has.
+  -- Most bytes of holes of a bucket.
   local HOLES = 1024
 
   local function below(aq, ar, bq, br)
@@ -15,14 +15,14 @@ local function others()
     return aq + bq, ar + br
   end
 
-  -- Below zero, the first of the two is.
+  -- A negative difference has a negative first value.
   local function minus(aq, ar, bq, br, n)
     if ar < br then return aq - bq - 1, ar - br + n end
     return aq - bq, ar - br
   end
 
-  -- The water in front of a place.
-  local function water(q, r, tq, tr, holes, eq, er, n)
+  -- Level in front of a place.
+  local function level_before(q, r, tq, tr, holes, eq, er, n)
     if below(tq, tr, eq, er) then return 0, 0 end
     local bq, br = minus(tq, tr, eq, er, n)
     for i = 1, #holes, 32 do
@@ -38,8 +38,8 @@ local function others()
     return q, r
   end
 
-  -- The hole that is left by so much water in front of a place, with those that it meets: where it starts and ends, the holes
-  -- in front of it, and those behind.
+  -- Hole left by taking this level from in front of a place, merged with the holes that it meets: its start and end, the holes in
+  -- front of it, and those behind it.
   local function dig(holes, eq, er, gq, gr, n)
     local lq, lr, hq, hr, before, after = eq, er, eq, er, 0, #holes + 1
     for i = #holes - 31, 1, -32 do
@@ -67,16 +67,16 @@ local function others()
     return #holes > HOLES and sub(holes, 33) or holes
   end
 
-  -- Gives back up to so much of a charge that has this place: what has not leaked of it. The level, how much it was, and
-  -- where what is left of the charge ends.
+  -- Gives back up to this level of the charge at this place, as far as it has not leaked. Returns the level of the bucket, the
+  -- level given back, and the end of the rest of the charge.
   local function back(key, n, p, gq, gr, sq, sr, eq, er, era)
     local bucket = values[key]
     local q, r, ahead, changed = level(bucket, now, n, p)
     if changed or (q == 0 and r == 0) or (gq == 0 and gr == 0) then return q, r, ahead, 0, 0, eq, er end
     local tq, tr, own, floor, holes = queue(bucket, q, r, ahead, n, p)
     if own ~= era then return q, r, ahead, 0, 0, eq, er end
-    local wq, wr = water(q, r, tq, tr, holes, eq, er, n)
-    local vq, vr = water(q, r, tq, tr, holes, sq, sr, n)
+    local wq, wr = level_before(q, r, tq, tr, holes, eq, er, n)
+    local vq, vr = level_before(q, r, tq, tr, holes, sq, sr, n)
     wq, wr = minus(wq, wr, vq, vr, n)
     if below(wq, wr, gq, gr) then gq, gr = wq, wr end
     if gq == 0 and gr == 0 then return q, r, ahead, 0, 0, eq, er end
@@ -88,25 +88,25 @@ local function others()
     end
     q, r = minus(q, r, gq, gr, n)
     keep(key, q, r, ahead, n, p, tq, tr, era, floor, holes)
-    -- Where nothing is left of it, the hole may have met one in front of it.
+    -- A hole of the whole charge may have merged with one in front of it.
     if below(lq, lr, sq, sr) then lq, lr = sq, sr end
     return q, r, ahead, gq, gr, lq, lr
   end
 
-  -- Takes the next doorbell's channel, and rings for a key, if there is one.
+  -- Reads the channel of the next doorbell, and rings it for a key, if there is one.
   local function ring(key)
     local channel, after = unpack('Bc0', args, at)
     if key then redis.call('PUBLISH', channel, KEYS[key]) end
     at = after
   end
 
-  -- Where the places of a record begin, and its nonces.
+  -- Offsets of the places and the nonces of a record.
   local function parts(known, count)
     local first = 50 + 25 * count
     return first, byte(known, 17) < 97 and first + 56 * count or first
   end
 
-  -- The place of a bucket's charge by its record, of which so much was charged under a rate with this n: start, end, era, moved.
+  -- Place of the charge of a bucket by its record, for a charged level under a rate with this n: start, end, era, moved.
   local function place(known, count, i, cq, cr, n)
     local first, nonces = parts(known, count)
     if nonces > first then return unpack('<ddddddd', known, first + 56 * (i - 1)) end
@@ -117,7 +117,7 @@ local function others()
     return sq, sr, clock + ahead + q, r, 0, 0, 0
   end
 
-  -- Of a charge: all that one with a record has left, or what is named.
+  -- Give back: the rest of a charge with a record, else the level that the caller names.
   local function give(count, record)
     local done, known = false, nil
     if record > 0 then
@@ -159,7 +159,7 @@ local function others()
     return table.concat(levels)
   end
 
-  -- Of no charge in particular: the newest of what is there. Charges keep their places.
+  -- Take: the newest hits, of any charge. Charges keep their places.
   local function take(count)
     local levels, fell = {'A', pack('<d', now)}, {}
     for i = 1, count do
@@ -184,7 +184,7 @@ local function others()
     return table.concat(levels)
   end
 
-  -- Charges more, up to the bound: the level, and how much it was.
+  -- Charges more, up to the bound; returns the level, and the level added.
   local function more(key, n, p, iq, ir, cq, cr)
     local q, r, ahead, changed = level(values[key], now, n, p)
     local nq, nr = capped(q, r, iq, ir, cq, cr, n)
@@ -192,10 +192,10 @@ local function others()
     return nq, nr, ahead, minus(nq, nr, q, r, n)
   end
 
-  -- What a settlement makes of a record: nothing but an answer, or whether it was done before, what is left, and the
-  -- record up to its answer.
-  local function settlement(known, print, mode, id, cost, from)
-    if not known or #known < RECORD or sub(known, 1, 16) ~= print then return 'N' end
+  -- Effect of a settlement on a record: an answer alone, or whether it was done before, the cost left, and the record up to its
+  -- answer.
+  local function settlement(known, fingerprint, mode, id, cost, from)
+    if not known or #known < RECORD or sub(known, 1, 16) ~= fingerprint then return 'N' end
     local state, left, last, refund = unpack('<c1dc8d', known, 17)
     local function with(letter) return letter .. pack('<d', left) end
     local function head(state, left) return sub(known, 1, 16) .. state .. pack('<d', left) end
@@ -210,7 +210,7 @@ local function others()
       if left ~= from then return with('M') end
       return nil, false, cost, head('O', cost) .. sub(known, 26, 41)
     end
-    if id ~= NOBODY and id == last then
+    if id ~= NO_NONCE and id == last then
       if refund ~= cost then return with('I') end
       return nil, true, left
     end
@@ -219,14 +219,14 @@ local function others()
   end
 
   local function settle(count, record)
-    local mode, sign, print, id, cost, from, after = unpack('<c1c1c16c8dd', args, at)
+    local mode, sign, fingerprint, id, cost, from, after = unpack('<c1c1c16c8dd', args, at)
     local known = values[record]
     at = after
-    local refusal, done, left, head = settlement(known, print, mode, id, cost, from)
-    if refusal then
+    local rejection, done, left, head = settlement(known, fingerprint, mode, id, cost, from)
+    if rejection then
       at = at + 75 * count
       for _ = 1, count do ring() end
-      return refusal
+      return rejection
     end
     local levels, places, fell = {done and 'P' or 'A', pack('<dd', left, now)}, {}, {}
     for i = 1, count do
@@ -259,7 +259,7 @@ local function others()
     return table.concat(levels)
   end
 
-  -- What was charged before gives nothing back any more: it must not take from what is charged from now on.
+  -- Delete: earlier charges give nothing back any more, since that would take from later ones.
   local function delete(count)
     local levels, first = {'A', pack('<d', now)}, at
     at = at + 51 * count

@@ -1,8 +1,8 @@
--- policies.create: makes a policy.
+-- policies.create: creates a policy.
 --
--- ARGV[2] id   ARGV[3] its JSON   ARGV[4] the most policies   ARGV[5] 1: only says what would come of it
--- Reply: {'OK', version, when, µs} | {'EXISTS'} | {'FULL'}
--- A retry of one that was made says 'EXISTS'.
+-- ARGV[2] id   ARGV[3] its JSON   ARGV[4] most policies   ARGV[5] 1: validates only
+-- Reply: {'OK', version, time, µs} | {'EXISTS'} | {'FULL'}
+-- A retry after success gets 'EXISTS'.
 if version_of(ARGV[2]) then return { 'EXISTS' } end
 if (tonumber(redis.call('HGET', HASH, 'n')) or 0) >= tonumber(ARGV[4]) then return { 'FULL' } end
 local version = string.format('%.0f', revision() + 1)

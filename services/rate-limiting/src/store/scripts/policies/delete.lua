@@ -1,8 +1,8 @@
--- policies.delete: deletes a policy, a damaged one as well.
+-- policies.delete: deletes a policy, even a damaged one.
 --
--- ARGV[2] id   ARGV[3] the version that it must have, or -1 for any
--- Reply: {'OK', revision, when, µs} | {'MISSING'} | {'VERSION', the current one}
--- A retry of one that was made says 'MISSING'.
+-- ARGV[2] id   ARGV[3] expected version, or -1 for any
+-- Reply: {'OK', revision, time, µs} | {'MISSING'} | {'VERSION', current version}
+-- A retry after success gets 'MISSING'.
 local current, wanted = version_of(ARGV[2]), tonumber(ARGV[3])
 if not current then return { 'MISSING' } end
 if wanted >= 0 and wanted ~= current then return { 'VERSION', string.format('%.0f', current) } end

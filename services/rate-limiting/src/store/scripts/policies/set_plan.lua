@@ -1,8 +1,8 @@
--- policies.set_plan: puts a tenant on a plan, or on none.
+-- policies.set_plan: sets or removes the plan of a tenant.
 --
--- ARGV[2] tenant   ARGV[3] plan, '' for none   ARGV[4] 1: none is kept too, since the file says something else
--- Reply: {'OK', revision, when, µs}
--- A retry finds it done, and changes nothing.
+-- ARGV[2] tenant   ARGV[3] plan, '' for none   ARGV[4] 1: notes none too, since the file sets a plan
+-- Reply: {'OK', revision, time, µs}
+-- A retry changes nothing.
 local field, plan = 't:' .. ARGV[2], ARGV[3]
 local known = redis.call('HGET', HASH, field)
 local kept = plan ~= '' or ARGV[4] == '1'

@@ -1,8 +1,8 @@
--- policies.update: puts a policy in the place of one that the caller has read.
+-- policies.update: replaces a policy that the caller has read.
 --
--- ARGV[2] id   ARGV[3] its JSON   ARGV[4] the version that was read   ARGV[5] 1: only says what would come of it
--- Reply: {'OK', version, when, µs} | {'MISSING'} | {'VERSION', the current one}
--- A retry of one that was made says 'VERSION'.
+-- ARGV[2] id   ARGV[3] its JSON   ARGV[4] version that was read   ARGV[5] 1: validates only
+-- Reply: {'OK', version, time, µs} | {'MISSING'} | {'VERSION', current version}
+-- A retry after success gets 'VERSION'.
 local current = version_of(ARGV[2])
 if not current then return { 'MISSING' } end
 if current ~= tonumber(ARGV[4]) then return { 'VERSION', string.format('%.0f', current) } end
