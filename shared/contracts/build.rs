@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every proto file, sorted, so that the descriptor set does not depend on the order of a directory.
+/// Proto files, sorted: the descriptor set does not depend on the order of a directory.
 fn protos() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut files = Vec::new();
     let mut folders = vec![PathBuf::from(ROOT)];

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
-/// A static for each message that holds a map, itself or deeper, and a list of all of them by package and name.
+/// Statics, one for each message that holds a map, itself or deeper; and a list of all by package and name.
 pub(crate) fn source(pool: &DescriptorPool) -> String {
     let mapped: Vec<MessageDescriptor> = pool
         .all_messages()
@@ -33,7 +33,7 @@ fn holds_map(message: &MessageDescriptor, seen: &mut BTreeSet<String>) -> bool {
         })
 }
 
-/// An item of `Shape::fields`; none for a field that leads to no map.
+/// Item of `Shape::fields`; `None` for a field that leads to no map.
 fn part(field: &FieldDescriptor) -> Option<String> {
     let Kind::Message(inner) = field.kind() else { return None };
     let part = if field.is_map() {

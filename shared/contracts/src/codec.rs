@@ -15,7 +15,7 @@ const BUFFER: usize = 1024;
 /// Bytes that a stream gathers before it yields them; tonic's own.
 const YIELD: usize = 32 * 1024;
 
-/// The codec of every generated client and server.
+/// Codec of every generated client and server.
 #[derive(Clone, Debug)]
 pub struct SmallProstCodec<T, U>(PhantomData<(T, U)>);
 
@@ -100,7 +100,7 @@ impl<U: Message + Default> Decoder for SliceDecoder<U> {
     }
 }
 
-/// As tonic's own codec has it.
+/// Status of a malformed message, as tonic's own codec has it.
 fn malformed(error: prost::DecodeError) -> Status {
     Status::internal(error.to_string())
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// A duration that a caller sent; `None` if it is negative, or has more than a second of nanoseconds.
+/// Converts a duration from a request; `None` if it is negative, or has a second or more of nanoseconds.
 ///
 /// prost's own conversion negates what is negative, which overflows for the smallest numbers.
 #[must_use]

@@ -1,6 +1,6 @@
 //! Descriptor sets of Envoy's services that Keyplane implements: encoded `google.protobuf.FileDescriptorSet`s for reflection.
 //!
-//! The messages themselves come from the crate `envoy-types`, which has no descriptors.
+//! Messages themselves come from the crate `envoy-types`, which has no descriptors.
 
 /// External authorization, the part that the revocation service implements.
 pub const EXT_AUTHZ_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ext_authz.binpb"));

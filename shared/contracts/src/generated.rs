@@ -1,12 +1,12 @@
-//! What build.rs made of the protos.
+//! Code that build.rs generates from the protos.
 
-/// Every contract as an encoded `google.protobuf.FileDescriptorSet`: with imports, source info (comments) and the
+/// Contracts as an encoded `google.protobuf.FileDescriptorSet`: with imports, source info (comments) and the
 /// `google.api.http` options. Server reflection, Envoy's transcoder and [`crate::openapi`] read it.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyplane.binpb"));
 
 /// Sessions: who is this, and where were they?
 pub mod session {
-    /// The package `keyplane.session.v1`.
+    /// Package `keyplane.session.v1`.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.session.v1");
@@ -15,7 +15,7 @@ pub mod session {
 
 /// Revocation: is this token still good?
 pub mod revocation {
-    /// The package `keyplane.revocation.v1`.
+    /// Package `keyplane.revocation.v1`.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.revocation.v1");
@@ -24,7 +24,7 @@ pub mod revocation {
 
 /// Rate limiting: may they do this now?
 pub mod ratelimit {
-    /// The package `keyplane.ratelimit.v1`.
+    /// Package `keyplane.ratelimit.v1`.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.ratelimit.v1");
@@ -33,7 +33,7 @@ pub mod ratelimit {
 
 /// Audit records of all services.
 pub mod audit {
-    /// The package `keyplane.audit.v1`.
+    /// Package `keyplane.audit.v1`.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.audit.v1");
@@ -42,7 +42,7 @@ pub mod audit {
 
 /// Shapes that all services share: the error of one item of a batch.
 pub mod rpc {
-    /// The package `keyplane.rpc.v1`.
+    /// Package `keyplane.rpc.v1`.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.rpc.v1");
@@ -51,13 +51,13 @@ pub mod rpc {
 
 /// Google's common types, wire-compatible.
 pub mod google {
-    /// The package `google.api`.
+    /// Package `google.api`.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod api {
         tonic::include_proto!("google.api");
     }
 
-    /// The package `google.rpc`: the details that an error carries.
+    /// Package `google.rpc`: the details that an error carries.
     #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod rpc {
         tonic::include_proto!("google.rpc");

@@ -19,21 +19,21 @@ pub struct Binding {
     pub template: String,
     /// The path in OpenAPI's spelling, e.g. `/v1/tenants/{tenant}/users/{user}/sessions:revokeAll`.
     pub path: String,
-    /// The variables of the path, in order, e.g. `tenant`, `user`.
+    /// Variables of the path, in order, e.g. `tenant`, `user`.
     pub variables: Vec<String>,
-    /// The request fields that the path binds, in proto spelling, e.g. `session.name`.
+    /// Request fields that the path binds, in proto spelling, e.g. `session.name`.
     pub bound: Vec<String>,
-    /// The request field that the HTTP body fills: empty for none, `*` for all that the path leaves.
+    /// Request field that the HTTP body fills: empty for none, `*` for all that the path does not bind.
     pub body: String,
     /// 0 for the rule itself, from 1 for its additional bindings.
     pub index: usize,
 }
 
-/// Every route of every service, in the order of the protos.
+/// Routes of all services, in the order of the protos.
 ///
 /// # Panics
 ///
-/// If the protos hold a rule without a pattern; a test of this crate excludes it.
+/// Panics if the protos hold a rule without a pattern; a test of this crate excludes it.
 #[must_use]
 pub fn bindings() -> Vec<Binding> {
     all().to_vec()
@@ -64,7 +64,7 @@ fn read_all() -> Vec<Binding> {
     bindings
 }
 
-/// The descriptor set, decoded once.
+/// Descriptor set, decoded once.
 pub(crate) fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("build.rs encoded the set"))
@@ -106,7 +106,7 @@ impl Binding {
         format!("/{}/{}", self.method.parent_service().full_name(), self.method.name())
     }
 
-    /// Whether a caller must bear a token, as the gateway has it: for all but RFC 7009, whose token is in the body.
+    /// Returns whether the gateway asks callers for a token: for all RPCs but RFC 7009's, whose token is in the body.
     #[must_use]
     pub fn needs_token(&self) -> bool {
         self.grpc_path() != "/keyplane.revocation.v1.RevocationService/RevokeOAuthToken"

@@ -9,7 +9,7 @@ use prost_reflect::DynamicMessage;
 
 use crate::http::pool;
 
-/// The message in protobuf's JSON mapping, in one line, without fields that have their default value.
+/// Prints a message in protobuf's JSON mapping, on one line, without fields that have their default value.
 ///
 /// O(size), with one encoding and decoding on the way: for events, not for the hot path.
 ///

@@ -1,4 +1,4 @@
-//! The contracts: generated code, the file descriptor set, resource names, and the OpenAPI document made from them.
+//! Contracts: generated code, the file descriptor set, resource names, reasons, and the OpenAPI document.
 //!
 //! Modules of generated code follow the proto packages without the leading `keyplane`: the package
 //! `keyplane.session.v1` is [`session::v1`], `google.rpc` is [`google::rpc`].

@@ -6,7 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use crate::{Violation, Violations};
 
-/// Longest page token, in bytes: one of this service is shorter.
+/// Longest page token, in bytes: every token of this service is shorter.
 const MAX_TOKEN: usize = 1024;
 /// Format of the tokens that this release writes.
 const FORMAT: &str = "1 ";
@@ -35,7 +35,7 @@ pub fn encode(parent: &str, position: impl Display) -> String {
 ///
 /// # Errors
 ///
-/// A violation of `page_token` if [`encode`] did not make it, or made it for another parent.
+/// Violation of `page_token` if [`encode`] did not make it, or made it for another parent.
 pub fn decode<T>(token: &str, parent: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Violation> {
     if token.is_empty() {
         return Ok(None);

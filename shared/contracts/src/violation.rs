@@ -2,16 +2,16 @@ use std::fmt;
 
 /// One field of a request that breaks a rule. Becomes a `BadRequest.FieldViolation`.
 ///
-/// The description names the rule and, where it helps, the length of what was sent, never the value: an error
-/// may end in a log, and what callers send is personal.
+/// Descriptions name the rule and, where it helps, the length of the value, never the value itself: an error may end in a log,
+/// and requests hold personal data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {description}")]
 pub struct Violation {
-    /// The path of the field, in proto spelling, e.g. `session.last_path`. Map keys stand in brackets. The server kit
+    /// Path of the field, in proto spelling, e.g. `session.last_path`. Map keys stand in brackets. The server kit
     /// changes the spelling for JSON callers.
     pub field: String,
-    /// The rule that the field breaks, for the developer who calls. Field names, and nothing else, stand in backticks:
-    /// their spelling changes as well.
+    /// Rule that the field breaks, for the developer who calls. Field names, and nothing else, stand in backticks:
+    /// their spelling changes too.
     pub description: String,
 }
 
@@ -22,12 +22,12 @@ pub struct Violations(Vec<Violation>);
 // === impl Violation ===
 
 impl Violation {
-    /// A violation of the rule that `description` names, by `field`.
+    /// Violation of the rule in `description`, by `field`.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Violation {
         Violation { field: field.into(), description: description.into() }
     }
 
-    /// A violation by the path at `index` of `update_mask`, of `bytes`, which is none of `known`.
+    /// Violation by the path at `index` of `update_mask`: it has `bytes` bytes, and is none of `known`.
     #[must_use]
     pub fn unknown_path(index: usize, bytes: usize, known: &[&str]) -> Violation {
         let number = index + 1;
@@ -42,7 +42,7 @@ impl Violation {
 // === impl Violations ===
 
 impl Violations {
-    /// An empty collector.
+    /// Empty collector.
     #[must_use]
     pub fn new() -> Violations {
         Violations::default()
@@ -58,13 +58,13 @@ impl Violations {
         result.map_err(|violation| self.0.push(violation)).ok()
     }
 
-    /// Whether nothing was violated so far.
+    /// Returns whether no rule is violated so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What was collected, in the order of the checks.
+    /// Violations so far, in the order of the checks.
     #[must_use]
     pub fn as_slice(&self) -> &[Violation] {
         &self.0
@@ -74,7 +74,7 @@ impl Violations {
     ///
     /// # Errors
     ///
-    /// Every violation that was collected.
+    /// All violations that were collected.
     pub fn into_result<T>(self, value: T) -> Result<T, Vec<Violation>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }

@@ -12,15 +12,15 @@ pub(crate) struct Shape {
     pub(crate) fields: &'static [(u32, Part)],
 }
 
-/// A field on the way to a map.
+/// Field on the way to a map.
 pub(crate) enum Part {
-    /// A message that holds one.
+    /// Message that holds one.
     Message(&'static Shape),
-    /// A map, by the types of its key and value.
+    /// Map, by the types of its key and value.
     Map(WireType, WireType, Option<&'static Shape>),
 }
 
-/// The shape of a message of ours, or `None` where it holds no map. At compile time, so that other messages pay nothing.
+/// Shape of a message of these contracts; `None` if it holds no map. Evaluated at compile time: other messages pay nothing.
 pub(crate) const fn shape(package: &str, name: &str) -> Option<&'static Shape> {
     let mut index = 0;
     while index < SHAPES.len() {
@@ -47,7 +47,7 @@ include!(concat!(env!("OUT_DIR"), "/shapes.rs"));
 // === impl Shape ===
 
 impl Shape {
-    /// Writes an encoded message, with what its map entries lack. One pass more where they lack nothing.
+    /// Writes an encoded message with complete map entries. Costs one more pass over the message.
     pub(crate) fn write(&self, message: &[u8], out: &mut impl BufMut) {
         match self.completed(message) {
             Some(completed) => out.put_slice(&completed),
@@ -55,7 +55,7 @@ impl Shape {
         }
     }
 
-    /// The message with what its entries lack; `None` where they lack nothing.
+    /// Completes the entries of a message; `None` if they lack nothing.
     fn completed(&self, message: &[u8]) -> Option<Vec<u8>> {
         let mut completed: Option<Vec<u8>> = None;
         let mut rest = message;
@@ -127,7 +127,7 @@ fn put_default(out: &mut Vec<u8>, number: u32, wire: WireType) {
     }
 }
 
-/// A field of an encoded message.
+/// Field of an encoded message.
 struct Field<'a> {
     number: u32,
     whole: &'a [u8],
@@ -138,7 +138,7 @@ struct Field<'a> {
 // === impl Field ===
 
 impl<'a> Field<'a> {
-    /// The next field, which is taken off `rest`. `None` at the end, and where it can't be read: prost wrote it.
+    /// Takes the next field off `rest`. `None` at the end, and for malformed bytes, which prost never writes.
     fn next(rest: &mut &'a [u8]) -> Option<Field<'a>> {
         let start = *rest;
         let (number, wire) = decode_key(rest).ok()?;

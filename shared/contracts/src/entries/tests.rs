@@ -8,7 +8,7 @@ fn pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the descriptor set decodes")
 }
 
-/// The default of a type, which prost leaves out.
+/// Default of a type, which prost leaves out.
 fn default(kind: &Kind) -> Value {
     match kind.as_message() {
         Some(message) => Value::Message(DynamicMessage::new(message.clone())),
@@ -16,7 +16,7 @@ fn default(kind: &Kind) -> Value {
     }
 }
 
-/// A message with an entry of default key and value in each of its maps, itself and deeper; `None` if it has no map.
+/// Message with an entry of default key and value in each of its maps, itself and deeper; `None` if it has no map.
 fn with_empty_entries(descriptor: &MessageDescriptor, depth: usize) -> Option<DynamicMessage> {
     let mut message = DynamicMessage::new(descriptor.clone());
     let mut any = false;

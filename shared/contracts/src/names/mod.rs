@@ -1,6 +1,6 @@
 //! Resource names and the ids they consist of.
 //!
-//! An id that parsed is safe in a key, a log line and a resource name. Every failed parse is a [`Violation`] that
+//! Parsed ids are safe in a key, a log line and a resource name. A failed parse is a [`Violation`] that
 //! names the rule and the length of what was sent, never the value.
 //!
 //! ```
@@ -19,27 +19,27 @@ use data_encoding::HEXLOWER;
 
 use crate::Violation;
 
-/// A tenant: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, which is a DNS label.
+/// Tenant: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, which is a DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(CompactString);
 
-/// An id that callers choose (a user, a request id, ...): `[A-Za-z0-9._~@|:+-]{1,128}`.
+/// Id that callers choose (a user, a request id, ...): `[A-Za-z0-9._~@|:+-]{1,128}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(CompactString);
 
-/// A user's id, by the rule of [`Id`].
+/// User's id, by the rule of [`Id`].
 pub type UserId = Id;
 
-/// A session's id: 32 lower-case hexadecimal digits (128 random bits).
+/// Session's id: 32 lower-case hexadecimal digits (128 random bits).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(String);
 
 /// `tenants/{tenant}/users/{user}`
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserName {
-    /// The tenant that the user belongs to.
+    /// Tenant that the user belongs to.
     pub tenant: TenantId,
-    /// The user within the tenant.
+    /// User within the tenant.
     pub user: UserId,
 }
 
@@ -48,7 +48,7 @@ pub struct UserName {
 pub struct SessionName {
     /// Whose session it is.
     pub user: UserName,
-    /// The session among the user's.
+    /// Session among the user's.
     pub session: SessionId,
 }
 
@@ -66,7 +66,7 @@ impl TenantId {
     ///
     /// # Errors
     ///
-    /// The rule, if `text` breaks it.
+    /// Rule, if `text` breaks it.
     pub fn parse(text: &str, field: &str) -> Result<TenantId, Violation> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let holds =
@@ -82,13 +82,13 @@ impl TenantId {
     ///
     /// # Errors
     ///
-    /// The rule, if `text` breaks it.
+    /// Rule, if `text` breaks it.
     pub fn parse_name(text: &str, field: &str) -> Result<TenantId, Violation> {
         let [tenant] = segments(text, field, "tenants/{tenant}")?;
         TenantId::parse(tenant, field)
     }
 
-    /// The id as it was sent.
+    /// Id as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -105,12 +105,12 @@ impl Id {
     ///
     /// # Errors
     ///
-    /// The rule, if `text` breaks it.
+    /// Rule, if `text` breaks it.
     pub fn parse(text: &str, field: &str) -> Result<Id, Violation> {
         Id::parse_as("the id", text, field)
     }
 
-    /// The id as it was sent.
+    /// Id as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -130,14 +130,14 @@ impl SessionId {
     ///
     /// # Errors
     ///
-    /// The rule, if `text` breaks it.
+    /// Rule, if `text` breaks it.
     pub fn parse(text: &str, field: &str) -> Result<SessionId, Violation> {
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let holds = text.len() == 32 && text.bytes().all(digit);
         if holds { Ok(SessionId(text.to_owned())) } else { Err(broken(field, "the session", SESSION_RULE, text)) }
     }
 
-    /// The id of 128 bits, e.g. fresh from the random source.
+    /// Id of 128 bits, e.g. fresh from the random source.
     #[must_use]
     pub fn from_bits(bits: [u8; 16]) -> SessionId {
         SessionId(HEXLOWER.encode(&bits))
@@ -159,13 +159,13 @@ impl UserName {
     ///
     /// # Errors
     ///
-    /// The first rule that `text` breaks: the pattern, or that of one of its ids.
+    /// First rule that `text` breaks: the pattern, or that of one of its ids.
     pub fn parse(text: &str, field: &str) -> Result<UserName, Violation> {
         let [tenant, user] = segments(text, field, UserName::PATTERN)?;
         Ok(UserName { tenant: TenantId::parse(tenant, field)?, user: Id::parse_as("the user", user, field)? })
     }
 
-    /// The name of one of the user's sessions.
+    /// Name of one of the user's sessions.
     #[must_use]
     pub fn session(&self, session: SessionId) -> SessionName {
         SessionName { user: self.clone(), session }
@@ -186,7 +186,7 @@ impl SessionName {
     ///
     /// # Errors
     ///
-    /// The first rule that `text` breaks: the pattern, or that of one of its ids.
+    /// First rule that `text` breaks: the pattern, or that of one of its ids.
     pub fn parse(text: &str, field: &str) -> Result<SessionName, Violation> {
         let [tenant, user, session] = segments(text, field, SessionName::PATTERN)?;
         let user = UserName { tenant: TenantId::parse(tenant, field)?, user: Id::parse_as("the user", user, field)? };
@@ -228,7 +228,7 @@ impl fmt::Display for SessionName {
 
 // === helpers ===
 
-/// The variable segments of `text` in the order of `pattern`, whose other segments must be equal.
+/// Variable segments of `text`, in the order of `pattern`; all other segments must equal those of `pattern`.
 fn segments<'a, const N: usize>(text: &'a str, field: &str, pattern: &str) -> Result<[&'a str; N], Violation> {
     let mismatch = || broken(field, "the name", &format!("must have the form {pattern}"), text);
     let mut found = [""; N];

@@ -55,7 +55,7 @@ fn violations_name_the_rule_and_the_length() {
 }
 
 #[test]
-fn other_shapes_are_refused() {
+fn other_shapes_are_rejected() {
     for bad in
         ["tenants/acme", "tenants/acme/users", "tenant/acme/users/u", "tenants/acme/users/u/", "/tenants/acme/users/u"]
     {
@@ -100,7 +100,7 @@ proptest! {
 #[test]
 fn a_tenants_name_is_parsed_whole() {
     assert_eq!(TenantId::parse_name("tenants/acme", "parent").map(|tenant| tenant.to_string()), Ok("acme".to_owned()));
-    for (text, told) in [
+    for (text, violation) in [
         ("", "parent: the name must have the form tenants/{tenant}, and is empty"),
         ("acme", "parent: the name must have the form tenants/{tenant}; 4 bytes were sent"),
         ("tenants/acme/users/u", "parent: the name must have the form tenants/{tenant}; 20 bytes were sent"),
@@ -108,7 +108,7 @@ fn a_tenants_name_is_parsed_whole() {
     ] {
         assert_eq!(
             TenantId::parse_name(text, "parent").map_err(|violation| violation.to_string()),
-            Err(told.to_owned())
+            Err(violation.to_owned())
         );
     }
 }

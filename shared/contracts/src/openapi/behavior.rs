@@ -4,17 +4,17 @@ use prost_reflect::{FieldDescriptor, Kind, Value};
 
 use crate::http::pool;
 
-/// Whether callers must set the field.
+/// Returns whether callers must set the field.
 pub(super) fn is_required(field: &FieldDescriptor) -> bool {
     has(field, "REQUIRED")
 }
 
-/// Whether the service sets the field, and ignores it in requests.
+/// Returns whether the service sets the field, and ignores it in requests.
 pub(super) fn is_output_only(field: &FieldDescriptor) -> bool {
     has(field, "OUTPUT_ONLY")
 }
 
-/// Whether the field is set at creation and never changes.
+/// Returns whether the field is set at creation and never changes.
 pub(super) fn is_immutable(field: &FieldDescriptor) -> bool {
     has(field, "IMMUTABLE")
 }

@@ -5,11 +5,11 @@ use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 
 /// Items that can carry a comment in a proto file.
 pub(super) trait Commented {
-    /// The file, and the place in it.
+    /// File, and the place in it.
     fn place(&self) -> (FileDescriptor, &[i32]);
 }
 
-/// The leading comment of `item`, without the indent of its lines; empty if there is none.
+/// Leading comment of `item`, without the indent of its lines; empty if there is none.
 pub(super) fn comment(item: &impl Commented) -> String {
     let (file, path) = item.place();
     let Some(info) = file.file_descriptor_proto().source_code_info.as_ref() else { return String::new() };

@@ -1,15 +1,15 @@
-//! The one error shape of the gateway, and the one of OAuth. Details are one flat schema, since importers take only the first of
+//! Error schemas of the gateway and of OAuth. Details are one flat schema, since importers take only the first of
 //! many.
 
 use serde_json::{Map, Value, json};
 
 use crate::reasons::{DOMAIN, Reason, code_name, gateway, kit, session, store};
 
-/// The schema of every error but those of OAuth. Not `Error`, which JavaScript, Swift and others have themselves.
+/// Name of the schema of every error but those of OAuth. JavaScript, Swift and others have an `Error` of their own.
 pub(super) const NAME: &str = "ApiError";
-/// The schema of an error of OAuth.
+/// Schema of an error of OAuth.
 pub(super) const OAUTH: &str = "OAuthError";
-/// The schema of the last event of a stream that ends for an error.
+/// Schema of the last event of a stream that ends for an error.
 pub(super) const EVENT: &str = "StreamError";
 
 /// HTTP status and its meaning; reason and message of an example.
@@ -56,7 +56,7 @@ pub(super) static STATUSES: &[Status] = &[
     ),
 ];
 
-/// An error of [`STATUSES`], as it is printed.
+/// Example of an error of [`STATUSES`], in JSON.
 pub(super) fn example(status: &str, reason: &Reason, message: &str) -> Value {
     let kind = |name: &str| format!("type.googleapis.com/google.rpc.{name}");
     let mut details =
@@ -139,7 +139,7 @@ pub(super) fn schemas(schemas: &mut Map<String, Value>) {
     );
 }
 
-/// The schema of an error of OAuth.
+/// Schema of an error of OAuth.
 pub(super) fn oauth() -> Value {
     json!({
         "type": "object",
@@ -152,7 +152,7 @@ pub(super) fn oauth() -> Value {
     })
 }
 
-/// The schema of a stream's last event, where it ends for an error.
+/// Schema of a stream's last event, where it ends for an error.
 pub(super) fn event() -> Value {
     json!({
         "type": "object",

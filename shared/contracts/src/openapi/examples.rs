@@ -23,18 +23,18 @@ pub(super) struct Example {
     /// Parameters in the query.
     #[serde(default)]
     pub(super) query: Map<String, Value>,
-    /// The body; null for none.
+    /// Body; null for none.
     #[serde(default)]
     pub(super) body: Value,
-    /// The answer: a message, or the text of a stream.
+    /// Response: a message, or the text of a stream.
     pub(super) response: Value,
 }
 
-/// The example of the route's RPC.
+/// Example of the route's RPC.
 ///
 /// # Panics
 ///
-/// If there is none, or a file is no JSON; a test of this module excludes it.
+/// Panics if the RPC has no example, or a file is no JSON; a test of this module excludes both.
 pub(super) fn example(binding: &Binding) -> Example {
     let package = binding.method.parent_service().package_name().to_owned();
     let (_, file) = files().iter().find(|(known, _)| *known == package).expect("each package has a file of examples");

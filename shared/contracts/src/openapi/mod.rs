@@ -20,10 +20,10 @@ use crate::http::bindings;
 use comments::comment;
 use schema::Schemas;
 
-/// The message that a stream of events holds.
+/// Message that a stream of events holds.
 const EVENT: &str = "keyplane.session.v1.SessionEvent";
 
-/// The document: the same protos and `servers` always give the same one.
+/// Builds the document. Equal protos and `servers` give equal documents.
 ///
 /// `servers` are base URLs such as `http://localhost:8080`, the preferred one first; none means the address that
 /// the document was read from.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::http::Binding;
 
-/// The one RPC that takes a token in its body.
+/// RPC that takes a token in its body.
 const REVOKE: &str = "keyplane.revocation.v1.RevocationService.RevokeOAuthToken";
 
-/// How a caller says who it is; [`security`] names them.
+/// Security schemes of the document; [`security`] refers to them.
 pub(super) fn security_schemes() -> Value {
     json!({
         "bearer": {
@@ -21,7 +21,7 @@ pub(super) fn security_schemes() -> Value {
     })
 }
 
-/// What one operation asks for: any one of these; none if it needs no token.
+/// Security schemes of an operation, of which a caller uses one; empty if the operation needs no token.
 pub(super) fn security(binding: &Binding) -> Value {
     match (binding.needs_token(), binding.verb) {
         (false, _) => json!([]),
@@ -30,7 +30,7 @@ pub(super) fn security(binding: &Binding) -> Value {
     }
 }
 
-/// The content of a body that a `google.api.HttpBody` takes as it is: RFC 7009's, else any.
+/// Content of a body that a `google.api.HttpBody` takes as it is: that of RFC 7009, otherwise any.
 pub(super) fn raw_body(binding: &Binding, example: &Value) -> Value {
     if binding.method.full_name() != REVOKE {
         return json!({"*/*": {"schema": {"type": "string", "format": "binary"}}});
@@ -41,7 +41,7 @@ pub(super) fn raw_body(binding: &Binding, example: &Value) -> Value {
         "properties": {
             "token": {"type": "string", "minLength": 1, "description": "The token, as it was issued: a JWT."},
             "token_type_hint": {"type": "string", "description":
-                "`access_token`, or nothing. `refresh_token` is refused: those are the identity provider's."},
+                "`access_token`, or nothing. `refresh_token` is rejected: revoke it at the identity provider."},
         },
     });
     json!({
@@ -50,7 +50,7 @@ pub(super) fn raw_body(binding: &Binding, example: &Value) -> Value {
     })
 }
 
-/// An error of RFC 7009's route.
+/// Error of RFC 7009's route.
 pub(super) fn error_example() -> Value {
     json!({"error": "invalid_request", "error_description": "the request is invalid: body.token: must be set"})
 }

@@ -30,7 +30,7 @@ pub(super) fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
     operation
 }
 
-/// The RPC's name. A further route is told apart by its verb (`UpdateSessionByPost`), or by what its path ends in
+/// Operation id: the RPC's name. A second route adds its verb (`UpdateSessionByPost`), or the end of its path
 /// (`StreamSessionEventsOfUser`); RPCs of one name by their services (`ListRateLimitAuditEntries`).
 fn id(binding: &Binding) -> String {
     let bindings = bindings();
@@ -55,7 +55,7 @@ fn title(verb: &str) -> String {
     verb[..1].to_owned() + &verb[1..].to_lowercase()
 }
 
-/// Whether the field takes a body's bytes as they are.
+/// Returns whether the field takes the bytes of a body as they are.
 fn is_raw(field: &FieldDescriptor) -> bool {
     matches!(field.kind(), Kind::Message(message) if message.full_name() == "google.api.HttpBody")
 }

@@ -39,7 +39,7 @@ pub(super) fn parameters(binding: &Binding, example: &Example, schemas: &mut Sch
     parameters
 }
 
-/// The last variable of the path, as a type is written: `User`.
+/// Last variable of the path, spelled like a type: `User`.
 pub(super) fn singular_owner(binding: &Binding) -> String {
     let name = binding.variables.last().map(String::as_str).unwrap_or_default();
     let (initial, rest) = name.split_at(name.len().min(1));
@@ -92,7 +92,7 @@ fn query(
     }
 }
 
-/// The message of a field whose own fields are bound one by one.
+/// Message of a field whose own fields are bound one by one.
 fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     let Kind::Message(message) = field.kind() else { return None };
     (message.package_name() != "google.protobuf").then_some(message)

@@ -15,17 +15,17 @@ use crate::rules::{self, Rule};
 /// Direction in which a message goes, which decides what its schema requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Usage {
-    /// In a response: every field that is always sent is required.
+    /// Response: every field that is always sent is required.
     Response,
-    /// In an event: fields that are empty are left out.
+    /// Event: empty fields are left out.
     Event,
-    /// In a request: the rules of the service hold, and fields that the service sets are left out.
+    /// Request: the rules of the service hold, and fields that the service sets are left out.
     Request,
-    /// In a request that changes a resource: nothing is required, and what never changes is left out.
+    /// Request that changes a resource: nothing is required, and immutable fields are left out.
     Patch,
 }
 
-/// The named schemas that the document refers to; each is added when it is first referred to.
+/// Named schemas of the document; each is added at the first reference to it.
 pub(super) struct Schemas {
     found: Map<String, Value>,
     /// Number of messages and enums by short name, as a name that two packages use needs a prefix.
@@ -53,7 +53,7 @@ impl Schemas {
         self.found
     }
 
-    /// A reference to the one error schema.
+    /// Reference to the one error schema.
     pub(super) fn error(&mut self) -> Value {
         if !self.found.contains_key(error::NAME) {
             error::schemas(&mut self.found);
@@ -61,7 +61,7 @@ impl Schemas {
         reference(error::NAME)
     }
 
-    /// A reference to the error schema of OAuth.
+    /// Reference to the error schema of OAuth.
     pub(super) fn oauth_error(&mut self) -> Value {
         self.found.entry(error::OAUTH).or_insert_with(error::oauth);
         reference(error::OAUTH)
@@ -75,7 +75,7 @@ impl Schemas {
         self.found.entry(error::EVENT).or_insert_with(error::event);
     }
 
-    /// The schema of a field, with its comment wherever OpenAPI 3.0 allows one (beside `$ref` it does not).
+    /// Schema of a field, with its comment unless it is a `$ref`, beside which OpenAPI 3.0 allows none.
     pub(super) fn field(&mut self, field: &FieldDescriptor, usage: Usage) -> Value {
         // What a message holds is sent as a whole, also where a part of the resource is changed.
         let inner = if usage == Usage::Patch { Usage::Request } else { usage };
@@ -101,7 +101,7 @@ impl Schemas {
         schema
     }
 
-    /// A reference to the schema of `message`, or the schema itself where the message is printed as a plain value.
+    /// Reference to the schema of `message`, or the schema itself if JSON prints the message as a plain value.
     pub(super) fn message(&mut self, message: &MessageDescriptor, usage: Usage) -> Value {
         if let Some(schema) = well_known(message.full_name()) {
             return schema;
@@ -121,7 +121,7 @@ impl Schemas {
         reference(&name)
     }
 
-    /// A reference to the schema, named `name`, of those fields of `message` that `keep` holds; none if it keeps none.
+    /// Adds the schema `name` of the fields of `message` for which `keep` holds, and returns a reference; `None` if it has no field.
     pub(super) fn body(
         &mut self,
         name: &str,
@@ -135,7 +135,7 @@ impl Schemas {
         Some(reference(name))
     }
 
-    /// Whether the schema that `reference` names requires a property.
+    /// Returns whether the schema behind `reference` requires a property.
     pub(super) fn requires(&self, reference: &Value) -> bool {
         let name = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next());
         name.and_then(|name| self.found.get(name)).is_some_and(|schema| schema.get("required").is_some())
@@ -193,7 +193,7 @@ impl Schemas {
         }
     }
 
-    /// The short name if only one package uses it, else with the package's name before it.
+    /// Short name of a schema; with the package's name before it if another package has the same short name.
     fn name(&self, full_name: &str, package: &str) -> String {
         let short = short_name(full_name, package);
         if self.short_names.get(&short).is_none_or(|count| *count < 2) {
@@ -206,8 +206,8 @@ impl Schemas {
 
 // === helpers ===
 
-/// A number of 64 bits: printed as a string, since JavaScript's numbers hold 53 bits; taken as a number and as a string.
-/// Those that callers send are all below 2^53, so the document asks for the number.
+/// Schema of a number of 64 bits. JSON prints it as a string, since JavaScript's numbers hold 53 bits, and accepts either.
+/// Numbers in requests are all below 2^53, so the document asks for a number there.
 fn long(usage: Usage) -> Value {
     match usage {
         Usage::Response | Usage::Event => json!({"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}),
@@ -215,7 +215,7 @@ fn long(usage: Usage) -> Value {
     }
 }
 
-/// Whether every message of this usage has the field.
+/// Returns whether every message of this usage has the field.
 fn requires(field: &FieldDescriptor, usage: Usage) -> bool {
     let printed = field.is_list() || field.is_map() || !field.supports_presence();
     match usage {

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-/// The schema of a message that JSON prints as something else than an object of its fields.
+/// Schema of a message that JSON does not print as an object of its fields.
 pub(super) fn well_known(full_name: &str) -> Option<Value> {
     let scalar = |kind: &str, format: &str| json!({"type": kind, "format": format, "nullable": true});
     Some(match full_name {

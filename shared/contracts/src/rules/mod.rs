@@ -1,7 +1,7 @@
 //! Bounds of what requests may hold: one table, from which the services take their bounds and the OpenAPI document its
 //! patterns, lengths and ranges.
 //!
-//! A field is named by its message and its own name, `keyplane.session.v1.Session.company_id`. Every text, number, duration,
+//! Fields have full names such as `keyplane.session.v1.Session.company_id`. Every text, number, duration,
 //! list and map that a JSON caller can send has an entry; a test of [`crate::openapi`] names one that has none.
 
 pub mod audit;
@@ -15,73 +15,73 @@ use crate::names::{Id, SessionName, TenantId};
 /// Bound of one field. Bytes are those of UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
-    /// A text of `least` to `most` bytes, without control characters.
+    /// Text of `least` to `most` bytes, without control characters.
     Text {
         /// 0: the field may be empty, which is the same as unset.
         least: usize,
         /// Longest text, in bytes.
         most: usize,
     },
-    /// A text that matches the whole of a pattern, or is empty.
+    /// Text that matches the whole of a pattern, or is empty.
     Pattern(&'static str),
-    /// A text that matches the whole of a pattern, and is not empty.
+    /// Text that matches the whole of a pattern, and is not empty.
     Required(&'static str),
     /// Names of fields, in a field mask.
     Mask(&'static [&'static str]),
-    /// A text that only the service can make, such as a page token; any other is refused.
+    /// Text that only the service makes, such as a page token; any other is rejected.
     Opaque,
-    /// As [`Rule::Opaque`], and not empty.
+    /// [`Rule::Opaque`] that is not empty.
     RequiredOpaque,
-    /// A text that no rule bounds.
+    /// Text that no rule bounds.
     Free,
-    /// A whole number.
+    /// Whole number.
     Number {
         /// Smallest number.
         least: i64,
         /// Largest number.
         most: i64,
     },
-    /// A duration, in whole seconds at either end.
+    /// Duration, in whole seconds at either end.
     Seconds {
         /// Shortest duration.
         least: u64,
         /// Longest duration.
         most: u64,
-        /// Whether 0 s is the same as unset.
+        /// True if 0 s is the same as unset.
         zero: bool,
         /// Digits after the point that may be other than 0: 9 for nanoseconds, 6 for microseconds.
         digits: u8,
     },
-    /// A duration that is not negative.
+    /// Duration that is not negative.
     NotNegative,
-    /// A list.
+    /// List.
     Items {
-        /// Fewest items.
+        /// Minimum of items.
         least: usize,
-        /// Most items.
+        /// Maximum of items.
         most: usize,
-        /// Whether no item may come twice.
+        /// True if no item may come twice.
         unique: bool,
         /// Bound of each; none for messages.
         each: Option<&'static Rule>,
     },
-    /// A map.
+    /// Map.
     Pairs {
-        /// Most pairs.
+        /// Maximum of pairs.
         most: usize,
         /// Bound of each key. OpenAPI 3.0 has no word for it; the comment of the field states it.
         key: &'static str,
         /// Bound of each value; none for messages.
         value: Option<&'static Rule>,
     },
-    /// A message of whose fields exactly one is set.
+    /// Message of whose fields exactly one is set.
     OneOf,
 }
 
 /// Rules of one package, by `Message.field`; of a message, by `Message`.
 pub(crate) type Table = &'static [(&'static str, Rule)];
 
-/// The rule of a field or a message, by its full name.
+/// Rule of a field or a message, by its full name.
 #[must_use]
 pub fn rule(full_name: &str) -> Option<Rule> {
     let tables = [
@@ -96,7 +96,7 @@ pub fn rule(full_name: &str) -> Option<Rule> {
     })
 }
 
-/// Whether a response always holds a message field, by its full name. (Texts, numbers, lists and maps are always printed.)
+/// Returns whether responses always hold a message field, by its full name. JSON always has texts, numbers, lists and maps.
 #[must_use]
 pub fn is_always_sent(full_name: &str) -> bool {
     let tables = [
@@ -108,7 +108,7 @@ pub fn is_always_sent(full_name: &str) -> bool {
     tables.iter().any(|(package, names)| full_name.strip_prefix(package).is_some_and(|name| names.contains(&name)))
 }
 
-/// The pattern of a variable in a path, e.g. `tenant`.
+/// Pattern of a variable in a path, e.g. `tenant`.
 #[must_use]
 pub fn path_variable(name: &str) -> Option<&'static str> {
     Some(match name {
@@ -124,12 +124,12 @@ pub fn path_variable(name: &str) -> Option<&'static str> {
 // === impl Rule ===
 
 impl Rule {
-    /// A text of at most `most` bytes without control characters; empty is unset.
+    /// Text of at most `most` bytes without control characters; empty is unset.
     pub(crate) const fn up_to(most: usize) -> Rule {
         Rule::Text { least: 0, most }
     }
 
-    /// A text of 1 to `most` bytes without control characters.
+    /// Text of 1 to `most` bytes without control characters.
     pub(crate) const fn some(most: usize) -> Rule {
         Rule::Text { least: 1, most }
     }

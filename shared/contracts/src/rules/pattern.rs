@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Rule;
 
-/// No control character, by regular expressions of any engine.
+/// Class of all characters but control characters, in the syntax of any regular-expression engine.
 const PRINTABLE: &str = r"[^\x00-\x1f\x7f-\x9f]";
 
 pub(super) fn keywords(rule: &Rule) -> Vec<(&'static str, Value)> {

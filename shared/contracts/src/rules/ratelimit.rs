@@ -11,7 +11,7 @@ pub const NAME: &str = "[a-z0-9][a-z0-9_.-]{0,63}";
 pub const LIMITS: usize = 16;
 /// Calls of a batch.
 pub const BATCH: usize = 500;
-/// Further descriptors of one call.
+/// Maximum of descriptors of one call.
 pub const DESCRIPTORS: usize = 8;
 /// Longest descriptor, longest route, and longest value of an entry, in bytes.
 pub const VALUE: usize = 256;

@@ -25,9 +25,9 @@ pub const MASKABLE: [&str; 5] = ["company_id", "last_path", "attributes", "devic
 const EVENT_ID: &str = "[0-9]{1,20}-[0-9]{1,20}";
 /// Pattern of an IPv4 or IPv6 address; an address holds more than a pattern can say.
 const IP: &str = r"[0-9A-Fa-f.:]{2,45}";
-/// A path: starts with `/`, at most [`PATH`] bytes, no control characters.
+/// Path: starts with `/`, at most [`PATH`] bytes, no control characters.
 const LAST_PATH: &str = r"/[^\x00-\x1f\x7f-\x9f]{0,2047}";
-/// A life from 1 s to 31 days; 0 s is unset.
+/// Life from 1 s to 31 days; 0 s is unset.
 const LIFE: Rule = Rule::Seconds { least: 1, most: 31 * 24 * 3600, zero: true, digits: 9 };
 
 pub(crate) const RULES: Table = &[

@@ -1,4 +1,4 @@
-//! The table of rules and the examples, held against the descriptors and the document.
+//! Table of rules and examples, compared with the descriptors and the document.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::super::{behavior, document, examples};
 use crate::http::{Binding, bindings, pool};
 use crate::rules;
 
-/// All fields that JSON callers can send besides what the path binds, and full names of all messages.
+/// Fields that JSON callers can send, other than those that the path binds; and full names of all messages.
 fn sendable() -> (Vec<FieldDescriptor>, BTreeSet<String>) {
     let (mut fields, mut messages) = (Vec::new(), BTreeSet::new());
     for binding in bindings() {
@@ -47,7 +47,7 @@ fn gather(
     }
 }
 
-/// Whether any value of the type might break a rule.
+/// Returns whether any value of the type might break a rule.
 fn can_break_a_rule(field: &FieldDescriptor) -> bool {
     if field.is_list() || field.is_map() {
         return true;
