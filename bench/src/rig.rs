@@ -112,14 +112,9 @@ impl Services {
     ) -> Result<Services, Error> {
         let (said, says) = oneshot::channel();
         let mut said = Some(said);
-        let name = match service {
-            Service::Session => "session",
-            Service::Revocation => "revocation",
-            Service::RateLimit => "rate-limit",
-        };
         let spec = Spec::new(std::env::current_exe()?)
             .name("the services")
-            .args(["serve", name])
+            .args(["serve", service.name()])
             .args(echo.then_some("--echo"))
             .env("KEYPLANE_APP", APP)
             .env("KEYPLANE_KV_URL", url)

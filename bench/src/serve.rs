@@ -24,6 +24,21 @@ pub(crate) struct Addresses {
     pub(crate) echo: Option<SocketAddr>,
 }
 
+// === impl Service ===
+
+impl Service {
+    pub(crate) const ALL: [Service; 3] = [Service::Session, Service::Revocation, Service::RateLimit];
+
+    /// Name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Service::Session => "session",
+            Service::Revocation => "revocation",
+            Service::RateLimit => "rate-limit",
+        }
+    }
+}
+
 /// Runs a service, and the yardsticks if asked to, until SIGTERM, as the service's own program does.
 pub(crate) fn run(service: Service, with_echo: bool) -> Result<(), Error> {
     match service {

@@ -33,7 +33,9 @@ fn mesh() {
         let limit = &row["limit"];
         assert!(limit.is_null() || rows.iter().any(|other| other["row"] == *limit), "{row}");
     }
-    assert!(report["idle_rss"].as_u64().is_some_and(|bytes| bytes > 0));
+    for service in ["session", "revocation", "rate-limit"] {
+        assert!(report["idle_rss"][service].as_u64().is_some_and(|bytes| bytes > 0), "{service}");
+    }
 }
 
 #[test]

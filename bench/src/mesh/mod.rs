@@ -3,6 +3,7 @@
 mod report;
 mod row;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -42,7 +43,10 @@ pub(crate) fn run(options: &Options) -> Result<Report, Error> {
 async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<Report, Error> {
     let shape = options.shape.or_quick(options.quick);
     let machine = Machine::here(rig::info(engine, "server", "valkey_version")?);
-    let idle_rss = rig::idle_rss(Service::Session, engine).await?;
+    let mut idle_rss = BTreeMap::new();
+    for service in Service::ALL {
+        idle_rss.insert(service.name(), rig::idle_rss(service, engine).await?);
+    }
 
     let services = Services::start(Service::Session, &engine.url(), true, &[]).await?;
     let echo = services.addresses.echo.ok_or("the services came without the echo service")?;
