@@ -1,4 +1,4 @@
-# The commands of this workspace. `.ci/run` runs the same recipes; `just` itself comes from `.ci/tools`.
+# Commands of this workspace. `.ci/run` runs the same recipes; `.ci/tools` fetches `just` itself.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
@@ -8,7 +8,7 @@ export PATH := justfile_directory() / ".toolbox/lint/programs/bin" + ":" + env("
 default:
     @just --list --unsorted
 
-# Starts the whole mesh on this machine; options after it go to `cargo up`.
+# Starts the whole mesh on this machine; passes its options to `cargo up`.
 up *options:
     cargo up {{ options }}
 
@@ -16,8 +16,8 @@ up *options:
 test:
     cargo test --workspace
 
-# Runs every check that needs no test: format, lints, documentation, contracts, licences.
-lint: fmt-check clippy doc proto openapi deny
+# Runs every check but the tests: format, lints, documentation, contracts, dependencies.
+lint: fmt-check clippy doc proto openapi unused-deps deny
 
 # Formats the Rust code.
 fmt:
@@ -31,20 +31,20 @@ fmt-check:
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
 
-# Builds the documentation of our own crates; any warning, such as a broken link, is an error.
+# Builds the documentation of our own crates; any warning (a broken link) is an error.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Lints the contracts, and compares them with the baseline: no break for callers.
+# Lints the contracts, and compares them with the baseline: a breaking change is an error.
 proto: _tools
     buf lint proto
     buf breaking proto --against proto/baseline.binpb
 
-# Makes the current contracts the new baseline. Only for a release, or for a break that harms nobody.
+# Makes the current contracts the new baseline. Only for a release, or if no caller relies on the broken part.
 proto-baseline: _tools
     buf build proto --exclude-source-info --output proto/baseline.binpb
 
-# Checks the OpenAPI document that is generated from the contracts, with an independent validator.
+# Checks the generated OpenAPI document with an independent validator.
 openapi: _tools
     #!/usr/bin/env bash
     set -euo pipefail
@@ -53,32 +53,40 @@ openapi: _tools
     cargo run --quiet --package keyplane-local --bin keyplane-up -- openapi >"$document"
     PYTHONPATH=.toolbox/lint/python python3 -m openapi_spec_validator "$document"
 
-# Fuzzes every JSON route of a whole mesh with schemathesis, about three minutes: deploy/local/fuzz/known.py lists the
-# accepted findings with their reasons. `--seed 7` for other calls, `--examples 100` for more of them.
+# `--seed 7` makes other calls, `--examples 100` more of them; deploy/local/fuzz/known.py lists the known findings.
+# Fuzzes every JSON route of a whole mesh with schemathesis, about three minutes.
 fuzz-api *options: _tools
     cargo build --quiet --package keyplane-local --bin keyplane-up
     python3 deploy/local/fuzz/run.py {{ options }}
 
+<<<<<<< HEAD
 # Generates clients for TypeScript, Angular and Python from the OpenAPI document, and runs programs that use them. Needs Node.js 20.
+=======
+# Generates clients for TypeScript, Angular and Python from the OpenAPI document; compiles programs with them. Needs Node.js 20.
+>>>>>>> 7142306 (lint: unused dependencies are found by cargo-shear, and removed)
 clients: _tools
     deploy/local/clients/run
 
-# Checks licences and sources of the dependencies, and duplicate versions.
+# Finds dependencies that no code uses; `cargo shear --fix` removes them.
+unused-deps: _tools
+    cargo shear --locked
+
+# Checks licences and sources of the dependencies, and rejects second versions without a reason in deny.toml.
 deny: _tools
     cargo deny check bans licenses sources
 
-# Measures on this machine: `just bench mesh` (the calls against what bounds them), `just bench sessions` (10,000 of them),
-# `just bench revocation` (checks, and a million revocations), `just bench ratelimit` (limits, beside envoyproxy/ratelimit), or
-# `just bench gateway` (JSON through Envoy, with the guard and without).
+# `mesh`: calls against their bounds; `sessions`: 10,000 sessions; `revocation`: checks, and a million revocations;
+# `ratelimit`: limits, beside envoyproxy/ratelimit; `gateway`: JSON through Envoy, with the guard and without.
+# Measures on this machine: `just bench mesh`, sessions, revocation, ratelimit or gateway.
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 
-# Proves that no revoked token passes 100 ms after the acknowledgement: a quarter of an hour; `just prove --quick` takes a minute.
+# Proves that no revoked token passes 100 ms after the acknowledgement. Takes a quarter of an hour, a minute with `--quick`.
 prove *options:
     cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- propagation {{ options }}
 
-# Lets everything fail at random under load, and checks every promise: an hour in a release build, with `--quick` ten minutes in a
-# debug build. Prints its seed: `--seed 7` repeats the faults; `--faults cut,store-stop` picks some.
+# Prints its seed: `--seed 7` repeats the faults; `--faults cut,store-stop` picks some.
+# Injects random faults under load and checks README's promises: an hour, with `--quick` ten minutes in a debug build.
 soak *options:
     cargo run --quiet {{ if options =~ "--quick" { "" } else { "--release" } }} --package keyplane-bench -- soak {{ options }}
 
