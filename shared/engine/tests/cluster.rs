@@ -1,4 +1,4 @@
-//! A real cluster.
+//! Cluster of real servers.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ fn replicas_follow_their_primary() {
 }
 
 #[test]
-fn a_replica_takes_over_from_a_primary_that_is_killed_and_from_one_that_is_paused() {
+fn replica_takes_over_from_a_killed_and_from_a_paused_primary() {
     let cluster = Cluster::builder(&Toolbox::find()).replicas(1).node_timeout(Duration::from_secs(1)).start().unwrap();
     let keys = ["a", "b", "c"];
     let slots: Vec<u16> = keys.iter().map(|key| cluster.slot(key).unwrap()).collect();
@@ -60,7 +60,7 @@ fn a_replica_takes_over_from_a_primary_that_is_killed_and_from_one_that_is_pause
 }
 
 #[test]
-fn the_user_may_wait_when_told_so() {
+fn user_may_wait_if_allowed() {
     let cluster = Cluster::builder(&Toolbox::find()).primaries(1).may_wait(true).start().unwrap();
     let verdict = cluster.node(0).command(&["ACL", "DRYRUN", "keyplane", "WAIT", "0", "0"]).unwrap();
     assert_eq!(verdict.text(), Some("OK"));

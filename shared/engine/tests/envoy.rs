@@ -1,4 +1,4 @@
-//! A real Envoy.
+//! Real Envoy.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ static_resources:
 "#;
 
 #[test]
-fn serves_what_the_configuration_says() {
+fn envoy_serves_its_configuration() {
     let toolbox = Toolbox::find();
     Envoy::validate(&toolbox, CONFIG).unwrap();
     let envoy = Envoy::start(&toolbox, CONFIG).unwrap();
@@ -46,7 +46,7 @@ fn serves_what_the_configuration_says() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_in_envoys_words() {
+fn bad_configuration_is_rejected_with_envoys_output() {
     let toolbox = Toolbox::find();
     let bad = CONFIG.replace("stat_prefix", "stat_prefixx");
     let refused = Envoy::validate(&toolbox, &bad).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Nothing outlives the process that started it, however that ends. This binary runs itself to find out.
+//! Children end with the process that started them, after a crash too. This binary runs itself as that process.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use keyplane_engine::{Toolbox, Valkey};
 
-/// Set for the inner run: how that is to end.
+/// Variable of the inner run: its kind of end.
 const ENDING: &str = "KEYPLANE_TEST_ENDING";
 
-/// The inner run; without the variable, there is nothing to do.
+/// Inner run; does nothing without the variable.
 #[test]
 fn inner() {
     let Ok(ending) = std::env::var(ENDING) else { return };
@@ -33,27 +33,27 @@ fn inner() {
 }
 
 #[test]
-fn dies_with_an_exit() {
+fn child_ends_with_an_exit() {
     leaves_nothing("exit");
 }
 
 #[test]
-fn dies_with_a_panic() {
+fn child_ends_with_a_panic() {
     leaves_nothing("panic");
 }
 
 #[test]
-fn dies_with_an_abort() {
+fn child_ends_with_an_abort() {
     leaves_nothing("abort");
 }
 
 #[test]
-fn dies_with_a_kill() {
+fn child_ends_with_a_kill() {
     leaves_nothing("kill");
 }
 
 #[test]
-fn dies_with_a_kill_while_paused() {
+fn paused_child_ends_with_a_kill() {
     leaves_nothing("paused");
 }
 
@@ -69,7 +69,7 @@ fn leaves_nothing(ending: &str) {
     let server = lines.find_map(|line| line.unwrap().strip_prefix("server ").map(str::to_owned));
     let server = PathBuf::from("/proc").join(server.expect("the inner run starts a server"));
     // Gone already, if the inner run was quick to end; then its folder can't be known, but its end is what matters.
-    let folder = folder_of(&server);
+    let folder = config_folder(&server);
     if ["kill", "paused"].contains(&ending) {
         assert!(folder.as_ref().is_some_and(|folder| folder.exists()), "{folder:?}");
         inner.kill().unwrap();
@@ -82,8 +82,8 @@ fn leaves_nothing(ending: &str) {
     }
 }
 
-/// The configuration's folder, from the command line.
-fn folder_of(process: &Path) -> Option<PathBuf> {
+/// Folder of the configuration, from the command line.
+fn config_folder(process: &Path) -> Option<PathBuf> {
     let line = std::fs::read_to_string(process.join("cmdline")).ok()?;
     let config = line.split('\0').find(|arg| arg.ends_with("valkey.conf"));
     // The server sets its own title once it runs; its folder is its working folder then.
@@ -91,7 +91,7 @@ fn folder_of(process: &Path) -> Option<PathBuf> {
         .map_or_else(|| std::fs::read_link(process.join("cwd")).ok(), |path| Some(Path::new(path).parent()?.to_owned()))
 }
 
-/// No such process, or one that waits to be reaped by its new parent.
+/// Reports whether the process is missing, or waits to be reaped by its new parent.
 fn ended(process: &Path) -> bool {
     let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
@@ -104,10 +104,10 @@ fn someone_mentions(folder: &Path) -> bool {
     lines.any(|line| String::from_utf8_lossy(&line).contains(&folder))
 }
 
-fn until(what: &str, mut test: impl FnMut() -> bool) {
+fn until(goal: &str, mut test: impl FnMut() -> bool) {
     let start = Instant::now();
     while !test() {
-        assert!(start.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "not within 20 s: {goal}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use keyplane_engine::{Process, Signal, Spec};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Set for the run of `inner`.
+/// Variable of the run of `inner`.
 const INNER: &str = "KEYPLANE_TEST_INNER";
 
 fn sh(script: &str) -> Spec {

@@ -1,4 +1,4 @@
-//! Against the real server.
+//! Real Valkey server.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn start() -> Valkey {
 }
 
 #[test]
-fn a_restarted_server_keeps_its_port_and_loses_its_data() {
+fn restarted_server_keeps_its_port_and_loses_its_data() {
     let valkey = start();
     let port = valkey.port();
     valkey.command(&["SET", "k", "v"]).unwrap();
@@ -32,7 +32,7 @@ fn a_restarted_server_keeps_its_port_and_loses_its_data() {
 }
 
 #[test]
-fn a_paused_server_answers_after_resume() {
+fn paused_server_answers_after_resume() {
     let valkey = start();
     valkey.pause().unwrap();
     std::thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn a_paused_server_answers_after_resume() {
 }
 
 #[test]
-fn the_user_of_the_url_lacks_what_serverless_lacks() {
+fn user_of_the_url_lacks_the_commands_that_serverless_lacks() {
     let valkey = start();
     let url = valkey.url();
     assert!(url.starts_with("valkey://keyplane:"), "{url}");
@@ -109,7 +109,7 @@ fn dry_run(valkey: &Valkey, line: &str) -> String {
 }
 
 #[test]
-fn without_the_acl_the_url_is_that_of_the_default_user() {
+fn url_without_the_acl_names_the_default_user() {
     let valkey = Valkey::builder(&Toolbox::find()).acl_serverless(false).start().unwrap();
     assert_eq!(valkey.url(), valkey.admin_url());
 }
@@ -126,7 +126,7 @@ fn modules_give_indexes_and_bloom_filters() {
 }
 
 #[test]
-fn a_replica_is_in_sync_when_it_has_started() {
+fn started_replica_is_in_sync() {
     let primary = start();
     primary.command(&["SET", "k", "v"]).unwrap();
     let replica = Valkey::builder(&Toolbox::find()).replica_of(&primary).may_wait(true).start().unwrap();
@@ -136,7 +136,7 @@ fn a_replica_is_in_sync_when_it_has_started() {
 }
 
 #[test]
-fn a_start_that_fails_shows_the_log() {
+fn failed_start_shows_the_log() {
     let bad = Valkey::builder(&Toolbox::find()).setting("no-such-setting", "1").start().unwrap_err().to_string();
     assert!(bad.contains("no-such-setting"), "{bad}");
 
@@ -146,7 +146,7 @@ fn a_start_that_fails_shows_the_log() {
 }
 
 #[test]
-fn a_folder_of_ones_own_is_kept() {
+fn given_folder_is_kept() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("with blank");
     let valkey = Valkey::builder(&Toolbox::find()).dir(&folder).setting("maxmemory", "5mb").start().unwrap();
@@ -157,7 +157,7 @@ fn a_folder_of_ones_own_is_kept() {
 }
 
 #[tokio::test]
-async fn can_be_used_from_an_async_test() {
+async fn server_works_in_an_async_test() {
     let valkey = start();
     let answered = tokio::time::timeout(Duration::from_secs(5), async { valkey.command(&["PING"]) });
     answered.await.unwrap().unwrap();

@@ -14,7 +14,7 @@ use keyplane_valkey::{Settings, Valkey};
 /// Length of a silence: enough for connections to be given up, and for several attempts to make others.
 const SILENCE: Duration = Duration::from_secs(4);
 
-/// Makes something go wrong; all is well again when it returns.
+/// Injects a fault and removes it before it returns.
 type Drill = for<'a> fn(&'a World) -> futures::future::LocalBoxFuture<'a, ()>;
 
 const DRILLS: &[(&str, Drill)] = &[
@@ -85,7 +85,7 @@ impl World {
         self.proxy.set(Fault::Pass);
     }
 
-    /// Away to a primary that does not exist, so that the data stays.
+    /// Role change: a replica of a primary that does not exist, so the data stays.
     async fn replica(&self) {
         self.admin(&["REPLICAOF", "127.0.0.1", "1"]);
         let read = key(&self.valkey, "read");
@@ -106,7 +106,7 @@ impl World {
         self.admin(&["CONFIG", "SET", "timeout", "0"]);
     }
 
-    /// More calls at once than the queues take.
+    /// Overload: more concurrent calls than the queues take.
     async fn overload(&self) {
         let key = key(&self.valkey, "load");
         eventually("a queue is full", async || {

@@ -1,4 +1,4 @@
-//! On a cluster of three primaries.
+//! Cluster of three primaries.
 
 mod common;
 
@@ -52,7 +52,7 @@ async fn calls_reach_the_node_that_owns_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_one_slot_are_of_one_place() {
+async fn keys_of_one_slot_have_one_place() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;
     let of = |part: &str| Key::tagged(valkey.app(), Feature::SESSION, "acme", "u-1", &[part]);
@@ -65,7 +65,7 @@ async fn keys_of_one_slot_are_of_one_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_that_moved_is_followed_and_nothing_runs_twice() {
+async fn moved_slot_is_followed_and_nothing_runs_twice() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;
     let key = key(&valkey, "u-1");
@@ -79,7 +79,7 @@ async fn a_slot_that_moved_is_followed_and_nothing_runs_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_restarts_comes_back() {
+async fn restarted_node_is_used_again() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;
     let keys: Vec<Key> = (0..30).map(|n| key(&valkey, &format!("u-{n}"))).collect();
@@ -119,7 +119,7 @@ fn text(reply: Result<keyplane_engine::Reply, keyplane_engine::Error>) -> String
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_is_followed() {
+async fn failover_is_followed() {
     let toolbox = keyplane_testkit::toolbox();
     let cluster = Cluster::builder(&toolbox).primaries(3).replicas(1).start().expect("a cluster");
     let valkey = connect(&settings(&cluster.url())).await;

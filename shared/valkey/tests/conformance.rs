@@ -1,4 +1,4 @@
-//! Against a real server, as a user who lacks what ElastiCache Serverless lacks.
+//! Conformance of a real server, for a user without the commands that ElastiCache Serverless lacks.
 
 mod common;
 
@@ -210,7 +210,7 @@ async fn many_callers_share_the_connections() {
 }
 
 #[tokio::test]
-async fn one_server_has_all_keys_in_one_place() {
+async fn single_server_has_all_keys_in_one_place() {
     let valkey = connect(&settings(&keyplane_testkit::valkey().url())).await;
     let keys = ["u-1", "u-2", "u-3"].map(|subject| key(&valkey, &format!("together-{subject}")));
     assert!(keys.iter().all(|key| valkey.place(key).is_none()));

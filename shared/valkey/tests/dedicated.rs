@@ -1,4 +1,4 @@
-//! Connections of their own: one socket, never another, whatever happens to it.
+//! Dedicated connections: one socket, never another, after any fault.
 
 mod common;
 
@@ -27,8 +27,8 @@ async fn shared() -> Valkey {
     connect(&Settings::new(keyplane_testkit::valkey().url())).await
 }
 
-/// That it is gone, and that every later call says so at once, also when the server is well again.
-async fn is_gone_for_good(dedicated: &Dedicated, key: &Key) {
+/// Asserts that the connection is broken, and that every later call fails at once, even after the server is restored.
+async fn assert_broken_for_good(dedicated: &Dedicated, key: &Key) {
     assert!(dedicated.is_broken(), "{dedicated:?}");
     let start = Instant::now();
     for _ in 0..100 {
@@ -48,7 +48,7 @@ async fn dedicate(valkey: &Valkey, key: &Key) -> Dedicated {
 }
 
 #[tokio::test]
-async fn what_is_written_is_read_over_it() {
+async fn writes_are_read_over_the_same_connection() {
     let valkey = shared().await;
     let (stream, hash) = (stream(&valkey), key(&valkey, "a-hash"));
     let own = valkey.dedicate(&stream).await.expect("connected");
@@ -84,7 +84,7 @@ async fn what_is_written_is_read_over_it() {
 }
 
 #[tokio::test]
-async fn a_read_waits_for_as_long_as_it_says_and_no_longer_than_until_an_entry_comes() {
+async fn blocking_read_ends_with_its_time_or_the_first_entry() {
     let valkey = shared().await;
     let stream = stream(&valkey);
     let own = valkey.dedicate(&stream).await.expect("connected");
@@ -107,7 +107,7 @@ async fn a_read_waits_for_as_long_as_it_says_and_no_longer_than_until_an_entry_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_calls_go_over_one_socket_in_the_order_in_which_they_are_made() {
+async fn calls_go_over_one_socket_in_order() {
     let server = server();
     let proxy = FaultProxy::to_port(server.port());
     let valkey = connect(&settings(&proxy.url(&server.url()))).await;
@@ -128,7 +128,7 @@ async fn all_calls_go_over_one_socket_in_the_order_in_which_they_are_made() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_leaves_the_replies_of_the_others_in_place() {
+async fn dropped_call_leaves_other_replies_in_place() {
     static ECHO: Script = Script::new("test.echo", "return ARGV[1]");
     let valkey = shared().await;
     let key = key(&valkey, "u-1");
@@ -151,7 +151,7 @@ async fn a_call_that_is_dropped_leaves_the_replies_of_the_others_in_place() {
 }
 
 #[tokio::test]
-async fn a_script_that_the_server_forgot_is_loaded_over_it() {
+async fn flushed_script_is_loaded_over_the_same_connection() {
     let server = server();
     let valkey = connect(&settings(&server.url())).await;
     let key = key(&valkey, "u-1");
@@ -163,7 +163,7 @@ async fn a_script_that_the_server_forgot_is_loaded_over_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_was_restarted_between_two_calls_is_not_taken_for_the_same() {
+async fn restart_between_two_calls_breaks_the_connection() {
     let server = server();
     let valkey = connect(&settings(&server.url())).await;
     let stream = stream(&valkey);
@@ -174,13 +174,13 @@ async fn a_server_that_was_restarted_between_two_calls_is_not_taken_for_the_same
     valkey.wait_ready(Duration::from_secs(10)).await.expect("the pool is back");
     let error = own.read(&stream, "0", 1, BLOCK).await.expect_err("another server listens there");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    is_gone_for_good(&own, &stream).await;
+    assert_broken_for_good(&own, &stream).await;
     let again = dedicate(&valkey, &stream).await;
     assert_eq!(again.read(&stream, "0", 1, BLOCK).await, Ok(vec![]), "it lost everything");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_waits_ends_at_once_when_its_server_dies_or_its_connection_is_killed() {
+async fn blocking_read_fails_at_once_when_its_server_or_connection_is_killed() {
     let server = server();
     let valkey = connect(&settings(&server.url())).await;
     let stream = stream(&valkey);
@@ -202,7 +202,7 @@ async fn a_read_that_waits_ends_at_once_when_its_server_dies_or_its_connection_i
         let error = read.expect_err("it is gone");
         assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error:?}");
         assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
-        is_gone_for_good(&own, &stream).await;
+        assert_broken_for_good(&own, &stream).await;
     }
     let start = Instant::now();
     let error = valkey.dedicate(&stream).await.expect_err("nobody is there");
@@ -210,7 +210,7 @@ async fn a_read_that_waits_ends_at_once_when_its_server_dies_or_its_connection_i
     assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
 }
 
-/// What a call says after each fault, and how long it took.
+/// Errors of a read and a write under `fault`, and their durations.
 async fn through(fault: Fault, block: Duration) -> (Error, Error, Duration, Duration) {
     let server = server();
     let proxy = FaultProxy::to_port(server.port());
@@ -228,17 +228,17 @@ async fn through(fault: Fault, block: Duration) -> (Error, Error, Duration, Dura
     let mut read = Box::pin(async { reading.read(&stream, "0", 1, block).await.err() });
     let mut write = Box::pin(async { writing.run(&COUNT, &[&counter], &[]).await.err() });
     let ((read, read_took), (write, write_took)) = tokio::join!(timed(&mut read), timed(&mut write));
-    is_gone_for_good(&reading, &stream).await;
-    is_gone_for_good(&writing, &stream).await;
+    assert_broken_for_good(&reading, &stream).await;
+    assert_broken_for_good(&writing, &stream).await;
     proxy.set(Fault::Pass);
-    is_gone_for_good(&reading, &stream).await;
-    is_gone_for_good(&writing, &stream).await;
+    assert_broken_for_good(&reading, &stream).await;
+    assert_broken_for_good(&writing, &stream).await;
     dedicate(&valkey, &stream).await.read(&stream, "0", 1, BLOCK).await.expect("a new one is whole");
     (read, write, read_took, write_took)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silence_ends_with_each_calls_own_deadline_and_breaks_the_connection() {
+async fn silence_ends_with_the_calls_deadline_and_breaks_the_connection() {
     for fault in [Fault::BlackHole, Fault::HalfOpen] {
         let (read, write, read_took, write_took) = through(fault, Duration::from_millis(400)).await;
         assert_eq!((read.kind(), read.outcome_unknown()), (ErrorKind::Timeout, false), "{fault:?}: {read:?}");
@@ -250,7 +250,7 @@ async fn silence_ends_with_each_calls_own_deadline_and_breaks_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_ends_calls_at_once_and_nothing_is_sent_again() {
+async fn cut_connection_fails_calls_at_once_and_nothing_is_sent_again() {
     let (read, write, read_took, write_took) = through(Fault::Cut, Duration::from_secs(20)).await;
     assert_eq!(read.kind(), ErrorKind::Unavailable, "{read:?}");
     assert_eq!(write.kind(), ErrorKind::Unavailable, "{write:?}");
@@ -258,7 +258,7 @@ async fn a_cut_ends_calls_at_once_and_nothing_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_whose_connection_is_cut_runs_at_most_once_and_says_what_is_known() {
+async fn script_on_a_cut_connection_runs_at_most_once_and_reports_its_outcome() {
     let server = server();
     let proxy = FaultProxy::to_port(server.port());
     let valkey = connect(&settings(&proxy.url(&server.url()))).await;
@@ -291,7 +291,7 @@ async fn a_script_whose_connection_is_cut_runs_at_most_once_and_says_what_is_kno
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_requests_deadline_is_kept_and_leaves_the_connection_whole() {
+async fn request_deadline_is_kept_and_leaves_the_connection_whole() {
     let server = server();
     let proxy = FaultProxy::to_port(server.port());
     let valkey = connect(&settings(&proxy.url(&server.url()))).await;
@@ -316,7 +316,7 @@ async fn a_requests_deadline_is_kept_and_leaves_the_connection_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropping_it_closes_the_connection_and_a_lost_attempt_leaves_none() {
+async fn drop_closes_the_connection_and_a_dropped_attempt_leaves_none() {
     let server = server();
     let proxy = FaultProxy::to_port(server.port());
     let valkey = connect(&settings(&proxy.url(&server.url()))).await;
@@ -339,7 +339,7 @@ async fn dropping_it_closes_the_connection_and_a_lost_attempt_leaves_none() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_named() {
+async fn wrong_password_is_denied() {
     let url = format!("valkey://keyplane:sec-ret@127.0.0.1:{}", keyplane_testkit::valkey().port());
     let valkey = Valkey::connect(&settings(&url), app()).expect("good settings");
     let error = valkey.dedicate(&stream(&valkey)).await.expect_err("the password is wrong");
@@ -348,7 +348,7 @@ async fn a_wrong_password_is_named() {
 }
 
 #[tokio::test]
-async fn who_may_not_wait_lacks_it_and_keeps_the_connection() {
+async fn wait_without_permission_is_a_missing_feature_and_keeps_the_connection() {
     let valkey = shared().await;
     let error = valkey.probe(&[Need::Wait]).await.expect_err("the ACL forbids it");
     assert_eq!(error.kind(), ErrorKind::FeatureMissing, "{error:?}");

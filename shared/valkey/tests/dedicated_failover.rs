@@ -1,4 +1,4 @@
-//! Connections of their own when the node behind them changes its role, and `WAIT` for its replicas.
+//! Dedicated connections while their node changes its role, and `WAIT` for its replicas.
 
 mod common;
 
@@ -30,7 +30,7 @@ async fn dedicate(valkey: &Valkey, key: &Key) -> Dedicated {
     keyplane_testkit::eventually("a connection can be made", LONG, async || valkey.dedicate(key).await).await
 }
 
-/// Connects until a read goes well; the connection, and how long that took.
+/// Connects until a read succeeds; returns the connection and the time that took.
 async fn recover(valkey: &Valkey, stream: &Key) -> (Dedicated, Duration) {
     let start = Instant::now();
     let own = keyplane_testkit::eventually("the new primary is read from", LONG, async || {
@@ -40,7 +40,7 @@ async fn recover(valkey: &Valkey, stream: &Key) -> (Dedicated, Duration) {
     (own.await, start.elapsed())
 }
 
-async fn is_gone_for_good(own: &Dedicated, stream: &Key) {
+async fn assert_broken_for_good(own: &Dedicated, stream: &Key) {
     for _ in 0..50 {
         let error = own.read(stream, "0", 1, BLOCK).await.expect_err("it is gone");
         assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, None), "{error:?}");
@@ -58,7 +58,7 @@ async fn blocked(node: &keyplane_engine::Valkey) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_key_has_its_own_node_and_wait_covers_what_was_written() {
+async fn each_key_has_its_own_node_and_wait_covers_its_writes() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;
     valkey.probe(&[Need::Wait]).await.expect("this user may");
@@ -91,7 +91,7 @@ async fn each_key_has_its_own_node_and_wait_covers_what_was_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_that_moved_breaks_the_connection_and_the_next_goes_to_the_new_owner() {
+async fn moved_slot_breaks_the_connection_and_the_next_goes_to_the_new_owner() {
     let cluster = Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster");
     let valkey = connect(&settings(&cluster.url())).await;
     let stream = stream(&valkey, 0);
@@ -111,10 +111,10 @@ async fn a_slot_that_moved_breaks_the_connection_and_the_next_goes_to_the_new_ow
     });
     let error = read.expect_err("a read that waits is turned away as well");
     assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, Some("MOVED")), "{error:?}");
-    is_gone_for_good(&another, &stream).await;
+    assert_broken_for_good(&another, &stream).await;
     let error = own.read(&stream, "0", 1, BLOCK).await.expect_err("the slot is elsewhere");
     assert_eq!((error.kind(), error.code(), error.retryable()), (ErrorKind::Unavailable, Some("MOVED"), true));
-    is_gone_for_good(&own, &stream).await;
+    assert_broken_for_good(&own, &stream).await;
 
     let (own, took) = recover(&valkey, &stream).await;
     own.run(&APPEND, &[&stream], &["x".into()]).await.expect("appended");
@@ -124,7 +124,7 @@ async fn a_slot_that_moved_breaks_the_connection_and_the_next_goes_to_the_new_ow
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_planned_failover_breaks_the_connection_also_when_it_waits() {
+async fn planned_failover_breaks_a_blocked_connection_too() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;
     let stream = stream(&valkey, 0);
@@ -140,15 +140,15 @@ async fn a_planned_failover_breaks_the_connection_also_when_it_waits() {
     assert!(error.kind() == ErrorKind::Unavailable && error.retryable(), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(15), "it was not woken");
     println!("a read that waited was told {error}");
-    is_gone_for_good(&waiting, &stream).await;
+    assert_broken_for_good(&waiting, &stream).await;
     eventually("the other hears of it", async || idle.read(&stream, "0", 1, BLOCK).await.is_err()).await;
-    is_gone_for_good(&idle, &stream).await;
+    assert_broken_for_good(&idle, &stream).await;
     let (own, _) = recover(&valkey, &stream).await;
     assert_eq!(own.read(&stream, "0", 9, BLOCK).await.expect("read").len(), 1, "the replica had it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_is_killed_or_hangs_is_replaced_by_its_replica() {
+async fn replica_replaces_a_killed_or_hanging_primary() {
     let cluster = cluster();
     let valkey = connect(&settings(&cluster.url())).await;
     let stream = stream(&valkey, 0);
@@ -160,7 +160,7 @@ async fn a_primary_that_is_killed_or_hangs_is_replaced_by_its_replica() {
     cluster.node(primary).kill().expect("killed");
     let error = own.read(&stream, "$", 1, BLOCK).await.expect_err("it is dead");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    is_gone_for_good(&own, &stream).await;
+    assert_broken_for_good(&own, &stream).await;
     let start = Instant::now();
     let (own, took) = recover(&valkey, &stream).await;
     let successor = cluster.wait_takeover(stream.as_str(), primary).expect("taken over");
@@ -179,7 +179,7 @@ async fn a_primary_that_is_killed_or_hangs_is_replaced_by_its_replica() {
     let error = own.read(&stream, "$", 1, BLOCK).await.expect_err("it hangs");
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
-    is_gone_for_good(&own, &stream).await;
+    assert_broken_for_good(&own, &stream).await;
     let (own, took) = recover(&valkey, &stream).await;
     println!("after a pause: read from the successor after {took:?}");
     own.run(&COUNT, &[&stream], &[]).await.expect("it is a primary");
@@ -188,7 +188,7 @@ async fn a_primary_that_is_killed_or_hangs_is_replaced_by_its_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_cluster_a_primary_that_becomes_a_replica_is_no_longer_read_from() {
+async fn demoted_primary_without_a_cluster_is_no_longer_read_from() {
     let toolbox = keyplane_testkit::toolbox();
     let server = keyplane_engine::Valkey::builder(&toolbox).may_wait(true).start().expect("a server");
     let replica = keyplane_engine::Valkey::builder(&toolbox).replica_of(&server).start().expect("a replica");
@@ -205,11 +205,11 @@ async fn without_a_cluster_a_primary_that_becomes_a_replica_is_no_longer_read_fr
     });
     let error = read.expect_err("the role changed");
     assert!(error.kind() == ErrorKind::Unavailable && error.retryable(), "{error:?}");
-    is_gone_for_good(&waiting, &stream).await;
+    assert_broken_for_good(&waiting, &stream).await;
     // Its data may be old; nothing but this answer would tell.
     let error = idle.read(&stream, "0", 1, BLOCK).await.expect_err("it is a replica");
     assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, Some("REDIRECT")), "{error:?}");
-    is_gone_for_good(&idle, &stream).await;
+    assert_broken_for_good(&idle, &stream).await;
     let idle = dedicate(&valkey, &stream).await;
     let error = idle.run(&COUNT, &[&stream], &[]).await.expect_err("it is a replica");
     assert_eq!((error.kind(), error.outcome_unknown()), (ErrorKind::Unavailable, false), "{error:?}");

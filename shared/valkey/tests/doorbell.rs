@@ -16,7 +16,7 @@ async fn valkey() -> Valkey {
     connect(&Settings::new(keyplane_testkit::valkey().url())).await
 }
 
-/// A bell whose connection is made and whose first ring is over.
+/// Bell with a live connection, after its first ring.
 async fn listen(bells: &Doorbells, key: &Key) -> Bell {
     let mut bell = bells.listen(key);
     ring(&mut bell).await;
@@ -31,7 +31,7 @@ async fn change(valkey: &Valkey, bells: &Doorbells, key: &Key) {
     valkey.run(&CHANGE, &[key], &[(&bells.channel(key)).into()]).await.expect("changed");
 }
 
-/// Whether it rings before the bell of another key that is changed later, on the same connection in the same order.
+/// Reports whether `bell` rings before `other`, whose key changes later on the same connection.
 async fn rang_before(bell: &mut Bell, other: &mut Bell) -> bool {
     tokio::select! {
         biased;
@@ -41,7 +41,7 @@ async fn rang_before(bell: &mut Bell, other: &mut Bell) -> bool {
 }
 
 #[tokio::test]
-async fn a_bell_rings_for_its_key_only() {
+async fn bell_rings_for_its_key_only() {
     let valkey = valkey().await;
     let bells = valkey.doorbells(Feature::SESSION);
     let (key_a, key_b) = (key(&valkey, "a"), key(&valkey, "b"));
@@ -116,7 +116,7 @@ async fn every_bell_rings_after_a_lost_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_that_the_server_drops_is_replaced() {
+async fn dropped_subscriber_is_replaced() {
     let server = keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox()).start().expect("a server");
     let valkey = connect(&settings(&server.url())).await;
     let bells = valkey.doorbells(Feature::SESSION);
@@ -129,7 +129,7 @@ async fn a_subscriber_that_the_server_drops_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_listener_to_all_keys_hears_of_each_and_of_a_connection_that_was_made_again() {
+async fn listener_to_all_keys_hears_each_key_and_a_restored_connection() {
     let server = keyplane_testkit::valkey();
     let proxy = keyplane_testkit::FaultProxy::to_port(server.port());
     let valkey = connect(&Settings::new(proxy.url(&server.url()))).await;

@@ -1,4 +1,4 @@
-//! A network that misbehaves: each test has a server and a proxy before it of its own.
+//! Network faults: each test has its own server behind its own proxy.
 
 mod common;
 
@@ -28,14 +28,14 @@ impl World {
         settings(&self.proxy.url(&self.server.url()))
     }
 
-    /// What the server itself holds under `key`.
+    /// Count under `key`, read from the server itself.
     fn count(&self, key: &Key) -> i64 {
         let reply = self.server.command(&["GET", key.as_str()]).expect("read");
         reply.text().map_or(0, |text| text.parse().expect("a number"))
     }
 }
 
-/// Calls again and again until it goes well; the time that took.
+/// Calls until one succeeds; returns the time that took.
 async fn resumes(valkey: &Valkey, key: &Key) -> Duration {
     let start = Instant::now();
     eventually("service resumes", async || valkey.run(&COUNT, &[key], &[]).await.is_ok()).await;
@@ -43,7 +43,7 @@ async fn resumes(valkey: &Valkey, key: &Key) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_runs_at_most_once_when_its_connection_is_cut() {
+async fn script_runs_at_most_once_when_its_connection_is_cut() {
     let world = World::start();
     let valkey = connect(&world.settings()).await;
     let (mut failed, mut unknown) = (0, 0);
@@ -77,7 +77,7 @@ async fn a_script_runs_at_most_once_when_its_connection_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_survives_a_cut() {
+async fn read_survives_a_cut() {
     let world = World::start();
     let valkey = connect(&Settings { command_timeout: Duration::from_secs(3), ..world.settings() }).await;
     let key = key(&valkey, "u-1");
@@ -93,7 +93,7 @@ async fn a_read_survives_a_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_network_gives_a_timeout_whose_outcome_is_honest() {
+async fn slow_network_gives_a_timeout_with_an_honest_outcome() {
     let world = World::start();
     let valkey = connect(&world.settings()).await;
     let key = key(&valkey, "u-1");
@@ -110,7 +110,7 @@ async fn a_slow_network_gives_a_timeout_whose_outcome_is_honest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_is_kept_in_a_black_hole() {
+async fn deadline_is_kept_in_a_black_hole() {
     let world = World::start();
     let valkey = connect(&Settings { command_timeout: Duration::from_secs(5), ..world.settings() }).await;
     let key = key(&valkey, "u-1");
@@ -153,7 +153,7 @@ async fn silence_is_bounded_under_load_and_ends_with_the_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_half_open_connection_is_replaced_before_anyone_needs_it() {
+async fn idle_half_open_connection_is_replaced_before_the_next_call() {
     let world = World::start();
     let valkey = connect(&world.settings()).await;
     let before = world.proxy.connections();

@@ -1,4 +1,4 @@
-//! A server that dies, hangs, restarts or forgets its scripts. Each test has a server of its own.
+//! Outages: the server dies, hangs, restarts or loses its scripts. Each test has its own server.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn server() -> keyplane_engine::Valkey {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_is_loaded_again_after_a_flush() {
+async fn script_is_loaded_again_after_a_flush() {
     let server = server();
     let valkey = connect(&settings(&server.url())).await;
     let key = key(&valkey, "u-1");
@@ -51,7 +51,7 @@ async fn service_resumes_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_hangs_opens_the_breaker_and_is_found_again() {
+async fn hanging_server_opens_the_breaker_and_is_found_again() {
     let server = server();
     let valkey = connect(&settings(&server.url())).await;
     let key = key(&valkey, "u-1");
@@ -86,7 +86,7 @@ async fn a_server_that_hangs_opens_the_breaker_and_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_there_yet_is_waited_for() {
+async fn missing_server_is_awaited() {
     let server = server();
     let url = server.url();
     server.kill().expect("killed");
@@ -98,7 +98,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_memory_is_overload() {
+async fn full_memory_is_overload() {
     let server = keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox())
         .setting("maxmemory", "1")
         .setting("maxmemory-policy", "noeviction")
@@ -110,7 +110,7 @@ async fn a_full_memory_is_overload() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_cannot_save_is_unavailable_for_writes() {
+async fn store_that_cannot_save_is_unavailable_for_writes() {
     let server = keyplane_engine::Valkey::builder(&keyplane_testkit::toolbox())
         .setting("save", "3600 1")
         .start()

@@ -1,4 +1,4 @@
-//! Redirections within a cluster, and how often its nodes are asked for their slots.
+//! Redirections within a cluster, and the number of queries for its slots.
 
 mod common;
 
@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 use common::{COUNT, connect, eventually, key, settings};
 use keyplane_engine::{Cluster, Reply, Valkey as Server};
 
-/// Long enough for a dozen looks at the slots, if each call caused one.
+/// Time for a dozen looks at the slots, if each call caused one.
 const WINDOW: Duration = Duration::from_secs(2);
 
 fn text(node: &Server, command: &[&str]) -> String {
     node.command(command).expect("a reply").text().expect("text").to_owned()
 }
 
-/// A number in one of a node's statistics; 0 where it is not there yet.
+/// Number in one of a node's statistics; 0 if missing.
 fn count(node: &Server, section: &str, name: &str) -> u64 {
     let stats = text(node, &["INFO", section]);
     let found = stats.lines().find_map(|line| line.strip_prefix(name));
     found.map_or(0, |rest| rest.split([',', '\r']).next().and_then(|count| count.parse().ok()).expect("a count"))
 }
 
-/// Connections that a node has taken since its start.
+/// Connections that a node has accepted since its start.
 fn connections(node: &Server) -> u64 {
     count(node, "stats", "total_connections_received:")
 }
 
-/// Times that a node was asked for the owners of slots.
+/// Queries to a node for the owners of slots.
 fn questions(node: &Server) -> u64 {
     count(node, "commandstats", "cmdstat_cluster|slots:calls=")
 }
 
-/// Takes all slots from the second node, as if it had just joined.
+/// Takes all slots from the second node, like a node that has just joined.
 async fn empty_second(cluster: &Cluster) {
     let (first, second) = (cluster.node(0), cluster.node(1));
     second.command(&["CLUSTER", "FLUSHSLOTS"]).expect("flushed");
@@ -50,7 +50,7 @@ async fn empty_second(cluster: &Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_on_its_way_to_a_new_node_is_served_throughout() {
+async fn migrating_slot_is_served_throughout() {
     let cluster = Cluster::start(&keyplane_testkit::toolbox(), 2).expect("a cluster");
     empty_second(&cluster).await;
     let valkey = connect(&settings(&cluster.url())).await;
@@ -85,7 +85,7 @@ async fn a_slot_on_its_way_to_a_new_node_is_served_throughout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_down_is_not_asked_for_its_slots_with_every_call() {
+async fn calls_to_a_cluster_that_is_down_do_not_each_query_its_slots() {
     let cluster = Cluster::builder(&keyplane_testkit::toolbox()).node_timeout(Duration::from_secs(1)).start();
     let cluster = cluster.expect("a cluster");
     let valkey = connect(&settings(&cluster.url())).await;
@@ -110,7 +110,7 @@ async fn a_cluster_that_is_down_is_not_asked_for_its_slots_with_every_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_was_reset_takes_no_slot_from_the_others() {
+async fn reset_node_takes_no_slot_from_the_others() {
     let cluster = Cluster::start(&keyplane_testkit::toolbox(), 2).expect("a cluster");
     empty_second(&cluster).await;
     let (first, second) = (cluster.node(0), cluster.node(1));

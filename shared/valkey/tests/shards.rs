@@ -1,4 +1,4 @@
-//! A cluster of three primaries with one of them sick.
+//! Cluster of three primaries, one of them sick.
 
 mod common;
 
@@ -11,7 +11,7 @@ use futures::future::join_all;
 use keyplane_engine::Cluster;
 use keyplane_valkey::{Key, Valkey};
 
-/// A window of the load: long enough for hundreds of calls.
+/// Window of the load: time for hundreds of calls.
 const WINDOW: Duration = Duration::from_millis(500);
 const CALLERS: usize = 4;
 
@@ -25,7 +25,7 @@ fn keys(cluster: &Cluster, valkey: &Valkey) -> [Vec<Key>; 3] {
     keys
 }
 
-/// Calls for `keys` from several tasks; those that failed, and how long the others took, the shortest first.
+/// Calls for `keys` from several tasks; returns the failures, and the durations of the others in ascending order.
 async fn load(valkey: &Valkey, keys: &[Key]) -> (Vec<String>, Vec<Duration>) {
     let callers = (0..CALLERS).map(async |caller| {
         let (start, mut failed, mut took) = (Instant::now(), Vec::new(), Vec::new());
@@ -53,7 +53,7 @@ fn p99(took: &[Duration]) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sick_primary_leaves_the_others_alone() {
+async fn sick_primary_does_not_affect_the_others() {
     let cluster = Cluster::start(&keyplane_testkit::toolbox(), 3).expect("a cluster");
     for node in cluster.nodes() {
         node.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).expect("set");

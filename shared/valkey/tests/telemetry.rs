@@ -1,4 +1,4 @@
-//! One span a call, with the conventional attributes and no value; one test, since telemetry is set up once a process.
+//! Spans of calls, with the conventional attributes and no value. One test: telemetry is set up once a process.
 
 mod common;
 
@@ -80,7 +80,7 @@ async fn calls_are_traced_and_measured_without_their_values() {
     }
 }
 
-/// How often `metric` was recorded for a command.
+/// Number of records of `metric` for a command.
 fn count(registry: &prometheus::Registry, metric: &str) -> impl Fn(&str) -> u64 {
     let families = registry.gather();
     let family = families.into_iter().find(|family| family.name() == metric).unwrap_or_else(|| panic!("no {metric}"));

@@ -1,4 +1,4 @@
-//! Connections that answer late for no reason that anyone knows.
+//! Connections that answer late for an unknown reason.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{COUNT, connect, eventually, key, settings};
 use keyplane_testkit::{Fault, FaultProxy};
 use keyplane_valkey::{Feature, Settings, Valkey};
 
-/// Behind a proxy, with as much time as late answers need.
+/// Handle behind a proxy, with timeouts long enough for late answers.
 async fn behind_a_proxy() -> (FaultProxy, Valkey) {
     let server = keyplane_testkit::valkey();
     let proxy = FaultProxy::to_port(server.port());
@@ -18,7 +18,7 @@ async fn behind_a_proxy() -> (FaultProxy, Valkey) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_answer_late_give_way_to_new_ones_and_no_call_is_lost() {
+async fn late_connections_are_replaced_and_no_call_is_lost() {
     let (proxy, valkey) = behind_a_proxy().await;
     let key = key(&valkey, "u-1");
     let mut bell = valkey.doorbells(Feature::SESSION).listen(&key);
@@ -41,7 +41,7 @@ async fn connections_that_answer_late_give_way_to_new_ones_and_no_call_is_lost()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_slow_keeps_its_connections() {
+async fn slow_store_keeps_its_connections() {
     let (proxy, valkey) = behind_a_proxy().await;
     let key = key(&valkey, "u-1");
     let before = proxy.connections();

@@ -1,4 +1,4 @@
-//! One command of each kind, and how long it takes.
+//! Durations of one command of each kind.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ static CHANGE: Script = Script::new(
 
 /// Calls of each kind in one measurement.
 const CALLS: usize = 16;
-/// Time after the fault until everything has to be as it was: the promise is 5 s, and a loaded machine gets three times that.
+/// Longest recovery after the fault: the promise is 5 s; a loaded machine gets three times that.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Measurements that are made before anything is called slow, however long they take on a loaded machine.
+/// Fewest measurements before a kind counts as slow.
 const ROUNDS: u32 = 10;
-/// A measurement that takes longer is given up.
+/// Longest measurement.
 const ENOUGH: Duration = Duration::from_secs(4);
 const NAMES: [&str; 5] = ["read", "script", "stream", "bell", "blocking"];
 
@@ -28,7 +28,7 @@ pub(crate) struct Kinds {
     key: Key,
     bells: Doorbells,
     bell: Mutex<Bell>,
-    /// The connection for blocking reads, and the id of the last entry that it has read.
+    /// Connection for blocking reads, and the id of its last entry.
     own: Mutex<(Option<Dedicated>, String)>,
 }
 
@@ -58,7 +58,7 @@ impl Kinds {
         keyplane_testkit::eventually("each kind of command works", PATIENCE * 2, async || self.times().await).await
     }
 
-    /// One measurement at a time, so that those which run beside one another don't slow each other down.
+    /// Measures once; concurrent measurements would slow each other down.
     async fn times(&self) -> Result<Times, String> {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let _alone = ALONE.lock().await;
@@ -103,7 +103,7 @@ impl Kinds {
         self.valkey.run(&CHANGE, &[&self.key], &[(&channel).into()]).await.map(drop)
     }
 
-    /// A read that waits for what is added meanwhile.
+    /// Blocks on a read until an entry is added.
     async fn blocking(&self) -> Result<(), Error> {
         let (connection, after) = &mut *self.own.lock().await;
         let own = match connection.take().filter(|own| !own.is_broken()) {
@@ -126,8 +126,8 @@ impl Kinds {
     }
 }
 
-/// Measures until each kind was once as fast as it was before, or as `control`, which knows no fault, is now; says what
-/// never was. (Once is enough: a connection that has become slow stays so, and a loaded machine is slow at times.)
+/// Measures until each kind was once as fast as before, or as `control`, which has no fault, is now. Returns the kinds that
+/// stayed slow. (Once is enough: a slow connection stays slow, and a loaded machine is slow at times.)
 pub(crate) async fn until_as_fast(kinds: &Kinds, before: &Times, control: &Kinds) -> Option<String> {
     let over = Instant::now();
     let mut rounds = 0;

@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Helpers of the tests.
 
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use keyplane_valkey::{App, Feature, Key, Script, Settings, Valkey};
 
-/// Counts up a key and gives it a minute to live, so that a test can see how often the script ran.
+/// Increments a key, with a TTL of a minute; the count tells how often the script ran.
 pub(crate) static COUNT: Script =
     Script::new("test.count", "local n = redis.call('INCR', KEYS[1]) redis.call('PEXPIRE', KEYS[1], 60000) return n");
 
-/// Short times, so that a test of an outage is over soon.
+/// Settings with short timeouts, for quick tests of outages.
 pub(crate) fn settings(url: &str) -> Settings {
     Settings {
         connections: 2,
