@@ -1,4 +1,4 @@
-//! Speed of calls after the store was away, in the same process; and the service without one shard of its store.
+//! Speed of calls after an outage of the store, in the same process; and the service without one shard of its store.
 
 mod support {
     pub(crate) mod service;
@@ -14,7 +14,7 @@ use tonic::Status;
 
 const CALLS: usize = 16;
 
-/// The third slowest of some reads: among them where one connection is slow. Two may be the machine's fault.
+/// Third slowest of some reads, which finds one slow connection. Two may be the machine's fault.
 async fn tail(service: &Service, name: &str) -> Result<Duration, Status> {
     let mut took = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
@@ -65,9 +65,9 @@ async fn reads_are_as_fast_after_a_stall_or_a_role_change_as_before() {
 
     // To a primary that is not there, so that the data stays.
     valkey.command(&["REPLICAOF", "127.0.0.1", "1"]).expect("a replica");
-    let refused =
+    let fails =
         async || service.client.clone().get_session(pb::GetSessionRequest { name: name.clone() }).await.is_err();
-    eventually("a replica is not read from", PATIENCE, refused).await;
+    eventually("a replica is not read from", PATIENCE, fails).await;
     valkey.command(&["REPLICAOF", "NO", "ONE"]).expect("a primary again");
     service.wait_ready().await;
     let control = start_as(&app, &url, &[]).await;
@@ -76,7 +76,7 @@ async fn reads_are_as_fast_after_a_stall_or_a_role_change_as_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_that_is_away_leaves_the_service_ready_for_the_others() {
+async fn unavailable_shard_leaves_the_service_ready_for_the_others() {
     let cluster = Cluster::start(&toolbox(), 3).expect("a cluster");
     for node in cluster.nodes() {
         node.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).expect("set");

@@ -1,4 +1,4 @@
-//! What the contract promises of each call, over gRPC on a real store.
+//! Promises of the contract for each call, over gRPC on a real store.
 
 mod support {
     pub(crate) mod service;
@@ -12,7 +12,7 @@ use support::service::{PARENT, PATIENCE, details, parent, sample, shared};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_made_and_read() {
+async fn created_session_is_read() {
     let mut service = shared(&[]).await;
     let device = pb::Device { user_agent: "Mozilla/5.0".into(), ip: "10.0.0.7".into(), label: "laptop".into() };
     let made = service.create(pb::Session { device: Some(device.clone()), ..sample() }).await;
@@ -29,7 +29,7 @@ async fn a_session_is_made_and_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retried_login_makes_one_session() {
+async fn retried_login_creates_one_session() {
     let mut service = shared(&[]).await;
     let attributes = (0..20).map(|n| (format!("k{n}"), "v".to_owned())).collect();
     let session = pb::Session { attributes, ..sample() };
@@ -53,7 +53,7 @@ async fn a_retried_login_makes_one_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_merges_what_is_present_or_masked() {
+async fn update_merges_what_is_present_or_masked() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let name = made.name.clone();
@@ -90,7 +90,7 @@ async fn an_update_merges_what_is_present_or_masked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_never_recreates_a_session() {
+async fn update_never_recreates_a_session() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let delete = pb::DeleteSessionRequest { name: made.name.clone(), allow_missing: false, revoke_tokens: false };
@@ -138,7 +138,7 @@ async fn idle_sessions_end_and_use_prolongs_them_up_to_the_cap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_has_so_many_sessions_and_no_more() {
+async fn sessions_of_a_user_are_capped() {
     let mut service =
         shared(&[("KEYPLANE_SESSION_TENANTS", "acme: max_sessions=2; strict: max_sessions=1, overflow=reject")]).await;
     let first = service.create(sample()).await;
@@ -157,7 +157,7 @@ async fn a_user_has_so_many_sessions_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_session_used_least_recently_is_evicted_whichever_ends_first() {
+async fn least_recently_used_session_is_evicted_whichever_ends_first() {
     let mut service = shared(&[("KEYPLANE_SESSION_TENANTS", "acme: max_sessions=2")]).await;
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     let long = service.create(sample()).await;
@@ -210,7 +210,7 @@ async fn lists_are_paged_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_session_keeps_its_data_and_loses_its_id() {
+async fn rotated_session_keeps_its_data_and_loses_its_id() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let request = pb::RotateSessionRequest { name: made.name.clone(), request_id: "rotate-1".into() };
@@ -220,11 +220,11 @@ async fn a_rotated_session_keeps_its_data_and_loses_its_id() {
     assert_eq!(rotated.absolute_expire_time, made.absolute_expire_time);
     details(&service.get(&made.name).await.unwrap_err(), Code::NotFound, "SESSION_NOT_FOUND");
     let again = service.client.rotate_session(request).await.unwrap().into_inner();
-    assert_eq!(again, rotated, "a retry is told the new id");
+    assert_eq!(again, rotated, "a retry returns the new id");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_sessions_but_one_are_revoked() {
+async fn revoke_all_keeps_one_session() {
     let mut service = shared(&[]).await;
     let kept = service.create(sample()).await;
     for _ in 0..3 {
@@ -260,7 +260,7 @@ async fn tokens_are_bound_merged_and_drop_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_the_store_that_tells_whether_a_bound_token_has_expired() {
+async fn expired_token_is_found_by_the_stores_clock() {
     let mut service = shared(&[]).await;
     let token = |jti: &str, at: std::time::SystemTime| pb::BoundToken {
         jti: jti.into(),
@@ -279,17 +279,17 @@ async fn it_is_the_store_that_tells_whether_a_bound_token_has_expired() {
         session: Some(session),
         ..pb::CreateSessionRequest::default()
     };
-    let refused = service.client.create_session(request).await.unwrap_err();
-    assert_eq!(named(refused), ["session.tokens[1].expire_time"]);
+    let rejected = service.client.create_session(request).await.unwrap_err();
+    assert_eq!(named(rejected), ["session.tokens[1].expire_time"]);
     let made = service.create(sample()).await;
-    let refused = service.update(pb::Session { name: made.name.clone(), tokens, ..pb::Session::default() }).await;
-    assert_eq!(named(refused.unwrap_err()), ["session.tokens[1].expire_time"]);
+    let rejected = service.update(pb::Session { name: made.name.clone(), tokens, ..pb::Session::default() }).await;
+    assert_eq!(named(rejected.unwrap_err()), ["session.tokens[1].expire_time"]);
     assert_eq!(service.get(&made.name).await.unwrap(), made, "nothing was changed");
 }
 
-/// An instance whose clock was a day ahead refused good tokens, and left them alone at a logout.
+/// Regression: an instance whose clock was a day ahead rejected good tokens, and did not revoke them at a logout.
 #[test]
-fn no_request_is_held_against_this_machines_clock() {
+fn requests_are_not_checked_against_this_machines_clock() {
     for (name, source) in [
         ("domain/rules.rs", include_str!("../src/domain/rules.rs")),
         ("app/logout.rs", include_str!("../src/app/logout.rs")),
@@ -301,12 +301,12 @@ fn no_request_is_held_against_this_machines_clock() {
             !source.contains("SystemTime"),
             "{name}: ask the store what has expired; see expired_token in common.lua"
         );
-        assert!(!source.contains("now: Micros"), "{name}: whether something has expired, a script tells");
+        assert!(!source.contains("now: Micros"), "{name}: scripts decide on expiry");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_violated_field_is_named() {
+async fn violated_fields_are_all_named() {
     let mut service = shared(&[]).await;
     let session = pb::Session {
         company_id: Some("x".repeat(129)),
@@ -332,7 +332,7 @@ async fn every_violated_field_is_named() {
     for field in expected.iter().chain(&["session.attributes", "session.device.ip"]) {
         assert!(named.iter().any(|named| named == field), "{field} is not among {named:?}");
     }
-    // The tenant's own bounds are told together with the rest once the tenant is known.
+    // The tenant's own bounds are listed with the rest once the tenant is known.
     let status = service.client.create_session(pb::CreateSessionRequest { parent: PARENT.into(), ..request }).await;
     assert!(fields(&status.unwrap_err()).contains(&"session.idle_timeout".to_owned()));
 
@@ -341,7 +341,7 @@ async fn every_violated_field_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_merge_past_the_bounds_writes_nothing() {
+async fn merge_beyond_the_bounds_writes_nothing() {
     let mut service = shared(&[]).await;
     let many = |from: usize, to: usize| (from..to).map(|n| (format!("k{n}"), String::new())).collect();
     let made = service.create(pb::Session { attributes: many(0, 60), ..sample() }).await;

@@ -45,7 +45,7 @@ async fn write(
                 acknowledged = path;
                 done.fetch_add(1, Ordering::Relaxed);
             }
-            // Nothing but a retryable status, and only once the program was told to stop.
+            // Only a retryable status, and only after the signal.
             Err(status) => {
                 assert_eq!(status.code(), Code::Unavailable, "{status:?}");
                 assert!(stop.load(Ordering::Acquire), "before SIGTERM: {status:?}");
@@ -83,7 +83,7 @@ async fn sigterm_under_load_loses_no_acknowledged_write() {
     }
     eventually("the writers are at it", PATIENCE, async || done.load(Ordering::Relaxed) > 500).await;
     stop.store(true, Ordering::Release);
-    process.signal(Signal::TERM).expect("it is told to stop");
+    process.signal(Signal::TERM).expect("the signal is sent");
 
     let mut acknowledged = Vec::new();
     for (name, writer) in writers {

@@ -1,4 +1,4 @@
-//! What callers see when the store is away, slow, restarted or emptied, and when the service itself stops.
+//! Answers while the store is unavailable, slow, restarted or emptied, and while the service itself stops.
 
 mod support {
     pub(crate) mod service;
@@ -45,13 +45,13 @@ async fn without_the_store_calls_fail_in_time_and_resume_by_themselves() {
             let mut request = Request::new(pb::GetSessionRequest { name: made.name.clone() });
             request.set_timeout(Duration::from_millis(800));
             let began = Instant::now();
-            let status = service.client.get_session(request).await.expect_err("the store is away");
+            let status = service.client.get_session(request).await.expect_err("the store is unavailable");
             assert!(began.elapsed() < Duration::from_secs(2), "{fault:?}: it took {:?}", began.elapsed());
             let found = details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
             assert!(found.retry_info().is_some(), "{status:?}");
             let patch =
                 pb::Session { name: made.name.clone(), last_path: Some("/away".into()), ..pb::Session::default() };
-            let status = service.update(patch).await.expect_err("the store is away");
+            let status = service.update(patch).await.expect_err("the store is unavailable");
             details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
         }
         let unready = async || http_status(&service, "/readyz").await == 503;
@@ -60,7 +60,7 @@ async fn without_the_store_calls_fail_in_time_and_resume_by_themselves() {
         let client = service.client.clone();
         eventually("a call fails at once", PATIENCE, async || {
             let request = pb::GetSessionRequest { name: made.name.clone() };
-            let status = client.clone().get_session(request).await.expect_err("the store is away");
+            let status = client.clone().get_session(request).await.expect_err("the store is unavailable");
             let said = "the store has not answered lately: calls fail at once, next attempt in ";
             if status.message().starts_with(said) { Ok(()) } else { Err(status.message().to_owned()) }
         })
@@ -81,7 +81,7 @@ async fn without_the_store_calls_fail_in_time_and_resume_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_store_is_found_again() {
+async fn restarted_store_is_used_again() {
     let valkey = Valkey::builder(&toolbox()).start().expect("a server of its own");
     let mut service = start(&valkey.url(), &[]).await;
     let made = service.create(sample()).await;
@@ -95,8 +95,8 @@ async fn a_restarted_store_is_found_again() {
         let read = client.clone().get_session(pb::GetSessionRequest { name: made.name.clone() }).await;
         read.is_err_and(|status| status.code() == Code::NotFound)
     };
-    eventually("the session is gone, and the service knows", PATIENCE, lost).await;
-    // The watch lives on: what it stood on is gone, so it says anew what there is.
+    eventually("the session is lost, and the service knows", PATIENCE, lost).await;
+    // The watch goes on: its position is lost, so it sends a new snapshot.
     let event = timeout(PATIENCE, watch.message()).await.expect("a snapshot comes").unwrap().expect("no end");
     assert_eq!((event.r#type(), event.sessions.len()), (Type::Snapshot, 0));
     let again = service.create(sample()).await;
@@ -109,13 +109,13 @@ async fn flushed_scripts_are_loaded_again() {
     let valkey = Valkey::builder(&toolbox()).start().expect("a server of its own");
     let mut service = start(&valkey.url(), &[]).await;
     let made = service.create(sample()).await;
-    valkey.command(&["SCRIPT", "FLUSH"]).expect("the scripts are gone");
+    valkey.command(&["SCRIPT", "FLUSH"]).expect("the scripts are flushed");
     let patch = pb::Session { name: made.name, last_path: Some("/next".into()), ..pb::Session::default() };
     assert_eq!(service.update(patch).await.unwrap().last_path(), "/next");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_bears_a_short_outage() {
+async fn watch_survives_a_short_outage() {
     let (proxy, mut service) = behind_a_proxy().await;
     let made = service.create(sample()).await;
     let request = pb::WatchSessionsRequest { name: made.name.clone(), after: String::new() };
@@ -143,14 +143,14 @@ async fn another_layout_is_refused() {
     let status = service.client.create_session(support::service::parent()).await.expect_err("it writes nothing");
     assert!(matches!(status.code(), Code::Unavailable | Code::FailedPrecondition), "{status:?}");
     let ended = timeout(PATIENCE, service.running.wait()).await.expect("it does not go on");
-    let error = ended.expect_err("it refuses").to_string();
+    let error = ended.expect_err("it ends").to_string();
     assert!(error.contains("layout") && error.contains("999"), "{error}");
     let keys = valkey.command(&["KEYS", &format!("{app}:*")]).expect("the keys of the app");
     assert!(matches!(&keys, keyplane_engine::Reply::Array(keys) if keys.len() == 1), "the layout alone: {keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_has_not_seen_its_store_yet_tells_browsers_to_come_again() {
+async fn service_that_waits_for_its_store_asks_browsers_to_retry() {
     let valkey = keyplane_testkit::valkey();
     let proxy = FaultProxy::to_port(valkey.port());
     proxy.set(Fault::Cut);
@@ -172,7 +172,7 @@ async fn without_the_store_an_event_source_is_told_to_come_again() {
     let made = service.create(sample()).await;
     proxy.set(Fault::Cut);
     let request = || Request::new(pb::StreamSessionEventsRequest { name: made.name.clone(), after: String::new() });
-    let status = service.client.stream_session_events(request()).await.expect_err("the store is away");
+    let status = service.client.stream_session_events(request()).await.expect_err("the store is unavailable");
     details(&status, Code::Unavailable, "STORE_UNAVAILABLE");
 
     let mut browsers = request();

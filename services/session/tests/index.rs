@@ -34,7 +34,7 @@ async fn ends_after(valkey: &Valkey, left: Duration) {
 }
 
 #[tokio::test]
-async fn the_index_outlives_the_last_session_by_the_age_of_events() {
+async fn index_outlives_the_last_session_by_the_age_of_events() {
     let (valkey, store) = support::store().await;
     let first = create(&store, MINUTE).await;
     ends_after(&valkey, MINUTE).await;

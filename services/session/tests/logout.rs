@@ -1,4 +1,4 @@
-//! An end of sessions with `revoke_tokens`: what was issued for them does not outlive them, whatever happens in between.
+//! Ends of sessions with `revoke_tokens`: no token outlives its session, whatever happens in between.
 
 mod support {
     pub(crate) mod revocation;
@@ -58,18 +58,18 @@ fn names(expected: &[&str]) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn gone(read: Result<pb::Session, Status>) {
+fn assert_not_found(read: Result<pb::Session, Status>) {
     details(&read.expect_err("the session ended"), Code::NotFound, "SESSION_NOT_FOUND");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_and_what_was_issued_for_it_end() {
+async fn session_ends_with_its_tokens() {
     let (revocations, mut service) = pair().await;
     let made = service.create(with_tokens(&["a", "b"])).await;
     let mut request = Request::new(delete(&made.name));
     request.set_timeout(Duration::from_secs(8));
     service.client.delete_session(request).await.unwrap();
-    gone(service.get(&made.name).await);
+    assert_not_found(service.get(&made.name).await);
 
     let [call] = revocations.calls().try_into().expect("one call");
     assert_eq!(call.parent, "tenants/acme");
@@ -113,7 +113,7 @@ async fn without_being_asked_nothing_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_bound_in_between_does_not_survive() {
+async fn token_bound_during_a_logout_is_revoked() {
     let (revocations, mut service) = pair().await;
     let made = service.create(with_tokens(&["a"])).await;
     let (client, session) = (service.client.clone(), made.name.clone());
@@ -127,14 +127,14 @@ async fn a_token_bound_in_between_does_not_survive() {
         .boxed()
     });
     service.client.delete_session(delete(&made.name)).await.unwrap();
-    gone(service.get(&made.name).await);
+    assert_not_found(service.get(&made.name).await);
     assert_eq!(revocations.revoked(), names(&["jti:a", "jti:late", &sid(&made)]));
     let second: Vec<_> = revocations.calls()[1].requests.iter().map(name).collect();
     assert_eq!(second, ["jti:late"], "the second round revokes only what is new");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_token_that_was_bound_is_revoked_whoever_wins() {
+async fn bound_tokens_are_all_revoked_whoever_wins() {
     let (revocations, mut service) = pair().await;
     for _ in 0..20 {
         let made = service.create(sample()).await;
@@ -182,7 +182,7 @@ async fn sessions_that_never_rest_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_but_one_end_with_what_was_issued_for_them() {
+async fn revoke_all_but_one_revokes_their_tokens() {
     let (revocations, mut service) = pair().await;
     let kept = service.create(with_tokens(&["kept"])).await;
     let one = service.create(with_tokens(&["one"])).await;
@@ -216,7 +216,7 @@ async fn all_but_one_end_with_what_was_issued_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ended_before_takes_its_sid_along() {
+async fn sid_of_an_ended_session_is_revoked() {
     let (revocations, mut service) = pair().await;
     let made = service.create(with_tokens(&["a"])).await;
     service
@@ -273,7 +273,7 @@ async fn while_the_revocation_service_is_away_sessions_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_that_fails_ends_nothing() {
+async fn failed_revocation_ends_no_session() {
     let (revocations, mut service) = pair().await;
     let made = service.create(with_tokens(&["a", "b"])).await;
     revocations.answer(|one| (name(one) == "jti:b").then_some((Code::Unavailable, "STORE_UNAVAILABLE")));
@@ -287,7 +287,7 @@ async fn a_revocation_that_fails_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expiry_that_is_refused_is_left_out() {
+async fn rejected_expiry_is_left_out() {
     let (revocations, mut service) = pair().await;
     let made = service.create(with_tokens(&["refresh"])).await;
     let too_long = |one: &revocation::RevokeRequest| match one.target.as_ref().unwrap() {
@@ -296,7 +296,7 @@ async fn an_expiry_that_is_refused_is_left_out() {
     };
     revocations.answer(too_long);
     service.client.delete_session(delete(&made.name)).await.unwrap();
-    gone(service.get(&made.name).await);
+    assert_not_found(service.get(&made.name).await);
     assert_eq!(revocations.revoked(), names(&["jti:refresh", &sid(&made)]));
 }
 

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use support::{connect, fresh_id, plain, policy, retention, user};
 
-/// A change of one of the live sessions.
+/// Change of one of the live sessions.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Create,
@@ -48,7 +48,7 @@ struct Case {
 // === impl Case ===
 
 impl Case {
-    /// On the shared server, which keeps the last `kept` events.
+    /// Case on the shared server, which keeps the last `kept` events.
     async fn new(kept: usize) -> Case {
         let valkey = connect(&keyplane_testkit::valkey().url()).await;
         let events = u32::try_from(kept).expect("few");
@@ -175,7 +175,7 @@ proptest! {
     #![proptest_config(Config { cases: 24, ..Config::default() })]
 
     #[test]
-    fn a_watcher_reconnects_under_any_name(steps in steps(), kept in prop_oneof![Just(4_usize), Just(128)]) {
+    fn watcher_reconnects_under_any_name(steps in steps(), kept in prop_oneof![Just(4_usize), Just(128)]) {
         Runtime::new().expect("a runtime").block_on(async {
             let mut case = Case::new(kept).await;
             for step in steps {

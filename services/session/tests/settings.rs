@@ -1,10 +1,10 @@
-//! The documented settings are those that the program reads.
+//! Settings: the documented ones are those that the program reads.
 
 use keyplane_server::config::{self, Env};
 use keyplane_session::{Config, SERVICE};
 
 #[test]
-fn the_table_in_the_docs_is_the_programs() {
+fn table_in_the_docs_is_the_programs() {
     let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
     let table = server.settings.markdown();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
@@ -34,7 +34,7 @@ fn wrong_settings_are_told_at_once() {
 }
 
 #[test]
-fn the_revocation_service_is_a_bare_address() {
+fn revocation_service_is_a_bare_address() {
     let read = |url: &str| {
         let mut env = Env::from_map([("KEYPLANE_SESSION_REVOCATION_URL", url)]);
         let config = Config::read(&mut env);

@@ -34,12 +34,12 @@ fn named(name: &str) -> pb::Session {
 #[track_caller]
 fn violations(status: &Status) -> Vec<String> {
     let found = details(status, Code::InvalidArgument, "INVALID_REQUEST");
-    let told = &found.bad_request().expect("violations").field_violations;
-    told.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect()
+    let violations = &found.bad_request().expect("violations").field_violations;
+    violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_present_empty_string_clears_and_an_absent_field_stays() {
+async fn present_empty_string_clears_and_absent_field_stays() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let patch = pb::Session { last_path: Some(String::new()), ..named(&made.name) };
@@ -50,7 +50,7 @@ async fn a_present_empty_string_clears_and_an_absent_field_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_may_be_sent_back_as_it_was_read() {
+async fn session_may_be_sent_back_as_read() {
     let mut service = shared(&[]).await;
     let idle_timeout = Some(Duration { seconds: 60, nanos: 0 });
     let made = service.create(pb::Session { idle_timeout, ..sample() }).await;
@@ -104,10 +104,10 @@ async fn timeouts_are_immutable() {
         (seconds(61), None, "session.idle_timeout: is immutable; this session's is 60s"),
         (None, seconds(599), "session.absolute_timeout: is immutable; this session's is 600s"),
     ];
-    for (idle_timeout, absolute_timeout, told) in cases {
+    for (idle_timeout, absolute_timeout, violation) in cases {
         let patch = pb::Session { idle_timeout, absolute_timeout, last_path: Some("/x".into()), ..named(&made.name) };
         let status = update(&service, to(patch.clone()), &[]).await.unwrap_err();
-        assert_eq!(violations(&status), [told]);
+        assert_eq!(violations(&status), [violation]);
         let mask = |path: &str| Some(FieldMask { paths: vec![path.to_owned()] });
         let masked = pb::UpdateSessionRequest { update_mask: mask("idle_timeout"), ..to(patch.clone()) };
         let status = update(&service, masked, &[]).await.unwrap_err();
@@ -133,8 +133,8 @@ async fn if_match_guards_a_deletion() {
         service.client.clone().delete_session(request).await
     };
     details(&delete(false, "\"2\"").await.unwrap_err(), Code::Aborted, "STALE_WRITE");
-    let refused = delete(true, "\"1\"").await.unwrap_err();
-    assert!(violations(&refused)[0].starts_with("if-match: can't be combined with `revoke_tokens`"), "{refused:?}");
+    let rejected = delete(true, "\"1\"").await.unwrap_err();
+    assert!(violations(&rejected)[0].starts_with("if-match: can't be combined with `revoke_tokens`"), "{rejected:?}");
     delete(false, "\"1\"").await.expect("it is the current one");
 }
 
@@ -153,14 +153,14 @@ async fn violations_name_fields_in_the_callers_spelling() {
     for (headers, [path, company]) in [(&[][..], ["last_path", "company_id"]), (json, ["lastPath", "companyId"])] {
         let status = update(&service, request.clone(), headers).await.unwrap_err();
         let mask = if headers.is_empty() { "update_mask" } else { "updateMask" };
-        let told = [
+        let expected = [
             format!(
                 "{mask}: its path number 3 (1 bytes) is unknown; it may name `{company}`, `{path}`, `attributes`, `device`, `tokens`"
             ),
             format!("session.{path}: must start with `/`; 1 bytes were sent"),
             "session.attributes[last_path]: no control characters; one is among the 1 bytes sent".to_owned(),
         ];
-        assert_eq!(violations(&status), told);
-        assert_eq!(status.message(), format!("the request is invalid: {}", told.join("; ")));
+        assert_eq!(violations(&status), expected);
+        assert_eq!(status.message(), format!("the request is invalid: {}", expected.join("; ")));
     }
 }

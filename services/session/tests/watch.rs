@@ -1,4 +1,4 @@
-//! Watches: what a watcher is told, when, and how it goes on where it was.
+//! Watches: events, their order, and the resumption after a reconnect.
 
 mod support {
     pub(crate) mod service;
@@ -46,7 +46,7 @@ async fn delete(service: &Service, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_watch_tells_each_change_once_and_in_order() {
+async fn user_watch_sends_each_change_once_and_in_order() {
     let mut service = shared(&[]).await;
     let before = service.create(sample()).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
@@ -68,10 +68,10 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
     let updated = watch.next(Type::Updated).await;
     assert_eq!(updated.changed_fields, ["last_path", "attributes"], "in the words of a mask");
     assert_eq!(updated.removed_attributes, ["theme"]);
-    let told = updated.session.unwrap();
-    assert_eq!((told.last_path(), told.version, told.update_time), ("/x", 2, patched.update_time));
-    assert_eq!(told.company_id, None, "only what changed is told");
-    assert_eq!(told.attributes, [("lang".to_owned(), "de".to_owned())].into());
+    let sent = updated.session.unwrap();
+    assert_eq!((sent.last_path(), sent.version, sent.update_time), ("/x", 2, patched.update_time));
+    assert_eq!(sent.company_id, None, "only changed fields are sent");
+    assert_eq!(sent.attributes, [("lang".to_owned(), "de".to_owned())].into());
 
     let request = pb::RotateSessionRequest { name: made.name.clone(), request_id: String::new() };
     let rotated = service.client.rotate_session(request).await.unwrap().into_inner();
@@ -89,7 +89,7 @@ async fn a_user_watch_tells_each_change_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_watch_follows_one_session_to_its_end() {
+async fn session_watch_follows_one_session_to_its_end() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let mut watch = Watch::open(&service, &made.name, "").await.unwrap();
@@ -101,10 +101,10 @@ async fn a_session_watch_follows_one_session_to_its_end() {
     delete(&service, &other.name).await;
     delete(&service, &rotated.name).await;
     let end = watch.next(Type::Deleted).await;
-    assert_eq!(end.name, rotated.name, "the other session's events are not told");
+    assert_eq!(end.name, rotated.name, "the other session's events are not sent");
     watch.ended().await;
 
-    // Whoever missed the end is told of it; whoever was told of it finds nothing.
+    // A watcher that missed the end receives it; one that received it finds nothing.
     let status = Watch::open(&service, &rotated.name, "").await.map(drop).unwrap_err();
     details(&status, Code::NotFound, "SESSION_NOT_FOUND");
     let status = Watch::open(&service, &rotated.name, &end.id).await.map(drop).unwrap_err();
@@ -116,9 +116,9 @@ async fn rotate(service: &Service, name: &str) -> pb::Session {
     service.client.clone().rotate_session(request).await.expect("it is rotated").into_inner()
 }
 
-/// An EventSource reconnects to the path that it was opened with.
+/// Path after a rotation: an EventSource reconnects to the path that it was opened with.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_reconnects_under_the_name_from_before_a_rotation() {
+async fn watcher_reconnects_under_the_name_from_before_a_rotation() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let mut watch = Watch::open(&service, &made.name, "").await.unwrap();
@@ -159,7 +159,7 @@ async fn a_watcher_reconnects_under_the_name_from_before_a_rotation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_that_was_away_resumes_where_it_was() {
+async fn reconnected_watcher_resumes_at_its_position() {
     let mut service = shared(&[]).await;
     let made = service.create(sample()).await;
     let mut watch = Watch::open(&service, &made.name, "").await.unwrap();
@@ -178,7 +178,7 @@ async fn a_watcher_that_was_away_resumes_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_that_missed_events_gets_a_snapshot() {
+async fn watcher_that_missed_events_gets_a_snapshot() {
     let mut service = shared(&[("KEYPLANE_SESSION_EVENTS", "4")]).await;
     let made = service.create(sample()).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
@@ -198,7 +198,7 @@ async fn a_watcher_that_missed_events_gets_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_timer_tells_of_expiry_since_no_engine_event_does() {
+async fn timer_sends_expiry_without_an_engine_event() {
     let mut service = shared(&[]).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
     assert_eq!(watch.next(Type::Snapshot).await.sessions, []);
@@ -213,7 +213,7 @@ async fn a_timer_tells_of_expiry_since_no_engine_event_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unwatched_expiry_is_told_at_the_next_use() {
+async fn unwatched_expiry_is_sent_at_the_next_use() {
     let mut service = shared(&[]).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
     let seen = watch.next(Type::Snapshot).await;
@@ -230,7 +230,7 @@ async fn an_unwatched_expiry_is_told_at_the_next_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_eviction_is_told() {
+async fn eviction_is_sent() {
     let mut service = shared(&[("KEYPLANE_SESSION_MAX_SESSIONS", "1")]).await;
     let first = service.create(sample()).await;
     let mut watch = Watch::open(&service, &first.name, "").await.unwrap();
@@ -241,7 +241,7 @@ async fn an_eviction_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_follows_so_many_watches() {
+async fn watches_of_an_instance_are_capped() {
     let service = shared(&[("KEYPLANE_SESSION_MAX_WATCHES", "1")]).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
     watch.next(Type::Snapshot).await;
@@ -254,7 +254,7 @@ async fn an_instance_follows_so_many_watches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_watches_with_a_retryable_status() {
+async fn drain_ends_watches_with_a_retryable_status() {
     let service = shared(&[]).await;
     let mut watch = Watch::open(&service, PARENT, "").await.unwrap();
     watch.next(Type::Snapshot).await;
@@ -266,7 +266,7 @@ async fn a_drain_ends_watches_with_a_retryable_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_stream_is_what_a_browser_reads() {
+async fn event_stream_is_what_a_browser_reads() {
     let mut service = shared(&[("KEYPLANE_SESSION_HEARTBEAT", "100ms")]).await;
     let made = service.create(sample()).await;
     let request = pb::StreamSessionEventsRequest { name: made.name.clone(), after: String::new() };

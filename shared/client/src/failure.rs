@@ -14,7 +14,7 @@ enum Fate {
     NotSent,
     /// Past its deadline.
     Late,
-    /// In flight when the connection broke.
+    /// Lost in flight, with the connection.
     Lost,
 }
 

@@ -1,4 +1,4 @@
-//! A channel against servers that are not there, and against one that never answers.
+//! Channel to missing servers, and to one that never answers.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn without_a_server_a_call_was_not_sent() {
 }
 
 #[tokio::test]
-async fn a_silent_server_makes_the_call_late_not_cancelled() {
+async fn silent_server_makes_the_call_late_not_cancelled() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address").to_string();
     let status = call(address, Duration::from_millis(100)).await;

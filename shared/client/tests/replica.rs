@@ -1,4 +1,4 @@
-//! The replica against the service, on a real Valkey: no check begun 100 ms after an acknowledgement answers `active`.
+//! Replica against the service, on a real Valkey: no check begun 100 ms after an acknowledgement answers `active`.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ const ISSUER: &str = "https://id.example";
 const PARENT: &str = "tenants/acme";
 
 struct Service {
-    /// It runs as long as this lives.
+    /// Running service, until this value is dropped.
     running: Running,
     client: RevocationServiceClient<Channel>,
 }
@@ -50,7 +50,7 @@ async fn follow(address: &str, check_timeout: Duration) -> RevocationReplica {
     replica
 }
 
-/// A token that was issued just now.
+/// Token that was issued just now.
 struct Token {
     name: String,
     issued_at: Millis,
@@ -101,7 +101,7 @@ impl Service {
 }
 
 /// Checks until it is revoked. Fails at a check that began too late to answer `active`.
-async fn refused(replica: &RevocationReplica, token: &Token, acknowledged: Instant) -> Duration {
+async fn rejected(replica: &RevocationReplica, token: &Token, acknowledged: Instant) -> Duration {
     loop {
         let began = acknowledged.elapsed();
         match replica.is_revoked(&token.claims()).await {
@@ -112,13 +112,13 @@ async fn refused(replica: &RevocationReplica, token: &Token, acknowledged: Insta
             }
             Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
         }
-        assert!(acknowledged.elapsed() < PATIENCE, "{}: nothing can tell for {PATIENCE:?}", token.name);
+        assert!(acknowledged.elapsed() < PATIENCE, "{}: no answer for {PATIENCE:?}", token.name);
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_acknowledged_is_refused_within_the_bound() {
+async fn acknowledged_revocation_is_applied_within_the_bound() {
     let service = start().await;
     let replica = follow(&service.running.grpc_addr().to_string(), Duration::from_secs(1)).await;
     let mut took = Vec::new();
@@ -127,10 +127,10 @@ async fn what_is_acknowledged_is_refused_within_the_bound() {
         let before = replica.is_revoked(&token.claims()).await.expect("the service is there");
         assert_eq!(before, Verdict::Active, "{}", token.name);
         let (_, acknowledged) = service.revoke(n, &token).await;
-        took.push(refused(&replica, &token, acknowledged).await);
+        took.push(rejected(&replica, &token, acknowledged).await);
     }
     took.sort();
-    println!("acknowledged to refused: p50 {:?}, p99 {:?}, max {:?}", took[150], took[297], took[299]);
+    println!("acknowledged to rejected: p50 {:?}, p99 {:?}, max {:?}", took[150], took[297], took[299]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,19 +168,19 @@ async fn without_the_service_nothing_revoked_is_active() {
         proxy.set(fault);
         let token = Token::new(format!("{n}"));
         let (_, acknowledged) = service.revoke(n, &token).await;
-        // As long as it is away: nobody knows, or it is known.
+        // During the outage: unknown, or known as revoked.
         while acknowledged.elapsed() < 10 * BOUND {
             let began = acknowledged.elapsed();
-            let told = replica.is_revoked(&token.claims()).await;
-            let active = matches!(told, Ok(Verdict::Active));
+            let checked = replica.is_revoked(&token.claims()).await;
+            let active = matches!(checked, Ok(Verdict::Active));
             assert!(!active || began < BOUND, "{fault:?}: active, {began:?} after the acknowledgement");
-            if let Err(status) = told {
+            if let Err(status) = checked {
                 assert_eq!(status.code(), Code::Unavailable, "{status:?}");
             }
             tokio::task::yield_now().await;
         }
         proxy.set(Fault::Pass);
-        refused(&replica, &token, acknowledged).await;
+        rejected(&replica, &token, acknowledged).await;
         let another = Token::new(format!("{n} is not revoked"));
         eventually("memory answers again", PATIENCE, async || {
             replica.check_now(&another.claims()).is_some_and(|verdict| !verdict.is_revoked())

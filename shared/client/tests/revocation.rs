@@ -1,4 +1,4 @@
-//! The replica against a service whose feed, age and answers the test decides.
+//! Replica against a service whose feed, age and answers the test decides.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn now() -> Millis {
     Millis(i64::try_from(since.as_millis()).expect("before the end of time"))
 }
 
-/// A token of the session `sid`.
+/// Claims of a token of the session `sid`.
 fn claims<'a>(jti: &'a str, sid: &'a str) -> Claims<'a> {
     let (issued_at, expires) = (Some(now()), Some(now().plus(Duration::from_mins(5))));
     Claims { tenant: "acme", issuer: ISSUER, jti, sid, subject: "u-42", issued_at, expires, ..Claims::default() }
@@ -41,11 +41,11 @@ fn revocation(scope: Scope, version: u64) -> pb::FeedEntry {
     wire::feed_entry(&Entry { target, state, version: Version(version) })
 }
 
-fn of_session(sid: &str, version: u64) -> pb::FeedEntry {
+fn session_entry(sid: &str, version: u64) -> pb::FeedEntry {
     revocation(Scope::Session(sid.into()), version)
 }
 
-fn of_token(jti: &str, version: u64) -> pb::FeedEntry {
+fn token_entry(jti: &str, version: u64) -> pb::FeedEntry {
     revocation(Scope::Token(TokenHash::digest("acme", ISSUER, jti)), version)
 }
 
@@ -55,10 +55,10 @@ fn answer(verdict: pb::Verdict, source: pb::Source) -> pb::CheckResponse {
     pb::CheckResponse { verdict: verdict.into(), rule: rule.into(), freshness, ..pb::CheckResponse::default() }
 }
 
-/// Whether it says something is held against the token, of an error that says that nothing can tell.
+/// Reports whether an unknown verdict is marked as suspect.
 #[track_caller]
-fn suspect(told: Result<Verdict, Status>) -> bool {
-    let status = told.expect_err("nothing can tell");
+fn suspect(verdict: Result<Verdict, Status>) -> bool {
+    let status = verdict.expect_err("nothing can decide");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let details = status.get_error_details();
     let info = details.error_info().expect("an ErrorInfo");
@@ -70,7 +70,7 @@ async fn until_fresh(replica: &RevocationReplica) {
     eventually("it answers from memory", PATIENCE, async || replica.check_now(&claims("j", "s")).is_some()).await;
 }
 
-/// What memory says, once it is fresh: a busy machine may be late for a moment.
+/// Verdict of memory, once it is fresh: a busy machine may be late for a moment.
 async fn remembered(replica: &RevocationReplica, claims: &Claims<'_>) -> Verdict {
     eventually("it answers from memory", PATIENCE, async || replica.check_now(claims).is_some()).await;
     loop {
@@ -89,9 +89,9 @@ async fn until_stale(replica: &RevocationReplica) {
 // === what it knows ===
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_known_is_answered_from_memory() {
+async fn fresh_memory_answers() {
     let fake = Fake::start().await;
-    fake.revoke(of_session("before", 1));
+    fake.revoke(session_entry("before", 1));
     let replica = ready(&fake).await;
     let before = remembered(&replica, &claims("j", "before")).await;
     let of_snapshot = matches!(before, Verdict::Revoked { rule: Some(Rule::Session), revocation: Some(_) });
@@ -99,47 +99,47 @@ async fn what_is_known_is_answered_from_memory() {
     assert_eq!(remembered(&replica, &claims("j", "after")).await, Verdict::Active);
     let mut changes = replica.changes();
     changes.borrow_and_update();
-    fake.revoke(of_session("after", 2));
-    timeout(PATIENCE, changes.changed()).await.expect("it is told").expect("the replica lives");
+    fake.revoke(session_entry("after", 2));
+    timeout(PATIENCE, changes.changed()).await.expect("in time").expect("the replica lives");
     assert!(remembered(&replica, &claims("j", "after")).await.is_revoked());
     assert!(replica.age().is_some_and(|age| age < PATIENCE));
     assert_eq!(fake.checks(), 0, "nobody was asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_hides_its_key_must_be_refused_while_one_of_its_issuer_is_revoked() {
+async fn token_without_key_id_is_rejected_while_a_key_of_its_issuer_is_revoked() {
     let fake = Fake::start().await;
     let replica = ready(&fake).await;
     let (bare, mut changes) = (claims("j", "s"), replica.changes());
     assert_eq!(remembered(&replica, &bare).await, Verdict::Active);
     changes.borrow_and_update();
     fake.revoke(revocation(Scope::Key { issuer: ISSUER.into(), kid: "stolen".into() }, 1));
-    timeout(PATIENCE, changes.changed()).await.expect("it is told").expect("the replica lives");
+    timeout(PATIENCE, changes.changed()).await.expect("in time").expect("the replica lives");
     assert_eq!(remembered(&replica, &bare).await, Verdict::KeyUnknown);
-    assert!(Verdict::KeyUnknown.is_revoked(), "it must be refused");
+    assert!(Verdict::KeyUnknown.is_revoked(), "it must be rejected");
     assert_eq!(remembered(&replica, &Claims { kid: "good", ..bare }).await, Verdict::Active);
     let cut = timeout(PATIENCE, replica.revoked(&bare)).await.expect("a live stream is cut");
     assert_eq!(cut, Verdict::KeyUnknown);
-    // What memory can't tell, and what it knows while nobody can be asked.
-    fake.revoke(of_token("j-1", 2));
+    // Suspect in memory; then revoked while the service is unavailable.
+    fake.revoke(token_entry("j-1", 2));
     fake.change(|script| script.check = Ok(answer(pb::Verdict::KeyUnknown, pb::Source::Store)));
-    let told = eventually("the filter holds it", PATIENCE, async || {
-        let told = replica.is_revoked(&claims("j-1", "s")).await.map_err(|status| status.to_string())?;
-        if fake.checks() > 0 { Ok(told) } else { Err(format!("{told:?}")) }
+    let verdict = eventually("the filter holds it", PATIENCE, async || {
+        let verdict = replica.is_revoked(&claims("j-1", "s")).await.map_err(|status| status.to_string())?;
+        if fake.checks() > 0 { Ok(verdict) } else { Err(format!("{verdict:?}")) }
     })
     .await;
-    assert_eq!(told, Verdict::KeyUnknown);
+    assert_eq!(verdict, Verdict::KeyUnknown);
     fake.change(|script| (script.check, script.age) = (Err(Code::Unavailable), None));
     until_stale(&replica).await;
     assert_eq!(replica.is_revoked(&bare).await.expect("memory holds it"), Verdict::KeyUnknown);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_looks_revoked_is_looked_up() {
+async fn token_that_looks_revoked_is_checked_at_the_service() {
     let fake = Fake::start().await;
-    fake.revoke(of_token("j-1", 1));
+    fake.revoke(token_entry("j-1", 1));
     let replica = ready(&fake).await;
-    assert_eq!(replica.check_now(&claims("j-1", "s")), None, "a filter can't tell for sure");
+    assert_eq!(replica.check_now(&claims("j-1", "s")), None, "a filter is never sure");
     fake.change(|script| script.check = Ok(answer(pb::Verdict::Revoked, pb::Source::Local)));
     let verdict = replica.is_revoked(&claims("j-1", "s")).await.expect("the service answers");
     assert_eq!(verdict, Verdict::Revoked { rule: Some(Rule::Token), revocation: None });
@@ -151,14 +151,14 @@ async fn a_token_that_looks_revoked_is_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_cut_when_its_token_is_revoked_or_expires() {
+async fn stream_ends_when_its_token_is_revoked_or_expires() {
     let fake = Fake::start().await;
     let replica = ready(&fake).await;
     let waiting = {
         let replica = replica.clone();
         tokio::spawn(async move { replica.revoked(&claims("j", "s-1")).await })
     };
-    fake.revoke(of_session("s-2", 1));
+    fake.revoke(session_entry("s-2", 1));
     let mut short = claims("j", "s-3");
     // With the leeway, half a second from now.
     short.expires = Some(Millis(now().0 - 29_500));
@@ -166,18 +166,18 @@ async fn a_stream_is_cut_when_its_token_is_revoked_or_expires() {
     let expired = timeout(PATIENCE, replica.revoked(&short)).await.expect("it expires");
     assert_eq!(expired, Verdict::Revoked { rule: Some(Rule::Expired), revocation: None });
     assert!(!waiting.is_finished(), "another session was revoked");
-    fake.revoke(of_session("s-1", 2));
-    let cut = timeout(PATIENCE, waiting).await.expect("it is told").expect("no panic");
+    fake.revoke(session_entry("s-1", 2));
+    let cut = timeout(PATIENCE, waiting).await.expect("in time").expect("no panic");
     assert!(matches!(cut, Verdict::Revoked { rule: Some(Rule::Session), .. }), "{cut:?}");
 }
 
 // === how old it is ===
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_old_is_not_answered_from_memory() {
+async fn stale_memory_does_not_answer() {
     let fake = Fake::start().await;
-    fake.revoke(of_session("ended", 1));
-    fake.revoke(of_token("j-1", 2));
+    fake.revoke(session_entry("ended", 1));
+    fake.revoke(token_entry("j-1", 2));
     let replica = ready(&fake).await;
     for age in [Some(Duration::from_secs(10)), None] {
         fake.change(|script| script.age = age);
@@ -197,7 +197,7 @@ async fn what_is_too_old_is_not_answered_from_memory() {
             assert!(held.is_revoked());
         }
         fake.change(|script| script.check = Err(Code::InvalidArgument));
-        let status = replica.is_revoked(&claims("j", "s")).await.expect_err("the claims are refused");
+        let status = replica.is_revoked(&claims("j", "s")).await.expect_err("the claims are rejected");
         assert_eq!(status.code(), Code::InvalidArgument, "no outage, so no policy for outages: {status:?}");
         fake.change(|script| script.age = Some(Duration::ZERO));
         until_fresh(&replica).await;
@@ -205,12 +205,12 @@ async fn what_is_too_old_is_not_answered_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_feed_that_lags_behind_the_head_is_not_fresh() {
+async fn feed_that_lags_behind_the_head_is_not_fresh() {
     let fake = Fake::start().await;
     let replica = ready(&fake).await;
     fake.change(|script| {
         script.speaks = false;
-        script.entries.push(of_session("s", 1));
+        script.entries.push(session_entry("s", 1));
     });
     // Never `active` again: either it is too old, or it knows.
     until_stale(&replica).await;
@@ -224,10 +224,10 @@ async fn a_feed_that_lags_behind_the_head_is_not_fresh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_incomplete_snapshot_answers_nothing() {
+async fn incomplete_snapshot_answers_nothing() {
     let fake = Fake::start().await;
     fake.change(|script| script.live = false);
-    fake.revoke(of_session("s", 1));
+    fake.revoke(session_entry("s", 1));
     let replica = RevocationReplica::connect(fake.endpoint.clone(), ReplicaSettings::default());
     let mut changes = replica.changes();
     timeout(PATIENCE, changes.wait_for(|count| *count > 0)).await.expect("a part comes").expect("the replica lives");
@@ -239,20 +239,20 @@ async fn an_incomplete_snapshot_answers_nothing() {
 // === what breaks ===
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_feed_is_resumed() {
+async fn broken_feed_is_resumed() {
     let fake = Fake::start().await;
-    fake.revoke(of_session("one", 1));
+    fake.revoke(session_entry("one", 1));
     let replica = ready(&fake).await;
     fake.change(|script| {
-        script.refuses = Some(Code::Unavailable);
+        script.rejects = Some(Code::Unavailable);
         script.stream += 1;
     });
     eventually("it tries again and again", PATIENCE, async || fake.watches().len() > 3).await;
     // Nothing happened since, and the service says so: what is known is still all.
     until_fresh(&replica).await;
-    fake.revoke(of_session("two", 2));
+    fake.revoke(session_entry("two", 2));
     until_stale(&replica).await;
-    fake.change(|script| script.refuses = None);
+    fake.change(|script| script.rejects = None);
     until_fresh(&replica).await;
     assert!(remembered(&replica, &claims("j", "two")).await.is_revoked());
     let watches = fake.watches();
@@ -261,42 +261,42 @@ async fn a_broken_feed_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_can_not_be_resumed_is_dropped() {
+async fn resume_token_that_is_rejected_is_dropped() {
     let fake = Fake::start().await;
-    fake.revoke(of_session("one", 1));
+    fake.revoke(session_entry("one", 1));
     let replica = ready(&fake).await;
     fake.change(|script| {
-        script.refuses = Some(Code::InvalidArgument);
+        script.rejects = Some(Code::InvalidArgument);
         script.stream += 1;
     });
     eventually("it asks for a snapshot", PATIENCE, async || {
         fake.watches().ends_with(&[String::new()]) && fake.watches().len() > 2
     })
     .await;
-    fake.change(|script| script.refuses = None);
+    fake.change(|script| script.rejects = None);
     until_fresh(&replica).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_epoch_is_not_fresh_until_the_feed_is_in_it() {
     let fake = Fake::start().await;
-    fake.revoke(of_session("one", 1));
+    fake.revoke(session_entry("one", 1));
     let replica = ready(&fake).await;
     // A failover: the store has lost it, and the same place holds another.
     fake.change(|script| {
         script.speaks = false;
         script.epoch = "second";
-        script.entries = vec![of_session("two", 2)];
+        script.entries = vec![session_entry("two", 2)];
     });
     until_stale(&replica).await;
     fake.change(|script| {
         script.speaks = true;
         script.stream += 1;
-        script.refuses = Some(Code::InvalidArgument);
+        script.rejects = Some(Code::InvalidArgument);
     });
     eventually("the place is dropped", PATIENCE, async || fake.watches().ends_with(&[String::new(), String::new()]))
         .await;
-    fake.change(|script| script.refuses = None);
+    fake.change(|script| script.rejects = None);
     until_fresh(&replica).await;
     assert!(remembered(&replica, &claims("j", "one")).await.is_revoked(), "it was revoked, and nobody undid it");
     assert!(remembered(&replica, &claims("j", "two")).await.is_revoked());
@@ -305,7 +305,7 @@ async fn another_epoch_is_not_fresh_until_the_feed_is_in_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_rules_need_another_snapshot() {
     let fake = Fake::start().await;
-    fake.revoke(of_session("one", 1));
+    fake.revoke(session_entry("one", 1));
     let replica = ready(&fake).await;
     let mut expired = claims("j", "s");
     expired.expires = Some(Millis(now().0 - 20_000));
@@ -315,19 +315,19 @@ async fn other_rules_need_another_snapshot() {
         script.rules = rules(0);
         script.stream += 1;
     });
-    let refused = async || replica.check_now(&expired).is_some_and(Verdict::is_revoked);
-    eventually("the new rules hold", PATIENCE, refused).await;
+    let rejected = async || replica.check_now(&expired).is_some_and(Verdict::is_revoked);
+    eventually("the new rules hold", PATIENCE, rejected).await;
     assert!(remembered(&replica, &claims("j", "one")).await.is_revoked());
     assert_eq!(fake.watches(), ["", "1", ""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_that_can_not_be_read_is_no_reason_to_let_pass() {
+async fn unreadable_entry_lets_no_token_pass() {
     let fake = Fake::start().await;
     let replica = ready(&fake).await;
     fake.change(|script| script.check = Ok(answer(pb::Verdict::Revoked, pb::Source::Local)));
     // A later release revokes by what this one knows nothing of.
-    fake.revoke(pb::FeedEntry { scope: 99, ..of_session("s", 1) });
+    fake.revoke(pb::FeedEntry { scope: 99, ..session_entry("s", 1) });
     until_stale(&replica).await;
     eventually("it looks again", PATIENCE, async || fake.watches().len() > 2).await;
     assert_eq!(replica.check_now(&claims("j", "s")), None);
@@ -335,7 +335,7 @@ async fn an_entry_that_can_not_be_read_is_no_reason_to_let_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_feed_is_broken() {
+async fn silent_feed_is_broken() {
     let fake = Fake::start().await;
     let settings = ReplicaSettings { silence: Duration::from_millis(300), ..ReplicaSettings::default() };
     let replica = RevocationReplica::connect(fake.endpoint.clone(), settings);
@@ -345,7 +345,7 @@ async fn a_silent_feed_is_broken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_with_its_last_clone() {
+async fn replica_ends_with_its_last_clone() {
     let fake = Fake::start().await;
     let replica = ready(&fake).await;
     let clone = replica.clone();
@@ -355,9 +355,9 @@ async fn it_ends_with_its_last_clone() {
     eventually("the feed is let go", PATIENCE, async || fake.open.load(Ordering::SeqCst) == 0).await;
 }
 
-/// The store's time is what counts: this machine's clock is a day ahead of it, then a day behind.
+/// Expiry by the store's time: this machine's clock is a day ahead of it, then a day behind.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_expires_by_the_stores_clock() {
+async fn token_expires_by_the_stores_clock() {
     const DAY: Duration = Duration::from_hours(25);
     for (store_time, base) in [
         ((|| wire::timestamp(now().minus(DAY))) as fn() -> prost_types::Timestamp, now().minus(DAY)),
@@ -376,9 +376,9 @@ async fn a_token_expires_by_the_stores_clock() {
 async fn until(replica: &RevocationReplica, issued: Millis, life: Duration, verdict: Option<Verdict>) {
     let token = Claims { issued_at: Some(issued), expires: Some(issued.plus(life)), ..claims("j", "s") };
     eventually("it answers from memory", PATIENCE, async || {
-        let told = replica.check_now(&token);
-        assert!(told.is_none() || told == verdict, "{told:?}, not {verdict:?}: the store's time is what counts");
-        told.is_some()
+        let checked = replica.check_now(&token);
+        assert!(checked.is_none() || checked == verdict, "{checked:?}, not {verdict:?}: the store's time counts");
+        checked.is_some()
     })
     .await;
 }

@@ -10,7 +10,7 @@ pub trait Attempt {
     /// Value, or the state seen in its place, for the message.
     ///
     /// # Errors
-    /// The state seen, while the value is missing.
+    /// State seen, while the value is missing.
     fn outcome(self) -> Result<Self::Value, String>;
 }
 

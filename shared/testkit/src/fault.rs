@@ -3,7 +3,7 @@ use std::time::Duration;
 /// Fault of the network that a [`FaultProxy`](crate::FaultProxy) imitates, on open connections and new ones alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// No fault: bytes pass at once.
+    /// Healthy network: bytes pass at once.
     Pass,
     /// Latency per direction, so an answer comes twice as late. Throughput is not reduced.
     Delay(Duration),

@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SseError {
-    /// Status other than 200. (With 204 a server tells clients to stop.)
+    /// Status other than 200. (With 204 a server stops its clients.)
     #[error("the server answered {0}, not 200")]
     Status(u16),
     /// Content type other than an event stream.

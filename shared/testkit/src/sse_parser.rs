@@ -127,17 +127,17 @@ mod tests {
     }
 
     #[test]
-    fn the_standards_own_examples() {
+    fn examples_of_the_standard_are_read() {
         assert_eq!(parse(b"data: YHOO\ndata: +2\ndata: 10\n\n"), [event("", "message", "YHOO\n+2\n10")]);
         let second = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n";
-        // The third has no blank line after it, so it is thrown away.
+        // The third has no blank line after it, so it is discarded.
         assert_eq!(parse(second), [event("1", "message", "first event"), event("", "message", "second event")]);
         assert_eq!(parse(b"data\n\ndata\ndata\n\ndata:"), [event("", "message", ""), event("", "message", "\n")]);
         assert_eq!(parse(b"data:test\n\ndata: test\n\n"), [event("", "message", "test"), event("", "message", "test")]);
     }
 
     #[test]
-    fn all_three_line_ends() {
+    fn three_kinds_of_line_ends_are_read() {
         let expected = [event("7", "e", "a\nb")];
         for end in ["\n", "\r", "\r\n"] {
             let text = ["id: 7", "event: e", "data: a", "data: b", "", ""].join(end);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_counts_only_at_the_beginning() {
+    fn byte_order_mark_counts_only_at_the_beginning() {
         assert_eq!(parse("\u{feff}data: a\n\n".as_bytes()), [event("", "message", "a")]);
         assert_eq!(parse("\u{feff}\u{feff}data: a\n\ndata: b\n\n".as_bytes()), [event("", "message", "b")]);
     }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_name_lasts_for_one_event() {
+    fn event_name_lasts_for_one_event() {
         let text = b"event: e\n\ndata: a\n\nevent: f\ndata: b\n\n";
         assert_eq!(parse(text), [event("", "message", "a"), event("", "f", "b")]);
     }

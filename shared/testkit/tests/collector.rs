@@ -1,4 +1,4 @@
-//! The collector, spoken to as an exporter does.
+//! Collector, called as by an exporter.
 
 use keyplane_testkit::Collector;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

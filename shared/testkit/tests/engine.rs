@@ -1,9 +1,9 @@
-//! The shared server.
+//! Shared server of a test binary.
 
 use std::collections::HashSet;
 
 #[test]
-fn all_threads_get_the_same_server() {
+fn threads_share_one_server() {
     let port = keyplane_testkit::valkey().port();
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! The proxy before a server that sends every byte back.
+//! Proxy before a server that echoes every byte.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -87,7 +87,7 @@ async fn delays_each_direction() {
 }
 
 #[tokio::test]
-async fn a_black_hole_delivers_late() {
+async fn black_hole_delivers_late() {
     let (proxy, mut client) = proxied().await;
     proxy.set(Fault::BlackHole);
     client.write_all(b"one").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_black_hole_delivers_late() {
 }
 
 #[tokio::test]
-async fn a_cut_closes_and_refuses() {
+async fn cut_closes_and_refuses() {
     let (proxy, mut client) = proxied().await;
     for _ in 0..3 {
         proxy.set(Fault::Cut);
@@ -116,7 +116,7 @@ async fn a_cut_closes_and_refuses() {
 }
 
 #[tokio::test]
-async fn a_half_open_connection_is_silent_and_then_dead() {
+async fn half_open_connection_is_silent_and_then_dead() {
     let (proxy, mut client) = proxied().await;
     proxy.set(Fault::HalfOpen);
     let mut other = TcpStream::connect(proxy.addr()).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_half_open_connection_is_silent_and_then_dead() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_closes_the_client() {
+async fn server_that_has_ended_closes_the_client() {
     let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let proxy = FaultProxy::start(nowhere);
     let mut client = TcpStream::connect(proxy.addr()).await.unwrap();

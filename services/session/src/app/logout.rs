@@ -1,8 +1,8 @@
 //! Ends sessions; on request together with the tokens that were issued for them, so that neither outlives the other.
 //!
-//! Each round reads the sessions, revokes their tokens, and then ends the sessions, if they are still as they were read: a
-//! token bound in between would survive its session. After a change comes another round. A failure leaves the sessions in
-//! place, so the caller can repeat the call; tokens revoked by then stay revoked.
+//! Rounds of three steps: read the sessions, revoke their tokens, end the sessions if none has changed. A change starts
+//! another round, since a token bound in between would survive its session. After a failure the sessions still exist, so
+//! the caller can repeat the call; tokens revoked by then stay revoked.
 
 use std::collections::BTreeSet;
 
@@ -45,8 +45,8 @@ impl Logout {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], unless the deletion allows it; [`Error::StaleWrite`]; where it revokes tokens also
-    /// [`Error::SessionsChanging`] and the revoker's; the store's.
+    /// [`Error::NotFound`], unless the deletion allows it; [`Error::StaleWrite`]; [`Error::SessionsChanging`] and those of
+    /// the revoker, if it revokes tokens; those of the store.
     pub(crate) async fn delete(&self, name: &SessionName, deletion: &Deletion) -> Result<(), Error> {
         let deleted = if deletion.revoke_tokens {
             self.delete_with_tokens(name).await
@@ -63,7 +63,7 @@ impl Logout {
     ///
     /// # Errors
     ///
-    /// Where it revokes tokens [`Error::SessionsChanging`] and the revoker's; the store's.
+    /// [`Error::SessionsChanging`] and those of the revoker, if it revokes tokens; those of the store.
     pub(crate) async fn revoke_all(
         &self,
         user: &UserName,
@@ -113,7 +113,7 @@ impl Logout {
         Ok(Progress { revoker, user, done: BTreeSet::new() })
     }
 
-    /// All live sessions of a user. The script that ends them notices a change between two pages.
+    /// Reads all live sessions of a user. The script that ends them notices a change between two pages.
     async fn sessions(&self, user: &UserName) -> Result<Vec<Session>, Error> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {

@@ -1,8 +1,8 @@
 //! Follows a user's events.
 //!
-//! The stream is the truth; the bell only says when to read it. A watcher stands on the last entry that it has read, and
-//! each read begins with that entry. Once the entry is gone (trimmed, expired, lost in a failover), events were missed, and
-//! the watcher gives a new snapshot. No engine event tells of an expiry, so a timer at the earliest one asks for a sweep.
+//! A watcher reads the stream; the bell only says when. Its position is the last entry that it has read, and each read begins
+//! with that entry. A missing entry (trimmed, expired, lost in a failover) means missed events: the watcher sends a new
+//! snapshot. The engine sends no event at an expiry, so a timer at the earliest one starts a sweep.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -65,8 +65,8 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the one session that is watched does not exist, and the events after the position do not
-    /// tell of its end; the store's.
+    /// [`Error::NotFound`] if the one session that is watched does not exist, and its end is not among the events after
+    /// the position; those of the store.
     ///
     /// # Cancel safety
     ///
@@ -75,8 +75,8 @@ impl Watcher {
         let snapshot = self.snapshot().await?;
         let watched = self.scope.clone();
         let resumed = self.position.is_some() && self.read().await?;
-        let tells_of_end = resumed && (self.over || self.scope != watched);
-        if lacks_session(&snapshot) && !tells_of_end {
+        let sends_end = resumed && (self.over || self.scope != watched);
+        if lacks_session(&snapshot) && !sends_end {
             return Err(Error::NotFound);
         }
         self.begun = true;
@@ -91,7 +91,7 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// The store's, after an outage of 15 seconds; those of [`Watcher::begin`]. The watch is over then.
+    /// Those of the store, after an outage of 15 seconds, and of [`Watcher::begin`]. The watch is over then.
     ///
     /// # Cancel safety
     ///
@@ -147,7 +147,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Reads the events after the position; false without a position, or if its entry is gone.
+    /// Reads the events after the position; false without a position, or if its entry is missing.
     async fn read(&mut self) -> Result<bool, Error> {
         let Some(position) = &self.position else { return Ok(false) };
         let Some(batch) = self.events.after(position).await? else { return Ok(false) };

@@ -18,7 +18,7 @@ pub(crate) struct Watches {
     drain: Drain,
 }
 
-/// A watch that has begun: a failure at the start was the status of the call.
+/// Watch that has begun: a failure at the start was the status of the call.
 pub(crate) struct OpenWatch {
     /// User whose sessions are watched.
     pub(crate) user: UserName,
@@ -32,7 +32,7 @@ pub(crate) struct OpenWatch {
 // === impl Watches ===
 
 impl Watches {
-    /// At most `limit` watches, until `drain` starts. Event streams of browsers get a comment line after `heartbeat`.
+    /// Allows `limit` watches, until `drain` starts. Event streams of browsers get a comment line after `heartbeat`.
     pub(crate) fn new(limit: usize, heartbeat: Duration, drain: Drain) -> Watches {
         Watches { cap: WatchCap::new(limit), heartbeat, drain }
     }

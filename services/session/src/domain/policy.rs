@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_override_changes_what_it_names() {
+    fn override_changes_what_it_names() {
         let policies = Policies::new(default())
             .with_tenants("acme: idle=15m, max_sessions=5; globex: overflow=reject;", minutes)
             .unwrap();

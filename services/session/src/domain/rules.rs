@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_violated_field_is_named_and_no_value_is_repeated() {
+    fn violated_fields_are_all_named_and_no_value_is_repeated() {
         let fields = Fields {
             company_id: Some("secret\n".into()),
             last_path: Some("secret".into()),

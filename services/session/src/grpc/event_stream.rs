@@ -1,4 +1,4 @@
-//! The stream of Server-Sent Events, for browsers.
+//! Stream of Server-Sent Events, for browsers.
 
 use futures::Stream;
 use futures::stream::unfold;

@@ -1,4 +1,4 @@
-//! The revocation service.
+//! Client of the revocation service.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ impl Store {
 
     /// Ends all sessions of a user but `except` in one step; returns their number. O(n) in the user's sessions.
     ///
-    /// With `known`, it ends all or none: none if a live session is not among them, or has another version.
+    /// Ends all or none, with `known`: none if a live session is not among them, or has another version.
     ///
     /// # Errors
     ///

@@ -65,8 +65,8 @@ impl UserEvents {
         self.bell.rung().await;
     }
 
-    /// Takes a snapshot. `position` is the last event that the watcher received: it tells which id of a rotated session the
-    /// watcher means.
+    /// Takes a snapshot. `position`, the last event that the watcher received, decides which id of a rotated session it
+    /// means.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl UserEvents {
         Ok(Snapshot { position, time, next_expiry: until(earliest, now), scope, sessions })
     }
 
-    /// Reads the events after `position`; `None` if the entry at `position` is gone, so that events may be missing.
+    /// Reads the events after `position`; `None` if the entry at `position` is missing, so that events may be too.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl UserEvents {
         Ok(Some(Batch { events, last, more }))
     }
 
-    /// Ends the user's expired sessions, since no engine event tells of an expiry. Returns the time until the next one.
+    /// Ends the user's expired sessions, since the engine sends no event at an expiry. Returns the time until the next one.
     ///
     /// # Errors
     ///

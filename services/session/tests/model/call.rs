@@ -1,11 +1,11 @@
-//! The calls that a case consists of.
+//! Calls of a case.
 
 use std::time::Duration;
 
 use keyplane_session::domain::Fields;
 use proptest::prelude::*;
 
-/// A call; sessions are chosen by their place among all that were ever made.
+/// Call; sessions are chosen by their place among all that were ever created.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Create { fields: Fields, idle: Option<Duration>, request: Option<u8> },
@@ -27,7 +27,7 @@ pub(crate) enum Version {
 // === impl Version ===
 
 impl Version {
-    /// What a caller says whose session has the version `current`.
+    /// Version that a caller sends whose session has the version `current`.
     pub(crate) fn of(self, current: i32) -> Option<i32> {
         match self {
             Version::Any => None,

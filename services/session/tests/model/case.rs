@@ -13,7 +13,7 @@ use keyplane_valkey::{Feature, Key, Script, Valkey};
 use crate::call::{Call, Version};
 use crate::support::{self, fresh_id, plain, policy, retention, user};
 
-/// What a session's time does to it, at once: the hash is gone, the index does not know yet.
+/// Expires a session at once: the hash is deleted, the index does not know yet.
 static EXPIRE: Script = Script::new(
     "test.expire",
     "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -22,7 +22,7 @@ static EXPIRE: Script = Script::new(
      return redis.call('DEL', KEYS[2])",
 );
 
-/// How many keys of the app have no TTL.
+/// Number of the app's keys without a TTL.
 static ETERNAL: Script = Script::new(
     "test.eternal",
     "local cursor, eternal = '0', {}
@@ -95,7 +95,7 @@ impl From<&Session> for Content {
     }
 }
 
-/// How many write.
+/// Number of writers.
 const WRITERS: usize = 3;
 
 pub(crate) struct Case {
@@ -238,8 +238,8 @@ impl Case {
         match current {
             None => assert!(matches!(deleted, Err(Error::NotFound)), "{deleted:?}"),
             Some(current) if matches!(version, Version::Stale) => {
-                let told = matches!(deleted, Err(Error::StaleWrite { current: found }) if found == i64::from(current));
-                assert!(told, "{deleted:?}");
+                let stale = matches!(deleted, Err(Error::StaleWrite { current: found }) if found == i64::from(current));
+                assert!(stale, "{deleted:?}");
             }
             Some(_) => {
                 deleted.expect("a live session is deleted");
@@ -281,13 +281,13 @@ impl Case {
         self.made.push(new);
     }
 
-    /// The store lists what the model holds, and a watcher has been told of all of it.
+    /// Checks that the store lists the model's sessions, and that a watcher received all of them.
     pub(crate) async fn compare(&mut self) {
         let listed = self.settle().await;
         assert_eq!(listed, self.model.live, "what the store lists, and the model");
     }
 
-    /// Lets the watcher catch up, and holds what it was told against what the store lists, which it returns.
+    /// Lets the watcher catch up, and compares its sessions with the list of the store, which it returns.
     async fn settle(&mut self) -> BTreeMap<SessionId, Content> {
         let page = self.writer().list(&user(), 100, None).await.expect("a list");
         let listed: BTreeMap<_, _> = page.sessions.iter().map(|s| (s.name.session.clone(), Content::from(s))).collect();
@@ -305,7 +305,7 @@ impl Case {
             self.apply(event);
         }
         self.seen.remove(&last);
-        assert_eq!(self.seen, listed, "what a watcher was told, and what the store lists");
+        assert_eq!(self.seen, listed, "sessions of the watcher, and of the store");
         listed
     }
 

@@ -1,4 +1,4 @@
-//! The store against a small pure model: any sequence of calls leaves both in the same state, answers alike, and tells a
+//! Store against a small pure model: any sequence of calls leaves both in the same state, answers alike, and sends a
 //! watcher of it. Then many writers at once.
 
 mod call;
@@ -37,7 +37,7 @@ proptest! {
     #![proptest_config(Config { cases: 48, ..Config::default() })]
 
     #[test]
-    fn the_store_does_what_the_model_does(calls in calls()) {
+    fn store_does_what_the_model_does(calls in calls()) {
         RUNTIME.block_on(hold_against_the_model(&keyplane_testkit::valkey().url(), calls));
     }
 }
@@ -46,7 +46,7 @@ proptest! {
     #![proptest_config(Config { cases: 12, ..Config::default() })]
 
     #[test]
-    fn a_cluster_does_what_the_model_does(calls in calls()) {
+    fn cluster_does_what_the_model_does(calls in calls()) {
         RUNTIME.block_on(hold_against_the_model(&CLUSTER.url(), calls));
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests of the session service share.
+//! Helpers of the session service's tests.
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +19,12 @@ pub fn retention() -> Retention {
     Retention { events: 128, event_age: 60 * MINUTE, request_age: 10 * MINUTE }
 }
 
-/// A connection to `url`, under an app prefix that no other test has.
+/// Connects to `url`, under an app prefix that no other test has.
 pub async fn connect(url: &str) -> Valkey {
     connect_as(&keyplane_testkit::app(), url).await
 }
 
-/// A connection of its own to `url`, under the app prefix `app`.
+/// Connects to `url` with a connection of its own, under the app prefix `app`.
 pub async fn connect_as(app: &str, url: &str) -> Valkey {
     let app = App::new(app).expect("the test kit's prefix is an app");
     let valkey = Valkey::connect(&Settings::new(url), app).expect("the settings of the test server");
@@ -32,7 +32,7 @@ pub async fn connect_as(app: &str, url: &str) -> Valkey {
     valkey
 }
 
-/// A store of its own on the shared server.
+/// Opens a store of its own on the shared server.
 pub async fn store() -> (Valkey, Store) {
     let valkey = connect(&keyplane_testkit::valkey().url()).await;
     (valkey.clone(), Store::new(valkey, retention()))
@@ -42,7 +42,7 @@ pub fn user() -> UserName {
     UserName::parse("tenants/acme/users/u-42", "user").expect("a user")
 }
 
-/// A session id that no other of this process has.
+/// Session id that no other session of this process has.
 pub fn fresh_id() -> SessionId {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut bits = [0; 16];

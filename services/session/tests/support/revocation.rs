@@ -1,4 +1,4 @@
-//! A revocation service that keeps what it is told to revoke, and fails when a test wants it to.
+//! Fake revocation service: records the revocations, and fails on a test's demand.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 
-/// What happens while the n-th call is under way.
+/// Action while the n-th call is in flight.
 pub type Meanwhile = Box<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// What becomes of an item: a code and a reason, or all is well.
+/// Verdict on an item: a code and a reason, or success.
 pub type Verdict = fn(&pb::RevokeRequest) -> Option<(Code, &'static str)>;
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct State {
     verdict: Option<Verdict>,
 }
 
-/// The service, on a port of its own, for as long as the runtime of the test lives.
+/// Fake service on a port of its own, for the life of the test's runtime.
 #[derive(Clone)]
 pub struct Revocations {
     addr: SocketAddr,
@@ -54,7 +54,7 @@ impl Revocations {
         self.addr
     }
 
-    /// The setting that names it.
+    /// Value of the setting that names it.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
@@ -67,7 +67,7 @@ impl Revocations {
         self.state.lock().unwrap().verdict = Some(verdict);
     }
 
-    /// All calls so far.
+    /// Calls so far.
     pub fn calls(&self) -> Vec<pb::BatchRevokeRequest> {
         self.state.lock().unwrap().calls.clone()
     }
@@ -77,13 +77,13 @@ impl Revocations {
         self.state.lock().unwrap().timeouts.clone()
     }
 
-    /// What is revoked: `jti:...` and `sid:...`.
+    /// Revoked tokens and sessions: `jti:...` and `sid:...`.
     pub fn revoked(&self) -> BTreeSet<String> {
         self.state.lock().unwrap().revoked.clone()
     }
 }
 
-/// What an item names: `jti:...` or `sid:...`.
+/// Name of an item: `jti:...` or `sid:...`.
 pub fn name(request: &pb::RevokeRequest) -> String {
     match request.target.as_ref().expect("a target") {
         Target::Token(token) => format!("jti:{}", token.jti),

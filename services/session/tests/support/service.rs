@@ -1,4 +1,4 @@
-//! The whole service, in this process, on ports of its own.
+//! Whole service, in this process, on ports of its own.
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Service {
     pub client: SessionServiceClient<Channel>,
 }
 
-/// Starts the service on the store at `url`, with `settings` besides; waits until it is ready if `ready`.
+/// Starts the service on the store at `url`, with `settings`, and waits until it is ready.
 pub async fn start(url: &str, settings: &[(&str, &str)]) -> Service {
     let app = keyplane_testkit::app();
     let service = start_as(&app, url, settings).await;
@@ -36,7 +36,7 @@ pub async fn start_as(app: &str, url: &str, settings: &[(&str, &str)]) -> Servic
     Service { running, client }
 }
 
-/// The service on the server that the tests of this binary share.
+/// Starts the service on the server that the tests of this binary share.
 pub async fn shared(settings: &[(&str, &str)]) -> Service {
     start(&keyplane_testkit::valkey().url(), settings).await
 }
@@ -68,7 +68,7 @@ pub fn parent() -> pb::CreateSessionRequest {
     pb::CreateSessionRequest { parent: PARENT.to_owned(), ..pb::CreateSessionRequest::default() }
 }
 
-/// A session as the example makes it.
+/// Session of the examples.
 pub fn sample() -> pb::Session {
     pb::Session {
         company_id: Some("c-7".to_owned()),

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_counts_once_it_is_covered() {
+    fn head_counts_once_it_is_covered() {
         let (base, mut dating) = (Instant::now(), Dating::default());
         assert_eq!(dating.head(head(5, "e", at(base, 0))), None, "nothing is applied");
         assert_eq!(dating.applied(Sequence::at(0, 4, 4), "e".into()), None, "an entry is missing");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_that_lags_behind_every_head_still_dates_the_old_ones() {
+    fn feed_that_lags_behind_every_head_still_dates_the_old_ones() {
         let (base, mut dating) = (Instant::now(), Dating::default());
         dating.applied(Sequence::new(4), "e".into());
         for n in 1..100 {

@@ -40,16 +40,16 @@ pub struct ReplicaSettings {
 /// Verdict on a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No revocation applies to the token.
+    /// Good token: no revocation applies.
     Active,
-    /// The token must be rejected.
+    /// Token to reject.
     Revoked {
         /// Rule that the token breaks; `None` if it is one of a later release.
         rule: Option<Rule>,
         /// Revocation that applies, if one does.
         revocation: Option<RevocationId>,
     },
-    /// The token must be rejected: a key of its issuer was revoked, and [`Claims::kid`] does not name the key that signed it.
+    /// Token to reject: a key of its issuer was revoked, and [`Claims::kid`] does not name the key that signed it.
     /// Nothing else speaks against it.
     KeyUnknown,
 }
@@ -97,7 +97,7 @@ impl RevocationReplica {
     /// Checks a token whose signature was verified: in memory, else at the service, for
     /// [`ReplicaSettings::check_timeout`] at most. Cancel safe.
     ///
-    /// A token with a revocation in memory is revoked, even while nothing can be confirmed.
+    /// Revocations in memory hold even while nothing can be confirmed.
     ///
     /// # Errors
     ///

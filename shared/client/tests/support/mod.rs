@@ -1,4 +1,4 @@
-//! A revocation service whose feed, age and answers a test decides.
+//! Fake revocation service whose feed, age and answers a test decides.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 use std::pin::Pin;
@@ -19,24 +19,24 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Endpoint;
 use tonic::{Code, Request, Response, Status};
 
-/// What the service does.
+/// Behaviour of the service.
 #[derive(Clone)]
 pub struct Script {
     pub entries: Vec<pb::FeedEntry>,
     pub rules: pb::Rules,
     pub epoch: &'static str,
-    /// How old it says that it is.
+    /// Age in its heads.
     pub age: Option<Duration>,
-    /// The store's time, if it says one.
+    /// Time of the store in its heads, if any.
     pub store_time: Option<fn() -> prost_types::Timestamp>,
-    /// Whether the feed says anything at all.
+    /// Sends responses at all.
     pub speaks: bool,
-    /// Whether it says that the snapshot is complete.
+    /// Marks the snapshot as complete.
     pub live: bool,
-    /// Another one breaks every stream.
+    /// Generation: a change breaks every stream.
     pub stream: u32,
-    /// What a new stream is refused with.
-    pub refuses: Option<Code>,
+    /// Code that rejects a new stream.
+    pub rejects: Option<Code>,
     pub check: Result<pb::CheckResponse, Code>,
 }
 
@@ -64,7 +64,7 @@ impl Fake {
             speaks: true,
             live: true,
             stream: 0,
-            refuses: None,
+            rejects: None,
             check: Err(Code::Unavailable),
         };
         let fake = Fake {
@@ -87,7 +87,7 @@ impl Fake {
         self.change(|script| script.entries.push(entry));
     }
 
-    /// The resume token of each stream that was asked for.
+    /// Resume token of each requested stream.
     pub fn watches(&self) -> Vec<String> {
         self.watches.lock().unwrap().clone()
     }
@@ -150,7 +150,7 @@ keyplane_testkit::fake_service! {
             let request = request.into_inner();
             assert_eq!(request.parent, "tenants/-");
             self.watches.lock().unwrap().push(request.resume_token.clone());
-            if let Some(code) = self.script.borrow().refuses {
+            if let Some(code) = self.script.borrow().rejects {
                 return Err(Status::new(code, "the test wants it so"));
             }
             let (sender, receiver) = mpsc::channel(1);

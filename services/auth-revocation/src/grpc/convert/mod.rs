@@ -76,8 +76,5 @@ pub(super) fn wait(request: &pb::WaitForPropagationRequest, partitions: u32) -> 
 }
 
 fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
-    match (parsed, violations.is_empty()) {
-        (Some(parsed), true) => Ok(parsed),
-        (Some(_) | None, _) => Err(Error::Invalid(violations.into_iter().collect())),
-    }
+    violations.checked(parsed).map_err(Error::Invalid)
 }

@@ -288,8 +288,5 @@ fn form(pattern: &str, sent: &str, field: &str) -> Violation {
 }
 
 fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {
-    match (parsed, violations.is_empty()) {
-        (Some(parsed), true) => Ok(parsed),
-        (Some(_) | None, _) => Err(Error::Invalid(violations.into_iter().collect())),
-    }
+    violations.checked(parsed).map_err(Error::Invalid)
 }

@@ -8,7 +8,7 @@ use keyplane_contracts::{page, timestamp};
 
 use crate::domain::{BoundToken, Device, Micros, Page, PageToken, Session, Touched};
 
-/// A session. Tokens that expired since they were stored are left out.
+/// Session as a message, without tokens that expired since they were stored.
 pub(in crate::grpc) fn session(session: Session) -> pb::Session {
     let now = now();
     let tokens = session.tokens.into_iter().filter(|token| token.expires > now).map(token).collect();
@@ -30,7 +30,7 @@ pub(in crate::grpc) fn session(session: Session) -> pb::Session {
     }
 }
 
-/// A page, whose token is valid for its user alone.
+/// Page as a message, whose token is valid for its user alone.
 pub(in crate::grpc) fn page(user: &UserName, page: Page) -> pb::ListSessionsResponse {
     let token =
         |PageToken { created, session }| page::encode(&user.to_string(), format_args!("{} {session}", created.0));

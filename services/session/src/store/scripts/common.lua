@@ -1,15 +1,15 @@
 -- Prepended to every script of the session service.
 --
--- KEYS[1] index   zset, one member a live session: "<created, µs>:<absolute expiry, ms>:<id>", scored by expiry in ms
--- KEYS[2] events  stream, capped and TTL-bound: what happened to the user's sessions
--- ARGV[1] bell channel   ARGV[2] events kept at most   ARGV[3] how long they are kept, ms
+-- KEYS[1] index   zset, one member per live session: "<created, µs>:<absolute expiry, ms>:<id>", scored by expiry in ms
+-- KEYS[2] events  stream, capped and TTL-bound: events of the user's sessions
+-- ARGV[1] bell channel   ARGV[2] maximum of events   ARGV[3] their life, ms
 -- ARGV[4] prefix of the session hashes: all keys share the hash tag {tenant:user}, so a script may reach a
 --         session that only the index names (an evicted one, say)
 --
 -- A session is a hash: c company, p last path, du di dl device, a:<key> attributes, k:<issuer>\n<jti> -> exp (µs)
--- tokens; ct created, ut updated, lu last used (µs); it idle timeout, ad absolute expiry, ex expiry (ms, since PEXPIREAT
--- knows nothing finer); v version. Its own TTL is the truth about its life; the index follows.
--- Use is what slides the expiry: create, patch, touch and rotate. Reading is none.
+-- tokens; ct created, ut updated, lu last used (µs); it idle timeout, ad absolute expiry, ex expiry (ms, the unit of
+-- PEXPIREAT); v version. Its own TTL decides on its life; the index follows.
+-- Use slides the expiry: create, patch, touch and rotate. A read does not.
 --
 -- Time is the server's. Numbers are integers below 2^53.
 
@@ -34,9 +34,8 @@ local function emit(kind, id, fields)
   rang = true
 end
 
--- What follows from a change, once, whatever was changed: the index outlives its last session by as long as events are
--- kept, since somebody may come so late to be told of its end; and watchers hear the bell. Call before every return that
--- follows a change.
+-- Concludes a change: the index outlives its last session by the life of events, so that a late watcher still receives the
+-- session's end; and the bell rings for watchers. Call before every return that follows a change.
 local function conclude()
   if moved then
     local last = redis.call('ZRANGE', INDEX, -1, -1, 'WITHSCORES')[2]
@@ -48,7 +47,7 @@ local function conclude()
   end
 end
 
--- Ends what expired since the last use. The hash goes too: near the edge its own TTL may be a tick behind TIME.
+-- Ends sessions that expired since the last use. Deletes the hash too: its own TTL may be a tick behind TIME.
 local function sweep()
   local dead = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '(' .. string.format('%.0f', now_ms), 'WITHSCORES')
   for i = 1, #dead, 2 do
@@ -68,7 +67,7 @@ local function finish(m, kind, fields)
   emit(kind, id, fields)
 end
 
--- The hash as a table, or nil, and as the flat list that the service decodes.
+-- Hash as a table, or nil, and as the flat list that the service decodes.
 local function load(key)
   local flat = redis.call('HGETALL', key)
   if #flat == 0 then return nil end
@@ -86,14 +85,14 @@ local function flatten(state)
   return flat
 end
 
--- Notes in `state` that it is used now: its expiry is its idle timeout from now, under its absolute cap. The caller writes
--- `lu` and `ex`.
+-- Marks `state` as used now: it expires after its idle timeout, capped by its absolute expiry. The caller writes `lu` and
+-- `ex`.
 local function slide(state)
   state.lu = string.format('%.0f', now)
   state.ex = string.format('%.0f', math.min(now_ms + tonumber(state.it), tonumber(state.ad)))
 end
 
--- Makes the TTL of the session in `key`, and its place in the index, follow its expiry.
+-- Sets the TTL of the session in `key`, and its score in the index, to its expiry.
 local function follow(key, id, state)
   redis.call('PEXPIREAT', key, state.ex)
   redis.call('ZADD', INDEX, state.ex, member(tonumber(state.ct), tonumber(state.ad), id))
@@ -122,7 +121,7 @@ local function fetch(row)
   return nil
 end
 
--- What a session needs besides its content.
+-- Fields of a session that are not content.
 local BOOKKEEPING = { v = true, ct = true, ut = true, lu = true, it = true, ad = true, ex = true }
 
 -- Bytes of content, number of attributes (a:), number of tokens (k:).
@@ -139,7 +138,7 @@ local function measure(state)
   return bytes, attributes, tokens
 end
 
--- The session that an earlier call with this request id made: nil, or the reply to give.
+-- Reply of an earlier call with this request id, or nil.
 local function replay(request, fingerprint)
   local prior = redis.call('HMGET', request, 'id', 'fp')
   if not prior[1] then return nil end
@@ -154,7 +153,7 @@ local function remember(request, fingerprint, id, ttl)
   redis.call('PEXPIRE', request, ttl)
 end
 
--- The first of the tokens among the fields in ARGV[first..last] that has expired, or nil.
+-- First expired token among the fields in ARGV[first..last], or nil.
 local function expired_token(first, last)
   for i = first, last, 2 do
     if string.sub(ARGV[i], 1, 2) == 'k:' and tonumber(ARGV[i + 1]) <= now then return ARGV[i] end

@@ -1,15 +1,15 @@
--- session.create: makes a session, ending those used least recently where the user has too many.
+-- session.create: creates a session; of a user with too many it ends the least recently used ones.
 --
 -- KEYS[3] session hash   KEYS[4] record of the request id (or KEYS[1] without one)
 -- ARGV[5] id   ARGV[6] fingerprint of the request, '' without a request id   ARGV[7] its lifetime, ms
--- ARGV[8] idle timeout, ms   ARGV[9] absolute timeout, ms   ARGV[10] most sessions   ARGV[11] evict | reject
+-- ARGV[8] idle timeout, ms   ARGV[9] absolute timeout, ms   ARGV[10] maximum of sessions   ARGV[11] evict | reject
 -- ARGV[12..] field, value, ...
 -- Reply: {'OK', id, flat hash} | {'REUSED'} | {'MISSING', id} | {'FULL'} | {'EXPIRED', field of a token}
--- A retry with the request id returns the first session; without one it makes another.
+-- A retry with the request id returns the first session; without one it creates another.
 local id, fingerprint = ARGV[5], ARGV[6]
 
--- When a session was used last, µs; 0 if the store lost it. Earlier releases write no `lu`: then the expiry tells, unless
--- the absolute one cut it short.
+-- Last use of a session, µs; 0 if the store lost it. Earlier releases write no `lu`: then the last use follows from the
+-- expiry, unless the absolute timeout cut it short.
 local function used(session)
   local found = redis.call('HMGET', PREFIX .. session, 'lu', 'ex', 'it')
   if not found[2] then return 0 end
@@ -20,8 +20,8 @@ if fingerprint ~= '' then
   local prior = replay(KEYS[4], fingerprint)
   if prior then return prior end
 end
-local gone = expired_token(12, #ARGV)
-if gone then return { 'EXPIRED', gone } end
+local expired = expired_token(12, #ARGV)
+if expired then return { 'EXPIRED', expired } end
 sweep()
 local excess = redis.call('ZCARD', INDEX) - tonumber(ARGV[10]) + 1
 if excess > 0 then

@@ -1,6 +1,6 @@
 -- session.list: a page of live sessions, newest first.
 --
--- ARGV[5] most sessions   ARGV[6] created (µs) and ARGV[7] id of the last one of the page before, '' for the first page
+-- ARGV[5] page size   ARGV[6] creation (µs) and ARGV[7] id of the last session of the page before, '' for the first page
 -- Reply: {'OK', 1 if more follow, {id, flat hash}, ...}
 -- A retry lists anew.
 sweep()

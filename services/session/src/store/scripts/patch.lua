@@ -1,12 +1,12 @@
--- session.patch: merges fields into a live session and slides its expiry. Never makes one.
+-- session.patch: merges fields into a live session and slides its expiry. Never creates one.
 --
 -- KEYS[3] session hash
--- ARGV[5] id   ARGV[6] expected version, 0 for any   ARGV[7] idle and ARGV[8] absolute timeout that it must have, ms, or ''
--- ARGV[9] most bytes   ARGV[10] most attributes   ARGV[11] most tokens
+-- ARGV[5] id   ARGV[6] expected version, 0 for any   ARGV[7] idle and ARGV[8] absolute timeout that the session must have, ms, or ''
+-- ARGV[9] maximum of bytes   ARGV[10] of attributes   ARGV[11] of tokens
 -- ARGV[12] n, then n pairs of field and value to set, then fields to delete
--- Reply: {'OK', flat hash} | {'MISSING'} | {'VERSION', current} | {'IDLE' | 'ABSOLUTE', the timeout that it has, ms}
---        | {'BYTES' | 'ATTRIBUTES' | 'TOKENS', would be} | {'EXPIRED', field of a token}
--- A retry merges the same again: harmless without an expected version, 'VERSION' with one.
+-- Reply: {'OK', flat hash} | {'MISSING'} | {'VERSION', current} | {'IDLE' | 'ABSOLUTE', the session's timeout, ms}
+--        | {'BYTES' | 'ATTRIBUTES' | 'TOKENS', number after the merge} | {'EXPIRED', field of a token}
+-- A retry is idempotent without an expected version, and 'VERSION' with one.
 local key, id = KEYS[3], ARGV[5]
 sweep()
 local state = load(key)
@@ -31,11 +31,11 @@ if ARGV[7] ~= '' or ARGV[8] ~= '' then
 end
 
 local sets, dels, event = {}, {}, {}
-local function delete(f, tell)
+local function delete(f, in_event)
   if state[f] == nil then return end
   state[f] = nil
   dels[#dels + 1] = f
-  if tell then
+  if in_event then
     event[#event + 1] = '-' .. f
     event[#event + 1] = ''
   end
@@ -45,10 +45,10 @@ for f, v in pairs(state) do
 end
 for _, f in ipairs(dels) do state[f] = nil end
 local first, last = 13, 12 + 2 * tonumber(ARGV[12])
-local gone = expired_token(first, last)
-if gone then
+local expired = expired_token(first, last)
+if expired then
   conclude()
-  return { 'EXPIRED', gone }
+  return { 'EXPIRED', expired }
 end
 for i = first, last, 2 do
   local f, v = ARGV[i], ARGV[i + 1]

@@ -3,7 +3,7 @@
 -- KEYS[3] session hash   KEYS[4] hash under the new id   KEYS[5] record of the request id (or KEYS[1] without one)
 -- ARGV[5] id   ARGV[6] new id   ARGV[7] fingerprint, '' without a request id   ARGV[8] its lifetime, ms
 -- Reply: {'OK', id, flat hash} | {'REUSED'} | {'MISSING', id}
--- A retry with the request id returns the rotated session; without one the old id is gone: 'MISSING'.
+-- A retry with the request id returns the rotated session; without one the old id is 'MISSING'.
 local id, new, fingerprint = ARGV[5], ARGV[6], ARGV[7]
 if fingerprint ~= '' then
   local prior = replay(KEYS[5], fingerprint)

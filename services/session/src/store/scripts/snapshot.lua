@@ -1,10 +1,10 @@
--- session.snapshot: where a watcher starts: every live session (or one), and the place in the stream it stands for.
+-- session.snapshot: live sessions (all or one) for the start of a watch, and the position in the stream they stand for.
 --
 -- ARGV[5] id of the session to watch, '' for all of the user   ARGV[6] last event that the watcher received, '' for none
 -- Reply: {'OK', last event id, now in ms, earliest expiry in ms or -1, watched id, {id, flat hash}, ...}
--- The watched id is ARGV[5]. If that session was rotated: its id at the event ARGV[6], or its current one if that event is gone.
+-- The watched id is ARGV[5]. For a rotated session: its id at the event ARGV[6], or its current one if that event is missing.
 -- A retry takes another snapshot.
--- Writes a 'mark' where there is no stream, so that there is a place to stand on.
+-- Writes a 'mark' where no stream exists, so that there is a position.
 local function renamed(id, position)
   local held = #redis.call('XRANGE', EVENTS, position, position) > 0
   for _, entry in ipairs(redis.call('XRANGE', EVENTS, '-', held and position or '+')) do

@@ -1,4 +1,4 @@
--- session.sweep: ends what expired, for a watcher whose timer rang.
+-- session.sweep: ends expired sessions, for a watcher's timer.
 --
 -- Reply: {'OK', now in ms, earliest expiry in ms or -1}
 -- A retry finds nothing more to end.
