@@ -11,11 +11,8 @@ use support::{ISSUER, PARENT, PATIENCE, claims, details, seconds_from_now, share
 use tonic::{Code, Request};
 
 fn cause() -> audit::Cause {
-    audit::Cause {
-        reason: audit::cause::Reason::Compromised.into(),
-        initiator: "ops".into(),
-        description: "T-1".into(),
-    }
+    let reason = audit::cause::Reason::Compromised.into();
+    audit::Cause { reason, initiator: "ops".into(), description: "T-1".into() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,9 @@ pub struct PolicyStore {
     checked: Arc<OnceCell<()>>,
 }
 
+/// Bell of the stored policies: rings at each change, and when the connection was restored.
+pub(crate) struct ChangeBell(Bell);
+
 /// Revision of the hash. Another revision has another number or, if the store has lost changes, another time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Revision {
@@ -59,6 +62,15 @@ pub(crate) struct Change {
     at: u64,
 }
 
+// === impl ChangeBell ===
+
+impl ChangeBell {
+    /// Waits for the next ring. Cancel safe.
+    pub(crate) async fn rung(&mut self) {
+        self.0.rung().await;
+    }
+}
+
 // === impl PolicyStore ===
 
 impl PolicyStore {
@@ -83,8 +95,8 @@ impl PolicyStore {
     }
 
     /// Doorbell that rings on each change, and when the connection is made.
-    pub(crate) fn bell(&self) -> Bell {
-        self.bells.listen(&self.key)
+    pub(crate) fn bell(&self) -> ChangeBell {
+        ChangeBell(self.bells.listen(&self.key))
     }
 
     /// Current revision.
