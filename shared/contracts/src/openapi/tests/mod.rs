@@ -37,8 +37,10 @@ fn update_binds_path_query_and_body() {
         ("query", "updateMask"),
         ("query", "version"),
         ("query", "removeAttributes"),
+        ("header", "If-Match"),
     ];
     assert_eq!(parameters(update), expected);
+    assert_eq!(update["parameters"][6]["schema"]["pattern"], r#"^("[0-9]{1,9}"|\*)$"#);
     assert_eq!(update["parameters"][3]["schema"]["type"], "string");
     let version = json!({"type": "integer", "format": "int32", "minimum": 0, "maximum": i32::MAX});
     assert_eq!(update["parameters"][4]["schema"], version);
