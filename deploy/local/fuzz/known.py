@@ -66,7 +66,9 @@ KNOWN = [
     Known(REJECTED, "BatchRevoke", r"requests\[\d+\]\.\w+\.parent: must be empty, or the parent of the batch", TWO_FIELDS),
     Known(REJECTED, "RevokeAllSessions", "keepSession: must be a session of the same user", TWO_FIELDS),
     Known(REJECTED, "RevokeToken|BatchRevoke", TOKEN + "(issuer|jti): must be set", "a token is named by issuer and jti, or by itself"),
-    Known(REJECTED, "UpdatePolicy(ByPost)?", r"policy\.limit: must be set", "the mask names a field that the body lacks", sent="updateMask=limit"),
+    Known(REJECTED, "UpdatePolicy(ByPost)?", r"policy\.limit: must be set", "the mask names a field that the body lacks", sent=r"updateMask=[^&\n]*limit"),
+    Known(REJECTED, "(Update|Delete)Policy(ByPost)?", r"(policy\.)?etag: must be empty or equal to the header if-match", TWO_FIELDS),
+    Known(REJECTED, "UpdateSession(ByPost)?", r"(session\.)?version: must agree with the other version sent, .*", TWO_FIELDS),
     Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.tokens\[\d+\]: the same issuer and jti were sent before", "a rule about two items"),
     # Times, keys, and lengths in bytes.
     Known(REJECTED, "Check|BatchCheck|" + REVOCATIONS, r".*[tT]ime: must be a time between the years \d+ and \d+", TIME),
@@ -84,6 +86,7 @@ KNOWN = [
     Known(ACCEPTED, ".*", "in body - .*: Incorrect type", f"{PROTO_JSON}: null means unset", sent=r": ?null\b"),
     Known(ACCEPTED, ".*", "(in body - (.* )?(amount|burst|cost|estimate|lease): Incorrect type|positive test case)", f"{PROTO_JSON}: a string of digits is a 64-bit number", sent=r'"(amount|burst|cost|estimate|lease)": ?"-?\d+"'),
     Known(ACCEPTED, ".*", "in body - (.* )?(reason|kind|mode|outage): Incorrect type", f"{PROTO_JSON}: an enum's number is a value", sent=r'"(reason|kind|mode|outage)": ?\d+\b'),
+    Known(ACCEPTED, "UpdateTenantPlan(ByPost)?", "parameter `cause.reason` in query - .*: Incorrect type", f"{PROTO_JSON}: an enum's number is a value", sent=r"cause\.reason=\d"),
     # Fields that are ignored.
     Known(ACCEPTED, "UpdatePolicy(ByPost)?", "in body - (domain|lease|planLimits|tenantLimits|postCharge|outage|etag)\\b.*", "fields outside the mask are ignored", sent="updateMask=limit&"),
     Known(ACCEPTED, "StreamSessionEvents(OfUser)?", "parameter `after` in query - .*", "the header Last-Event-ID, which is sent as well, wins"),
