@@ -59,11 +59,7 @@ fuzz-api *options: _tools
     cargo build --quiet --package keyplane-local --bin keyplane-up
     python3 deploy/local/fuzz/run.py {{ options }}
 
-<<<<<<< HEAD
 # Generates clients for TypeScript, Angular and Python from the OpenAPI document, and runs programs that use them. Needs Node.js 20.
-=======
-# Generates clients for TypeScript, Angular and Python from the OpenAPI document; compiles programs with them. Needs Node.js 20.
->>>>>>> 7142306 (lint: unused dependencies are found by cargo-shear, and removed)
 clients: _tools
     deploy/local/clients/run
 
