@@ -120,19 +120,19 @@ impl Error {
     /// Reports whether the store could not be asked, or did not answer: the case for an outage policy.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        match self {
-            Error::Store(error) => error.retryable(),
-            error => matches!(error, Error::Overloaded | Error::NoAnswer { .. } | Error::Closed { .. }),
+        if let Error::Store(error) = self {
+            return error.retryable();
         }
+        matches!(self, Error::Overloaded | Error::NoAnswer { .. } | Error::Closed { .. })
     }
 
     /// Reports whether the call failed although something may have been written.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        match self {
-            Error::Store(error) => error.outcome_unknown(),
-            error => matches!(error, Error::Closed { unknown: true, .. } | Error::NoAnswer { unknown: true }),
+        if let Error::Store(error) = self {
+            return error.outcome_unknown();
         }
+        matches!(self, Error::Closed { unknown: true, .. } | Error::NoAnswer { unknown: true })
     }
 }
 

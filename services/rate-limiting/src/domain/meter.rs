@@ -87,7 +87,7 @@ impl Meter {
     /// Level that a charge of `cost` adds.
     #[must_use]
     pub fn level(&self, cost: u64) -> Level {
-        self.from_units(u128::from(cost) * u128::from(self.p))
+        self.level_of_units(u128::from(cost) * u128::from(self.p))
     }
 
     /// Sum of two levels.
@@ -161,7 +161,7 @@ impl Meter {
         u128::from(level.micros) * u128::from(self.n) + u128::from(level.part)
     }
 
-    fn from_units(&self, units: u128) -> Level {
+    fn level_of_units(&self, units: u128) -> Level {
         let n = u128::from(self.n);
         let micros = u64::try_from(units / n).unwrap_or(u64::MAX);
         // The remainder is below n, which has 64 bits.

@@ -16,11 +16,13 @@ pub(in crate::grpc) struct GatewayError(#[from] Error);
 impl ServiceError for GatewayError {
     fn describe(&self) -> Description<'_> {
         let description = self.0.describe();
-        let code = match description.code {
-            _ if self.0.outcome_unknown() => Code::DeadlineExceeded,
+        let code = if self.0.outcome_unknown() {
+            Code::DeadlineExceeded
+        } else if description.code == Code::DeadlineExceeded {
             // The store was not asked.
-            Code::DeadlineExceeded => Code::Unavailable,
-            code => code,
+            Code::Unavailable
+        } else {
+            description.code
         };
         Description { code, ..description }
     }

@@ -26,10 +26,7 @@ const NAMES: PolicyNames = PolicyNames { plans: "plan_limits", tenants: "tenant_
 
 /// Names the fields of a policy that breaks its rules.
 pub(in crate::grpc) fn name_fields(error: Error) -> Error {
-    match error {
-        Error::InvalidPolicy(broken) => Error::Invalid(named(broken).collect()),
-        error => error,
-    }
+    if let Error::InvalidPolicy(broken) = error { Error::Invalid(named(broken).collect()) } else { error }
 }
 
 fn named(broken: Vec<PolicyViolation>) -> impl Iterator<Item = Violation> {
