@@ -56,7 +56,7 @@ pub struct Applied {
 /// Position of the replica in the feed.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// Applied sequence, in the form of [`Sequence::encode`].
+    /// Applied sequence, in the form of [`keyplane_revocation::Sequence::encode`].
     pub sequence: Arc<str>,
     /// Name of the instance, and a count. A new epoch begins when the feed can't be compared with that of before.
     pub epoch: Arc<str>,
