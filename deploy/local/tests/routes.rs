@@ -165,7 +165,7 @@ fn only_reads_are_retried_after_the_service_may_have_seen_them() {
     for route in routes().iter().filter(|route| route["route"]["retry_policy"].is_object()) {
         let retry_on = route["route"]["retry_policy"]["retry_on"].as_str().unwrap();
         let unsafe_for_writes =
-            retry_on.split(',').any(|on| !["connect-failure", "rejected-stream", "reset-before-request"].contains(&on));
+            retry_on.split(',').any(|on| !["connect-failure", "refused-stream", "reset-before-request"].contains(&on));
         let reads = route["name"].as_str().unwrap().ends_with(".read");
         assert_eq!(unsafe_for_writes, reads, "{}: {retry_on}", route["name"]);
     }
