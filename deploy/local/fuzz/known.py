@@ -48,8 +48,10 @@ KNOWN = [
     # State.
     Known(REJECTED, "Acquire|Reserve|CreateSession|RotateSession", "REQUEST_ID_REUSED: .*", "the fuzzer uses a request id for two requests"),
     Known(REJECTED, "(Update|Delete)Policy(ByPost)?", "POLICY_FROM_FILE: .*", "the policy of the examples comes from a file", sent="/v1/policies/llm-tokens"),
-    Known(REJECTED, CHARGES, r"user: the policy llm-tokens asks for `user`, which is not given", "the named policy needs the field"),
+    Known(REJECTED, CHARGES, r"user: policy llm-tokens needs `user`, which is missing", "the named policy needs the field"),
     Known(REJECTED, "(Update|Delete)(Session|Policy)(ByPost)?", "if-match: must be one strong tag, .*", "the fuzzer sends an empty header, which the pattern forbids"),
+    Known(REJECTED, "(Update|Delete)Session(ByPost)?", r"if-match: must be the version of the session, .*", "a strong tag that is no version"),
+    Known(REJECTED, "Commit|Cancel", "ALREADY_SETTLED: .*", "the fuzzer settles one reservation twice"),
     # The fuzzer takes the entries of a policy for its id: a link between operations that it guesses.
     Known(REJECTED, "(Get|Update|Delete)Policy(ByPost)?", r"(policy\.)?name: the policy id must match .*", "not an id", sent="/v1/policies/%5B"),
     Known(REJECTED, "(Get|Update|Delete)Policy(ByPost)?", r"INVALID_REQUEST: the path must not hold an escaped slash.*", "not an id", sent="/v1/policies/%5B"),
@@ -72,6 +74,7 @@ KNOWN = [
     # Times, keys, and lengths in bytes.
     Known(REJECTED, "Check|BatchCheck|" + REVOCATIONS, r".*[tT]ime: must be a time between the years \d+ and \d+", TIME),
     Known(REJECTED, REVOCATIONS, r".*expireTime: must be at most \d+ (days|s) from now", TIME),
+    Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.tokens\[\d+\]\.expireTime: must be in the future, by the store's clock", TIME),
     Known(REJECTED, REVOCATIONS, r".*cutoffTime: must not be in the future, by the store's clock", TIME),
     Known(REJECTED, CHARGES, r"descriptors: a key must have \d+ to \d+ bytes; \d+ were sent", KEY),
     Known(REJECTED, POLICY_WRITES, r"policy\.planLimits: a plan must match .*", KEY),
@@ -82,7 +85,7 @@ KNOWN = [
     Known(REJECTED, "CreateSession|UpdateSession(ByPost)?", r"session\.device\.ip: must be an IPv4 or IPv6 address; \d+ bytes were sent", "the pattern covers addresses and a little more"),
     Known(REJECTED, "StreamSessionEvents(OfUser)?", r"after: must be the id of an event; (2[1-9]|[34]\d) bytes were sent", "numbers in the id have 64 bits"),
     # Protobuf's JSON.
-    Known(ACCEPTED, ".*", "in body - .*: Incorrect type", f"{PROTO_JSON}: null means unset", sent=r": ?null\b"),
+    Known(ACCEPTED, ".*", r"in body - (.*: Incorrect type|violates `type` at .* \(was .*, became null\))", f"{PROTO_JSON}: null means unset", sent=r": ?null\b"),
     Known(ACCEPTED, ".*", "(in body - (.* )?(amount|burst|cost|estimate|lease): Incorrect type|positive test case)", f"{PROTO_JSON}: a string of digits is a 64-bit number", sent=r'"(amount|burst|cost|estimate|lease)": ?"-?\d+"'),
     Known(ACCEPTED, ".*", "in body - (.* )?(reason|kind|mode|outage): Incorrect type", f"{PROTO_JSON}: an enum's number is a value", sent=r'"(reason|kind|mode|outage)": ?\d+\b'),
     Known(ACCEPTED, "UpdateTenantPlan(ByPost)?", "parameter `cause.reason` in query - .*: Incorrect type", f"{PROTO_JSON}: an enum's number is a value", sent=r"cause\.reason=\d"),
@@ -91,7 +94,7 @@ KNOWN = [
     Known(ACCEPTED, "StreamSessionEvents(OfUser)?", "parameter `after` in query - .*", "the header Last-Event-ID, which is sent as well, wins"),
     Known(ACCEPTED, "StreamSessionEvents(OfUser)?", "parameter `Last-Event-ID` in header - value not matching .*", "a value that is not ASCII is ignored"),
     # Answers in a form of their own.
-    Known(ACCEPTED, "BatchAcquire", "(in body - )?requests -> Array with invalid items: .*", "each item of a batch has its own answer: INVALID_ARGUMENT", answer=r'"code": ?3\b'),
+    Known(ACCEPTED, "BatchAcquire", r"(in body - )?(requests -> Array with invalid items: .*|violates `\w+` at .*/properties/requests/items/.*)", "each item of a batch has its own answer: INVALID_ARGUMENT", answer=r'"code": ?3\b'),
     Known(EVENT, "StreamSessionEvents(OfUser)?", r'Event #\d+: .* is not of type "string".*', "the fuzzer takes the schema of the whole stream for that of an event"),
     Known(METHOD, ".*", "Unsupported method QUERY returned 400, expected 405 Method Not Allowed.*", "Envoy rejects QUERY without a content type"),
 ]
