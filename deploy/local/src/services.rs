@@ -77,7 +77,7 @@ pub(crate) fn names() -> String {
 // === impl Service ===
 
 impl Service {
-    /// Whether a setting belongs to another service.
+    /// Returns whether a setting belongs to another service.
     pub(crate) fn is_foreign(&self, setting: &str) -> bool {
         SERVICES.iter().any(|other| other.prefix != self.prefix && setting.starts_with(other.prefix))
     }

@@ -103,7 +103,7 @@ async fn live_calls(mesh: &Mesh, http: &Client, document: &Value) -> Vec<Call> {
     live
 }
 
-/// Whether the request itself, or an item of it, is invalid, whatever the state of its resource.
+/// Returns whether the request itself, or an item of it, is invalid, whatever the state of its resource.
 fn is_invalid(status: u16, text: &str) -> bool {
     let answer: Value = serde_json::from_str(text).unwrap_or_default();
     let mut results = answer["results"].as_array().into_iter().flatten();

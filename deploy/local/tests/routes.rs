@@ -112,7 +112,7 @@ fn routes() -> Vec<Value> {
     hosts[0]["routes"].as_array().unwrap().clone()
 }
 
-/// Whether no timeout of the connection manager applies.
+/// Returns whether no timeout of the connection manager applies.
 fn endless(route: &Value) -> bool {
     let route = &route["route"];
     let times = [&route["timeout"], &route["idle_timeout"], &route["max_stream_duration"]["max_stream_duration"]];

@@ -29,7 +29,7 @@ pub(crate) struct Guardian {
     shell: Option<Child>,
 }
 
-/// Whether children need a gate and a guardian.
+/// Returns whether children need a gate and a guardian.
 ///
 /// The kernel kills every process of a container with its PID 1. An image without a shell runs in a container, too, whose
 /// runtime kills the rest if another program is PID 1.

@@ -38,7 +38,7 @@ struct Attempt<'a> {
     until: Instant,
     /// Patience for the last command.
     waited: Duration,
-    /// Whether the node imports the slot, and serves it only after ASKING.
+    /// True if the node imports the slot, and serves it only after ASKING.
     asking: bool,
 }
 

@@ -54,9 +54,9 @@ struct Call<'a> {
     start: Instant,
     /// End of the caller's wait.
     until: Instant,
-    /// Whether `until` is the call's own patience, not a request's deadline.
+    /// True if `until` is the call's own patience, not a request's deadline.
     full: bool,
-    /// Whether the call blocks on the server.
+    /// True if the call blocks on the server.
     held: bool,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Endpoint {
     pub(crate) config: Config,
     pub(crate) connection: ConnectionConfig,
     pub(crate) performance: PerformanceConfig,
-    /// Whether the URL names a cluster.
+    /// True if the URL names a cluster.
     pub(crate) clustered: bool,
     /// Connections to each node.
     pub(crate) connections: usize,

@@ -62,7 +62,7 @@ impl Failure {
         matches!(self, Failure::Unanswered(error) if error.kind() == &FredKind::Timeout)
     }
 
-    /// Whether the connection broke before an answer came.
+    /// Returns whether the connection broke before an answer came.
     pub(crate) fn is_lost(&self) -> bool {
         use FredKind::{Canceled, IO, Protocol, Routing, Tls, Unknown};
         let lost = |error: &FredError| matches!(error.kind(), IO | Unknown | Protocol | Tls | Canceled | Routing);

@@ -29,7 +29,7 @@ pub(crate) struct Common {
 pub(crate) struct Health {
     pub(crate) common: Arc<Common>,
     pub(crate) breaker: Breaker,
-    /// Whether the node rejected user or password at the last connect.
+    /// True if the node rejected user or password at the last connect.
     pub(crate) denied: AtomicBool,
     /// Address of the node, for the log.
     node: String,

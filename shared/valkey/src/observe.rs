@@ -21,7 +21,7 @@ pub(crate) struct Operation {
     /// Script of an `EVALSHA`.
     pub(crate) script: Option<&'static Script>,
     pub(crate) feature: &'static str,
-    /// Whether the call may change data.
+    /// True if the call may change data.
     pub(crate) changes: bool,
 }
 

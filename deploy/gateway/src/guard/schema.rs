@@ -137,7 +137,7 @@ impl Schemas {
 // === impl Body ===
 
 impl Body {
-    /// Whether `url_path`, percent-encoded and perhaps with a query, sets the bound field to `value`.
+    /// Returns whether `url_path`, percent-encoded and perhaps with a query, sets the bound field to `value`.
     pub(crate) fn binds(&self, url_path: &str, value: &str) -> bool {
         let path = url_path.split('?').next().unwrap_or_default();
         let bound = |route: &Route| path.strip_prefix(&route.prefix)?.strip_suffix(&route.suffix);

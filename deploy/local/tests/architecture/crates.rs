@@ -24,7 +24,7 @@ pub(crate) struct Resolved {
     pub(crate) path: Vec<String>,
     /// Deepest module of the workspace on the path.
     pub(crate) module: Option<usize>,
-    /// Whether the path ends at that module.
+    /// True if the path ends at that module.
     pub(crate) is_module: bool,
 }
 
@@ -209,7 +209,7 @@ impl Workspace {
         self.absolute(start, visited)
     }
 
-    /// Whether a module binds a name, by itself or by a glob.
+    /// Returns whether a module binds a name, by itself or by a glob.
     fn binds(&self, module: &Module, name: &str, seen: &mut Visited, visited: &mut Visited) -> bool {
         if module.names.contains_key(name) {
             return true;
@@ -292,7 +292,7 @@ impl Workspace {
     }
 }
 
-/// Whether a segment is a way through the modules and no name.
+/// Returns whether a segment is a way through the modules and no name.
 fn is_step(segment: &str) -> bool {
     ["crate", "self", "super"].contains(&segment)
 }

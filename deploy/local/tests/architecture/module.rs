@@ -59,7 +59,7 @@ pub(crate) struct Mention {
     pub(crate) target: Target,
     pub(crate) line: usize,
     pub(crate) is_test: bool,
-    /// Whether a single name may be a crate: in `use` and in tokens.
+    /// True if a single name may be a crate: in `use` and in tokens.
     pub(crate) may_be_crate: bool,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Output {
 // === impl Scope ===
 
 impl Scope {
-    /// Whether code outside the module of this path sees it.
+    /// Returns whether code outside the module of this path sees it.
     pub(crate) fn leaves(&self, module: &[String]) -> bool {
         match self {
             Scope::Everywhere => true,

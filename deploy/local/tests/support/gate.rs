@@ -69,7 +69,7 @@ impl Gate {
         Endpoint::from_shared(self.url.clone()).unwrap().connect_lazy()
     }
 
-    /// Whether a request reached a service.
+    /// Returns whether a request reached a service.
     pub fn passed(&self) -> bool {
         !self.peer.take_others().is_empty()
     }

@@ -109,7 +109,7 @@ impl Limit {
 // === impl Mode ===
 
 impl Mode {
-    /// Whether the mode counts hits.
+    /// Returns whether the mode counts hits.
     #[must_use]
     pub fn meters(self) -> bool {
         matches!(self, Mode::Enforce | Mode::Shadow)

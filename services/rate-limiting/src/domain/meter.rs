@@ -109,7 +109,7 @@ impl Meter {
         Level { micros: first.micros - other.micros - borrow, part: first.part + borrow * self.n - other.part }
     }
 
-    /// Whether a charge of `cost` fits on top of `level`.
+    /// Returns whether a charge of `cost` fits on top of `level`.
     #[must_use]
     pub fn fits(&self, level: Level, cost: u64) -> bool {
         self.sum(level, self.level(cost)).cmp(&self.capacity) != Ordering::Greater
@@ -122,7 +122,7 @@ impl Meter {
         if sum <= most { (sum, true) } else { (level.max(most), false) }
     }
 
-    /// Whether a charge of `cost` ever fits.
+    /// Returns whether a charge of `cost` ever fits.
     #[must_use]
     pub fn admits(&self, cost: u64) -> bool {
         cost <= self.burst

@@ -19,7 +19,7 @@ pub struct Patch {
     pub tenants: Limits,
     /// New outage mode; an inner none is the service's setting.
     pub outage: Option<Option<Outage>>,
-    /// Whether hits over the limit are charged.
+    /// True if hits over the limit are charged.
     pub post_charge: Option<bool>,
     /// New lease.
     pub lease: Option<u64>,

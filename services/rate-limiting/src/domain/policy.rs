@@ -38,7 +38,7 @@ pub struct Policy {
     pub tenants: BTreeMap<String, Limit>,
     /// Outage mode; none for the service's setting.
     pub outage: Option<Outage>,
-    /// Whether hits over the limit are charged, since they have happened already.
+    /// True if hits over the limit are charged, since they have happened already.
     pub post_charge: bool,
     /// Hits that an instance leases at a time; 0 for none.
     pub lease: u64,
@@ -91,7 +91,7 @@ impl PolicyId {
         Err(Violation::new(field, format!("the policy id must match [A-Za-z0-9._~@|:+-]{{1,64}}{sent}")))
     }
 
-    /// Whether a text is an id.
+    /// Returns whether a text is an id.
     #[must_use]
     pub fn is_valid(text: &str) -> bool {
         text.len() <= PolicyId::LONGEST && Id::parse(text, "").is_ok()
@@ -270,14 +270,14 @@ pub fn check_plan(plan: &str, field: &str) -> Result<(), Violation> {
     if is_name(plan) { Ok(()) } else { Err(Violation::new(field, rule())) }
 }
 
-/// Whether a text is the key of an entry or the name of a plan.
+/// Returns whether a text is the key of an entry or the name of a plan.
 fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let inner = |byte: u8| plain(byte) || b"_.-".contains(&byte);
     text.len() <= 64 && text.bytes().next().is_some_and(plain) && text.bytes().all(inner)
 }
 
-/// Whether a text has 1 to `most` bytes and no control characters.
+/// Returns whether a text has 1 to `most` bytes and no control characters.
 pub(super) fn is_text(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
 }

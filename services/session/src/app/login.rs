@@ -43,7 +43,7 @@ impl Login {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::rotate`].
+    /// Errors of [`Store::rotate`].
     pub(crate) async fn rotate(&self, name: &SessionName, request: Option<&Request>) -> Result<Session, Error> {
         self.store.rotate(name, random_id()?, request).await
     }

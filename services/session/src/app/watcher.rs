@@ -91,7 +91,7 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// Those of the store, after an outage of 15 seconds, and of [`Watcher::begin`]. The watch is over then.
+    /// Errors of the store, after an outage of 15 seconds, and of [`Watcher::begin`]. The watch is over then.
     ///
     /// # Cancel safety
     ///

@@ -70,7 +70,7 @@ impl UserEvents {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn snapshot(&self, scope: &Scope, position: Option<&str>) -> Result<Snapshot, Error> {
         let keys = self.store.keys(&self.user);
         let watched = match scope {
@@ -96,7 +96,7 @@ impl UserEvents {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn after(&self, position: &str) -> Result<Option<Batch>, Error> {
         let entries = self.store.valkey.xrange(&self.key, position, "+", BATCH).await?;
         let more = u64::try_from(entries.len()).is_ok_and(|read| read == BATCH);
@@ -117,7 +117,7 @@ impl UserEvents {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn sweep(&self) -> Result<Option<Duration>, Error> {
         let keys = self.store.keys(&self.user);
         let args = self.store.args(&keys, []);

@@ -83,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn list(&self, user: &UserName, size: u32, after: Option<&PageToken>) -> Result<Page, Error> {
         let keys = self.keys(user);
         let (created, id) = match after {

@@ -28,7 +28,7 @@ pub(crate) struct Method {
     pub(crate) built_in: bool,
     /// Request fields that the path or the body of its JSON routes sets; those of the path come first.
     pub(crate) bound: Vec<BoundField>,
-    /// Whether If-Match has a meaning. True for methods that this process doesn't serve.
+    /// True if If-Match has a meaning. True for methods that this process doesn't serve.
     pub(crate) is_conditional: bool,
 }
 

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 pub(super) struct Class {
     pub(super) kind: ErrorKind,
     pub(super) message: Cow<'static, str>,
-    /// Whether the command may have run.
+    /// True if the command may have run.
     pub(super) maybe_ran: bool,
 }
 

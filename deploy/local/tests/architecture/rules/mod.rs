@@ -10,7 +10,7 @@ mod store;
 use crate::crates::Workspace;
 use crate::module::Module;
 
-/// What broke a rule: file, line, and the name found there.
+/// Violation of a rule: file, line, and the name found there.
 pub(crate) type Violations = Vec<String>;
 
 pub(crate) struct Rule {

@@ -1,4 +1,4 @@
-//! What a room hands to its users.
+//! Exports of a room to its users.
 
 use super::crates::CLIENT_CRATE;
 use super::{Rule, Violations};

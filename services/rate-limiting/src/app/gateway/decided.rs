@@ -27,19 +27,19 @@ pub struct Met<'a> {
 // === impl Decided ===
 
 impl Decided {
-    /// Whether the request may pass.
+    /// Returns whether the request may pass.
     #[must_use]
     pub fn admitted(&self) -> bool {
         self.outcomes().all(|outcome| outcome.admitted)
     }
 
-    /// Whether this instance answered because the store is unavailable.
+    /// Returns whether this instance answered because the store is unavailable.
     #[must_use]
     pub fn degraded(&self) -> bool {
         self.outcomes().any(|outcome| outcome.source == Source::Outage)
     }
 
-    /// Whether a limit in shadow mode would have denied the request.
+    /// Returns whether a limit in shadow mode would have denied the request.
     #[must_use]
     pub fn shadow_denied(&self) -> bool {
         let mut states = self.outcomes().flat_map(|outcome| &outcome.limits);

@@ -15,7 +15,7 @@ pub struct Counted {
     pub descriptor: Descriptor,
     /// Hits; 0 peeks.
     pub hits: u64,
-    /// Whether hits are taken back.
+    /// True if hits are taken back.
     pub negative: bool,
     /// Limit that comes with the request and overrides the policy's.
     pub limit: Option<Limit>,
@@ -111,7 +111,7 @@ impl Matched {
         self.hits.iter().filter(|hits| matches!(hits, Hits::Unmatched)).count() as u64
     }
 
-    /// Whether hits are taken back.
+    /// Returns whether hits are taken back.
     pub(super) fn takes_back(&self) -> bool {
         !self.given_back.is_empty()
     }

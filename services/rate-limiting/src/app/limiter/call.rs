@@ -28,7 +28,7 @@ pub struct CallLimit {
     pub key: BucketKey,
     /// Hits to charge.
     pub cost: u64,
-    /// Whether the hits have happened already, such as those of a stream that is done: a `post_charge` policy charges them even
+    /// True if the hits have happened already, such as those of a stream that is done: a `post_charge` policy charges them even
     /// in debt.
     pub spent: bool,
 }
@@ -99,7 +99,7 @@ impl CallLimit {
         }
     }
 
-    /// Whether the cost never fits.
+    /// Returns whether the cost never fits.
     pub(super) fn is_over_burst(&self) -> bool {
         self.flag() == Flag::Enforce && self.meter().is_some_and(|meter| !meter.admits(self.cost))
     }

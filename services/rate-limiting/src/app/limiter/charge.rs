@@ -35,7 +35,7 @@ pub struct Charge {
     /// Limits that were charged.
     #[prost(message, repeated, tag = "4")]
     limits: Vec<ChargedLimit>,
-    /// Whether the store was unavailable: owners may have no record.
+    /// True if the store was unavailable: owners may have no record.
     #[prost(bool, tag = "5")]
     outage: bool,
 }
@@ -120,7 +120,7 @@ impl Charge {
         &self.id
     }
 
-    /// Whether owners may have no record.
+    /// Returns whether owners may have no record.
     pub(super) fn is_of_an_outage(&self) -> bool {
         self.outage
     }
@@ -145,7 +145,7 @@ impl ChargedLimit {
         &self.policy
     }
 
-    /// Whether a limit can have these numbers. Callers hold them, and the fingerprint does not cover them.
+    /// Returns whether a limit can have these numbers. Callers hold them, and the fingerprint does not cover them.
     fn has_meter(&self) -> bool {
         (1..=Limit::MOST).contains(&self.n)
             && (1..=Limit::LONGEST.as_micros()).contains(&self.p.into())
@@ -233,7 +233,7 @@ mod tests {
         prop_oneof![Just(0), Just(1), Just(Limit::MOST), Just(Limit::MOST + 1), Just(u64::MAX), 1..=1_000_000_u64]
     }
 
-    /// Whether a burst leaks away in time, computed without the meter.
+    /// Returns whether a burst leaks away in time, computed without the meter.
     fn drains(n: u64, p: u64, burst: u64) -> bool {
         (u128::from(burst) * u128::from(p)).div_ceil(u128::from(n)) <= Limit::DRAIN.as_micros()
     }

@@ -20,7 +20,7 @@ const MOST: usize = 128 * 1024;
 /// Full buckets.
 pub(super) struct DenialCache {
     full: BoundedMap<Denial>,
-    /// Whether doorbells are heard; nothing is cached before.
+    /// True if doorbells are heard; nothing is cached before.
     listening: AtomicBool,
 }
 
@@ -109,7 +109,7 @@ impl DenialCache {
         self.full.clear();
     }
 
-    /// Whether doorbells are heard.
+    /// Returns whether doorbells are heard.
     pub(super) fn is_listening(&self) -> bool {
         self.listening.load(Ordering::Acquire)
     }

@@ -132,7 +132,7 @@ impl Limiter {
         (denied, self.shared.leases.left(&limit.key))
     }
 
-    /// Whether this instance hears of buckets that others empty. Until then it caches no denial.
+    /// Returns whether this instance hears of buckets that others empty. Until then it caches no denial.
     #[must_use]
     pub fn hears_bells(&self) -> bool {
         self.shared.denials.is_listening()

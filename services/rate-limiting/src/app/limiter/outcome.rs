@@ -8,13 +8,13 @@ use crate::domain::{Level, Meter, Mode};
 /// Decision on a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Whether the call may go ahead. Otherwise nothing is charged, except hits that were spent already.
+    /// True if the call may go ahead. Otherwise nothing is charged, except hits that were spent already.
     pub admitted: bool,
     /// State of each limit, in the call's order.
     pub limits: Vec<State>,
     /// Source of the answer.
     pub source: Source,
-    /// Whether this repeats the answer to an earlier call.
+    /// True if this repeats the answer to an earlier call.
     pub replayed: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct State {
     pub reset_after: Duration,
     /// Time until one more hit has room; zero if the bucket is empty.
     pub more_after: Duration,
-    /// Whether the numbers are known: false where nothing is counted or nothing was asked.
+    /// True if the numbers are known: false where nothing is counted or nothing was asked.
     pub counted: bool,
 }
 
@@ -123,13 +123,13 @@ impl State {
 // === impl Verdict ===
 
 impl Verdict {
-    /// Whether the verdict denies the call.
+    /// Returns whether the verdict denies the call.
     #[must_use]
     pub fn denies(self) -> bool {
         matches!(self, Verdict::Denied | Verdict::CostOverBurst | Verdict::Blocked)
     }
 
-    /// Whether the verdict denies the call for ever.
+    /// Returns whether the verdict denies the call for ever.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Verdict::CostOverBurst | Verdict::Blocked)

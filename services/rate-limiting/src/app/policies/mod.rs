@@ -96,7 +96,7 @@ impl Policies {
         self.current.catalog.load()
     }
 
-    /// Whether the stored policies are known: true once they were read for the first time.
+    /// Returns whether the stored policies are known: true once they were read for the first time.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.current.ready.subscribe()

@@ -36,7 +36,7 @@ pub(super) struct Layers {
     /// Count of changes of the file.
     file_changes: u64,
     stored: Rows,
-    /// Whether the store was read at least once.
+    /// True if the store was read at least once.
     loaded: bool,
 }
 

@@ -47,7 +47,7 @@ pub enum Status {
 pub struct BucketState {
     /// Room for the charge.
     pub room: Room,
-    /// Whether the bucket was over its capacity before a charge without room.
+    /// True if the bucket was over its capacity before a charge without room.
     pub in_debt: bool,
     /// Level of the bucket.
     pub level: Level,
@@ -130,12 +130,12 @@ fn length(bytes: &[u8], group: &Group) -> Option<usize> {
 }
 
 impl Status {
-    /// Whether the time and the buckets follow.
+    /// Returns whether the time and the buckets follow.
     fn has_buckets(self) -> bool {
         matches!(self, Status::Done | Status::Denied | Status::Replayed)
     }
 
-    /// Whether the cost left of a record follows.
+    /// Returns whether the cost left of a record follows.
     fn has_left(self, settles: bool) -> bool {
         match self {
             Status::Conflict | Status::Unknown => false,

@@ -64,7 +64,7 @@ pub struct Settle {
     pub then: Vec<Meter>,
     /// Target of the settlement.
     pub to: Settlement,
-    /// Whether the difference is charged; otherwise it is given back, by the meters of the charge.
+    /// True if the difference is charged; otherwise it is given back, by the meters of the charge.
     pub charges: bool,
 }
 
@@ -245,7 +245,7 @@ impl Op {
         }
     }
 
-    /// Whether the operation can lower levels, so that doorbells ring.
+    /// Returns whether the operation can lower levels, so that doorbells ring.
     fn rings(&self) -> bool {
         match self {
             Op::Charge(_) | Op::Peek => false,

@@ -20,7 +20,7 @@ use crate::store::{ChargeRecord, Flag, Group, Op, RecordKey, Reply, Status};
 pub(super) struct Decision<'a> {
     shared: &'a Shared,
     call: &'a Call,
-    /// Whether hits are charged; a peek charges none.
+    /// True if hits are charged; a peek charges none.
     commits: bool,
     nonce: [u8; 8],
     /// States known so far, by the call's limits.
@@ -98,7 +98,7 @@ impl<'a> Decision<'a> {
         self.states.iter().flatten().any(|state| state.verdict == verdict)
     }
 
-    /// Whether a limit denies the call already.
+    /// Returns whether a limit denies the call already.
     fn is_denied(&self) -> bool {
         self.states.iter().flatten().any(|state| state.verdict.denies())
     }
@@ -136,7 +136,7 @@ impl<'a> Decision<'a> {
         self.leases.iter().find(|(limit, _)| *limit == index).map(|(_, take)| *take)
     }
 
-    /// Whether a lease covered a limit.
+    /// Returns whether a lease covered a limit.
     fn is_leased(&self, index: usize) -> bool {
         matches!(self.lease_take(index), Some(LeaseTake::Enough(_)))
     }

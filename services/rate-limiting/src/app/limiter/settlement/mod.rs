@@ -54,7 +54,7 @@ struct Settling {
     intent: Intent,
     /// Parts by owner; the first one that has a record decides.
     parts: Vec<Part>,
-    /// Whether owners may lack a record, since the charge was admitted in an outage.
+    /// True if owners may lack a record, since the charge was admitted in an outage.
     outage: bool,
 }
 

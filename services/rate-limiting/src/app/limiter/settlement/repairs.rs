@@ -22,7 +22,7 @@ pub(in crate::app::limiter) struct Repairs {
 struct Open {
     /// Whether each was claimed again since its last attempt began.
     settlements: HashMap<SettlementId, bool, RandomState>,
-    /// Whether a settlement was rejected since there was room last.
+    /// True if a settlement was rejected since there was room last.
     full: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Claim {
     Taken,
     /// Room for another claim is missing.
     Rejected {
-        /// Whether it is the first rejection since there was room.
+        /// True if it is the first rejection since there was room.
         first: bool,
     },
 }
