@@ -302,10 +302,8 @@ async fn changed_policies_apply_soon() {
     let left: u32 = header(&user.read().await, "x-ratelimit-remaining").parse().unwrap();
     assert!(left < 998, "{left}");
     edit("policies: [{id: broken}]");
-    eventually("the mistake is logged", PATIENCE, async || {
-        mesh.service("rate-limiting").log().contains("file rejected")
-    })
-    .await;
+    let limiter = mesh.service("rate-limiting");
+    eventually("the mistake is logged", PATIENCE, async || limiter.log().contains("file rejected")).await;
     limit("the one before stays", "1000, 1000;w=3600").await;
 
     edit(&POLICIES.replace("{demo: unlimited", "{acme: block, demo: unlimited"));
