@@ -82,7 +82,7 @@ fn outcome(response: &CheckResponse) -> (i32, String) {
             assert_eq!(code, i32::from(Code::Unauthenticated));
             let header = denied.headers[0].header.as_ref().expect("a header");
             assert_eq!(header.key, "www-authenticate");
-            // The same words in the body that the gateway makes.
+            // The body that the gateway makes has the same text.
             let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{}\"", denied.body);
             assert_eq!(header.value, challenge);
             (denied.status.expect("a status of HTTP").code, header.value.clone())

@@ -215,7 +215,7 @@ async fn a_token_that_the_feed_has_outlived_gets_a_snapshot() {
     watch.live().await;
     watch.until("all are told", |watch| watch.known.len() == 10).await;
     let text = watch.last.resume_token.clone();
-    // The same token, of an entry that the feed does not hold: as after a trim, or a failover that lost it.
+    // The token again, of an entry that the feed does not hold: as after a trim, or a failover that lost it.
     let decoded = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &text).expect("base64url");
     let decoded = String::from_utf8(decoded).expect("text");
     let (head, number) = decoded.rsplit_once('/').expect("an id and a number");

@@ -10,7 +10,7 @@ const END: &str = "<!-- settings rate-limiting:end -->";
 fn documented_settings_match_the_program() {
     let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
     let table = server.settings.markdown();
-    // What every service has stands in the table of session.
+    // Settings of every service stand in session's table.
     let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
     let text = std::fs::read_to_string(docs).expect("docs/operations.md");

@@ -96,7 +96,7 @@ pub enum Error {
     Start {
         /// The program.
         program: String,
-        /// How it failed.
+        /// Cause of the failure.
         detail: String,
         /// The last lines of its log.
         log: String,

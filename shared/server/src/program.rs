@@ -52,7 +52,7 @@ fn run<F>(telemetry: keyplane_telemetry::Settings, start: impl FnOnce(prometheus
 where
     F: Future<Output = Result<Running, Error>>,
 {
-    // As many workers as the cgroup grants cores; blocking threads only look up names and flush.
+    // One worker for each core that the cgroup grants; blocking threads only look up names and flush.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(8)

@@ -87,7 +87,7 @@ pub fn check_filter(filter: &str) -> Result<(), Error> {
 }
 
 fn parse_filter(filter: &str, quiet: &[&'static str]) -> Result<EnvFilter, Error> {
-    // What these say below their level is for those who ask for them.
+    // Lines of these targets below their level are written only if the filter names them.
     let quiet = std::iter::once("opentelemetry=warn").chain(quiet.iter().copied()).filter(|directive| {
         let (target, _) = directive.split_once('=').unwrap_or((directive, ""));
         !filter.contains(target)

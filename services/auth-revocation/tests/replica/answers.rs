@@ -248,7 +248,7 @@ async fn a_token_that_hides_its_key_is_not_active_while_one_of_its_issuer_is_rev
     let other = keyplane_revocation::Claims { issuer: "https://other.example", ..bare };
     assert_eq!(answers(&other).await, [Answer::Active; 4]);
 
-    // What is certain is said first; and a token that was taken back is as any other.
+    // A certain rule comes first, and an undone token is like any other.
     let (token_written, _) = instance.revoke(scope_of("revoked")).await;
     assert!(answers(&revoked).await.iter().all(|answer| rule(answer) == Some(Rule::Token)));
     let undo = async |written: &keyplane_auth_revocation::domain::Written| {

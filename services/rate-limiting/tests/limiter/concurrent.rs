@@ -69,7 +69,7 @@ pub(crate) async fn contend(instances: &[Instance]) {
         if alike { Ok(()) } else { Err((charged, tenant, admitted)) }
     };
     eventually("what is charged is what was admitted", PATIENCE, settled).await;
-    // What give-backs left is to be had, by an instance that knows nothing of the crowd.
+    // An instance outside of the crowd can acquire the rest that give-backs left.
     let left = instances[0].remaining("", "tenant").await;
     let last = instances.last().expect("an instance");
     for _ in 0..left.min(30) {

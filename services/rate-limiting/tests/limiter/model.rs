@@ -215,7 +215,7 @@ impl Model {
         };
         let Left::Charged(cost) = left else { return left };
         self.bring(request, true, cost, None);
-        // What more it cost was charged up to a bound.
+        // Cost beyond the estimate was charged up to a bound.
         let records = request.owners().into_iter().filter_map(|(owner, _)| self.records.get(&(owner, request.id?)));
         let charged = records.flat_map(|record| record.charged.iter().flatten());
         let most = charged.map(|(_, first, more)| first + more).max();

@@ -67,7 +67,7 @@ impl Shape {
                 None => None,
             };
             if let Some(inner) = inner {
-                // What came before it, as it was.
+                // Bytes before the field stay unchanged.
                 let before = message.len() - rest.len() - field.whole.len();
                 let out = completed.get_or_insert_with(|| message[..before].to_vec());
                 put(out, field.number, &inner);

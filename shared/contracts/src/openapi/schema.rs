@@ -77,7 +77,7 @@ impl Schemas {
 
     /// Schema of a field, with its comment unless it is a `$ref`, beside which OpenAPI 3.0 allows none.
     pub(super) fn field(&mut self, field: &FieldDescriptor, usage: Usage) -> Value {
-        // What a message holds is sent as a whole, also where a part of the resource is changed.
+        // A nested message is sent whole, even when the resource is changed in part.
         let inner = if usage == Usage::Patch { Usage::Request } else { usage };
         let mut schema = if field.is_map() {
             let Kind::Message(entry) = field.kind() else { unreachable!("a map's kind is its entry") };

@@ -62,7 +62,7 @@ fn between(least: u64, most: u64) -> Vec<String> {
     let mut patterns = Vec::new();
     let mut from = least;
     while from <= most {
-        // As many free digits at the end as the range has room for.
+        // The most free digits at the end that the range has room for.
         let mut free = 1;
         while from.is_multiple_of(free * 10) && from + free * 10 - 1 <= most && (from > 0 || free * 10 <= 1) {
             free *= 10;

@@ -1,6 +1,6 @@
-//! What is given back, against a queue of single charges that leak one after the other: exactly what of the charge has not leaked
-//! yet, so that over any time no more than a burst and what leaked away is admitted and not given back. Once the bucket counts at
-//! another rate, that is nothing.
+//! Give-backs, against a queue of single charges that leak one after the other: exactly the part of the charge that has not leaked.
+//! Over any time, at most a burst and the leaked amount are admitted and not given back. After a change of rate nothing is given
+//! back.
 
 mod examples;
 
@@ -181,7 +181,7 @@ impl Case {
             let plain = (Level { micros: self.now + state.level.micros, part: state.level.part }, 0);
             let end = state.end.unwrap_or(plain);
             let record = named.then_some(name);
-            // How much was charged up to the bound is not known without a record.
+            // Without a record the charge up to the bound is unknown.
             let over = !named && net < self.units(cost);
             self.queue.push_back((self.charges.len(), net));
             let (at, rate) = (self.now, self.rate);

@@ -68,7 +68,7 @@ impl<'a> Decision<'a> {
         // A record holds the places of its charges. Hits leased beyond the cost stay leased.
         let charged = charged.filter(|(_, bucket)| record.is_some() || bucket.room != Room::None);
         let buckets = charged.map(|(query, bucket)| {
-            // How much was charged up to the bound is unknown, and giving back more would take the charges of others.
+            // The charge up to the bound is unknown, and giving back more would take the charges of others.
             let cost = if bucket.room == Room::PartlyCharged { 0 } else { query.limit.cost };
             Bucket { end: bucket.end, ..self.shared.bucket(query.limit, query.meter, cost, true) }
         });
