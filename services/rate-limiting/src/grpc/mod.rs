@@ -111,6 +111,6 @@ impl RateLimitService for Service {
         &self,
         request: Request<pb::UpdateTenantPlanRequest>,
     ) -> Result<Response<pb::TenantPlan>, Status> {
-        self.policies.set_plan(request).await.map(Response::new).map_err(status)
+        self.policies.set_plan(request.into_inner()).await.map(Response::new).map_err(status)
     }
 }

@@ -70,12 +70,8 @@ impl PolicyApi {
     }
 
     /// UpdateTenantPlan.
-    pub(crate) async fn set_plan(
-        &self,
-        request: Request<pb::UpdateTenantPlanRequest>,
-    ) -> Result<pb::TenantPlan, Error> {
-        let if_match = if_match(request.metadata());
-        let (tenant, plan, cause) = convert::set_plan(request.into_inner(), if_match)?;
+    pub(crate) async fn set_plan(&self, request: pb::UpdateTenantPlanRequest) -> Result<pb::TenantPlan, Error> {
+        let (tenant, plan, cause) = convert::set_plan(request)?;
         let set = match plan {
             Some(plan) => self.policies.set_plan(&tenant, &plan, &cause).await?,
             None => self.policies.plan(tenant.as_str()),

@@ -105,14 +105,10 @@ pub(in crate::grpc) fn plan(request: &pb::GetTenantPlanRequest) -> Result<Tenant
 /// Tenant, its new plan if it changes, and the cause.
 pub(in crate::grpc) fn set_plan(
     request: pb::UpdateTenantPlanRequest,
-    if_match: Result<Option<String>, Violation>,
 ) -> Result<(TenantId, Option<String>, Cause), Error> {
     let mut violations = Violations::new();
     let pb::TenantPlan { name, plan, .. } = request.tenant_plan.unwrap_or_default();
     let tenant = violations.keep(plan_name(&name, "tenant_plan.name"));
-    if violations.keep(if_match).flatten().is_some() {
-        violations.add(IF_MATCH, "not supported: a tenant's plan has no etag");
-    }
     let mask = request.update_mask.map_or_else(Vec::new, |mask| mask.paths);
     for (index, path) in mask.iter().enumerate().filter(|(_, path)| *path != "plan") {
         violations.extend([Violation::unknown_path(index, path.len(), &["plan"])]);

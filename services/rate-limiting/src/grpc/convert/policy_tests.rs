@@ -155,24 +155,23 @@ fn header_and_field_agree_on_an_etag() {
     assert_eq!(violations(tagged("7", Some("8"))), ["policy.etag: must be empty or equal to the header if-match"]);
     let request = pb::DeletePolicyRequest { name: "policies/p".to_owned(), ..pb::DeletePolicyRequest::default() };
     assert_eq!(delete(&request, Ok(Some("7".to_owned()))).unwrap().1, "7");
-    let plan = |update_mask, plan: Option<&str>, tag: Option<&str>| {
+    let plan = |update_mask, plan: Option<&str>| {
         let tenant_plan = pb::TenantPlan {
             name: "tenants/acme/plan".into(),
             plan: plan.map(str::to_owned),
             ..pb::TenantPlan::default()
         };
         let request = pb::UpdateTenantPlanRequest { tenant_plan: Some(tenant_plan), update_mask, ..Default::default() };
-        set_plan(request, Ok(tag.map(str::to_owned))).map(|(_, plan, _)| plan)
+        set_plan(request).map(|(_, plan, _)| plan)
     };
     let mask = |path: &str| Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
-    assert_eq!(plan(None, None, None).unwrap(), None, "nothing is present");
-    assert_eq!(plan(None, Some(""), None).unwrap().as_deref(), Some(""));
-    assert_eq!(plan(mask("plan"), None, None).unwrap().as_deref(), Some(""));
+    assert_eq!(plan(None, None).unwrap(), None, "nothing is present");
+    assert_eq!(plan(None, Some("")).unwrap().as_deref(), Some(""));
+    assert_eq!(plan(mask("plan"), None).unwrap().as_deref(), Some(""));
     assert_eq!(
-        violations(plan(mask("origin"), None, None)),
+        violations(plan(mask("origin"), None)),
         ["update_mask: its path number 1 (6 bytes) is unknown; it may name `plan`"]
     );
-    assert_eq!(violations(plan(None, None, Some("7"))), ["if-match: not supported: a tenant's plan has no etag"]);
 }
 
 #[test]
@@ -218,7 +217,7 @@ fn names_have_their_forms() {
         ..pb::UpdateTenantPlanRequest::default()
     };
     assert_eq!(
-        violations(set_plan(request, Ok(None))),
+        violations(set_plan(request)),
         [
             "tenant_plan.name: must have the form tenants/{tenant}/plan, and is empty",
             "tenant_plan.plan: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
