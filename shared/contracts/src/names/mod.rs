@@ -52,6 +52,28 @@ pub struct SessionName {
     pub session: SessionId,
 }
 
+/// Collection's id: `[a-z][a-z0-9-]{0,62}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollectionId(CompactString);
+
+/// `tenants/{tenant}/collections/{collection}`
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollectionName {
+    /// Tenant that owns the collection.
+    pub tenant: TenantId,
+    /// Collection among the tenant's.
+    pub collection: CollectionId,
+}
+
+/// `tenants/{tenant}/collections/{collection}/documents/{document}`
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentName {
+    /// Collection that holds the document.
+    pub collection: CollectionName,
+    /// Document within the collection, by the rule of [`Id`].
+    pub document: Id,
+}
+
 const SESSION_RULE: &str = "must be 32 lower-case hexadecimal digits";
 
 // === impl TenantId ===
@@ -194,7 +216,98 @@ impl SessionName {
     }
 }
 
+// === impl CollectionId ===
+
+impl CollectionId {
+    /// Regular expression of the whole id.
+    pub const PATTERN: &str = "[a-z][a-z0-9-]{0,62}";
+
+    /// Parses a collection id; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// Rule, if `text` breaks it.
+    pub fn parse(text: &str, field: &str) -> Result<CollectionId, Violation> {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        if starts && text.len() <= 63 && text.bytes().all(inner) {
+            Ok(CollectionId(text.into()))
+        } else {
+            Err(broken(field, "the collection", &matching(CollectionId::PATTERN), text))
+        }
+    }
+
+    /// Id as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl CollectionName ===
+
+impl CollectionName {
+    /// Regular expression of the whole resource name.
+    pub const NAME_PATTERN: &str = "tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/collections/[a-z][a-z0-9-]{0,62}";
+    const PATTERN: &str = "tenants/{tenant}/collections/{collection}";
+
+    /// Parses a collection's resource name; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// First rule that `text` breaks: the pattern, or that of one of its ids.
+    pub fn parse(text: &str, field: &str) -> Result<CollectionName, Violation> {
+        let [tenant, collection] = segments(text, field, CollectionName::PATTERN)?;
+        let tenant = TenantId::parse(tenant, field)?;
+        Ok(CollectionName { tenant, collection: CollectionId::parse(collection, field)? })
+    }
+
+    /// Name of one of the collection's documents.
+    #[must_use]
+    pub fn document(&self, document: Id) -> DocumentName {
+        DocumentName { collection: self.clone(), document }
+    }
+}
+
+// === impl DocumentName ===
+
+impl DocumentName {
+    /// Regular expression of the whole resource name.
+    pub const NAME_PATTERN: &str = "tenants/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/collections/[a-z][a-z0-9-]{0,62}/documents/[A-Za-z0-9._~@|:+-]{1,128}";
+    const PATTERN: &str = "tenants/{tenant}/collections/{collection}/documents/{document}";
+
+    /// Parses a document's resource name; `field` is where it was sent.
+    ///
+    /// # Errors
+    ///
+    /// First rule that `text` breaks: the pattern, or that of one of its ids.
+    pub fn parse(text: &str, field: &str) -> Result<DocumentName, Violation> {
+        let [tenant, collection, document] = segments(text, field, DocumentName::PATTERN)?;
+        let tenant = TenantId::parse(tenant, field)?;
+        let collection = CollectionName { tenant, collection: CollectionId::parse(collection, field)? };
+        Ok(collection.document(Id::parse_as("the document", document, field)?))
+    }
+}
+
 // === Display ===
+
+impl fmt::Display for CollectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for CollectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenants/{}/collections/{}", self.tenant, self.collection)
+    }
+}
+
+impl fmt::Display for DocumentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/documents/{}", self.collection, self.document)
+    }
+}
 
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

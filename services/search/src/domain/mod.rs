@@ -1,0 +1,11 @@
+//! Rules of search: schemas, documents, columns of the index, requests and results. Pure: no I/O, no clock.
+
+pub mod document;
+pub mod layout;
+pub mod request;
+pub mod result;
+pub mod schema;
+
+pub use document::{Document, Stored, Value};
+pub use layout::{Column, Generation, Layout, Placement, Scope, Shape};
+pub use schema::{Field, FieldKind, FieldName, Language, RankBy, Schema, Synonyms};

@@ -1,0 +1,5 @@
+//! Search service: full-text, faceted search over documents, kept apart by tenant. *Where is the thing they look for?*
+//!
+//! Calls go `grpc → app → store`; `domain` has the rules under all of them.
+
+pub mod domain;
