@@ -1,11 +1,15 @@
 //! Rules of search: schemas, documents, columns of the index, requests and results. Pure: no I/O, no clock.
 
+pub mod analysis;
 pub mod document;
 pub mod layout;
 pub mod request;
 pub mod result;
 pub mod schema;
+pub mod sort_key;
+pub mod spread;
 
 pub use document::{Document, Stored, Value};
 pub use layout::{Column, Generation, Layout, Placement, Scope, Shape};
 pub use schema::{Field, FieldKind, FieldName, Language, RankBy, Schema, Synonyms};
+pub use spread::Spread;

@@ -1,0 +1,236 @@
+//! Scan of folded clusters: words, pairs and joined forms.
+
+use super::classes::Class;
+use super::fold::Folded;
+use super::stem::Stems;
+use super::{MAX_TERM_BYTES, Slot, Tokens, cut, narrow};
+
+/// Largest number of words in a joined form.
+const MAX_JOINED: usize = 8;
+
+/// Builder of [`Tokens`], fed cluster by cluster.
+pub(super) struct Scanner<'s> {
+    stems: &'s Stems,
+    tokens: Tokens,
+    /// Word that is being read.
+    word: Option<Word>,
+    surface: String,
+    /// Spelling of the word, from its first letter with a diacritic on.
+    spelling: String,
+    /// Words that touch each other, as indices of slots: `ab` and `12` in `ab12-cd`.
+    run: Vec<usize>,
+    /// Words that joints connect, as indices of slots: all of `ab12-cd`.
+    chain: Vec<usize>,
+    /// Number of runs in the chain.
+    runs: usize,
+    /// Joint behind the last word.
+    joint: Option<Class>,
+    /// Last cluster of a script without spaces.
+    pair: Option<Letter>,
+}
+
+/// Word that is being read.
+struct Word {
+    class: Class,
+    start: usize,
+    end: usize,
+    /// True once surface and spelling differ.
+    differs: bool,
+}
+
+/// Cluster that waits for its successor.
+struct Letter {
+    surface: String,
+    spelling: String,
+    start: usize,
+    end: usize,
+    /// True once it is in a pair.
+    paired: bool,
+}
+
+// === impl Scanner ===
+
+impl<'s> Scanner<'s> {
+    pub(super) fn new(stems: &'s Stems, bytes: usize) -> Scanner<'s> {
+        let tokens =
+            Tokens { forms: String::with_capacity(bytes * 2), slots: Vec::with_capacity(bytes / 4), positions: 0 };
+        Scanner {
+            stems,
+            tokens,
+            word: None,
+            surface: String::new(),
+            spelling: String::new(),
+            run: Vec::new(),
+            chain: Vec::new(),
+            runs: 0,
+            joint: None,
+            pair: None,
+        }
+    }
+
+    /// Takes the next cluster, which lies at `start..end`.
+    pub(super) fn push(&mut self, folded: &Folded<'_>, start: usize, end: usize) {
+        match folded.class {
+            Class::Letter | Class::Digit => {
+                self.end_pairs();
+                self.letter(folded, start, end);
+            }
+            Class::Pair => {
+                self.end_chain();
+                self.pair(folded, start, end);
+            }
+            Class::Emoji => {
+                self.end_pairs();
+                self.end_chain();
+                let spelling = (folded.spelling != folded.surface).then_some(folded.spelling);
+                self.add(folded.surface, spelling, None, start, end);
+            }
+            Class::Joint | Class::Point => {
+                self.end_pairs();
+                self.joint(folded.class);
+            }
+            Class::Ignored => {}
+            Class::Other => {
+                self.end_pairs();
+                self.end_chain();
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Tokens {
+        self.end_pairs();
+        self.end_chain();
+        self.tokens
+    }
+
+    fn letter(&mut self, folded: &Folded<'_>, start: usize, end: usize) {
+        if self.word.as_ref().is_some_and(|word| word.class != folded.class) {
+            self.end_word();
+        }
+        if let Some(joint) = self.joint.take() {
+            self.connect(joint, folded.class);
+        }
+        let word = self.word.get_or_insert(Word { class: folded.class, start, end, differs: false });
+        word.end = end;
+        if !word.differs && folded.spelling != folded.surface {
+            word.differs = true;
+            self.spelling.push_str(&self.surface);
+        }
+        if word.differs {
+            self.spelling.push_str(folded.spelling);
+        }
+        self.surface.push_str(folded.surface);
+    }
+
+    /// Ends the word before a joint; a second joint in a row ends the chain.
+    fn joint(&mut self, class: Class) {
+        self.end_word();
+        self.end_run();
+        if self.joint.replace(class).is_some() {
+            self.end_chain();
+        }
+    }
+
+    /// Goes on behind a joint. Numbers around a point stay apart: `1.2` is not `12`.
+    fn connect(&mut self, joint: Class, class: Class) {
+        let digit = self.chain.last().is_some_and(|index| {
+            self.tokens
+                .slots
+                .get(*index)
+                .is_some_and(|slot| self.tokens.form(&slot.surface).ends_with(|character: char| character.is_numeric()))
+        });
+        if joint == Class::Point && class == Class::Digit && digit {
+            self.end_chain();
+        }
+    }
+
+    fn end_word(&mut self) {
+        let Some(word) = self.word.take() else { return };
+        let mut surface = std::mem::take(&mut self.surface);
+        let mut spelling = std::mem::take(&mut self.spelling);
+        let whole = surface.len() <= MAX_TERM_BYTES;
+        let spelt = if word.differs { cut(&spelling, MAX_TERM_BYTES) } else { &surface };
+        let stems = whole && word.class == Class::Letter;
+        let stem = if stems { self.stems.stem(spelt, &surface) } else { None };
+        let index = self.tokens.slots.len();
+        let differing = word.differs.then_some(spelt);
+        self.add(cut(&surface, MAX_TERM_BYTES), differing, stem.as_deref(), word.start, word.end);
+        self.run.push(index);
+        self.chain.push(index);
+        surface.clear();
+        spelling.clear();
+        self.surface = surface;
+        self.spelling = spelling;
+    }
+
+    fn end_run(&mut self) {
+        let mut words = std::mem::take(&mut self.run);
+        self.runs += usize::from(!words.is_empty());
+        self.join(&words);
+        words.clear();
+        self.run = words;
+    }
+
+    fn end_chain(&mut self) {
+        self.end_word();
+        self.end_run();
+        let mut words = std::mem::take(&mut self.chain);
+        if self.runs > 1 {
+            self.join(&words);
+        }
+        words.clear();
+        self.chain = words;
+        self.runs = 0;
+        self.joint = None;
+    }
+
+    /// Adds the joined form of words that lie next to each other.
+    fn join(&mut self, words: &[usize]) {
+        let slots: Vec<&Slot> = words.iter().filter_map(|index| self.tokens.slots.get(*index)).collect();
+        let ([first, .., last], ..=MAX_JOINED) = (slots.as_slice(), slots.len()) else { return };
+        let (position, start, end) = (first.position, first.start, last.end);
+        let surface: String = slots.iter().map(|slot| self.tokens.form(&slot.surface)).collect();
+        if surface.len() > MAX_TERM_BYTES {
+            return;
+        }
+        let surface = self.tokens.store(&[&surface]);
+        let span = narrow(words.len());
+        self.tokens.slots.push(Slot { position, span, start, end, surface, spelling: None, stem: None, joined: true });
+    }
+
+    /// Pairs a cluster with the one before it.
+    fn pair(&mut self, folded: &Folded<'_>, start: usize, end: usize) {
+        let next = Letter {
+            surface: folded.surface.to_owned(),
+            spelling: folded.spelling.to_owned(),
+            start,
+            end,
+            paired: self.pair.is_some(),
+        };
+        if let Some(before) = self.pair.replace(next) {
+            let surface = before.surface + folded.surface;
+            let spelling = before.spelling + folded.spelling;
+            let differing = (spelling != surface).then_some(spelling.as_str());
+            self.add(cut(&surface, MAX_TERM_BYTES), differing, None, before.start, end);
+        }
+    }
+
+    /// Ends a run of pairs; a cluster that found no partner is a word.
+    fn end_pairs(&mut self) {
+        if let Some(letter) = self.pair.take().filter(|letter| !letter.paired) {
+            let differing = (letter.spelling != letter.surface).then_some(letter.spelling.as_str());
+            self.add(cut(&letter.surface, MAX_TERM_BYTES), differing, None, letter.start, letter.end);
+        }
+    }
+
+    /// Adds a word at the next position.
+    fn add(&mut self, surface: &str, spelling: Option<&str>, stem: Option<&str>, start: usize, end: usize) {
+        let position = self.tokens.positions;
+        self.tokens.positions += 1;
+        let surface = self.tokens.store(&[surface]);
+        let spelling = spelling.map(|spelling| self.tokens.store(&[cut(spelling, MAX_TERM_BYTES)]));
+        let stem = stem.map(|stem| self.tokens.store(&["_", stem]));
+        let (start, end) = (narrow(start), narrow(end));
+        self.tokens.slots.push(Slot { position, span: 1, start, end, surface, spelling, stem, joined: false });
+    }
+}
