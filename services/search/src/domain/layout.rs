@@ -54,7 +54,7 @@ pub struct Placement {
 /// Generation of a collection: its number, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Generation {
-    /// Number within the collection; grows by one with each rebuild, from 1.
+    /// Number; grows with each rebuild, and is never reused, even by a later collection of the same name.
     pub number: u32,
     /// Index that holds the generation's documents.
     pub placement: Placement,

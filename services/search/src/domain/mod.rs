@@ -1,6 +1,7 @@
 //! Rules of search: schemas, documents, columns of the index, requests and results. Pure: no I/O, no clock.
 
 pub mod analysis;
+pub mod definition;
 pub mod document;
 pub mod layout;
 pub mod request;
@@ -9,6 +10,7 @@ pub mod schema;
 pub mod sort_key;
 pub mod spread;
 
+pub use definition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};
 pub use document::{Document, Stored, Value};
 pub use layout::{Column, Generation, Layout, Placement, Scope, Shape};
 pub use schema::{Field, FieldKind, FieldName, Language, RankBy, Schema, Synonyms};

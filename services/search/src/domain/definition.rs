@@ -1,0 +1,186 @@
+//! Definition of a collection: its schema, its generations, and its rebuild.
+
+use keyplane_contracts::names::CollectionName;
+use serde::{Deserialize, Serialize};
+
+use super::layout::{Generation, Layout};
+use super::schema::Schema;
+
+/// Collection as the store defines it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Name of the collection.
+    #[serde(with = "name_as_text")]
+    pub name: CollectionName,
+    /// Number of the last change of the definition, unique within the tenant: the etag.
+    pub revision: u64,
+    /// Number of the last change of the generations, from the same sequence. Partitions reject writes of older epochs.
+    pub epoch: u64,
+    /// State of the collection.
+    pub state: CollectionState,
+    /// Generation that answers searches.
+    pub live: Build,
+    /// Generation that writes keep up to date besides the live one.
+    pub second: Option<Second>,
+    /// Generation whose documents are being removed.
+    pub retired: Option<Build>,
+    /// Last rebuild; none before the first.
+    pub rebuild: Option<Job>,
+    /// Time of creation, in microseconds since 1970.
+    pub created: i64,
+    /// Time of the last change by a caller, in microseconds since 1970.
+    pub updated: i64,
+}
+
+/// Generation of a collection, with the schema of its documents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// Number and place.
+    pub generation: Generation,
+    /// Schema of the documents.
+    pub schema: Schema,
+}
+
+/// State of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CollectionState {
+    /// Open to reads and writes.
+    Active,
+    /// Being removed; its name can't be used yet.
+    Deleting,
+}
+
+/// Generation besides the live one. Each write changes both in one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Second {
+    /// Generation that a rebuild fills.
+    Next(Build),
+    /// Generation before the last switch, kept for cursors and for a rollback.
+    Previous {
+        /// Generation.
+        build: Build,
+        /// End of its life, in milliseconds since 1970.
+        until: i64,
+    },
+}
+
+/// Rebuild of a collection into a new generation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// State of the rebuild.
+    pub state: JobState,
+    /// Reason of the rebuild.
+    pub cause: JobCause,
+    /// Schema of the new generation.
+    pub schema: Schema,
+    /// Documents that the new generation has from the backfill.
+    pub copied: u64,
+    /// Documents of the collection at the start; grows if more are found.
+    pub total: u64,
+    /// Reason of a failure; empty without one.
+    pub error: String,
+    /// Start, in microseconds since 1970.
+    pub started: i64,
+    /// End, in microseconds since 1970; 0 while the rebuild runs.
+    pub finished: i64,
+}
+
+/// State of a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobState {
+    /// Requested; the new generation does not exist yet.
+    Pending,
+    /// Documents are being copied.
+    Copying,
+    /// Switched: the new generation is live.
+    Done,
+    /// Given up: the old generation stays live.
+    Failed,
+    /// Switched, and rolled back by a caller.
+    RolledBack,
+}
+
+/// Reason of a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobCause {
+    /// Change of the schema.
+    Schema,
+    /// Growth past the maximum of a shared index.
+    Growth,
+}
+
+// === impl Definition ===
+
+impl Definition {
+    /// Generation that writes must change besides the live one.
+    #[must_use]
+    pub fn second(&self) -> Option<&Build> {
+        match &self.second {
+            Some(Second::Next(build) | Second::Previous { build, .. }) => Some(build),
+            None => None,
+        }
+    }
+
+    /// Generation before the last switch, if a rollback could still reach it at `now`, in milliseconds since 1970.
+    #[must_use]
+    pub fn previous(&self, now: i64) -> Option<&Build> {
+        match &self.second {
+            Some(Second::Previous { build, until }) if *until > now => Some(build),
+            Some(Second::Previous { .. } | Second::Next(_)) | None => None,
+        }
+    }
+
+    /// Generation with this number, if its documents are complete: the live or the previous one.
+    #[must_use]
+    pub fn complete(&self, number: u32) -> Option<&Build> {
+        let previous = match &self.second {
+            Some(Second::Previous { build, .. }) => Some(build),
+            Some(Second::Next(_)) | None => None,
+        };
+        [Some(&self.live), previous].into_iter().flatten().find(|build| build.generation.number == number)
+    }
+
+    /// Reports whether a rebuild waits or runs.
+    #[must_use]
+    pub fn is_rebuilding(&self) -> bool {
+        self.rebuild.as_ref().is_some_and(Job::is_running)
+    }
+}
+
+// === impl Build ===
+
+impl Build {
+    /// Columns of the schema.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::new(&self.schema)
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    /// Reports whether the rebuild waits or runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        match self.state {
+            JobState::Pending | JobState::Copying => true,
+            JobState::Done | JobState::Failed | JobState::RolledBack => false,
+        }
+    }
+}
+
+/// Form of a collection's name in the stored definition.
+mod name_as_text {
+    use keyplane_contracts::names::CollectionName;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(name: &CollectionName, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(name)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CollectionName, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        CollectionName::parse(&text, "name").map_err(serde::de::Error::custom)
+    }
+}
