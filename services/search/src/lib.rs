@@ -3,3 +3,4 @@
 //! Calls go `grpc → app → store`; `domain` has the rules under all of them.
 
 pub mod domain;
+pub mod error;

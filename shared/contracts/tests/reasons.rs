@@ -13,10 +13,11 @@ use tonic::Code;
 
 const INTRO: &str = include_str!("errors-intro.md");
 /// Folders whose sources send reasons.
-const SENDERS: [&str; 7] = [
+const SENDERS: [&str; 8] = [
     "services/session/src",
     "services/auth-revocation/src",
     "services/rate-limiting/src",
+    "services/search/src",
     "shared/server/src",
     "shared/client/src",
     "deploy/gateway/src",
@@ -183,7 +184,7 @@ fn contracts_name_registered_reasons() {
     let mut values: BTreeSet<String> = (0..=16).map(|code| code_name(Code::from_i32(code)).to_owned()).collect();
     pool.all_enums().for_each(|kind| values.extend(kind.values().map(|value| value.name().to_owned())));
     let quoted = Regex::new("`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`").expect("a pattern");
-    for area in ["session", "revocation", "ratelimit"] {
+    for area in ["session", "revocation", "ratelimit", "search"] {
         let file = format!("proto/keyplane/{area}/v1/{area}.proto");
         for capture in quoted.captures_iter(&read(&file)) {
             let name = &capture[1];

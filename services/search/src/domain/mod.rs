@@ -1,17 +1,23 @@
 //! Rules of search: schemas, documents, columns of the index, requests and results. Pure: no I/O, no clock.
 
 pub mod analysis;
+pub mod collection;
 pub mod definition;
 pub mod document;
 pub mod layout;
+pub mod raw;
 pub mod request;
 pub mod result;
 pub mod schema;
 pub mod sort_key;
 pub mod spread;
+pub mod writes;
 
-pub use definition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};
+pub use collection::{Collection, Rebuild, RebuildState, SchemaPatch};
 pub use document::{Document, Stored, Value};
 pub use layout::{Column, Generation, Layout, Placement, Scope, Shape};
+pub use raw::{RawDocument, RawPatch};
 pub use schema::{Field, FieldKind, FieldName, Language, RankBy, Schema, Synonyms};
 pub use spread::Spread;
+pub use writes::{Deleted, Deletion, Outcome, Patch, Written};
+pub usedefinition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod kit;
 pub mod ratelimit;
 pub mod revocation;
+pub mod search;
 pub mod session;
 pub mod store;
 
@@ -57,12 +58,13 @@ pub struct Area {
 }
 
 /// Registry of all reasons.
-pub static AREAS: [Area; 7] = [
+pub static AREAS: [Area; 8] = [
     Area { title: "Every service", reasons: kit::ALL },
     Area { title: "Store", reasons: store::ALL },
     Area { title: "Sessions", reasons: session::ALL },
     Area { title: "Revocation", reasons: revocation::ALL },
     Area { title: "Rate limiting", reasons: ratelimit::ALL },
+    Area { title: "Search", reasons: search::ALL },
     Area { title: "Gateway", reasons: gateway::ALL },
     Area { title: "Rust client", reasons: client::ALL },
 ];
