@@ -14,10 +14,10 @@ pub mod spread;
 pub mod writes;
 
 pub use collection::{Collection, Rebuild, RebuildState, SchemaPatch};
+pub use definition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};
 pub use document::{Document, Stored, Value};
 pub use layout::{Column, Generation, Layout, Placement, Scope, Shape};
 pub use raw::{RawDocument, RawPatch};
 pub use schema::{Field, FieldKind, FieldName, Language, RankBy, Schema, Synonyms};
 pub use spread::Spread;
 pub use writes::{Deleted, Deletion, Outcome, Patch, Written};
-pub usedefinition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};
