@@ -1,23 +1,29 @@
 //! Rules of search: schemas, documents, columns of the index, requests and results. Pure: no I/O, no clock.
 
 pub mod analysis;
+pub mod clause;
 pub mod collection;
 pub mod definition;
 pub mod document;
 pub mod layout;
+pub mod packed;
 pub mod raw;
 pub mod request;
 pub mod result;
 pub mod schema;
 pub mod sort_key;
 pub mod spread;
+pub mod token;
 pub mod writes;
 
+pub use clause::Clause;
 pub use collection::{Collection, Rebuild, RebuildState, SchemaPatch};
 pub use definition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};
 pub use document::{Document, Stored, Value};
 pub use layout::{Column, Generation, Layout, Placement, Scope, Shape};
+pub use packed::{Packed, Slot};
 pub use raw::{RawDocument, RawPatch};
 pub use schema::{Field, FieldKind, FieldName, Language, RankBy, Schema, Synonyms};
 pub use spread::Spread;
+pub use token::Token;
 pub use writes::{Deleted, Deletion, Outcome, Patch, Written};
