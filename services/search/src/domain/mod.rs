@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod clause;
 pub mod collection;
+pub mod conversion;
 pub mod definition;
 pub mod document;
 pub mod layout;
