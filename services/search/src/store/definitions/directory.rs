@@ -37,7 +37,8 @@ impl Store {
     pub async fn claim(&self, lease: Duration, maximum: u32) -> Result<Claimed, Error> {
         let key = keys::directory(self.valkey.app());
         let reply = self.valkey.run(&CLAIM, &[&key], &[millis(lease), maximum.into()]).await?.array()?;
-        let [claim, now, collections] = <[_; 3]>::try_from(reply).map_err(|_| Error::Corrupt("a claim has another form"))?;
+        let [claim, now, collections] =
+            <[_; 3]>::try_from(reply).map_err(|_| Error::Corrupt("a claim has another form"))?;
         let name = |value: keyplane_valkey::Value| {
             let name = CollectionName::parse(value.text()?, "name");
             name.map_err(|_| Error::Corrupt("the name of a collection breaks its rule"))
