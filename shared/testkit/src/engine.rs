@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use keyplane_engine::{Toolbox, Valkey};
 
 static SERVER: OnceLock<Valkey> = OnceLock::new();
+static SEARCH: OnceLock<Valkey> = OnceLock::new();
 
 /// Toolbox of the workspace.
 #[must_use]
@@ -24,6 +25,22 @@ pub fn valkey() -> &'static Valkey {
     SERVER.get_or_init(|| match Valkey::builder(&toolbox()).start() {
         Ok(valkey) => valkey,
         Err(error) => panic!("no Valkey server for the tests: {error}"),
+    })
+}
+
+/// Valkey server with search indexes and Bloom filters, shared like [`valkey`]. Every search command that it receives is
+/// held against the subset that valkey-search answers alike; another one ends the process.
+///
+/// # Panics
+/// When the server can't be fetched or started.
+#[must_use]
+pub fn search_engine() -> &'static Valkey {
+    SEARCH.get_or_init(|| match Valkey::builder(&toolbox()).modules(true).start() {
+        Ok(valkey) => {
+            crate::commands::record(valkey.port());
+            valkey
+        }
+        Err(error) => panic!("no Valkey server with search for the tests: {error}"),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Helpers for tests: an engine, app prefixes, services, a fault proxy, an event client, a trace collector.
 //!
-//! [`valkey`] is the server of the test binary and [`app`] a prefix of the test's own. [`FaultProxy`] stands between a
+//! [`valkey`] is the server of the test binary, [`search_engine`] one with search indexes, and [`app`] a prefix of the test's own. [`FaultProxy`] stands between a
 //! client and a server and imitates faults. [`Collector`] receives traces over OTLP. [`Sse`] is an EventSource.
 //! [`eventually`] waits for a condition, so that no test sleeps for a fixed time. [`fake_service`] is for a peer that the
 //! test plays itself. [`OpenApi`] validates JSON against the schemas of a document. [`settings`], [`channel`], [`ready`] and [`details`]
@@ -8,10 +8,12 @@
 
 mod background;
 mod collector;
+mod commands;
 mod engine;
 mod eventually;
 mod fake;
 mod fault;
+mod ft;
 mod openapi;
 mod proxy;
 mod pump;
@@ -20,7 +22,8 @@ mod sse;
 mod sse_parser;
 
 pub use collector::{Collector, Span};
-pub use engine::{app, toolbox, valkey};
+pub use commands::search_commands;
+pub use engine::{app, search_engine, toolbox, valkey};
 pub use eventually::{Attempt, eventually};
 pub use fault::Fault;
 pub use openapi::OpenApi;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fred::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use fred::types::RespVersion;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig, TlsConfig,
     TlsConnector, UnresponsiveConfig,
@@ -65,6 +66,8 @@ impl Endpoint {
         };
         let config = Config {
             fail_fast: true,
+            // The engines' replies to FT.* and BF.* differ under RESP3.
+            version: RespVersion::RESP2,
             username: decoded(url.username())?,
             password: url.password().map(decoded).transpose()?.flatten(),
             server,

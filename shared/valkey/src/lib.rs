@@ -24,6 +24,7 @@ mod endpoint;
 mod error;
 mod failure;
 mod features;
+pub mod ft;
 mod health;
 mod key;
 mod lane;

@@ -22,6 +22,21 @@ impl Valkey {
         optional_fields(self.read("HMGET", key, arguments).await?)
     }
 
+    /// Reads the same fields of several hashes, in the order of `keys`; the reads travel together. O(keys * fields).
+    pub async fn hmget_each(&self, keys: &[Key], fields: &[&str]) -> Result<Vec<Vec<Option<Bytes>>>, Error> {
+        futures::future::try_join_all(keys.iter().map(|key| self.hmget(key, fields))).await
+    }
+
+    /// Reads a part of a hash from `cursor`, 0 at first; returns the next cursor, 0 at the end. A field may come twice, and
+    /// about `count` come at once.
+    pub async fn hscan(&self, key: &Key, cursor: u64, count: u32) -> Result<(u64, Vec<(Bytes, Bytes)>), Error> {
+        let arguments = || {
+            let start = [Fred::String(key.text().clone()), Fred::String(cursor.to_string().into())];
+            start.into_iter().chain([Fred::from_static_str("COUNT"), Fred::Integer(i64::from(count))]).collect()
+        };
+        scan_page(self.read("HSCAN", key, arguments).await?).map_err(|error| error.in_operation("HSCAN"))
+    }
+
     /// Reads the text under a key.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let reply = self.read("GET", key, || vec![Fred::String(key.text().clone())]).await?;
@@ -57,6 +72,16 @@ pub(crate) fn range_arguments(key: &Key, from: &str, to: &str, count: u64) -> Ve
 pub(crate) fn optional_fields(reply: Value) -> Result<Vec<Option<Bytes>>, Error> {
     let fields = reply.array().and_then(|values| values.into_iter().map(optional).collect());
     fields.map_err(|error| error.in_operation("HMGET"))
+}
+
+/// Cursor and pairs in the reply of `HSCAN`.
+fn scan_page(reply: Value) -> Result<(u64, Vec<(Bytes, Bytes)>), Error> {
+    let mut parts = reply.array()?.into_iter();
+    let (Some(cursor), Some(pairs), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::decode("a cursor and a list", "a list of another length"));
+    };
+    let cursor = cursor.text()?.parse().map_err(|_| Error::decode("a cursor", "another text"))?;
+    Ok((cursor, pairs.pairs()?))
 }
 
 fn optional(value: Value) -> Result<Option<Bytes>, Error> {

@@ -26,7 +26,12 @@ impl ServiceError for Error {
                 let message = "the store holds data of another version of this service: ask its operator";
                 (&store::STORE_LAYOUT_MISMATCH, message)
             }
-            ErrorKind::Denied | ErrorKind::Script | ErrorKind::Decode => (&kit::INTERNAL, "internal error"),
+            ErrorKind::IndexMissing => {
+                (&store::STORE_UNAVAILABLE, "the search index is not ready: repeat the call later")
+            }
+            ErrorKind::Denied | ErrorKind::Script | ErrorKind::Decode | ErrorKind::IndexExists => {
+                (&kit::INTERNAL, "internal error")
+            }
         };
         let message = match self.next_attempt() {
             Some(next) => {

@@ -67,7 +67,24 @@ fn answered(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
         "ERR" if details.contains("max number of clients") => {
             (ErrorKind::Overloaded, text("the store has reached its limit of connections"))
         }
-        _ => (ErrorKind::Script, Cow::Owned(rejected(code, details))),
+        _ => search_index(details).unwrap_or_else(|| (ErrorKind::Script, Cow::Owned(rejected(code, details)))),
+    }
+}
+
+/// Class of an error about a search index. The engines' texts differ, and have no code.
+fn search_index(details: &str) -> Option<(ErrorKind, Cow<'static, str>)> {
+    let details = details.to_ascii_lowercase();
+    let has = |texts: &[&str]| texts.iter().any(|text| details.contains(text));
+    if has(&["no such index", "unknown index", "not found in database"]) {
+        Some((ErrorKind::IndexMissing, Cow::Borrowed("the search index does not exist")))
+    } else if has(&["already exists"]) && has(&["index"]) {
+        Some((ErrorKind::IndexExists, Cow::Borrowed("a search index of this name exists")))
+    } else if has(&["cancelled due to timeout", "timeout limit was reached"]) {
+        Some((ErrorKind::Timeout, Cow::Borrowed("the search took longer than its timeout; the engine cancelled it")))
+    } else if has(&["out of memory", "oom"]) {
+        Some((ErrorKind::Overloaded, Cow::Borrowed("the store is out of memory; free some or give it more")))
+    } else {
+        None
     }
 }
 

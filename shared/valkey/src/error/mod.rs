@@ -45,6 +45,10 @@ pub enum ErrorKind {
     Decode,
     /// The stored data has a layout that this program does not know.
     Layout,
+    /// The search index does not exist.
+    IndexMissing,
+    /// A search index of this name exists.
+    IndexExists,
 }
 
 // === impl Error ===
@@ -57,7 +61,9 @@ impl Error {
             | ErrorKind::Denied
             | ErrorKind::Script
             | ErrorKind::Decode
-            | ErrorKind::Layout => None,
+            | ErrorKind::Layout
+            | ErrorKind::IndexMissing
+            | ErrorKind::IndexExists => None,
         };
         Error {
             kind,
@@ -188,6 +194,8 @@ impl ErrorKind {
             ErrorKind::Script => "script",
             ErrorKind::Decode => "decode",
             ErrorKind::Layout => "layout",
+            ErrorKind::IndexMissing => "index_missing",
+            ErrorKind::IndexExists => "index_exists",
         }
     }
 }

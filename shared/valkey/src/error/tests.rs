@@ -44,7 +44,7 @@ fn server_errors_are_classified_by_code() {
 
 #[test]
 fn server_error_without_a_code_is_an_answer() {
-    for details in ["my-index: no such index", "Unknown index name", "Invalid argument(s)", "x", ""] {
+    for details in ["Invalid argument(s)", "Unknown field at offset 3", "x", ""] {
         let error = answered(details);
         assert_eq!((error.kind(), error.retryable(), error.outcome_unknown()), (ErrorKind::Script, false, false));
         assert_eq!(
@@ -76,5 +76,20 @@ fn outcome_is_unknown_only_if_the_command_may_have_been_sent() {
         let write = Error::from_failure(&failure, "session.patch", true);
         assert_eq!((write.kind(), write.outcome_unknown()), (expected, unknown), "{details}");
         assert!(!Error::from_failure(&failure, "HGETALL", false).outcome_unknown(), "a read has no outcome: {details}");
+    }
+}
+
+#[test]
+fn search_errors_are_classified_by_the_words_of_each_engine() {
+    for (details, kind) in [
+        ("my-index: no such index", ErrorKind::IndexMissing),
+        ("Unknown index name", ErrorKind::IndexMissing),
+        ("Index with name 'x' not found in database 0", ErrorKind::IndexMissing),
+        ("Index already exists", ErrorKind::IndexExists),
+        ("Index x in database 0 already exists.", ErrorKind::IndexExists),
+        ("Timeout limit was reached", ErrorKind::Timeout),
+        ("Search operation cancelled due to timeout", ErrorKind::Timeout),
+    ] {
+        assert_eq!(answered(details).kind(), kind, "{details}");
     }
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! <app>:<feature>:{<tenant>:<subject>}[:<part>]...     Key::tagged
 //! <app>:<feature>:<tenant>[:<id part>]...:{p<n>}       Key::partitioned
+//! <app>:<feature>~<index>~g<n>:{<tenant>:p<n>}[:<part>]...   Key::indexed: documents of one index
+//! <app>:<feature>:ft:<index>.g<n>                      Index::new: name of the index
 //! <app>:<feature>:layout                               version of the feature's layout
 //! ```
 //!
@@ -15,13 +17,16 @@ use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
 use fred::bytes_utils::Str;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use crate::Feature;
+use crate::ft::Index;
 
 /// Longest segment of a key, in bytes; a hash replaces a longer one.
 const MAX_SEGMENT: usize = 128;
+/// Start of the names of indexes, after the feature.
+const INDEX: &str = "ft:";
 const HASHED: &str = "h~";
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b'@').remove(b'-');
 
@@ -95,6 +100,52 @@ impl Key {
         Key { text: Str::from(text), feature }
     }
 
+    /// `<prefix of the index>{<tenant>:p<partition>}[:<part>]...`: key of a document that an index covers. Its hash tag is that of
+    /// [`Key::tagged`] with the subject `p<partition>`.
+    pub fn indexed(index: &Index, tenant: &str, partition: u32, parts: &[&str]) -> Key {
+        let mut text = String::with_capacity(index.prefix().len() + tenant.len() + 8 + parts.len() * 24);
+        text.push_str(index.prefix());
+        text.push('{');
+        push_segment(&mut text, tenant);
+        write!(text, ":p{partition}}}").expect("writing to a String cannot fail");
+        for part in parts {
+            text.push(':');
+            push_segment(&mut text, part);
+        }
+        Key { text: Str::from(text), feature: index.feature() }
+    }
+
+    /// Prefix of all keys of one index.
+    pub(crate) fn indexed_prefix(app: &App, feature: Feature, index: &str, generation: u32) -> String {
+        let mut text = Key::start(app, feature, index.len() + 16);
+        text.pop();
+        text.push('~');
+        push_segment(&mut text, index);
+        write!(text, "~g{generation}:").expect("writing to a String cannot fail");
+        text
+    }
+
+    /// Name of an index.
+    pub(crate) fn index(app: &App, feature: Feature, index: &str, generation: u32) -> Key {
+        let mut text = Key::start(app, feature, index.len() + 16);
+        text.push_str(INDEX);
+        push_segment(&mut text, index);
+        write!(text, ".g{generation}").expect("writing to a String cannot fail");
+        Key { text: Str::from(text), feature }
+    }
+
+    /// Index and generation in a name that [`Key::index`] made for this application; none in any other text.
+    pub(crate) fn parse_index(app: &App, feature: Feature, text: &str) -> Option<(String, u32)> {
+        let rest = text.strip_prefix(&Key::start(app, feature, 0))?.strip_prefix(INDEX)?;
+        let (index, generation) = rest.rsplit_once(".g")?;
+        Some((decoded(index)?, generation.parse().ok()?))
+    }
+
+    /// Last part of a key's text, decoded; none if the key holds a hash instead.
+    pub fn last_part(text: &str) -> Option<String> {
+        decoded(text.rsplit(':').next()?)
+    }
+
     pub(crate) fn layout(app: &App, feature: Feature) -> Key {
         let mut text = Key::start(app, feature, 8);
         text.push_str("layout");
@@ -164,6 +215,14 @@ fn push_segment(text: &mut String, raw: &str) {
     }
     text.push_str(HASHED);
     HEXLOWER.encode_append(&Sha256::digest(raw.as_bytes())[..16], text);
+}
+
+/// Text of a segment; none if it is a hash.
+fn decoded(segment: &str) -> Option<String> {
+    if segment.starts_with(HASHED) {
+        return None;
+    }
+    percent_decode_str(segment).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -90,12 +90,51 @@ proptest! {
     }
 
     #[test]
+    fn indexed_keys_are_injective(a in vec(hostile(), 2..5), b in vec(hostile(), 2..5), g in 0..3u32, h in 0..3u32, p in 0..3u32, q in 0..3u32) {
+        let key = |list: &[String], generation, partition| {
+            let parts: Vec<&str> = list[2..].iter().map(String::as_str).collect();
+            let index = Index::new(&app(), Feature::SEARCH, &list[0], generation);
+            (Key::indexed(&index, &list[1], partition, &parts), index)
+        };
+        let ((key_a, index_a), (key_b, index_b)) = (key(&a, g, p), key(&b, h, q));
+        prop_assert_eq!(a == b && g == h && p == q, key_a == key_b);
+        let same = a[0] == b[0] && g == h;
+        prop_assert_eq!(same, index_a.name() == index_b.name());
+        prop_assert_eq!(same, key_a.as_str().starts_with(index_b.prefix()), "an index covers its own documents alone");
+    }
+
+    #[test]
+    fn indexed_keys_share_the_hash_tag_of_their_partition(index in hostile(), tenant in hostile(), part in hostile(), p in 0..16u32) {
+        let index = Index::new(&app(), Feature::SEARCH, &index, 3);
+        let document = Key::indexed(&index, &tenant, p, &[&part]);
+        let state = Key::tagged(&app(), Feature::SEARCH, &tenant, &format!("p{p}"), &["state"]);
+        let slot = |key: &Key| fred::util::redis_keyslot(key.as_str().as_bytes());
+        prop_assert_eq!(slot(&document), slot(&state));
+        prop_assert_eq!(document.as_str().matches(['{', '}']).count(), 2);
+    }
+
+    #[test]
+    fn names_and_ids_are_read_back_unless_hashed(index in hostile(), id in hostile(), g in any::<u32>()) {
+        let known = |raw: &str| (!segment(raw).starts_with(HASHED)).then(|| raw.to_owned());
+        let index_name = Index::new(&app(), Feature::SEARCH, &index, g);
+        let parsed = Key::parse_index(&app(), Feature::SEARCH, index_name.name());
+        prop_assert_eq!(parsed, known(&index).map(|index| (index, g)));
+        let key = Key::indexed(&index_name, "acme", 1, &["docs", &id]);
+        prop_assert_eq!(Key::last_part(key.as_str()), known(&id));
+    }
+
+    #[test]
     fn families_never_meet(a in vec(hostile(), 1..4), p in any::<u32>()) {
         let parts: Vec<&str> = a[1..].iter().map(String::as_str).collect();
         let tagged = Key::tagged(&app(), Feature::SESSION, &a[0], &a[a.len() - 1], &parts);
         let partitioned = Key::partitioned(&app(), Feature::SESSION, &a[0], &parts, p);
         let layout = Key::layout(&app(), Feature::SESSION);
         prop_assert!(tagged != partitioned && tagged != layout && partitioned != layout);
+        let index = Index::new(&app(), Feature::SESSION, &a[0], p);
+        let indexed = Key::indexed(&index, &a[0], p, &parts);
+        for other in [&tagged, &partitioned, &layout] {
+            prop_assert!(*other != indexed && other.as_str() != index.name() && !other.as_str().starts_with(index.prefix()));
+        }
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! Search indexes (`FT.*`): a typed builder in which a query without a scope, or with raw text, can't be written.
+//!
+//! All texts belong to the subset that valkey-search 1.2 and RediSearch 2.10 read alike. A [`Query`] begins with its
+//! [`Scope`], a tag that every document carries. Its clauses take validated [`Token`]s and numbers.
+
+mod admin;
+mod index;
+mod query;
+mod render;
+mod reply;
+mod search;
+mod token;
+
+pub use admin::{Columns, IndexInfo};
+pub use index::{Attribute, Index};
+pub use query::{Condition, Query, Scope};
+pub use reply::{Row, Rows};
+pub use search::{MAX_WINDOW, Order, Search};
+pub use token::{Token, TokenError};
+
+/// Longest text of a query, in bytes: the limit of valkey-search.
+pub const MAX_QUERY_BYTES: usize = 10_240;
+/// Maximum number of terms and tags in a query.
+pub const MAX_QUERY_TOKENS: usize = 1_000;
