@@ -1,11 +1,13 @@
 //! Rules of search: schemas, documents, columns of the index, requests and results. Pure: no I/O, no clock.
 
 pub mod analysis;
+pub mod body;
 pub mod clause;
 pub mod collection;
 pub mod conversion;
 pub mod definition;
 pub mod document;
+pub mod indexed;
 pub mod layout;
 pub mod packed;
 pub mod raw;

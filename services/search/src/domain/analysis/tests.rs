@@ -173,7 +173,7 @@ fn is_safe(term: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn any_text_gives_safe_terms_on_grapheme_boundaries(text in texts(), language in languages()) {
