@@ -10,6 +10,7 @@ pub mod document;
 pub mod indexed;
 pub mod layout;
 pub mod packed;
+pub mod query;
 pub mod raw;
 pub mod request;
 pub mod result;

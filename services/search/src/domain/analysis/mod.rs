@@ -145,6 +145,11 @@ pub(crate) fn fold_text(text: &str, letters: usize) -> String {
     folded
 }
 
+/// Returns whether a term belongs to a script without spaces.
+pub(crate) fn is_unspaced(term: &str) -> bool {
+    term.chars().next().is_some_and(classes::has_no_spaces)
+}
+
 /// Beginning of `text` with at most `bytes` bytes.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
