@@ -7,6 +7,7 @@ pub mod collection;
 pub mod conversion;
 pub mod definition;
 pub mod document;
+pub mod highlight;
 pub mod indexed;
 pub mod layout;
 pub mod packed;
