@@ -31,6 +31,15 @@ pub mod ratelimit {
     }
 }
 
+/// Search: where is the thing they look for?
+pub mod search {
+    /// Package `keyplane.search.v1`.
+    #[allow(missing_docs, unreachable_pub, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("keyplane.search.v1");
+    }
+}
+
 /// Audit records of all services.
 pub mod audit {
     /// Package `keyplane.audit.v1`.

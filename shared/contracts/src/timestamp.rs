@@ -38,6 +38,24 @@ pub fn from_millis(millis: i64) -> Timestamp {
     from_micros(millis.clamp(FIRST_SECOND * 1000, LAST_SECOND * 1000 + 999) * 1000)
 }
 
+/// Milliseconds of a time by RFC 3339 with an offset, such as `2026-11-28T09:00:00.123+01:00`, cut toward the past; `None` for any
+/// other text, and outside of the years 1 to 9999.
+#[must_use]
+pub fn parse_millis(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let is_offset = |offset: &[u8]| matches!(offset, [b'+' | b'-', _, _, b':', _, _]);
+    let zoned = bytes.last() == Some(&b'Z') || bytes.last_chunk::<6>().is_some_and(|offset| is_offset(offset));
+    let dated = bytes.len() >= 20 && bytes[10] == b'T' && text.is_ascii();
+    let time: Timestamp = (dated && zoned).then(|| text.parse().ok()).flatten()?;
+    millis(&time)
+}
+
+/// Time of `millis` by RFC 3339, in UTC, clamped to the years 1 to 9999.
+#[must_use]
+pub fn format_millis(millis: i64) -> String {
+    from_millis(millis).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +74,34 @@ mod tests {
             assert_eq!(super::micros(&from_micros(micros)), Some(micros));
         }
         assert_eq!(from_millis(-1), Timestamp { seconds: -1, nanos: 999_000_000 });
+    }
+
+    #[test]
+    fn texts_are_times_by_rfc_3339() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01T01:00:00.123456+01:00", 123),
+            ("1969-12-31T23:59:59.9999Z", -1),
+            ("2026-11-28T09:00:00-00:30", 1_795_858_200_000),
+        ] {
+            assert_eq!(parse_millis(text), Some(millis), "{text}");
+        }
+        for text in [
+            "",
+            "2026-11-28",
+            "2026-11-28T09:00:00",
+            "2026-11-28 09:00:00Z",
+            "2026-13-28T09:00:00Z",
+            "now",
+            "0Z",
+            "1795856400000",
+        ] {
+            assert_eq!(parse_millis(text), None, "{text}");
+        }
+        for millis in [0, 1, -1, 1_795_858_200_123, 253_402_300_799_999] {
+            assert_eq!(parse_millis(&format_millis(millis)), Some(millis));
+        }
+        assert_eq!(format_millis(1_795_858_200_000), "2026-11-28T09:30:00Z");
     }
 
     #[test]

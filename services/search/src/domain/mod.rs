@@ -21,6 +21,7 @@ pub mod schema;
 pub mod sort_key;
 pub mod spread;
 pub mod token;
+pub mod validate;
 pub mod writes;
 
 pub use clause::Clause;

@@ -8,6 +8,7 @@ pub mod audit;
 mod pattern;
 pub mod ratelimit;
 pub mod revocation;
+pub mod search;
 pub mod session;
 
 use crate::names::{Id, SessionName, TenantId};
