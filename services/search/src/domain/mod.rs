@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod definition;
 pub mod document;
 pub mod estimate;
+pub mod freshness;
 pub mod highlight;
 pub mod indexed;
 pub mod layout;
