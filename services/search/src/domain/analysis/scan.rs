@@ -7,6 +7,8 @@ use super::{MAX_TERM_BYTES, Slot, Tokens, cut, narrow};
 
 /// Largest number of words in a joined form.
 const MAX_JOINED: usize = 8;
+/// Largest number of words that a run is split into; `a47dfd5910d7` is one word.
+const MAX_SPLIT: usize = 4;
 
 /// Builder of [`Tokens`], fed cluster by cluster.
 pub(super) struct Scanner<'s> {
@@ -23,6 +25,8 @@ pub(super) struct Scanner<'s> {
     chain: Vec<usize>,
     /// Number of runs in the chain.
     runs: usize,
+    /// True behind a point between numbers, up to the end of the chain: `1.2.3-4` has no joined forms.
+    version: bool,
     /// Joint behind the last word.
     joint: Option<Class>,
     /// Last cluster of a script without spaces.
@@ -63,6 +67,7 @@ impl<'s> Scanner<'s> {
             run: Vec::new(),
             chain: Vec::new(),
             runs: 0,
+            version: false,
             joint: None,
             pair: None,
         }
@@ -141,6 +146,7 @@ impl<'s> Scanner<'s> {
         });
         if joint == Class::Point && class == Class::Digit && digit {
             self.end_chain();
+            self.version = true;
         }
     }
 
@@ -166,7 +172,11 @@ impl<'s> Scanner<'s> {
     fn end_run(&mut self) {
         let mut words = std::mem::take(&mut self.run);
         self.runs += usize::from(!words.is_empty());
-        self.join(&words);
+        if words.len() > MAX_SPLIT {
+            self.unite(&words);
+        } else {
+            self.join(&words);
+        }
         words.clear();
         self.run = words;
     }
@@ -175,13 +185,28 @@ impl<'s> Scanner<'s> {
         self.end_word();
         self.end_run();
         let mut words = std::mem::take(&mut self.chain);
-        if self.runs > 1 {
+        if self.runs > 1 && !self.version {
             self.join(&words);
         }
         words.clear();
         self.chain = words;
         self.runs = 0;
+        self.version = false;
         self.joint = None;
+    }
+
+    /// Replaces the last words, which are a run, by one.
+    fn unite(&mut self, words: &[usize]) {
+        let Some(slots) = words.first().and_then(|first| self.tokens.slots.get(*first..)) else { return };
+        let ([first, ..], [.., last]) = (slots, slots) else { return };
+        let (start, end) = (first.start as usize, last.end as usize);
+        let (index, position) = (words[0], first.position);
+        let surface: String = slots.iter().map(|slot| self.tokens.form(&slot.surface)).collect();
+        self.tokens.slots.truncate(index);
+        self.tokens.positions = position;
+        self.chain.truncate(self.chain.len().saturating_sub(words.len()));
+        self.chain.push(index);
+        self.add(cut(&surface, MAX_TERM_BYTES), None, None, start, end);
     }
 
     /// Adds the joined form of words that lie next to each other.

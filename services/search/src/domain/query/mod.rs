@@ -38,7 +38,7 @@ pub struct Rules<'a> {
     pub languages: &'a [Language],
     /// Words that match as prefixes.
     pub prefix: PrefixMode,
-    /// True if words match only as they are spelt: without stems, synonyms and typos.
+    /// True if words match only as they are spelt, or by their stem: without synonyms and typos.
     pub exact_words: bool,
 }
 

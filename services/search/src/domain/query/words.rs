@@ -86,7 +86,7 @@ impl Word {
         let lone = unspaced && is_lone(&surface);
         let mut candidates: Vec<Candidate> =
             forms(&tokens).into_iter().map(|terms| Candidate { tier: Tier::Exact, terms }).collect();
-        if !rules.exact_words && draft.parts.len() == 1 && is_alphabetic(&surface) {
+        if draft.parts.len() == 1 && is_alphabetic(&surface) {
             candidates.extend(stems(draft.text, &surface, rules.languages));
         }
         let fixed = rules.exact_words || !before.is_empty();
