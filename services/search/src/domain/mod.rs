@@ -14,6 +14,8 @@ pub mod freshness;
 pub mod highlight;
 pub mod indexed;
 pub mod layout;
+#[cfg(test)]
+pub(crate) mod model;
 pub mod packed;
 pub mod query;
 pub mod raw;
