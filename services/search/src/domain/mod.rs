@@ -14,10 +14,12 @@ pub mod freshness;
 pub mod highlight;
 pub mod indexed;
 pub mod layout;
+pub mod lexicon;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod packed;
 pub mod query;
+pub mod rank;
 pub mod raw;
 pub mod request;
 pub mod result;
