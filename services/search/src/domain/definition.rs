@@ -1,9 +1,11 @@
 //! Definition of a collection: its schema, its generations, and its rebuild.
 
+use std::time::Duration;
+
 use keyplane_contracts::names::CollectionName;
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Generation, Layout};
+use super::layout::{Generation, Layout, Placement, Shape};
 use super::schema::Schema;
 
 /// Collection as the store defines it.
@@ -44,6 +46,8 @@ pub struct Build {
 /// State of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CollectionState {
+    /// Being created; nobody sees it yet.
+    Creating,
     /// Open to reads and writes.
     Active,
     /// Being removed; its name can't be used yet.
@@ -145,6 +149,65 @@ impl Definition {
     pub fn is_rebuilding(&self) -> bool {
         self.rebuild.as_ref().is_some_and(Job::is_running)
     }
+
+    /// Place of generation `number`, which a rebuild makes. A shared index has two generations, between which a collection
+    /// alternates. An index of one collection is made anew for each of its generations.
+    #[must_use]
+    pub fn place(&self, cause: JobCause, shape: Shape, number: u32) -> Placement {
+        let live = &self.live.generation.placement;
+        if cause == JobCause::Growth || !live.is_shared() {
+            return Placement::own(&self.name, shape, number);
+        }
+        let shared = Placement::shared(shape, 0);
+        if shared.index == live.index { Placement { generation: 1 - live.generation.min(1), ..shared } } else { shared }
+    }
+
+    /// Definition with the next generation of a pending rebuild: from now on, writes change it too. The revision is the epoch.
+    #[must_use]
+    pub fn begun(self, next: Build) -> Definition {
+        let rebuild = self.rebuild.map(|job| Job { state: JobState::Copying, ..job });
+        Definition { epoch: self.revision, second: Some(Second::Next(next)), rebuild, ..self }
+    }
+
+    /// Definition after the end of a rebuild without a switch. What it built is retired.
+    #[must_use]
+    pub fn cancelled(self, state: JobState, error: String, now: i64) -> Definition {
+        let rebuild = self.rebuild.map(|job| Job { state, error, finished: now, ..job });
+        match self.second {
+            Some(Second::Next(next)) => {
+                Definition { epoch: self.revision, second: None, retired: Some(next), rebuild, ..self }
+            }
+            second @ (Some(Second::Previous { .. }) | None) => Definition { second, rebuild, ..self },
+        }
+    }
+
+    /// Definition with the second generation in force; the live one becomes the previous one for `age`. `None` without a second
+    /// one. `now` is in microseconds since 1970.
+    #[must_use]
+    pub fn swapped(self, now: i64, age: Duration) -> Option<Definition> {
+        let until = now / 1_000 + i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 2);
+        let Some(Second::Next(live) | Second::Previous { build: live, .. }) = self.second else { return None };
+        let second = Some(Second::Previous { build: self.live, until });
+        Some(Definition { epoch: self.revision, live, second, ..self })
+    }
+
+    /// Definition without the previous generation, which is retired.
+    #[must_use]
+    pub fn retiring(self) -> Definition {
+        match self.second {
+            Some(Second::Previous { build, .. }) => {
+                Definition { epoch: self.revision, second: None, retired: Some(build), ..self }
+            }
+            second @ (Some(Second::Next(_)) | None) => Definition { second, ..self },
+        }
+    }
+
+    /// Definition whose last rebuild has ended in `state`.
+    #[must_use]
+    pub fn concluded(self, state: JobState, now: i64) -> Definition {
+        let rebuild = self.rebuild.map(|job| Job { state, finished: now, ..job });
+        Definition { rebuild, ..self }
+    }
 }
 
 // === impl Build ===
@@ -160,6 +223,13 @@ impl Build {
 // === impl Job ===
 
 impl Job {
+    /// Job that waits to be begun, requested at `now`.
+    #[must_use]
+    pub fn new(cause: JobCause, schema: Schema, now: i64) -> Job {
+        let state = JobState::Pending;
+        Job { state, cause, schema, copied: 0, total: 0, error: String::new(), started: now, finished: 0 }
+    }
+
     /// Reports whether the rebuild waits or runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

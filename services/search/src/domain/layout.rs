@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use keyplane_contracts::names::CollectionName;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::schema::{FieldKind, Schema};
 
@@ -117,6 +119,29 @@ fn next(count: &mut u8) -> u8 {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "t{}g{}n{}", self.texts, self.tags, self.numbers)
+    }
+}
+
+// === impl Placement ===
+
+impl Placement {
+    /// Index that all collections of one shape share; its generations are 0 and 1.
+    #[must_use]
+    pub fn shared(shape: Shape, generation: u32) -> Placement {
+        Placement { index: format!("s-{shape}"), generation, shape }
+    }
+
+    /// Index of one collection alone.
+    #[must_use]
+    pub fn own(name: &CollectionName, shape: Shape, generation: u32) -> Placement {
+        let digest = Sha256::digest(format!("{}/{}", name.tenant, name.collection));
+        Placement { index: format!("o-{}", HEXLOWER.encode(&digest[..16])), generation, shape }
+    }
+
+    /// Returns whether other collections may have documents in the index.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.index.starts_with("s-")
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod analysis;
 pub mod body;
+pub mod census;
+pub mod change;
 pub mod clause;
 pub mod collection;
 pub mod conversion;
@@ -26,10 +28,12 @@ pub mod result;
 pub mod schema;
 pub mod sort_key;
 pub mod spread;
+pub mod step;
 pub mod token;
 pub mod validate;
 pub mod writes;
 
+pub use change::Change;
 pub use clause::Clause;
 pub use collection::{Collection, Rebuild, RebuildState, SchemaPatch};
 pub use definition::{Build, CollectionState, Definition, Job, JobCause, JobState, Second};

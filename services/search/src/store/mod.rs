@@ -1,6 +1,8 @@
 //! Search in Valkey.
 
 pub mod definitions;
+pub mod generations;
+mod keys;
 
 use keyplane_valkey::Valkey;
 

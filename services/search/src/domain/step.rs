@@ -1,0 +1,122 @@
+//! Next step of a collection's maintenance.
+
+use super::definition::{CollectionState, Definition, JobState, Second};
+
+/// Age at which a creation counts as abandoned, in microseconds.
+const ABANDONED: i64 = 60_000_000;
+
+/// Step of a collection's maintenance. Each ends with a change of the definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Remove a collection whose creation was abandoned.
+    Abandon,
+    /// Remove a deleted collection.
+    Remove,
+    /// Remove the documents of the retired generation.
+    Drop,
+    /// Retire the previous generation: its time is over, or a rebuild needs its place.
+    Retire,
+    /// Begin the pending rebuild.
+    Begin,
+    /// Fill the next generation, and switch to it.
+    Fill,
+}
+
+// === impl Step ===
+
+impl Step {
+    /// Step for `definition` at `now`, in microseconds since 1970; `None` if it needs none.
+    #[must_use]
+    pub fn next(definition: &Definition, now: i64) -> Option<Step> {
+        match definition.state {
+            CollectionState::Deleting => return Some(Step::Remove),
+            CollectionState::Creating => return (now - definition.created > ABANDONED).then_some(Step::Abandon),
+            CollectionState::Active => {}
+        }
+        if definition.retired.is_some() {
+            return Some(Step::Drop);
+        }
+        let pending = definition.rebuild.as_ref().is_some_and(|job| job.state == JobState::Pending);
+        match &definition.second {
+            Some(Second::Next(_)) => Some(Step::Fill),
+            Some(Second::Previous { until, .. }) => (pending || *until <= now / 1_000).then_some(Step::Retire),
+            None => pending.then_some(Step::Begin),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use keyplane_contracts::names::CollectionName;
+
+    use super::super::definition::{Build, Job, JobCause};
+    use super::super::layout::{Generation, Placement, Shape};
+    use super::super::schema::Schema;
+    use super::*;
+
+    fn build(number: u32) -> Build {
+        let placement = Placement::shared(Shape::default(), number % 2);
+        Build { generation: Generation { number, placement }, schema: Schema::default() }
+    }
+
+    fn definition() -> Definition {
+        Definition {
+            name: CollectionName::parse("tenants/t/collections/c", "name").expect("a name"),
+            revision: 1,
+            epoch: 1,
+            state: CollectionState::Active,
+            live: build(1),
+            second: None,
+            retired: None,
+            rebuild: None,
+            created: 0,
+            updated: 0,
+        }
+    }
+
+    #[test]
+    fn rebuild_goes_through_its_steps() {
+        let age = Duration::from_secs(600);
+        let mut current = definition();
+        assert_eq!(Step::next(&current, 0), None);
+        current.rebuild = Some(Job::new(JobCause::Schema, Schema::default(), 0));
+        assert_eq!(Step::next(&current, 0), Some(Step::Begin));
+        current = Definition { revision: 2, ..current }.begun(build(2));
+        assert_eq!((Step::next(&current, 0), current.epoch), (Some(Step::Fill), 2));
+        current =
+            Definition { revision: 3, ..current }.swapped(0, age).expect("a second one").concluded(JobState::Done, 0);
+        assert_eq!((Step::next(&current, 599_000_000), current.live.generation.number), (None, 2));
+        assert_eq!(Step::next(&current, 600_000_000), Some(Step::Retire));
+        current = Definition { revision: 4, ..current }.retiring();
+        assert_eq!((Step::next(&current, 0), current.epoch), (Some(Step::Drop), 4));
+    }
+
+    #[test]
+    fn pending_rebuild_retires_the_previous_generation_first() {
+        let pending = Some(Job::new(JobCause::Schema, Schema::default(), 0));
+        let second = Some(Second::Previous { build: build(1), until: i64::MAX });
+        let current = Definition { live: build(2), second, rebuild: pending, ..definition() };
+        assert_eq!(Step::next(&current, 0), Some(Step::Retire));
+        assert_eq!(Step::next(&current.retiring(), 0), Some(Step::Drop));
+    }
+
+    #[test]
+    fn cancelled_rebuild_leaves_the_live_generation() {
+        let job = Some(Job::new(JobCause::Schema, Schema::default(), 0));
+        let current = Definition { rebuild: job, ..definition() }.begun(build(2));
+        let cancelled = Definition { revision: 9, ..current }.cancelled(JobState::Failed, "x".to_owned(), 5);
+        assert_eq!((cancelled.epoch, cancelled.live.generation.number, &cancelled.second), (9, 1, &None));
+        assert_eq!(Step::next(&cancelled, 0), Some(Step::Drop));
+    }
+
+    #[test]
+    fn deletion_and_abandoned_creation_come_first() {
+        let deleting = Definition { state: CollectionState::Deleting, retired: Some(build(3)), ..definition() };
+        assert_eq!(Step::next(&deleting, 0), Some(Step::Remove));
+        let creating = Definition { state: CollectionState::Creating, ..definition() };
+        assert_eq!(Step::next(&creating, ABANDONED), None);
+        assert_eq!(Step::next(&creating, ABANDONED + 1), Some(Step::Abandon));
+    }
+}

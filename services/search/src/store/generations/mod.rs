@@ -1,0 +1,193 @@
+//! Generations of collections: fences, indexes, copies, removals, sizes.
+
+mod indexes;
+mod mend;
+mod pages;
+mod remove;
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+use keyplane_contracts::names::CollectionName;
+use keyplane_valkey::{Arg, Value, script};
+
+use super::Store;
+use super::definitions::unsigned;
+use super::keys::{Lexicon, Partition};
+use crate::domain::spread::PARTITIONS;
+use crate::domain::{Build, CollectionState, Definition};
+use crate::error::Error;
+
+pub use mend::{Correction, Counts};
+pub use pages::{Found, Page, Walk};
+
+script!(FENCE = "search.fence", ["../scripts/generations/fence.lua"]);
+script!(OPEN = "search.open", ["../scripts/generations/open.lua"]);
+
+/// State of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Epoch of the last write or fence.
+    pub epoch: u64,
+    /// Number of the last change of a document.
+    pub revision: u64,
+    fields: BTreeMap<String, String>,
+}
+
+/// Size of a generation, exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Number of documents.
+    pub documents: u64,
+    /// Bytes of the documents' JSON.
+    pub bytes: u64,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Begins the lexicon of a generation. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn open_generation(&self, definition: &Definition, build: &Build) -> Result<(), Error> {
+        let lexicon = Lexicon::new(self.valkey.app(), &definition.name, build.generation.number);
+        self.valkey.run(&OPEN, &[&lexicon.log()], &[]).await?;
+        Ok(())
+    }
+
+    /// Brings all partitions to the definition's epoch: a write of an earlier one is stale afterwards. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriteConflict`] if a partition has a later epoch, or none and `create` is false; or an error of the store.
+    pub async fn fence(&self, definition: &Definition, create: bool) -> Result<Vec<PartitionState>, Error> {
+        try_join_all((0..PARTITIONS).map(|partition| self.fence_partition(definition, partition, create))).await
+    }
+
+    async fn fence_partition(
+        &self,
+        definition: &Definition,
+        partition: u8,
+        create: bool,
+    ) -> Result<PartitionState, Error> {
+        let key = Partition::new(self.valkey.app(), &definition.name, partition).state();
+        let fence = Fence::new(definition);
+        let [epoch, live, second] = fence.args();
+        let create = if create { "1" } else { "0" };
+        let reply = self.valkey.run(&FENCE, &[&key], &[epoch, live, second, create.into()]).await?.array()?;
+        let [status, fields] = <[Value; 2]>::try_from(reply).map_err(|_| Error::Corrupt("a fence has another form"))?;
+        match status.text()? {
+            "OK" => PartitionState::new(&fields.pairs()?),
+            // Nothing is left to be fenced of a collection that is being deleted.
+            "MISSING" if definition.state == CollectionState::Deleting => PartitionState::new(&[]),
+            _ => Err(Error::WriteConflict),
+        }
+    }
+
+    /// Reads the state of a partition; `None` if the collection does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn partition(&self, name: &CollectionName, partition: u8) -> Result<Option<PartitionState>, Error> {
+        let fields = self.valkey.hgetall(&Partition::new(self.valkey.app(), name, partition).state()).await?;
+        if fields.is_empty() { Ok(None) } else { PartitionState::new(&fields).map(Some) }
+    }
+
+    /// First misfit of `epoch`: a write that the second generation's schema had no place for.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn misfit(&self, name: &CollectionName, epoch: u64) -> Result<Option<String>, Error> {
+        let states = try_join_all((0..PARTITIONS).map(|partition| self.partition(name, partition))).await?;
+        Ok(states.iter().flatten().find_map(|state| state.misfit(epoch)).map(str::to_owned))
+    }
+
+    /// Size of a generation, from its counters.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn size(&self, name: &CollectionName, generation: u32) -> Result<Size, Error> {
+        let sizes = try_join_all((0..PARTITIONS).map(|partition| self.partition_size(name, generation, partition)));
+        Ok(sizes.await?.into_iter().fold(Size::default(), |sum, size| Size {
+            documents: sum.documents + size.documents,
+            bytes: sum.bytes + size.bytes,
+        }))
+    }
+
+    /// Size of one partition of a generation.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn partition_size(&self, name: &CollectionName, generation: u32, partition: u8) -> Result<Size, Error> {
+        let key = Partition::new(self.valkey.app(), name, partition).count(generation);
+        let counters = self.valkey.hmget(&key, &["n", "b"]).await?;
+        let number = |at: usize| {
+            let text = counters.get(at).and_then(Option::as_ref).map(|bytes| String::from_utf8_lossy(bytes));
+            let number = text.map_or(Ok(0), |text| text.parse());
+            number.map_err(|_| Error::Corrupt("a counter is no number"))
+        };
+        Ok(Size { documents: unsigned(number(0)?)?, bytes: unsigned(number(1)?)? })
+    }
+}
+
+/// ARGV[1..3] of scripts that a fence guards: epoch, live and second generation.
+pub(in crate::store) struct Fence([String; 3]);
+
+impl Fence {
+    /// Fence of a definition. The partitions of a collection that is being deleted have no live generation.
+    pub(in crate::store) fn new(definition: &Definition) -> Fence {
+        let open = definition.state != CollectionState::Deleting;
+        let number = |build: Option<&Build>| {
+            build.filter(|_| open).map(|build| build.generation.number.to_string()).unwrap_or_default()
+        };
+        Fence([definition.epoch.to_string(), number(Some(&definition.live)), number(definition.second())])
+    }
+
+    pub(in crate::store) fn args(&self) -> [Arg<'_>; 3] {
+        let [epoch, live, second] = &self.0;
+        [epoch.into(), live.into(), second.into()]
+    }
+}
+
+/// Rest of a reply whose first element is `OK`.
+///
+/// # Errors
+///
+/// [`Error::WriteConflict`] for a partition of another epoch.
+pub(super) fn unfenced(reply: Value) -> Result<Vec<Value>, Error> {
+    let mut reply = reply.array()?.into_iter();
+    let status = reply.next().ok_or(Error::Corrupt("an empty reply"))?;
+    if status.text()? == "OK" { Ok(reply.collect()) } else { Err(Error::WriteConflict) }
+}
+
+// === impl PartitionState ===
+
+impl PartitionState {
+    fn new(fields: &[(bytes::Bytes, bytes::Bytes)]) -> Result<PartitionState, Error> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields: BTreeMap<String, String> = fields.iter().map(|(field, value)| (text(field), text(value))).collect();
+        let number = |field: &str| {
+            let number = fields.get(field).map_or(Ok(0), |value| value.parse());
+            number.map_err(|_| Error::Corrupt("a number of a partition's state is damaged"))
+        };
+        Ok(PartitionState { epoch: number("e")?, revision: number("rev")?, fields })
+    }
+
+    /// Checksum over the ids and revisions of a generation's documents; 0 without any.
+    #[must_use]
+    pub fn checksum(&self, generation: u32) -> u64 {
+        self.fields.get(&format!("c:{generation}")).and_then(|sum| sum.parse().ok()).unwrap_or(0)
+    }
+
+    /// Misfit of `epoch`: document and reason.
+    #[must_use]
+    pub fn misfit(&self, epoch: u64) -> Option<&str> {
+        self.fields.get(&format!("bad:{epoch}")).map(String::as_str)
+    }
+}
