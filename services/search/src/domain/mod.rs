@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod definition;
 pub mod document;
 pub mod estimate;
+pub mod facets;
 pub mod filter;
 pub mod freshness;
 pub mod highlight;
