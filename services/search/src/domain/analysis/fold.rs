@@ -100,6 +100,22 @@ fn ascii(byte: u8) -> Folded<'static> {
     Folded { class, surface: form, spelling: form }
 }
 
+/// Class and length of the ASCII letters, or digits, that `text` begins with. A last one before other characters is left out,
+/// since marks may follow it.
+pub(super) fn ascii_run(text: &str) -> Option<(Class, usize)> {
+    let bytes = text.as_bytes();
+    let first = bytes.first()?;
+    let (class, length) = if first.is_ascii_alphabetic() {
+        (Class::Letter, bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count())
+    } else if first.is_ascii_digit() {
+        (Class::Digit, bytes.iter().take_while(|byte| byte.is_ascii_digit()).count())
+    } else {
+        return None;
+    };
+    let length = if bytes.get(length).is_some_and(|next| !next.is_ascii()) { length - 1 } else { length };
+    (length > 0).then_some((class, length))
+}
+
 /// Fold of a cluster that is one character of the table.
 fn known(cluster: &str) -> Option<&'static Known> {
     let mut characters = cluster.chars();

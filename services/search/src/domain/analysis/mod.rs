@@ -110,12 +110,33 @@ impl Analyzer {
         let mut scanner = Scanner::new(&self.stems, text.len());
         let mut start = 0;
         while let Some(cluster) = next_cluster(&text[start..]) {
-            let end = start + cluster.len();
-            scanner.push(&folder.fold(cluster), start, end);
+            let mut end = start + cluster.len();
+            if let Some((class, length)) = fold::ascii_run(&text[start..]) {
+                end = start + length;
+                scanner.push_ascii(class, &text[start..end], start);
+            } else {
+                scanner.push(&folder.fold(cluster), start, end);
+            }
             start = end;
         }
         scanner.finish()
     }
+
+    /// Stem of a word that an analyser without a language found, behind an `_`; none if it is the surface.
+    ///
+    /// Stems are most of the cost of an analysis; callers who need few of them ask for those.
+    pub(crate) fn stem_of(&self, token: &Token<'_>) -> Option<String> {
+        if token.joined {
+            return None;
+        }
+        let stem = self.stems.stem(token.spelling.unwrap_or(token.surface), token.surface)?;
+        Some(format!("_{stem}"))
+    }
+}
+
+/// Returns whether stems of the language begin with the letter that their words begin with.
+pub(crate) fn stems_keep_the_first_letter(language: Language) -> bool {
+    !matches!(language, Language::Arabic | Language::Dutch | Language::Greek | Language::Tamil)
 }
 
 /// First grapheme cluster. Two ASCII bytes never share one, line ends apart, and those separate words in any case.

@@ -108,23 +108,41 @@ impl<'s> Scanner<'s> {
         self.tokens
     }
 
+    /// Takes a run of ASCII letters or of digits, which begins at `start`: the same as its characters one by one.
+    pub(super) fn push_ascii(&mut self, class: Class, run: &str, start: usize) {
+        self.end_pairs();
+        let differs = self.word(class, start, start + run.len()).differs;
+        push_lowercase(&mut self.surface, run);
+        if differs {
+            push_lowercase(&mut self.spelling, run);
+        }
+    }
+
     fn letter(&mut self, folded: &Folded<'_>, start: usize, end: usize) {
-        if self.word.as_ref().is_some_and(|word| word.class != folded.class) {
-            self.end_word();
-        }
-        if let Some(joint) = self.joint.take() {
-            self.connect(joint, folded.class);
-        }
-        let word = self.word.get_or_insert(Word { class: folded.class, start, end, differs: false });
-        word.end = end;
-        if !word.differs && folded.spelling != folded.surface {
-            word.differs = true;
+        let word = self.word(folded.class, start, end);
+        let first = !word.differs && folded.spelling != folded.surface;
+        word.differs |= first;
+        let differs = word.differs;
+        if first {
             self.spelling.push_str(&self.surface);
         }
-        if word.differs {
+        if differs {
             self.spelling.push_str(folded.spelling);
         }
         self.surface.push_str(folded.surface);
+    }
+
+    /// Word that a letter or digit at `start..end` belongs to.
+    fn word(&mut self, class: Class, start: usize, end: usize) -> &mut Word {
+        if self.word.as_ref().is_some_and(|word| word.class != class) {
+            self.end_word();
+        }
+        if let Some(joint) = self.joint.take() {
+            self.connect(joint, class);
+        }
+        let word = self.word.get_or_insert(Word { class, start, end, differs: false });
+        word.end = end;
+        word
     }
 
     /// Ends the word before a joint; a second joint in a row ends the chain.
@@ -211,8 +229,11 @@ impl<'s> Scanner<'s> {
 
     /// Adds the joined form of words that lie next to each other.
     fn join(&mut self, words: &[usize]) {
+        if !(2..=MAX_JOINED).contains(&words.len()) {
+            return;
+        }
         let slots: Vec<&Slot> = words.iter().filter_map(|index| self.tokens.slots.get(*index)).collect();
-        let ([first, .., last], ..=MAX_JOINED) = (slots.as_slice(), slots.len()) else { return };
+        let [first, .., last] = slots.as_slice() else { return };
         let (position, start, end) = (first.position, first.start, last.end);
         let surface: String = slots.iter().map(|slot| self.tokens.form(&slot.surface)).collect();
         if surface.len() > MAX_TERM_BYTES {
@@ -258,4 +279,10 @@ impl<'s> Scanner<'s> {
         let (start, end) = (narrow(start), narrow(end));
         self.tokens.slots.push(Slot { position, span: 1, start, end, surface, spelling, stem, joined: false });
     }
+}
+
+fn push_lowercase(form: &mut String, run: &str) {
+    let start = form.len();
+    form.push_str(run);
+    form[start..].make_ascii_lowercase();
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use snowball_stemmers_rs::{Algorithm, Stemmer};
 
 use super::MAX_TERM_BYTES;
+use super::classes::has_no_spaces;
 use super::fold::surface;
 use crate::domain::schema::Language;
 
@@ -23,11 +24,17 @@ impl Stems {
 
     /// Folded stem of a word, if it differs from the word's surface.
     pub(super) fn stem(&self, spelling: &str, word: &str) -> Option<String> {
-        let stemmer = self.stemmer.as_ref()?;
+        let stemmer = self.stemmer.as_ref().filter(|_| is_stemmable(word))?;
         let stem = surface(&stemmer.stem(spelling));
         let usable = !stem.is_empty() && stem.len() < MAX_TERM_BYTES;
         (usable && stem != word).then_some(stem)
     }
+}
+
+/// Returns whether a surface is a word of an alphabet, without numbers.
+fn is_stemmable(surface: &str) -> bool {
+    surface.chars().next().is_some_and(|letter| letter.is_alphabetic() && !has_no_spaces(letter))
+        && !surface.chars().any(char::is_numeric)
 }
 
 impl fmt::Debug for Stems {

@@ -223,6 +223,22 @@ proptest! {
     }
 
     #[test]
+    fn stems_asked_for_later_are_the_same(text in texts(), words in "[a-zà-ÿа-яά-ώ]{2,12}( [a-zß-ÿ]{3,9}){2}", language in languages()) {
+        let text = text + &words;
+        let eager = Analyzer::new(language).analyze(&text);
+        let later = Analyzer::new(Language::None).analyze(&text);
+        for (token, plain) in eager.iter().zip(later.iter()) {
+            if token.surface.len() < MAX_TERM_BYTES - 8 {
+                let stem = Analyzer::new(language).stem_of(&plain);
+                prop_assert_eq!(stem.as_deref(), token.stem);
+            }
+            if let Some(stem) = token.stem.filter(|_| stems_keep_the_first_letter(language)) {
+                prop_assert_eq!(stem.chars().nth(1), token.surface.chars().next());
+            }
+        }
+    }
+
+    #[test]
     fn reader_takes_any_text(text in any::<String>()) {
         for entry in read_terms(&text) {
             prop_assert!(entry.span >= 1);

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::analysis::{Analyzer, Token};
+use super::analysis::{Analyzer, Token, stems_keep_the_first_letter};
 use super::schema::Language;
 
 /// Terms to mark, compiled once for all hits of a search.
@@ -25,6 +25,8 @@ pub struct Highlighter {
     terms: HashSet<String>,
     /// Lists of two terms or more, by their first.
     phrases: HashMap<String, Vec<Vec<String>>>,
+    /// First letters of the stems among the terms; only words that begin with one are stemmed.
+    stems: HashSet<char>,
 }
 
 /// Appearance of highlights.
@@ -85,6 +87,7 @@ impl Highlighter {
             match list {
                 [] => {}
                 [term] => {
+                    highlighter.stems.extend(term.strip_prefix('_').and_then(|stem| stem.chars().next()));
                     highlighter.terms.insert(term.clone());
                 }
                 [first, ..] => highlighter.phrases.entry(first.clone()).or_default().push(list.to_vec()),
@@ -111,10 +114,14 @@ impl Highlighter {
 
     /// Words of a text, in order.
     fn places(&self, text: &str, language: Language) -> Vec<Place> {
-        let tokens = Analyzer::new(language).analyze(text);
+        let tokens = Analyzer::new(Language::None).analyze(text);
+        let stemmer = Analyzer::new(language);
         let words: Vec<Token<'_>> = tokens.iter().filter(|token| !token.joined).collect();
-        let place =
-            |word: &Token<'_>| Place { range: word.start..word.end, matched: self.matches(word), continues: false };
+        let place = |word: &Token<'_>| Place {
+            range: word.start..word.end,
+            matched: self.terms.contains(word.surface) || self.matches_stem(word, language, &stemmer),
+            continues: false,
+        };
         let mut places: Vec<Place> = words.iter().map(place).collect();
         for token in tokens.iter().filter(|token| token.joined && self.terms.contains(token.surface)) {
             match_joined(&mut places, &token);
@@ -130,8 +137,13 @@ impl Highlighter {
         places
     }
 
-    fn matches(&self, word: &Token<'_>) -> bool {
-        self.terms.contains(word.surface) || word.stem.is_some_and(|stem| self.terms.contains(stem))
+    fn matches_stem(&self, word: &Token<'_>, language: Language, stemmer: &Analyzer) -> bool {
+        let first = word.surface.chars().next();
+        let possible = match stems_keep_the_first_letter(language) {
+            true => first.is_some_and(|letter| self.stems.contains(&letter)),
+            false => !self.stems.is_empty(),
+        };
+        possible && stemmer.stem_of(word).is_some_and(|stem| self.terms.contains(&stem))
     }
 }
 
