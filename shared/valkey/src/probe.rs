@@ -69,17 +69,7 @@ impl Valkey {
     /// `WAIT 0 0`, which returns at once: a user who may not call it lacks the capability.
     pub async fn probe(&self, needs: &[Need]) -> Result<(), Error> {
         for need in needs {
-            let commands = need.commands();
-            let mut arguments = vec!["INFO"];
-            arguments.extend(commands);
-            let known = self.ask("COMMAND", &arguments).await?.array()?;
-            // An unknown command is nil, or an empty list on some engines.
-            let unknown = |reply: &Value| match reply {
-                Value::Array(parts) => parts.is_empty(),
-                Value::Nil | Value::Int(_) | Value::Bytes(_) => true,
-            };
-            let missing = commands.iter().enumerate().find(|(index, _)| known.get(*index).is_none_or(unknown));
-            if let Some((_, command)) = missing {
+            if let Some(command) = self.first_unknown(need.commands()).await? {
                 return Err(lacks(*need, command));
             }
             if *need == Need::Wait {
@@ -91,6 +81,37 @@ impl Valkey {
             }
         }
         Ok(())
+    }
+
+    /// Reports whether the engine has a command.
+    pub async fn knows(&self, command: &'static str) -> Result<bool, Error> {
+        Ok(self.first_unknown(&[command]).await?.is_none())
+    }
+
+    /// Reads the policy by which a full server evicts keys, such as `noeviction`; `None` if it does not tell. In a cluster it asks
+    /// one node.
+    pub async fn eviction_policy(&self) -> Result<Option<String>, Error> {
+        let reply = match self.ask("INFO", &["memory"]).await {
+            Ok(reply) => reply,
+            Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::FeatureMissing) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = reply.text().map_err(|error| error.in_operation("INFO"))?;
+        let policy = text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
+        Ok(policy.map(|policy| policy.trim().to_owned()))
+    }
+
+    /// First of the commands that the engine lacks.
+    async fn first_unknown(&self, commands: &[&'static str]) -> Result<Option<&'static str>, Error> {
+        let arguments: Vec<&'static str> = std::iter::once("INFO").chain(commands.iter().copied()).collect();
+        let known = self.ask("COMMAND", &arguments).await?.array()?;
+        // An unknown command is nil, or an empty list on some engines.
+        let unknown = |reply: &Value| match reply {
+            Value::Array(parts) => parts.is_empty(),
+            Value::Nil | Value::Int(_) | Value::Bytes(_) => true,
+        };
+        let missing = commands.iter().enumerate().find(|(index, _)| known.get(*index).is_none_or(unknown));
+        Ok(missing.map(|(_, command)| *command))
     }
 
     /// Calls a command of `need`; a failure of a kind in `missing` says that the engine lacks it.

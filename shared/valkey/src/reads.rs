@@ -27,6 +27,13 @@ impl Valkey {
         futures::future::try_join_all(keys.iter().map(|key| self.hmget(key, fields))).await
     }
 
+    /// Counts the fields of a hash. O(1).
+    pub async fn hlen(&self, key: &Key) -> Result<u64, Error> {
+        let reply = self.read("HLEN", key, || vec![Fred::String(key.text().clone())]).await?;
+        let length = reply.int().map_err(|error| error.in_operation("HLEN"))?;
+        Ok(u64::try_from(length).unwrap_or(0))
+    }
+
     /// Reads a part of a hash from `cursor`, 0 at first; returns the next cursor, 0 at the end. A field may come twice, and
     /// about `count` come at once.
     pub async fn hscan(&self, key: &Key, cursor: u64, count: u32) -> Result<(u64, Vec<(Bytes, Bytes)>), Error> {

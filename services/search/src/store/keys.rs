@@ -60,13 +60,8 @@ impl<'a> Partition<'a> {
     }
 
     pub(super) fn document(&self, placement: &Placement, id: &Id) -> Key {
-        self.document_in(&index(self.app, placement), id)
-    }
-
-    /// Key of a document in an index that is known already.
-    pub(super) fn document_in(&self, index: &Index, id: &Id) -> Key {
         let parts = [self.name.collection.as_str(), id.as_str()];
-        Key::indexed(index, self.name.tenant.as_str(), u32::from(self.number), &parts)
+        Key::indexed(&index(self.app, placement), self.name.tenant.as_str(), u32::from(self.number), &parts)
     }
 
     fn key(&self, parts: &[&str]) -> Key {

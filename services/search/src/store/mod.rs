@@ -1,10 +1,20 @@
 //! Search in Valkey.
 
+mod counters;
 pub mod definitions;
+pub mod documents;
+mod engine;
+mod find;
 pub mod generations;
 mod keys;
+mod lexicon;
 
 use keyplane_valkey::Valkey;
+
+pub use counters::Counters;
+pub use engine::Engine;
+pub use find::{AnyOf, Find, Matches, Row};
+pub use lexicon::{Delta, LogRead, TermsPage};
 
 /// Search in Valkey. Cheap to clone.
 #[derive(Clone)]

@@ -146,6 +146,13 @@ impl Key {
         decoded(text.rsplit(':').next()?)
     }
 
+    /// Reports whether a key holds a hash of the part `raw`, in place of its text.
+    pub fn hides(raw: &str) -> bool {
+        let mut text = String::new();
+        push_segment(&mut text, raw);
+        text.starts_with(HASHED)
+    }
+
     pub(crate) fn layout(app: &App, feature: Feature) -> Key {
         let mut text = Key::start(app, feature, 8);
         text.push_str("layout");

@@ -121,6 +121,7 @@ proptest! {
         prop_assert_eq!(parsed, known(&index).map(|index| (index, g)));
         let key = Key::indexed(&index_name, "acme", 1, &["docs", &id]);
         prop_assert_eq!(Key::last_part(key.as_str()), known(&id));
+        prop_assert_eq!(Key::hides(&id), known(&id).is_none());
     }
 
     #[test]

@@ -1,0 +1,113 @@
+-- Documents of one partition, their counters and checksums.
+--
+-- A document is a hash: columns of the index (t0.. words, g0.. tags, n0.. numbers, _s scope, _r spread), and _f packed values,
+-- _b body, _k terms, _i id if the key holds only its hash, _v revision, _w caller's version, _x expiry in ms, _c and _u times
+-- of creation and change in us. The state of a partition has e epoch, l live generation, s second generation or '',
+-- rev last revision, c:<generation> checksum, bad:<epoch> document that the second generation's schema has no place for.
+--
+-- Counters of a generation: n documents, b bytes of bodies, t bytes of words, v:<column>:<tag> documents with a tag,
+-- p:<column> documents with a number. They are collected, and written by flush.
+
+-- Rejects a writer of an outdated definition; brings the partition forward to a newer one. Returns a reply to end with, or nil.
+local function fence(state, epoch, live, second)
+  local known = tonumber(redis.call('HGET', state, 'e'))
+  if not known or known > tonumber(epoch) then return { 'STALE' } end
+  if known < tonumber(epoch) then redis.call('HSET', state, 'e', epoch, 'l', live, 's', second) end
+  return nil
+end
+
+local function whole(number) return string.format('%.0f', number) end
+
+local counters, sums = {}, {}
+
+local function add(counts, name, by) counts[name] = (counts[name] or 0) + by end
+
+-- Counts the fields of a document in (by 1) or out (by -1).
+local function count(count_key, flat, by)
+  local counts = counters[count_key]
+  if not counts then
+    counts = {}
+    counters[count_key] = counts
+  end
+  add(counts, 'n', by)
+  for i = 1, #flat, 2 do
+    local name, value = flat[i], flat[i + 1]
+    local kind = string.sub(name, 1, 1)
+    if name == '_b' then
+      add(counts, 'b', by * #value)
+    elseif kind == 't' then
+      add(counts, 't', by * #value)
+    elseif kind == 'n' then
+      add(counts, 'p:' .. name, by)
+    elseif kind == 'g' then
+      for tag in string.gmatch(value, '[^|]+') do add(counts, 'v:' .. name .. ':' .. tag, by) end
+    end
+  end
+end
+
+-- Adds a document to the checksum of a generation: first 48 bits of the SHA-1 of id and revision.
+local function sum(state, gen, id, revision, by)
+  local field = state .. '\n' .. gen
+  local entry = sums[field]
+  if not entry then
+    entry = { state, 'c:' .. gen, 0 }
+    sums[field] = entry
+  end
+  entry[3] = entry[3] + by * tonumber(string.sub(redis.sha1hex(id .. '\0' .. revision), 1, 12), 16)
+end
+
+-- Writes a whole document in place of another; `flat` has names and values, _v among them. Returns the replaced terms, or nil.
+local function put(key, count_key, state, gen, id, flat)
+  local fields = {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  local old = redis.call('HGETALL', key)
+  local terms = nil
+  if #old > 0 then
+    count(count_key, old, -1)
+    local vanished = {}
+    for i = 1, #old, 2 do
+      if old[i] == '_v' then sum(state, gen, id, old[i + 1], -1) end
+      if old[i] == '_k' then terms = old[i + 1] end
+      if fields[old[i]] == nil then vanished[#vanished + 1] = old[i] end
+    end
+    if #vanished > 0 then redis.call('HDEL', key, unpack(vanished)) end
+    if not fields._x then redis.call('PERSIST', key) end
+  end
+  redis.call('HSET', key, unpack(flat))
+  -- A day after the expiry nobody has swept the document: the engine removes it.
+  if fields._x then redis.call('PEXPIREAT', key, whole(tonumber(fields._x) + 86400000)) end
+  count(count_key, flat, 1)
+  sum(state, gen, id, fields._v, 1)
+  return terms
+end
+
+-- Removes a document. Returns its terms, or nil if there is none.
+local function drop(key, count_key, state, gen, id)
+  local old = redis.call('HGETALL', key)
+  if #old == 0 then return nil end
+  count(count_key, old, -1)
+  local terms = ''
+  for i = 1, #old, 2 do
+    if old[i] == '_v' then sum(state, gen, id, old[i + 1], -1) end
+    if old[i] == '_k' then terms = old[i + 1] end
+  end
+  redis.call('DEL', key)
+  return terms
+end
+
+-- Writes the collected counters and checksums.
+local function flush()
+  for key, counts in pairs(counters) do
+    local ended = {}
+    for name, by in pairs(counts) do
+      if by ~= 0 and redis.call('HINCRBY', key, name, by) == 0 then ended[#ended + 1] = name end
+    end
+    if #ended > 0 then redis.call('HDEL', key, unpack(ended)) end
+  end
+  for _, entry in pairs(sums) do
+    local before = tonumber(redis.call('HGET', entry[1], entry[2]) or '0')
+    redis.call('HSET', entry[1], entry[2], whole((before + entry[3]) % 281474976710656))
+  end
+  counters, sums = {}, {}
+end
+
