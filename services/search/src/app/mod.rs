@@ -1,3 +1,4 @@
 //! Use cases.
 
 pub mod collections;
+pub mod documents;

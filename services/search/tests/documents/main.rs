@@ -1,5 +1,10 @@
 //! Documents in a real store with search: writes, reads, counters, lexicons.
 
+mod batches;
+mod faults;
+mod isolation;
 mod model;
 mod rig;
+mod service;
+mod updates;
 mod writes;

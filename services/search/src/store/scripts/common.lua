@@ -74,8 +74,11 @@ local function put(key, count_key, state, gen, id, flat)
     if not fields._x then redis.call('PERSIST', key) end
   end
   redis.call('HSET', key, unpack(flat))
-  -- A day after the expiry nobody has swept the document: the engine removes it.
-  if fields._x then redis.call('PEXPIREAT', key, whole(tonumber(fields._x) + 86400000)) end
+  -- A day after the expiry nobody has swept the document: the engine removes it. Never at once, since it stays counted.
+  if fields._x then
+    local now = tonumber(redis.call('TIME')[1]) * 1000
+    redis.call('PEXPIREAT', key, whole(math.max(tonumber(fields._x), now) + 86400000))
+  end
   count(count_key, flat, 1)
   sum(state, gen, id, fields._v, 1)
   return terms

@@ -1,0 +1,156 @@
+//! One attempt to write prepared documents by one definition.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, stream};
+
+use super::Documents;
+use super::lexicon::{BatchId, Changes};
+use super::prepare::Prepared;
+use crate::domain::Definition;
+use crate::domain::lexicon::LogId;
+use crate::error::Error;
+use crate::store::documents::{CHUNK, Fenced, PutResult, Room};
+
+/// Partitions that are written at once.
+const PARTITIONS_AT_ONCE: usize = 8;
+/// Bytes of a script's documents, unless one alone is larger.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Result of an attempt.
+pub(super) struct Attempt {
+    /// Result of each document, in order; none if the definition is outdated and nothing was written.
+    pub(super) results: Vec<Option<Result<PutResult, Error>>>,
+    /// Version of the lexicon with the documents' terms.
+    pub(super) version: Option<LogId>,
+}
+
+// === impl Documents ===
+
+impl Documents {
+    /// Writes documents: terms first, then the documents of all partitions, then the corrections of the lexicon.
+    pub(super) async fn attempt(&self, definition: &Definition, documents: &[Prepared], room: Room) -> Attempt {
+        let (batch, mut added) = (BatchId::new(), Changes::default());
+        for document in documents {
+            added.add(&document.live.terms, document.second_terms(), 1);
+        }
+        let mut version = match added.write(&self.store, definition, &batch, "+").await {
+            Ok(Some(version)) => Some(version),
+            Ok(None) => return Attempt::stale(documents.len()),
+            Err(error) => return Attempt::failed(documents.len(), &error),
+        };
+        let results = self.write(definition, documents, room).await;
+        let corrections = corrections(documents, &results);
+        if let Some(corrections) = corrections {
+            match corrections.write(&self.store, definition, &batch, "-").await {
+                Ok(later) => version = later.or(version),
+                // Frequencies stay too large until the reconciler's next round.
+                Err(error) => tracing::warn!(%error, "a lexicon could not be corrected after a batch"),
+            }
+        }
+        Attempt { results, version }
+    }
+
+    async fn write(
+        &self,
+        definition: &Definition,
+        documents: &[Prepared],
+        room: Room,
+    ) -> Vec<Option<Result<PutResult, Error>>> {
+        let mut partitions: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+        for (position, document) in documents.iter().enumerate() {
+            partitions.entry(document.live.spread.partition).or_default().push(position);
+        }
+        let writes = partitions
+            .into_iter()
+            .map(|(partition, positions)| self.write_partition(definition, partition, documents, positions, room));
+        let mut written = stream::iter(writes).buffer_unordered(PARTITIONS_AT_ONCE);
+        let mut results: Vec<Option<Result<PutResult, Error>>> = documents.iter().map(|_| None).collect();
+        while let Some(list) = written.next().await {
+            for (position, result) in list {
+                results[position] = result;
+            }
+        }
+        results
+    }
+
+    /// Writes the documents of one partition, chunk by chunk, in their order.
+    async fn write_partition(
+        &self,
+        definition: &Definition,
+        partition: u8,
+        documents: &[Prepared],
+        positions: Vec<usize>,
+        room: Room,
+    ) -> Vec<(usize, Option<Result<PutResult, Error>>)> {
+        let mut results = Vec::with_capacity(positions.len());
+        for chunk in chunks(documents, &positions) {
+            let puts: Vec<_> = chunk.iter().map(|position| documents[*position].put(room)).collect();
+            match self.store.put(definition, partition, &puts).await {
+                Ok(Fenced::Done(list)) => {
+                    results.extend(chunk.iter().copied().zip(list.into_iter().map(|one| Some(Ok(one)))))
+                }
+                Ok(Fenced::Stale) => results.extend(chunk.iter().map(|position| (*position, None))),
+                Err(error) => results.extend(chunk.iter().map(|position| (*position, Some(Err(copy(&error)))))),
+            }
+        }
+        results
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    fn stale(documents: usize) -> Attempt {
+        Attempt { results: (0..documents).map(|_| None).collect(), version: None }
+    }
+
+    fn failed(documents: usize, error: &Error) -> Attempt {
+        Attempt { results: (0..documents).map(|_| Some(Err(copy(error)))).collect(), version: None }
+    }
+}
+
+/// Terms to take out of the lexicon again; none if there are none.
+fn corrections(documents: &[Prepared], results: &[Option<Result<PutResult, Error>>]) -> Option<Changes> {
+    let (mut changes, mut some) = (Changes::default(), false);
+    for (document, result) in documents.iter().zip(results) {
+        let (live, second) = match result {
+            Some(Ok(PutResult::Stored(stored))) if stored.receipt.outcome != crate::domain::Outcome::Unchanged => {
+                (stored.replaced.as_str(), stored.replaced_second.as_str())
+            }
+            // The document may have been written.
+            Some(Err(error)) if is_unknown(error) => ("", ""),
+            Some(_) | None => (document.live.terms.as_str(), document.second_terms()),
+        };
+        some |= !live.is_empty() || !second.is_empty();
+        changes.add(live, second, -1);
+    }
+    some.then_some(changes)
+}
+
+fn is_unknown(error: &Error) -> bool {
+    matches!(error, Error::Store(error) if error.outcome_unknown())
+}
+
+/// Positions in groups that one script takes.
+fn chunks<'a>(documents: &[Prepared], positions: &'a [usize]) -> Vec<&'a [usize]> {
+    let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, position) in positions.iter().enumerate() {
+        let size = documents[*position].bytes();
+        if at > start && (at - start == CHUNK || bytes + size > CHUNK_BYTES) {
+            chunks.push(&positions[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += size;
+    }
+    chunks.push(&positions[start..]);
+    chunks
+}
+
+/// Error of a chunk, for each of its documents.
+fn copy(error: &Error) -> Error {
+    if let Error::Store(error) = error {
+        return Error::Store(error.clone());
+    }
+    if let Error::Corrupt(what) = error { Error::Corrupt(what) } else { Error::WriteConflict }
+}
