@@ -6,7 +6,7 @@
 //! | spelling | NFKC, full case folding, default-ignorable characters dropped, decimal digits as ASCII | `ＳＴＲＡẞＥ` → `strasse` |
 //! | surface | spelling without the diacritics of alphabetic scripts; `ø` → `o`, `ł` → `l`, `ı` → `i`, `æ` → `ae`, … | `Łódź` → `lodz` |
 //! | word | run of letters, or of digits, each at a position of its own; a mix of more than 4 runs is one word | `ab1234` → `ab`, `1234` |
-//! | joined form | words without a break, or around one of `- ' . _ & + ~ #`, up to 8; none of versions such as `1.2-3` | `AB-1234` → `ab1234` |
+//! | joined form | words without a break, or around one of `- ' . _ & + ~ #`, up to 8; none if a number begins and a point divides numbers, as in `1.2-3` | `AB-1234` → `ab1234` |
 //! | pairs | overlapping pairs of clusters, for scripts without spaces; a lone cluster is itself | `東京都` → `東京`, `京都` |
 //! | emoji | each is a word; skin tones belong to the spelling only | `👍🏽` → `👍` |
 //! | stem | Snowball, by the field's language, of the spelling; kept if it differs from the surface | `running` → `_run` |

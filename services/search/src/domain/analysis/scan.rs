@@ -25,7 +25,7 @@ pub(super) struct Scanner<'s> {
     chain: Vec<usize>,
     /// Number of runs in the chain.
     runs: usize,
-    /// True behind a point between numbers, up to the end of the chain: `1.2.3-4` has no joined forms.
+    /// True if the chain is a version such as `1.2.3-4`, which has no joined form.
     version: bool,
     /// Joint behind the last word.
     joint: Option<Class>,
@@ -154,18 +154,15 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Goes on behind a joint. Numbers around a point stay apart: `1.2` is not `12`.
+    /// Goes on behind a joint. Numbers around a point, in a chain that begins with a number, are a version.
     fn connect(&mut self, joint: Class, class: Class) {
-        let digit = self.chain.last().is_some_and(|index| {
-            self.tokens
-                .slots
-                .get(*index)
-                .is_some_and(|slot| self.tokens.form(&slot.surface).ends_with(|character: char| character.is_numeric()))
-        });
-        if joint == Class::Point && class == Class::Digit && digit {
-            self.end_chain();
-            self.version = true;
-        }
+        let is_number = |index: Option<&usize>| {
+            let form =
+                index.and_then(|index| self.tokens.slots.get(*index)).map(|slot| self.tokens.form(&slot.surface));
+            form.is_some_and(|form| form.starts_with(char::is_numeric))
+        };
+        let numbers = joint == Class::Point && class == Class::Digit && is_number(self.chain.last());
+        self.version |= numbers && is_number(self.chain.first());
     }
 
     fn end_word(&mut self) {

@@ -83,6 +83,7 @@ fn identifiers_are_split_and_joined() {
     assert_eq!(plain("3.14 U.S.A."), "3 14 u s a  usa");
     assert_eq!(plain("john.doe@example.com"), "john doe  johndoe example com  examplecom");
     assert_eq!(plain("/usr/lib/libfoo.so"), "usr lib libfoo so  libfooso");
+    assert_eq!(plain("libexpr2.5 v1.2"), "libexpr 2  libexpr2 5  libexpr25 v 1  v1 2  v12", "a name with a version");
     assert_eq!(plain("a--b -c d-"), "a b c d");
     assert_eq!(plain("AT&T C++ AC/DC"), "at t  att c ac dc");
     assert_eq!(plain("see a47dfd5910d7-b x"), "see a47dfd5910d7 b  a47dfd5910d7b x", "a long mix is one word");
