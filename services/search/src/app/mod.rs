@@ -2,3 +2,8 @@
 
 pub mod collections;
 pub mod documents;
+pub mod maintenance;
+pub mod rebuild;
+pub mod reconciler;
+pub mod sweeper;
+pub mod turn;

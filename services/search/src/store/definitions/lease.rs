@@ -77,13 +77,13 @@ impl Lease {
         self.renew(&generation.to_string(), fields).await
     }
 
-    /// Ends the lease.
+    /// Ends the lease; removes the checkpoint too if the collection is `gone`.
     ///
     /// # Errors
     ///
     /// Error of the store; the lease then expires.
-    pub async fn release(self) -> Result<(), Error> {
-        self.set(Duration::ZERO, "", &[]).await.map(|_| ())
+    pub async fn release(self, gone: bool) -> Result<(), Error> {
+        self.set(Duration::ZERO, if gone { "0" } else { "" }, &[]).await.map(|_| ())
     }
 
     async fn renew(&mut self, generation: &str, fields: &[(&str, u64)]) -> Result<bool, Error> {

@@ -1,9 +1,11 @@
 //! Generations of collections: fences, indexes, copies, removals, sizes.
 
+mod copy;
 mod indexes;
 mod mend;
 mod pages;
 mod remove;
+mod sweep;
 
 use std::collections::BTreeMap;
 
@@ -18,8 +20,10 @@ use crate::domain::spread::PARTITIONS;
 use crate::domain::{Build, CollectionState, Definition};
 use crate::error::Error;
 
+pub use copy::{Copied, Copy};
 pub use mend::{Correction, Counts};
 pub use pages::{Found, Page, Walk};
+pub use sweep::Swept;
 
 script!(FENCE = "search.fence", ["../scripts/generations/fence.lua"]);
 script!(OPEN = "search.open", ["../scripts/generations/open.lua"]);

@@ -1,0 +1,258 @@
+//! Backfill of the next generation, and the switch to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Rebuilds;
+use crate::app::turn::{Interrupt, Turn};
+use crate::domain::conversion::{Misfit, convert};
+use crate::domain::indexed::Indexed;
+use crate::domain::spread::PARTITIONS;
+use crate::domain::{Build, Definition, Job, JobState, Layout};
+use crate::error::Error;
+use crate::store::definitions::Checkpoint;
+use crate::store::generations::{Copied, Copy, Found, Walk};
+
+/// Maximum of documents of one copying script.
+const BATCH: usize = 16;
+/// Maximum of walks over a partition whose checksums differ.
+const WALKS: u32 = 4;
+/// Longest pause between two pages.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Backfill of one rebuild.
+struct Fill<'a> {
+    rebuilds: &'a Rebuilds,
+    definition: &'a Definition,
+    next: &'a Build,
+    layout: Layout,
+    /// Documents that were copied.
+    copied: u64,
+}
+
+/// Result of a comparison of the two generations.
+enum Verdict {
+    Equal,
+    Different,
+    Misfit(String),
+}
+
+/// End of a backfill that can't succeed.
+enum Ended {
+    GivenUp(String),
+    Interrupted(Interrupt),
+}
+
+// === impl Rebuilds ===
+
+impl Rebuilds {
+    /// Fills the next generation from the checkpoint on, and switches to it once the checksums of all partitions are equal.
+    pub(super) async fn fill(&self, definition: Definition, turn: &mut Turn) -> Result<(), Interrupt> {
+        let Some(next) = definition.second().cloned() else { return Ok(()) };
+        let placement = &next.generation.placement;
+        self.store.ensure_index(&definition.name, placement, self.settings.indexes).await?;
+        self.store.fence(&definition, false).await?;
+        let checkpoint = self.store.checkpoint(&definition.name).await?;
+        let mut fill = Fill::new(self, &definition, &next, &checkpoint);
+        match fill.run(&checkpoint, turn).await {
+            Ok(()) => {}
+            Err(Ended::Interrupted(interrupt)) => return Err(interrupt),
+            Err(Ended::GivenUp(reason)) => return self.give_up(definition, &reason).await,
+        }
+        let copied = fill.copied;
+        self.store.ensure_index(&definition.name, placement, self.settings.indexes).await?;
+        self.switch(definition, copied).await
+    }
+
+    /// Switches to the next generation; takes the switch back if a write came between that does not fit the new schema.
+    async fn switch(&self, definition: Definition, copied: u64) -> Result<(), Interrupt> {
+        let total = self.store.size(&definition.name, definition.live.generation.number).await?.documents;
+        let (name, epoch) = (definition.name.clone(), definition.epoch);
+        let age = self.settings.rollback_age;
+        let swapped = self.replace(definition, |definition, now| switched(definition, now, age, copied, total)).await?;
+        self.store.fence(&swapped, false).await?;
+        let Some(reason) = self.store.misfit(&name, epoch).await? else {
+            tracing::info!(collection = %name, copied, "a rebuild is done");
+            return Ok(());
+        };
+        let back = |definition: Definition, now| match definition.clone().swapped(now, age) {
+            Some(back) => {
+                let failed = back.retiring().concluded(JobState::Failed, now);
+                Definition { rebuild: failed.rebuild.map(|job| Job { error: reason.clone(), ..job }), ..failed }
+            }
+            None => definition,
+        };
+        let back = self.replace(swapped, back).await?;
+        self.store.fence(&back, false).await?;
+        Ok(())
+    }
+}
+
+fn switched(definition: Definition, now: i64, age: Duration, copied: u64, total: u64) -> Definition {
+    let swapped = definition.clone().swapped(now, age).unwrap_or(definition);
+    let done = swapped.concluded(JobState::Done, now);
+    Definition { rebuild: done.rebuild.map(|job| Job { copied, total, ..job }), ..done }
+}
+
+// === impl Fill ===
+
+impl<'a> Fill<'a> {
+    fn new(rebuilds: &'a Rebuilds, definition: &'a Definition, next: &'a Build, checkpoint: &Checkpoint) -> Fill<'a> {
+        let resumed = checkpoint.is_for(next.generation.number);
+        let copied = checkpoint.number("copied").filter(|_| resumed).unwrap_or(0);
+        Fill { rebuilds, definition, next, layout: next.layout(), copied }
+    }
+
+    async fn run(&mut self, checkpoint: &Checkpoint, turn: &mut Turn) -> Result<(), Ended> {
+        let resumed = checkpoint.is_for(self.next.generation.number);
+        for partition in 0..PARTITIONS {
+            let from = checkpoint.number(&field(partition)).filter(|_| resumed);
+            self.fill_partition(partition, from, turn).await?;
+        }
+        for partition in 0..PARTITIONS {
+            self.settle(partition, turn).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies the rest of a partition, and compares.
+    async fn fill_partition(&mut self, partition: u8, from: Option<u64>, turn: &mut Turn) -> Result<(), Ended> {
+        self.walk(partition, from, turn).await?;
+        self.settle(partition, turn).await
+    }
+
+    /// Walks again while the checksums of a partition differ. A document that was read while its writer waited for the index
+    /// may have been missed; a counter that has drifted is mended before the last walk.
+    async fn settle(&mut self, partition: u8, turn: &mut Turn) -> Result<(), Ended> {
+        for walks in 1..=WALKS {
+            match self.compare(partition).await? {
+                Verdict::Equal => return Ok(()),
+                Verdict::Misfit(reason) => return Err(Ended::GivenUp(reason)),
+                Verdict::Different => {}
+            }
+            if walks + 1 >= WALKS {
+                let reconciler = &self.rebuilds.reconciler;
+                for build in [&self.definition.live, self.next] {
+                    reconciler.recount(self.definition, build, partition).await?;
+                }
+            }
+            self.walk(partition, None, turn).await?;
+        }
+        match self.compare(partition).await? {
+            Verdict::Equal => Ok(()),
+            Verdict::Misfit(reason) => Err(Ended::GivenUp(reason)),
+            Verdict::Different => Err(Ended::GivenUp(format!("partition {partition} differs after {WALKS} walks"))),
+        }
+    }
+
+    async fn compare(&self, partition: u8) -> Result<Verdict, Ended> {
+        let state = self.rebuilds.store.partition(&self.definition.name, partition).await?;
+        let state = state.filter(|state| state.epoch == self.definition.epoch).ok_or(Error::WriteConflict)?;
+        if let Some(reason) = state.misfit(state.epoch) {
+            return Ok(Verdict::Misfit(reason.to_owned()));
+        }
+        let checksum = |build: &Build| state.checksum(build.generation.number);
+        let equal = checksum(&self.definition.live) == checksum(self.next);
+        Ok(if equal { Verdict::Equal } else { Verdict::Different })
+    }
+
+    async fn walk(&mut self, partition: u8, from: Option<u64>, turn: &mut Turn) -> Result<(), Ended> {
+        let store = &self.rebuilds.store;
+        let (name, live) = (&self.definition.name, &self.definition.live);
+        let size = store.partition_size(name, live.generation.number, partition).await?;
+        let mut walk = Walk::new(partition, size.documents, from);
+        loop {
+            let start = Instant::now();
+            let Some(page) = walk.step(store, name, live).await? else { return Ok(()) };
+            let documents = page.len();
+            self.copy(partition, walk.next_number(), page).await?;
+            let fields = [(&*field(partition), walk.next_number()), ("copied", self.copied)];
+            turn.save(self.next.generation.number, &fields).await?;
+            sleep(self.rebuilds.settings.pause(documents, start.elapsed())).await;
+        }
+    }
+
+    /// Copies the documents of a page, and adds the copied ones to the lexicon.
+    async fn copy(&mut self, partition: u8, next_number: u64, page: Vec<Found>) -> Result<(), Ended> {
+        let collection = &self.definition.name.collection;
+        let store = &self.rebuilds.store;
+        let mut terms: BTreeMap<String, i64> = BTreeMap::new();
+        for batch in page.chunks(BATCH) {
+            let mut copies = Vec::with_capacity(batch.len());
+            for found in batch {
+                match convert(&found.document, &self.next.schema) {
+                    Ok(document) => {
+                        let indexed = Indexed::new(&self.next.schema, &self.layout, collection, &document);
+                        copies.push(Copy { id: document.id, revision: found.revision, indexed });
+                    }
+                    Err(misfit) => self.judge(found, &misfit).await?,
+                }
+            }
+            if copies.is_empty() {
+                continue;
+            }
+            let results = store.copy(self.definition, partition, &copies).await?;
+            for (copy, _) in copies.iter().zip(results).filter(|(_, result)| *result == Copied::Done) {
+                self.copied += 1;
+                for term in copy.indexed.terms.split(' ').filter(|term| !term.is_empty()) {
+                    *terms.entry(term.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        if !terms.is_empty() {
+            let number = self.next.generation.number;
+            let batch = format!("fill-{number}-{next_number}-{}", self.copied);
+            let terms: Vec<_> = terms.into_iter().collect();
+            store.lexicon_update(&self.definition.name, number, &batch, &terms).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Fill<'_> {
+    /// Gives up for a misfit, unless the document has changed since it was read: its writer has judged it then.
+    async fn judge(&self, found: &Found, misfit: &Misfit) -> Result<(), Ended> {
+        let (name, live) = (&self.definition.name, &self.definition.live);
+        let loaded = self.rebuilds.store.load(name, live, std::slice::from_ref(&found.document.id)).await?;
+        let current = loaded.into_iter().flatten().next().map(|loaded| loaded.stored.revision);
+        if current == Some(found.revision) { Err(Ended::GivenUp(misfit.to_string())) } else { Ok(()) }
+    }
+}
+
+/// Field of the checkpoint: first number of a partition that was not copied yet.
+fn field(partition: u8) -> String {
+    format!("p{partition}")
+}
+
+// === impl Settings ===
+
+impl super::Settings {
+    /// Pause after a page that took `took`: keeps the pace, and leaves the engine to searches for as long as the page took it.
+    fn pause(&self, documents: usize, took: Duration) -> Duration {
+        let share = if self.pace == 0 {
+            0.0
+        } else {
+            f64::from(u32::try_from(documents).unwrap_or(u32::MAX)) / f64::from(self.pace)
+        };
+        Duration::from_secs_f64(share).saturating_sub(took).max(took / 2).min(LONGEST_PAUSE)
+    }
+}
+
+// === impl Ended ===
+
+impl From<Interrupt> for Ended {
+    fn from(interrupt: Interrupt) -> Ended {
+        Ended::Interrupted(interrupt)
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Ended {
+        if let Error::Corrupt(what) = error {
+            return Ended::GivenUp(what.to_owned());
+        }
+        Ended::Interrupted(Interrupt::Failed(error))
+    }
+}

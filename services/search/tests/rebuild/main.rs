@@ -1,0 +1,8 @@
+//! Collections in a real store with search: definitions, rebuilds, removals, sweeps, recounts.
+
+mod life;
+mod model;
+mod rebuilds;
+mod rig;
+mod takeover;
+mod upkeep;

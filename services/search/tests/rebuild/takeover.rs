@@ -1,0 +1,75 @@
+//! Rebuilds whose instance dies, or shuts down.
+
+use std::time::Duration;
+
+use keyplane_search::app::maintenance::Settings;
+use keyplane_search::domain::RebuildState;
+use keyplane_testkit::eventually;
+
+use crate::rig::{PATIENCE, Rig, english, limits, name, settings};
+
+/// Settings under which a rebuild of 400 documents takes seconds.
+fn slow() -> Settings {
+    let mut slow = settings();
+    slow.rebuild.pace = 100;
+    slow.lease = Duration::from_millis(400);
+    slow
+}
+
+async fn copied(rig: &Rig) -> u64 {
+    let collection = rig.collections.get(&name()).await.expect("read");
+    collection.rebuild.map_or(0, |rebuild| rebuild.copied)
+}
+
+async fn midway(rig: &Rig) -> u64 {
+    eventually("some documents are copied", PATIENCE, async || Some(copied(rig).await).filter(|copied| *copied > 40))
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instance_resumes_the_rebuild_of_a_killed_one() {
+    let rig = Rig::with_documents(400).await;
+    let other = Rig::instance(&rig.app, limits()).await;
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let killed = rig.maintain(slow());
+    let before = midway(&rig).await;
+    drop(killed);
+    let survivor = other.maintain(Settings { lease: Duration::from_millis(400), ..settings() });
+    let done = other.ended(RebuildState::Succeeded).await;
+    assert_eq!(done.documents, 400);
+    assert_eq!(done.rebuild.map(|rebuild| rebuild.copied >= before), Some(true), "it goes on from the checkpoint");
+    assert_eq!(other.titles(&other.definition().await.live).await.len(), 400);
+    survivor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_hands_the_rebuild_over_at_once() {
+    let rig = Rig::with_documents(400).await;
+    let other = Rig::instance(&rig.app, limits()).await;
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let leaving = rig.maintain(Settings { lease: Duration::from_secs(600), ..slow() });
+    midway(&rig).await;
+    leaving.stop().await;
+    let survivor = other.maintain(settings());
+    let done = other.ended(RebuildState::Succeeded).await;
+    assert_eq!(
+        (done.documents, done.rebuild.map(|rebuild| rebuild.copied)),
+        (400, Some(400)),
+        "nothing is copied twice"
+    );
+    other.assert_counted().await;
+    survivor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_share_the_work_without_harm() {
+    let rig = Rig::with_documents(200).await;
+    let other = Rig::instance(&rig.app, limits()).await;
+    let (first, second) = (rig.maintain(settings()), other.maintain(settings()));
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let done = rig.ended(RebuildState::Succeeded).await;
+    assert_eq!((done.documents, done.rebuild.map(|rebuild| rebuild.copied)), (200, Some(200)));
+    rig.assert_counted().await;
+    first.stop().await;
+    second.stop().await;
+}

@@ -1,0 +1,91 @@
+//! Sweeper and reconciler.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use keyplane_search::app::maintenance::Settings;
+use keyplane_search::domain::{Document, RebuildState};
+use keyplane_testkit::eventually;
+
+use crate::rig::{PATIENCE, Rig, document, english, name, settings};
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("a time within 64 bits")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_documents_leave_counters_and_lexicon() {
+    let rig = Rig::with_documents(10).await;
+    let expires = Some(now() + 300);
+    for number in 0..40 {
+        rig.put(&Document { expires, ..document(&format!("short{number}"), "shortlived words", 1.0) }).await;
+    }
+    let stays = Document { expires: Some(now() + 3_600_000), ..document("stays", "stays", 1.0) };
+    rig.put(&stays).await;
+    let maintenance = rig.maintain(settings());
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    eventually("expired documents are removed", PATIENCE, async || {
+        match rig.collections.get(&name()).await.expect("read").documents {
+            11 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    maintenance.stop().await;
+    assert!(!rig.lexicon(rig.definition().await.live.generation.number).await.contains_key("shortlived"));
+    rig.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_documents_leave_both_generations_of_a_rebuild() {
+    let rig = Rig::with_documents(10).await;
+    let maintenance = rig.maintain(settings());
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    rig.ended(RebuildState::Succeeded).await;
+    rig.put(&Document { expires: Some(now() + 200), ..document("short", "shortlived", 1.0) }).await;
+    eventually("the expired document is removed", PATIENCE, async || {
+        rig.collections.get(&name()).await.expect("read").documents == 10
+    })
+    .await;
+    rig.collections.rollback(&name(), None).await.expect("rolled back");
+    assert_eq!(rig.collections.get(&name()).await.expect("read").documents, 10);
+    rig.assert_counted().await;
+    maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconciler_mends_injected_drift() {
+    let rig = Rig::with_documents(60).await;
+    let number = rig.definition().await.live.generation.number;
+    let counts = rig.key(3, &format!("count:{number}"));
+    rig.command(&["HSET", &counts, "n", "999", "v:g0:ghost", "5"]);
+    rig.command(&["HDEL", &rig.key(4, &format!("count:{number}")), "v:g0:open"]);
+    rig.command(&["HSET", &rig.key(5, "state"), &format!("c:{number}"), "1"]);
+    let terms = format!("{}:search:{{acme:lexicon}}:tasks:{number}:terms", rig.app);
+    rig.command(&["HSET", &terms, "ghost", "7", "running", "1"]);
+    rig.command(&["HDEL", &terms, "task"]);
+    assert_ne!(rig.collections.get(&name()).await.expect("read").documents, 60);
+    let maintenance = rig.maintain(Settings { reconcile_every: Duration::ZERO, ..settings() });
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    eventually("counters and lexicon are mended", PATIENCE, async || {
+        let documents = rig.collections.get(&name()).await.expect("read").documents;
+        let terms = rig.lexicon(number).await;
+        let mended = documents == 60 && terms.get("task") == Some(&60) && !terms.contains_key("ghost");
+        if mended { Ok(()) } else { Err((documents, terms.len())) }
+    })
+    .await;
+    maintenance.stop().await;
+    rig.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_mends_a_drifted_checksum_before_it_compares() {
+    let rig = Rig::with_documents(60).await;
+    let number = rig.definition().await.live.generation.number;
+    rig.command(&["HSET", &rig.key(5, "state"), &format!("c:{number}"), "1"]);
+    let maintenance = rig.maintain(settings());
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    assert_eq!(rig.ended(RebuildState::Succeeded).await.documents, 60);
+    rig.assert_counted().await;
+    maintenance.stop().await;
+}
