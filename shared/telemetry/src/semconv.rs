@@ -128,3 +128,14 @@ pub const KEYPLANE_RATELIMIT_DENIALS: &str = "keyplane.ratelimit.denials";
 pub const KEYPLANE_RATELIMIT_POLICIES_VERSION: &str = "keyplane.ratelimit.policies.version";
 /// State of the policies file: 1 while it is rejected and the earlier policies are in force, else 0.
 pub const KEYPLANE_RATELIMIT_POLICY_FILE_REFUSED: &str = "keyplane.ratelimit.policy_file.refused";
+
+// === Search: lexicons ===
+
+/// Bytes of the lexicons in an instance's memory.
+pub const KEYPLANE_SEARCH_LEXICON_SIZE: &str = "keyplane.search.lexicon.size";
+/// Number of lexicons that were loaded, merged or evicted, by [`KEYPLANE_SEARCH_LEXICON_EVENT`].
+pub const KEYPLANE_SEARCH_LEXICON_EVENTS: &str = "keyplane.search.lexicon.events";
+/// Event of a lexicon: `loaded`, `merged` or `evicted`.
+pub const KEYPLANE_SEARCH_LEXICON_EVENT: &str = "keyplane.search.lexicon.event";
+/// Time since a search's lexicon was read from its log, in seconds.
+pub const KEYPLANE_SEARCH_LEXICON_LAG: &str = "keyplane.search.lexicon.lag";

@@ -2,6 +2,7 @@
 
 pub mod collections;
 pub mod documents;
+pub mod lexicons;
 pub mod maintenance;
 pub mod rebuild;
 pub mod reconciler;

@@ -63,9 +63,12 @@ fn word() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Each case compares a dozen words with every term, letter by letter.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn lexicon_agrees_with_a_map_after_any_changes(
-        start in vec((term(), 0_u32..50), 0..200),
+        start in vec((term(), 0_u32..50), 0..100),
         batches in vec(vec((term(), 0_u32..50), 0..40), 0..4),
         merge in any::<bool>(),
         words in vec(word(), 1..12),

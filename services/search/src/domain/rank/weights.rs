@@ -4,7 +4,7 @@ use super::super::schema::RankBy;
 use super::{Expected, RankRules, Tier, Variant};
 
 /// Saturation of repetitions, BM25's k1: a word's weight is at most 1 + k1 times that of one occurrence.
-const SATURATION: f64 = 1.2;
+const SATURATION: f64 = 0.6;
 /// Growth of a field's length penalty with the logarithm of its length.
 const LENGTH: f64 = 0.4;
 /// Terms of a field at which the length penalty begins to be felt.
@@ -16,7 +16,7 @@ pub(super) const PROXIMITY: f64 = 0.4;
 /// Share of the proximity that words in the opposite order add.
 pub(super) const REVERSED: f64 = 0.5;
 /// Share of a rarity that a word adds as its field's only content.
-pub(super) const WHOLE: f64 = 0.6;
+pub(super) const WHOLE: f64 = 1.0;
 /// Score of one unit of a popularity's logarithm.
 const POPULARITY: f64 = 0.5;
 /// Score of a document of this moment.
@@ -60,8 +60,8 @@ pub(super) fn factor(variant: &Variant) -> f64 {
     match (variant.tier, variant.edits) {
         (Tier::Exact, _) => 1.0,
         (Tier::Stem, _) => 0.8,
-        (Tier::Synonym, _) => 0.7,
-        (Tier::Prefix, _) => 0.6,
+        (Tier::Synonym, _) => 0.75,
+        (Tier::Prefix, _) => 0.7,
         (Tier::Typo, 0 | 1) => 0.4,
         (Tier::Typo, _) => 0.25,
     }
