@@ -26,10 +26,15 @@ pub fn to_json<M: Message + Name>(message: &M) -> String {
 
 /// Field path in JSON's spelling: `session.lastPath` for `session.last_path`.
 ///
-/// Text in brackets is an index or a map key, and stays; so does a word that names no field of the contracts.
+/// Text in brackets is an index or a map key, and stays; so does a word that names no field of the contracts. Names after `fields.` are
+/// those of a document, which callers choose, and stay too.
 #[must_use]
 pub fn field_path(path: &str) -> String {
     const ENDS: [char; 3] = ['.', '[', ']'];
+    const CHOSEN: &str = "fields.";
+    if let Some((before, chosen)) = path.split_once(CHOSEN) {
+        return field_path(before) + CHOSEN + chosen;
+    }
     let mut spelled = String::with_capacity(path.len());
     let mut in_brackets = false;
     for part in path.split_inclusive(ENDS) {
@@ -81,6 +86,9 @@ mod tests {
             ("session.attributes[last_path]", "session.attributes[last_path]"),
             ("policy.tenant_limits[a.last_path].amount", "policy.tenantLimits[a.last_path].amount"),
             ("body.token_type_hint", "body.token_type_hint"),
+            ("documents[2].fields.last_path", "documents[2].fields.last_path"),
+            ("request_id.fields.page_size[0]", "requestId.fields.page_size[0]"),
+            ("collection.fields[3].half_life", "collection.fields[3].halfLife"),
             ("", ""),
         ] {
             assert_eq!(field_path(path), spelled);

@@ -67,6 +67,8 @@ pub struct HighlightRequest {
     pub after: String,
     /// Words of a snippet; 0 returns the whole value.
     pub snippet_words: u32,
+    /// True if the value's special characters become HTML entities; the marks stay as they are.
+    pub escape_html: bool,
 }
 
 /// Facet to count.

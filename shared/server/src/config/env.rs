@@ -31,6 +31,8 @@ enum Shown {
     Plain,
     /// Shown as an address without its password.
     Url,
+    /// Never shown.
+    Secret,
 }
 
 // === impl Env ===
@@ -73,6 +75,14 @@ impl Env {
     /// Reads an address as [`Env::url`] does; unset is `None`.
     pub fn optional_url(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
         self.read(name, "", doc, Shown::Url, parse::url)
+    }
+
+    /// Reads a secret of at least `least` bytes, which is never shown; unset is `None`.
+    pub fn optional_secret(&mut self, name: &'static str, least: usize, doc: &'static str) -> Option<String> {
+        self.read(name, "", doc, Shown::Secret, |text| match text.len() {
+            length if length >= least => Ok(text.to_owned()),
+            length => Err(format!("must be at least {least} bytes; it has {length}")),
+        })
     }
 
     /// Reads a duration with a unit: `250ms`, `30s`, `5m`.
@@ -206,6 +216,8 @@ impl Env {
         let show = |text: &str| match shown {
             Shown::Plain => text.to_owned(),
             Shown::Url => parse::mask(text),
+            Shown::Secret if text.is_empty() => String::new(),
+            Shown::Secret => "****".to_owned(),
         };
         let parsed = if value.is_empty() { None } else { Some(parse(value)) };
         if let Some(Err(rule)) = &parsed {

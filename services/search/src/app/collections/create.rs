@@ -5,6 +5,7 @@ use std::time::Duration;
 use keyplane_contracts::names::CollectionName;
 
 use super::Collections;
+use super::update::Edit;
 use crate::domain::{Build, Collection, CollectionState, Definition, Generation, Layout, Placement, Schema};
 use crate::error::Error;
 use crate::store::definitions::{Defined, Reserved};
@@ -90,13 +91,9 @@ impl Collections {
     ///
     /// Missing collection, unless `allow_missing`; another etag; or an error of the store.
     pub async fn delete(&self, name: &CollectionName, etag: Option<String>, allow_missing: bool) -> Result<(), Error> {
-        let close = async |definition: Definition, now| {
-            let epoch = definition.revision;
-            Ok(Some(Definition { epoch, state: CollectionState::Deleting, updated: now, ..definition }))
-        };
-        let closed = match self.change(name, etag.as_deref(), close).await {
+        let closed = match self.change(name, etag.as_deref(), &Edit::Delete).await {
             Err(Error::CollectionNotFound { .. }) if allow_missing => return Ok(()),
-            other => other?,
+            other => other?.after,
         };
         self.store.fence(&closed, false).await?;
         self.store.schedule(name, Duration::ZERO).await

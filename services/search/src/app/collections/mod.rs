@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::store::definitions::Defined;
 
+use update::{Changed, Edit};
+
 pub use definitions::Definitions;
 
 /// Maximum of attempts at a change while other callers change the same definition.
@@ -66,23 +68,20 @@ impl Collections {
 
     /// Changes a definition by compare-and-set; tries again while other callers change it, unless the caller named an etag.
     ///
-    /// `edit` gets the current definition, and returns the changed one, or `None` to leave it.
-    async fn change(
-        &self,
-        name: &CollectionName,
-        etag: Option<&str>,
-        edit: impl AsyncFn(Definition, i64) -> Result<Option<Definition>, Error>,
-    ) -> Result<Definition, Error> {
+    /// Returns the definition in force, and the one before the change; both are equal if nothing changed.
+    async fn change(&self, name: &CollectionName, etag: Option<&str>, edit: &Edit) -> Result<Changed, Error> {
         for _ in 0..ATTEMPTS {
             let before = self.expected(name, etag).await?;
             let reserved = self.store.reserve(&name.tenant).await?;
             let revision = before.revision;
             let base = Definition { revision: reserved.number, ..before.clone() };
-            let Some(after) = edit(base, reserved.now).await? else { return Ok(before) };
+            let Some(after) = self.edit(edit, base, reserved.now).await? else {
+                return Ok(Changed { after: before.clone(), before });
+            };
             match self.store.redefine(revision, &after).await? {
                 Defined::Done => {
                     self.definitions.forget(name);
-                    return Ok(after);
+                    return Ok(Changed { before, after });
                 }
                 Defined::Missing => return Err(Error::CollectionNotFound { collection: name.collection.clone() }),
                 Defined::Changed { revision } if etag.is_some() => {

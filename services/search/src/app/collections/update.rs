@@ -1,13 +1,35 @@
 //! Changes of a schema, and the return to the generation before.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyplane_contracts::names::CollectionName;
 
 use super::Collections;
-use crate::domain::{Build, Change, Collection, Definition, Job, JobCause, JobState, Layout, SchemaPatch};
+use crate::domain::validate;
+use crate::domain::{
+    Build, Change, Collection, CollectionState, Definition, Job, JobCause, JobState, Layout, SchemaPatch,
+};
 use crate::error::Error;
+
+/// Change of a definition.
+pub(super) enum Edit {
+    /// Parts of the schema.
+    Schema(SchemaPatch),
+    /// End of a rebuild, or return to the generation before.
+    Rollback,
+    /// Return to the generation that a rollback to this epoch left.
+    Undo(u64),
+    /// Begin of the collection's deletion.
+    Delete,
+}
+
+/// Definition before and after a change.
+pub(super) struct Changed {
+    /// Definition that the change is based on.
+    pub(super) before: Definition,
+    /// Definition in force.
+    pub(super) after: Definition,
+}
 
 // === impl Collections ===
 
@@ -24,28 +46,7 @@ impl Collections {
         patch: SchemaPatch,
         etag: Option<String>,
     ) -> Result<Collection, Error> {
-        let edit = async |definition: Definition, now| {
-            let schema = patch.apply(&definition.live.schema);
-            let change = Change::between(&definition.live.schema, &schema);
-            if change != Change::None && definition.is_rebuilding() {
-                return Err(Error::RebuildRunning { collection: name.collection.clone() });
-            }
-            Ok(match change {
-                Change::None => None,
-                Change::AtOnce => {
-                    let live = Build { schema, ..definition.live };
-                    Some(Definition { live, updated: now, ..definition })
-                }
-                Change::Rebuild => {
-                    let shape = Layout::new(&schema).shape;
-                    let place = definition.place(JobCause::Schema, shape, u32::MAX);
-                    self.store.check_index_room(&place, self.limits.indexes).await?;
-                    let rebuild = Some(Job::new(JobCause::Schema, schema, now));
-                    Some(Definition { rebuild, updated: now, ..definition })
-                }
-            })
-        };
-        let definition = self.change(name, etag.as_deref(), edit).await?;
+        let definition = self.change(name, etag.as_deref(), &Edit::Schema(patch)).await?.after;
         if definition.is_rebuilding() {
             self.store.schedule(name, Duration::ZERO).await?;
         }
@@ -59,40 +60,85 @@ impl Collections {
     ///
     /// Missing collection, another etag, no generation to return to, or an error of the store.
     pub async fn rollback(&self, name: &CollectionName, etag: Option<String>) -> Result<Collection, Error> {
-        let impossible = || Error::RollbackImpossible { collection: name.collection.clone() };
-        let left = AtomicU64::new(0);
-        let edit = async |definition: Definition, now| {
-            if definition.is_rebuilding() {
-                return Ok(Some(definition.cancelled(JobState::RolledBack, String::new(), now)));
-            }
-            if definition.previous(now / 1_000).is_none()
-                || self.store.misfit(&definition.name, definition.epoch).await?.is_some()
-            {
-                return Err(impossible());
-            }
-            left.store(definition.epoch, Ordering::Relaxed);
-            let swapped = definition.swapped(now, self.limits.rollback_age).ok_or_else(impossible)?;
-            Ok(Some(swapped.concluded(JobState::RolledBack, now)))
-        };
-        let definition = self.change(name, etag.as_deref(), edit).await?;
+        let Changed { before, after: definition } = self.change(name, etag.as_deref(), &Edit::Rollback).await?;
         self.store.fence(&definition, false).await?;
         self.store.schedule(name, Duration::ZERO).await?;
-        let left = left.into_inner();
-        if left > 0 && self.store.misfit(name, left).await?.is_some() {
+        if !before.is_rebuilding() && self.store.misfit(name, before.epoch).await?.is_some() {
             self.undo(&definition).await?;
-            return Err(impossible());
+            return Err(impossible(name));
         }
         self.describe(&definition).await
     }
 
     /// Takes a rollback back: a write that came between fits the later schema alone, and must not be lost.
     async fn undo(&self, rolled_back: &Definition) -> Result<(), Error> {
-        let edit = async |definition: Definition, now| {
-            let unchanged = definition.epoch == rolled_back.epoch;
-            let swapped = definition.swapped(now, self.limits.rollback_age).filter(|_| unchanged);
-            Ok(swapped.map(|swapped| swapped.concluded(JobState::Done, now)))
-        };
-        let definition = self.change(&rolled_back.name, None, edit).await?;
+        let definition = self.change(&rolled_back.name, None, &Edit::Undo(rolled_back.epoch)).await?.after;
         self.store.fence(&definition, false).await.map(|_| ())
     }
+    /// Changed definition; `None` if nothing changes. `now` is the store's time, in microseconds since 1970.
+    pub(super) async fn edit(
+        &self,
+        edit: &Edit,
+        definition: Definition,
+        now: i64,
+    ) -> Result<Option<Definition>, Error> {
+        match edit {
+            Edit::Schema(patch) => self.with_schema(patch, definition, now).await,
+            Edit::Rollback => self.rolled_back(definition, now).await.map(Some),
+            Edit::Undo(epoch) => {
+                let unchanged = definition.epoch == *epoch;
+                let swapped = definition.swapped(now, self.limits.rollback_age).filter(|_| unchanged);
+                Ok(swapped.map(|swapped| swapped.concluded(JobState::Done, now)))
+            }
+            Edit::Delete => {
+                let epoch = definition.revision;
+                Ok(Some(Definition { epoch, state: CollectionState::Deleting, updated: now, ..definition }))
+            }
+        }
+    }
+
+    async fn with_schema(
+        &self,
+        patch: &SchemaPatch,
+        definition: Definition,
+        now: i64,
+    ) -> Result<Option<Definition>, Error> {
+        let schema = patch.apply(&definition.live.schema);
+        validate::schema(&schema).map_err(Error::Invalid)?;
+        let change = Change::between(&definition.live.schema, &schema);
+        if change != Change::None && definition.is_rebuilding() {
+            return Err(Error::RebuildRunning { collection: definition.name.collection.clone() });
+        }
+        Ok(match change {
+            Change::None => None,
+            Change::AtOnce => {
+                let live = Build { schema, ..definition.live };
+                Some(Definition { live, updated: now, ..definition })
+            }
+            Change::Rebuild => {
+                let shape = Layout::new(&schema).shape;
+                let place = definition.place(JobCause::Schema, shape, u32::MAX);
+                self.store.check_index_room(&place, self.limits.indexes).await?;
+                let rebuild = Some(Job::new(JobCause::Schema, schema, now));
+                Some(Definition { rebuild, updated: now, ..definition })
+            }
+        })
+    }
+
+    async fn rolled_back(&self, definition: Definition, now: i64) -> Result<Definition, Error> {
+        if definition.is_rebuilding() {
+            return Ok(definition.cancelled(JobState::RolledBack, String::new(), now));
+        }
+        let name = definition.name.clone();
+        let impossible = || impossible(&name);
+        if definition.previous(now / 1_000).is_none() || self.store.misfit(&name, definition.epoch).await?.is_some() {
+            return Err(impossible());
+        }
+        let swapped = definition.swapped(now, self.limits.rollback_age).ok_or_else(impossible)?;
+        Ok(swapped.concluded(JobState::RolledBack, now))
+    }
+}
+
+fn impossible(name: &CollectionName) -> Error {
+    Error::RollbackImpossible { collection: name.collection.clone() }
 }

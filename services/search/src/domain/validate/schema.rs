@@ -31,7 +31,7 @@ pub fn fields<'a>(sent: usize, fields: impl Iterator<Item = (usize, &'a Field)>,
     for (index, field) in fields {
         let at = |part: &str| format!("collection.fields[{index}].{part}");
         if !names.insert(&field.name) {
-            violations.add(at("name"), format!("must be unique; `{}` is an earlier field", field.name.as_str()));
+            violations.add(at("name"), format!("must be unique; an earlier field is named {}", field.name.as_str()));
         }
         if let FieldKind::Text { weight, .. } = field.kind {
             texts += 1;
