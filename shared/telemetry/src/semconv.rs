@@ -139,3 +139,14 @@ pub const KEYPLANE_SEARCH_LEXICON_EVENTS: &str = "keyplane.search.lexicon.events
 pub const KEYPLANE_SEARCH_LEXICON_EVENT: &str = "keyplane.search.lexicon.event";
 /// Time since a search's lexicon was read from its log, in seconds.
 pub const KEYPLANE_SEARCH_LEXICON_LAG: &str = "keyplane.search.lexicon.lag";
+
+// === Search ===
+
+/// Duration of searches, in seconds, by [`KEYPLANE_SEARCH_PLAN`].
+pub const KEYPLANE_SEARCH_DURATION: &str = "keyplane.search.duration";
+/// Number of documents that the engine loaded for searches, by [`KEYPLANE_SEARCH_PLAN`].
+pub const KEYPLANE_SEARCH_LOADED: &str = "keyplane.search.loaded";
+/// Number of searches with more matches than were ranked.
+pub const KEYPLANE_SEARCH_CAPPED: &str = "keyplane.search.capped";
+/// Kind of a search's plan: `direct`, `windows`, `tiers`, `counts` or `nothing`.
+pub const KEYPLANE_SEARCH_PLAN: &str = "keyplane.search.plan";

@@ -12,6 +12,7 @@ mod lexicon;
 use keyplane_valkey::Valkey;
 
 pub use counters::Counters;
+pub use documents::Loaded;
 pub use engine::Engine;
 pub use find::{AnyOf, Find, Matches, Row};
 pub use lexicon::{Delta, LogRead, TermsPage};

@@ -1,0 +1,252 @@
+//! Figures of collections in use: counters, and a sample of the documents' values. Searches are planned with them.
+//!
+//! Counters are at most a second old, and a search that presents a freshness token reads them anew. A sample holds at most
+//! 1,000 documents; a search uses one of any age, and renews it in the background once it is 30 s old.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyplane_contracts::names::{CollectionName, Id};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::domain::estimate::to_float;
+use crate::domain::{Clause, Placement, Scope, Spread};
+use crate::error::Error;
+use crate::store::{Counters, Find, Row, Store};
+
+/// Documents of a sample.
+const ROWS: u32 = 1_000;
+/// Age at which a sample is renewed.
+const SAMPLE_AGE: Duration = Duration::from_secs(30);
+/// Age at which counters are read anew.
+const COUNTERS_AGE: Duration = Duration::from_secs(1);
+/// Longest wait for another call's read of the same figures.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Hash values of ids.
+const HASHES: f64 = 4_294_967_296.0;
+/// Memory of an entry besides its rows, in bytes.
+const OVERHEAD: usize = 512;
+
+/// Generation of a collection, whose figures are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Collection.
+    pub name: CollectionName,
+    /// Number of the generation.
+    pub number: u32,
+    /// Index of the generation.
+    pub placement: Placement,
+}
+
+/// Counters of a generation, and the revision before they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Counters.
+    pub counters: Counters,
+    /// Revision of the collection: documents that changed later have larger ones.
+    pub revision: u64,
+}
+
+/// Values of some documents, uniform by the hash of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Documents of the sample.
+    pub rows: Vec<SampleRow>,
+    /// True if the sample was all of the collection.
+    pub is_whole: bool,
+}
+
+/// Document of a sample.
+#[derive(Clone, Debug)]
+pub struct SampleRow {
+    /// Hash of the id.
+    pub spread: u32,
+    /// Packed values.
+    pub packed: Box<[u8]>,
+}
+
+/// Figures of the collections in use. Cheap to clone; clones share their contents.
+#[derive(Clone)]
+pub struct Samples {
+    store: Store,
+    known: Arc<Mutex<Known>>,
+}
+
+struct Known {
+    entries: HashMap<Place, Entry>,
+    max_bytes: usize,
+    clock: u64,
+}
+
+struct Entry {
+    slot: Arc<Slot>,
+    used: u64,
+}
+
+/// Figures of one generation.
+#[derive(Default)]
+struct Slot {
+    /// Locked during a read of the counters, so that calls at the same time share it.
+    counting: tokio::sync::Mutex<()>,
+    /// Locked during a read of a sample.
+    sampling: tokio::sync::Mutex<()>,
+    figures: Mutex<Option<(Arc<Figures>, Instant)>>,
+    sample: Mutex<Option<(Arc<Sample>, Instant)>>,
+}
+
+/// Hash of a document's id.
+#[must_use]
+pub fn spread(name: &CollectionName, id: &str) -> u32 {
+    // Ids in the index are valid: they were checked when they were written.
+    Id::parse(id, "id").map_or(0, |id| Spread::new(&name.collection, &id).number)
+}
+
+// === impl Samples ===
+
+impl Samples {
+    /// Figures of the collections in `store`, none of them known yet. Samples take at most `max_bytes`; the least recently used
+    /// ones are dropped.
+    #[must_use]
+    pub fn new(store: Store, max_bytes: usize) -> Samples {
+        let known = Known { entries: HashMap::new(), max_bytes, clock: 0 };
+        Samples { store, known: Arc::new(Mutex::new(known)) }
+    }
+
+    /// Figures that are at most a second old, or read after this call if `fresh`. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn figures(&self, place: &Place, fresh: bool) -> Result<Arc<Figures>, Error> {
+        let slot = self.slot(place);
+        let now = Instant::now();
+        let since = if fresh { now } else { now.checked_sub(COUNTERS_AGE).unwrap_or(now) };
+        let known =
+            || slot.figures.lock().as_ref().filter(|(_, asked)| *asked >= since).map(|(known, _)| known.clone());
+        if let Some(figures) = known() {
+            return Ok(figures);
+        }
+        let reading = timeout(keyplane_deadline::within(PATIENCE), slot.counting.lock()).await;
+        if let Some(figures) = known() {
+            return Ok(figures);
+        }
+        let asked = Instant::now();
+        let counters = self.store.counters(&place.name, place.number);
+        let (revision, counters) = tokio::try_join!(self.store.revision(&place.name), counters)?;
+        drop(reading);
+        let figures = Arc::new(Figures { counters, revision });
+        *slot.figures.lock() = Some((figures.clone(), asked));
+        Ok(figures)
+    }
+
+    /// Sample of a generation with so many documents. The first one is waited for; an old one is renewed in the background.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store, from the first read.
+    pub async fn sample(&self, place: &Place, documents: u64) -> Result<Arc<Sample>, Error> {
+        let slot = self.slot(place);
+        let known = slot.sample.lock().clone();
+        if let Some((sample, asked)) = known {
+            if asked.elapsed() >= SAMPLE_AGE {
+                self.renew(place.clone(), slot, documents);
+            }
+            return Ok(sample);
+        }
+        let reading = timeout(keyplane_deadline::within(PATIENCE), slot.sampling.lock()).await;
+        if let Some((sample, _)) = slot.sample.lock().clone() {
+            return Ok(sample);
+        }
+        let sample = self.read(place, &slot, documents).await?;
+        drop(reading);
+        Ok(sample)
+    }
+
+    /// Reads a sample in the background, unless another call does.
+    fn renew(&self, place: Place, slot: Arc<Slot>, documents: u64) {
+        let samples = self.clone();
+        tokio::spawn(async move {
+            let Ok(_reading) = slot.sampling.try_lock() else { return };
+            let is_old = slot.sample.lock().as_ref().is_none_or(|(_, asked)| asked.elapsed() >= SAMPLE_AGE);
+            if is_old && let Err(error) = samples.read(&place, &slot, documents).await {
+                tracing::debug!(%error, "sample of a collection not renewed");
+            }
+        });
+    }
+
+    async fn read(&self, place: &Place, slot: &Slot, documents: u64) -> Result<Arc<Sample>, Error> {
+        let asked = Instant::now();
+        let share = (f64::from(ROWS) / to_float(documents.max(1))).min(1.0);
+        let is_whole = share >= 1.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let last = (share * HASHES) as u32;
+        let (scope, clause) = (Scope::new(&place.name), Clause::always());
+        // Counters are no older than a second: a collection that grew since then is cut.
+        let find = Find {
+            scope: &scope,
+            clause: &clause,
+            words: &[],
+            not_words: &[],
+            not_columns: &[],
+            spread: (!is_whole).then_some((0, last)),
+            texts: &[],
+            limit: ROWS * 2,
+        };
+        let matches = self.store.find(&place.placement, &find).await?;
+        let row = |row: &Row| SampleRow {
+            spread: spread(&place.name, &row.id),
+            packed: row.packed.to_vec().into_boxed_slice(),
+        };
+        let rows: Vec<SampleRow> = matches.rows.iter().map(row).collect();
+        let sample = Arc::new(Sample { is_whole: is_whole && matches.total <= rows.len() as u64, rows });
+        *slot.sample.lock() = Some((sample.clone(), asked));
+        self.known.lock().evict(place);
+        Ok(sample)
+    }
+
+    fn slot(&self, place: &Place) -> Arc<Slot> {
+        let mut known = self.known.lock();
+        known.clock += 1;
+        let clock = known.clock;
+        if !known.entries.contains_key(place) {
+            known.evict(place);
+        }
+        let entry = known.entries.entry(place.clone()).or_insert_with(|| Entry { slot: Arc::default(), used: clock });
+        entry.used = clock;
+        entry.slot.clone()
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Drops the least recently used entries, but that of `place`, until the rest fits.
+    fn evict(&mut self, place: &Place) {
+        let mut bytes: usize = self.entries.values().map(|entry| entry.slot.bytes()).sum();
+        while bytes > self.max_bytes {
+            let others = self.entries.iter().filter(|(other, _)| *other != place);
+            let Some(oldest) = others.min_by_key(|(_, entry)| entry.used).map(|(oldest, _)| oldest.clone()) else {
+                return;
+            };
+            bytes -= self.entries.remove(&oldest).map_or(0, |entry| entry.slot.bytes()).min(bytes);
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn bytes(&self) -> usize {
+        let values =
+            self.figures.lock().as_ref().and_then(|(known, _)| known.counters.values.as_ref().map(HashMap::len));
+        let sample = self
+            .sample
+            .lock()
+            .as_ref()
+            .map_or(0, |(sample, _)| sample.rows.iter().map(|row| row.packed.len() + size_of::<SampleRow>()).sum());
+        OVERHEAD + values.unwrap_or_default() * 64 + sample
+    }
+}

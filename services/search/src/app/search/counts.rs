@@ -1,0 +1,213 @@
+//! Counts: the number of matches, and facets, from the source that the plan names.
+
+use futures::future::try_join_all;
+
+use super::measure::{self, Measure};
+use super::run::{Call, Counted, Run};
+use super::sift::Sift;
+use crate::app::planner::{Counts, Plan};
+use crate::domain::estimate::scale_up;
+use crate::domain::facets::{self, Basis, FacetPlan, Tally};
+use crate::domain::packed::Packed;
+use crate::domain::request::FacetRequest;
+use crate::domain::result::{Facet, Found};
+use crate::domain::{Clause, Token};
+use crate::error::Error;
+use crate::store::Row;
+
+/// Hash values of ids.
+const HASHES: f64 = 4_294_967_296.0;
+/// Most documents of a sample or a slice that one call returns.
+const ROWS: u32 = 12_000;
+/// Documents of a sample that turned out too large.
+const RESAMPLE: f64 = 600.0;
+/// Most documents that one call counts: valkey-search stops at 100,000 without a word.
+const COUNTED: f64 = 50_000.0;
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// Counts whatever the plan does not take from the fetched matches.
+    pub(super) async fn count(&self, plan: &Plan, measure: &Measure) -> Result<Counted, Error> {
+        let is_read = |counts| matches!(counts, Counts::Sample(_) | Counts::Slices(_));
+        let (plain, selected) = (&self.prepared.plain, &self.prepared.selected);
+        match (is_read(plan.counts), is_read(plan.siblings)) {
+            (true, true) => self.read(&self.request.facets, plan.siblings, &measure.siblings).await,
+            (true, false) => self.read(plain, plan.counts, &measure.clause).await,
+            (false, true) => {
+                let siblings = self.read(selected, plan.siblings, &measure.siblings);
+                let (siblings, number) = tokio::try_join!(siblings, self.number(plan.counts, measure))?;
+                Ok(Counted { found: number.found, facets: self.merge(number.facets, siblings.facets) })
+            }
+            (false, false) => self.number(plan.counts, measure).await,
+        }
+    }
+
+    /// Facets in the order of the request.
+    pub(super) fn merge(&self, plain: Vec<Facet>, selected: Vec<Facet>) -> Vec<Facet> {
+        let (mut plain, mut selected) = (plain.into_iter(), selected.into_iter());
+        let is_selected = |facet: &FacetRequest| self.prepared.selected.iter().any(|other| other.field == facet.field);
+        let facets = self.request.facets.iter();
+        facets.filter_map(|facet| if is_selected(facet) { selected.next() } else { plain.next() }).collect()
+    }
+
+    /// Exact counts of the rows of all documents that match the query; the filter is applied here.
+    pub(super) fn tally(&self, facets: &[FacetRequest], rows: &[Row], sift: &mut Sift<'_>) -> Result<Counted, Error> {
+        let plan = self.facet_plan(facets)?;
+        let mut tally = Tally::new(&plan);
+        add(&mut tally, rows, sift);
+        Ok(Counted { found: Some(tally.found(Basis::Exact)), facets: tally.finish(Basis::Exact) })
+    }
+
+    fn facet_plan(&self, facets: &[FacetRequest]) -> Result<FacetPlan, Error> {
+        // The request's facets were checked before.
+        FacetPlan::new(facets, &self.prepared.profile.schema, &self.prepared.filter)
+            .map_err(|_| Error::Corrupt("a checked facet is invalid"))
+    }
+
+    /// Number of matches without their documents, and facets from the counters.
+    async fn number(&self, counts: Counts, measure: &Measure) -> Result<Counted, Error> {
+        let found = match counts {
+            Counts::Nothing | Counts::Direct | Counts::Sample(_) | Counts::Slices(_) => return Ok(Counted::default()),
+            Counts::Counters => {
+                let facets = self.prepared.plain.iter().map(|facet| self.counted_facet(facet)).collect();
+                let found = Found { count: self.figures.counters.documents, margin: 0 };
+                return Ok(Counted { found: Some(found), facets });
+            }
+            Counts::Number => Found { count: self.counted(measure).await?, margin: 0 },
+            Counts::SampledNumber(share) => {
+                let last = last_hash(share);
+                let call = Call {
+                    clause: &measure::whole(self.prepared),
+                    words: self.words(),
+                    spread: Some((0, last)),
+                    limit: 0,
+                };
+                let seen = self.find("count", call).await?.total;
+                let (count, margin) = scale_up(seen, fraction(last));
+                Found { count, margin }
+            }
+        };
+        Ok(Counted { found: Some(found), facets: Vec::new() })
+    }
+
+    /// Number of matches, exact: counted in parts that the engine counts whole.
+    async fn counted(&self, measure: &Measure) -> Result<u64, Error> {
+        let parts = (measure.estimates.fetched.upper / COUNTED).ceil().clamp(1.0, 4096.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is within 1 to 4096")]
+        let ranges = slices(parts as u32);
+        let clause = measure::whole(self.prepared);
+        let count = |spread: (u32, u32)| {
+            let spread = (spread != (0, u32::MAX)).then_some(spread);
+            self.find("count", Call { clause: &clause, words: self.words(), spread, limit: 0 })
+        };
+        let totals = try_join_all(ranges.into_iter().map(count)).await?;
+        Ok(totals.iter().map(|matches| matches.total).sum())
+    }
+
+    /// Counts of the documents in a part of the hash's range, or in all of it.
+    async fn read(&self, facets: &[FacetRequest], counts: Counts, clause: &Clause) -> Result<Counted, Error> {
+        let plan = self.facet_plan(facets)?;
+        let mut sift = self.sift();
+        let share = match counts {
+            Counts::Slices(number) => {
+                let tally = self.slices(&plan, number, clause, &mut sift).await?;
+                return Ok(Counted { found: Some(tally.found(Basis::Exact)), facets: tally.finish(Basis::Exact) });
+            }
+            Counts::Sample(share) => share,
+            Counts::Nothing | Counts::Direct | Counts::Counters | Counts::Number | Counts::SampledNumber(_) => 1.0,
+        };
+        let mut last = last_hash(share);
+        loop {
+            let spread = (last < u32::MAX).then_some((0, last));
+            let call = Call { clause, words: self.words(), spread, limit: ROWS / 4 };
+            let matches = self.find("sample", call).await?;
+            if matches.total > u64::from(call.limit) {
+                last = last_hash(fraction(last) * RESAMPLE / crate::domain::estimate::to_float(matches.total));
+                continue;
+            }
+            let mut tally = Tally::new(&plan);
+            add(&mut tally, &matches.rows, &mut sift);
+            let basis = || if last == u32::MAX { Basis::Exact } else { Basis::Fraction(fraction(last)) };
+            return Ok(Counted { found: Some(tally.found(basis())), facets: tally.finish(basis()) });
+        }
+    }
+
+    /// Counts of all documents, slice by slice: one call at a time keeps the engine free for others.
+    async fn slices<'p>(
+        &self,
+        plan: &'p FacetPlan,
+        number: u32,
+        clause: &Clause,
+        sift: &mut Sift<'_>,
+    ) -> Result<Tally<'p>, Error> {
+        let mut tally = Tally::new(plan);
+        let mut left = slices(number);
+        left.reverse();
+        while let Some((first, last)) = left.pop() {
+            let call = Call { clause, words: self.words(), spread: Some((first, last)), limit: ROWS };
+            let matches = self.find("slice", call).await?;
+            if matches.total > u64::from(ROWS) && first < last {
+                let middle = first + (last - first) / 2;
+                left.extend([(middle + 1, last), (first, middle)]);
+                continue;
+            }
+            add(&mut tally, &matches.rows, sift);
+        }
+        Ok(tally)
+    }
+
+    /// Facet of a tag from the collection's counters.
+    fn counted_facet(&self, facet: &FacetRequest) -> Facet {
+        let tokens = measure::tokens(self.prepared, self.figures, facet);
+        let value = |(token, count)| Token::decode(token).map(|value| (value, count));
+        facets::counted(facet, tokens.filter_map(value))
+    }
+}
+
+/// Adds the rows that match the query; the tally applies the filter.
+fn add(tally: &mut Tally<'_>, rows: &[Row], sift: &mut Sift<'_>) {
+    for row in rows {
+        if let Ok(values) = Packed::read(&row.packed)
+            && sift.score(row, &values).is_some()
+        {
+            tally.add(&values);
+        }
+    }
+}
+
+/// Adjacent ranges of hashes, both ends included.
+fn slices(number: u32) -> Vec<(u32, u32)> {
+    let number = u64::from(number.max(1));
+    let bound = |at: u64| u32::try_from((at << 32) / number).unwrap_or(u32::MAX);
+    (0..number).map(|at| (bound(at), if at + 1 == number { u32::MAX } else { bound(at + 1) - 1 })).collect()
+}
+
+/// Last hash of a share of the range.
+fn last_hash(share: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+    let last = (share * HASHES) as u32;
+    last
+}
+
+/// Share of the range up to a hash.
+fn fraction(last: u32) -> f64 {
+    (f64::from(last) + 1.0) / HASHES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_cover_every_hash_once() {
+        for number in [1, 2, 3, 7, 4096] {
+            let slices = slices(number);
+            assert_eq!((slices[0].0, slices[slices.len() - 1].1), (0, u32::MAX));
+            assert!(slices.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{number}");
+            assert!(slices.iter().all(|(first, last)| first <= last));
+        }
+        assert_eq!(last_hash(1.0), u32::MAX);
+        assert!((fraction(last_hash(0.25)) - 0.25).abs() < 1e-9);
+    }
+}

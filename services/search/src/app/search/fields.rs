@@ -1,0 +1,113 @@
+//! Hits in the order of fields.
+
+use futures::future::try_join_all;
+
+use super::measure::Measure;
+use super::order::{OrderField, part_of_index};
+use super::run::{Call, Hits, Run};
+use super::sift::Entry;
+use crate::app::planner::windows::{Progress, Sizes, Start, Walk, Window};
+use crate::domain::cursor::Position;
+use crate::domain::{Clause, Column};
+use crate::error::Error;
+
+/// Most documents of a first window.
+const WINDOW: usize = 1_000;
+/// Number of different hashes.
+const HASHES: f64 = 4_294_967_296.0;
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// Hits from windows of the order: one round trip as a rule, more where the sample misleads.
+    pub(super) async fn windows(&self, measure: &Measure) -> Result<Hits, Error> {
+        let order = &self.prepared.order;
+        let mut sift = self.sift();
+        let mut walk = self.walk(measure);
+        let mut entries: Vec<Entry> = Vec::new();
+        'walk: while entries.len() < self.wanted() {
+            let windows = walk.windows();
+            if windows.is_empty() {
+                break;
+            }
+            let limit = u32::try_from(walk.limit()).unwrap_or(u32::MAX);
+            let calls = windows.iter().map(|window| self.window(order, window, &measure.clause, limit));
+            for (window, matches) in windows.iter().zip(try_join_all(calls).await?) {
+                let found: Vec<Entry> = matches.rows.iter().filter_map(|row| sift.entry(row)).collect();
+                let tuples = found.iter().map(|entry| entry.tuple.clone()).collect::<Vec<_>>();
+                let after: Vec<Entry> = found.into_iter().filter(|entry| walk.start().admits(&entry.tuple)).collect();
+                let is_cut = matches.total > matches.rows.len() as u64 && matches.rows.len() >= walk.limit();
+                // A cut answer is a new sample: its documents stand for all of the window.
+                let tuples = if is_cut { tuples } else { Vec::new() };
+                match walk.accept(window, matches.total, matches.rows.len(), tuples, after.len()) {
+                    Progress::TooLarge => continue 'walk,
+                    Progress::Whole => {
+                        let at = entries.len();
+                        entries.extend(after.into_iter().filter(|entry| self.is_after(entry)));
+                        entries[at..].sort_unstable_by(Entry::by_fields);
+                    }
+                }
+            }
+        }
+        entries.truncate(self.wanted());
+        Ok(Hits { entries, ..Hits::default() })
+    }
+
+    /// Hits of the page out of all matches.
+    pub(super) fn sorted(&self, mut entries: Vec<Entry>) -> Hits {
+        entries.retain(|entry| self.is_after(entry));
+        entries.sort_unstable_by(Entry::by_fields);
+        entries.truncate(self.wanted());
+        Hits { entries, ..Hits::default() }
+    }
+
+    async fn window(
+        &self,
+        order: &[OrderField],
+        window: &Window,
+        clause: &Clause,
+        limit: u32,
+    ) -> Result<crate::store::Matches, Error> {
+        let (part, spread) = part_of_index(order, window);
+        let clause = Clause::all([clause.clone(), part]);
+        if clause.is_never() {
+            return Ok(crate::store::Matches::default());
+        }
+        self.find("window", Call { clause: &clause, words: self.words(), spread, limit }).await
+    }
+
+    fn walk(&self, measure: &Measure) -> Walk {
+        let estimates = &measure.estimates;
+        let (matches, fetched) = (estimates.matches.likely().max(1.0), estimates.fetched.likely().max(1.0));
+        #[expect(clippy::cast_precision_loss, reason = "a sample has at most some thousand documents")]
+        let sampled = (measure.tuples.len() as f64).max(1.0);
+        let sizes = Sizes {
+            weight: matches / sampled,
+            excess: (fetched / matches).max(1.0),
+            wanted: self.wanted(),
+            limit: WINDOW,
+            hashes: HASHES,
+        };
+        let documents = self.figures.counters.documents;
+        let lacks = |field: &OrderField| match field.column {
+            Column::Number(ordinal) => self.figures.counters.present.get(&ordinal) != Some(&documents),
+            Column::Text(_) | Column::Tag(_) => true,
+        };
+        let optional = self.prepared.order.iter().map(lacks).collect();
+        Walk::new(optional, self.start(), measure.tuples.clone(), sizes)
+    }
+
+    /// Place of the cursor. Hits of the same hash are told apart by [`Run::is_after`].
+    fn start(&self) -> Start {
+        let Some(Position::Fields { values, spread, .. }) = self.position() else { return Start::first() };
+        let keys = self.prepared.order.iter().zip(values).map(|(field, value)| field.signed(*value));
+        Start { prefix: keys.chain([f64::from(*spread)]).collect(), exclusive: false }
+    }
+
+    /// Returns whether a hit comes after the cursor.
+    fn is_after(&self, entry: &Entry) -> bool {
+        let Some(Position::Fields { id, .. }) = self.position() else { return true };
+        let start = self.start();
+        start.admits(&entry.tuple) && (entry.tuple != start.prefix || entry.row.id > *id)
+    }
+}

@@ -1,0 +1,148 @@
+//! Hits in the order of their scores.
+
+use std::collections::HashMap;
+
+use futures::future::try_join_all;
+
+use super::measure::Measure;
+use super::order::OrderField;
+use super::run::{Call, Hits, Run};
+use super::sift::Entry;
+use crate::app::planner::{Ladder, Rung, candidates};
+use crate::domain::Clause;
+use crate::domain::cursor::{Cut, Position, TierCut};
+use crate::domain::estimate::{Estimate, to_float};
+use crate::error::Error;
+use crate::store::Matches;
+
+/// Hash values of ids.
+const HASHES: f64 = 4_294_967_296.0;
+
+/// Candidates by id.
+type Pool = HashMap<String, Entry>;
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// Hits from tiers of candidates. Pages after the first rank the candidates of the first.
+    pub(super) async fn tiers(&self, measure: &Measure) -> Result<Hits, Error> {
+        let (cap, mut pool, mut sift) = (self.cap(), Pool::new(), self.sift());
+        if let Some(Position::Score { cuts, .. }) = self.position() {
+            let calls = cuts.iter().map(|cut| self.candidates(cut, measure, cap.saturating_mul(4)));
+            for matches in try_join_all(calls).await? {
+                pool.extend(
+                    matches.rows.iter().filter_map(|row| sift.entry(row)).map(|entry| (entry.row.id.clone(), entry)),
+                );
+            }
+            let is_capped = cuts.last().is_none_or(|cut| cut.cut != Cut::None || !self.is_last(cut.tier));
+            return Ok(self.hits(pool, cap, is_capped, cuts.clone()));
+        }
+        let mut ladder = Ladder::new(self.sizes(measure), cap);
+        let mut cuts: Vec<TierCut> = Vec::new();
+        loop {
+            let rungs = ladder.rungs();
+            if rungs.is_empty() {
+                break;
+            }
+            let planned: Vec<TierCut> = rungs.iter().map(|rung| self.cut(*rung, measure)).collect();
+            let calls = planned.iter().map(|cut| self.candidates(cut, measure, ladder.limit()));
+            for ((rung, cut), matches) in rungs.iter().zip(planned.iter()).zip(try_join_all(calls).await?) {
+                let found = matches.rows.iter().filter_map(|row| sift.entry(row));
+                let found: Vec<Entry> = found.filter(|entry| !pool.contains_key(&entry.row.id)).collect();
+                if ladder.accept(*rung, matches.total, pool.len() + found.len()) {
+                    pool.extend(found.into_iter().map(|entry| (entry.row.id.clone(), entry)));
+                    cuts.retain(|other| other.tier > cut.tier);
+                    cuts.push(*cut);
+                }
+            }
+        }
+        let is_capped = ladder.is_capped();
+        Ok(self.hits(pool, cap, is_capped, cuts))
+    }
+
+    /// Hits of the page out of all candidates.
+    pub(super) fn ranked(&self, mut entries: Vec<Entry>) -> Hits {
+        let ranked = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let candidates = crate::domain::result::Candidates { ranked, cap: self.cap().max(ranked), capped: false };
+        entries.sort_unstable_by(Entry::by_score);
+        if let Some(Position::Score { score, spread, id, .. }) = self.position() {
+            // Rarities may have moved since the first page, and with them the scores: the hit itself marks its place.
+            let place = entries.iter().position(|entry| entry.row.id == *id);
+            let after = place.map_or_else(
+                || {
+                    let cursor = (*score, *spread, id.as_str());
+                    entries.partition_point(|entry| {
+                        let place = (entry.score, entry.spread, entry.row.id.as_str());
+                        crate::domain::rank::by_relevance(place, cursor).is_le()
+                    })
+                },
+                |place| place + 1,
+            );
+            entries.drain(..after);
+        }
+        entries.truncate(self.wanted());
+        let last = self.prepared.text.as_ref().and_then(|text| text.tiers.last());
+        let cuts = last.map(|tier| TierCut { tier: tier.number, cut: Cut::None }).into_iter().collect();
+        Hits { entries, candidates: Some(candidates), cuts, all: None }
+    }
+
+    fn hits(&self, pool: Pool, cap: u32, is_capped: bool, cuts: Vec<TierCut>) -> Hits {
+        let all = (!is_capped).then_some(pool.len() as u64);
+        let mut hits = self.ranked(pool.into_values().collect());
+        if let Some(candidates) = &mut hits.candidates {
+            (candidates.capped, candidates.cap) = (is_capped, cap.max(candidates.ranked));
+        }
+        Hits { cuts, all, ..hits }
+    }
+
+    /// Matches of a tier within a cut.
+    async fn candidates(&self, cut: &TierCut, measure: &Measure, limit: u32) -> Result<Matches, Error> {
+        let text = self.prepared.text.as_ref();
+        let Some(tier) = text.and_then(|text| text.tiers.iter().find(|tier| tier.number == cut.tier)) else {
+            return Ok(Matches::default());
+        };
+        let (above, spread) = match (cut.cut, OrderField::raised(&self.prepared.profile)) {
+            (Cut::Spread(last), _) => (Clause::always(), Some((0, last))),
+            (Cut::Number(least), Some(field)) => (field.at_least(least), None),
+            (Cut::None, _) | (Cut::Number(_), None) => (Clause::always(), None),
+        };
+        let clause = Clause::all([measure.clause.clone(), above]);
+        if clause.is_never() {
+            return Ok(Matches::default());
+        }
+        self.find("tier", Call { clause: &clause, words: &tier.words, spread, limit }).await
+    }
+
+    /// Part of a tier with the share of its matches that a rung asks for: those that a ranking raises most if the sample can
+    /// tell, else a part of the hash's range.
+    fn cut(&self, rung: Rung, measure: &Measure) -> TierCut {
+        let text = self.prepared.text.as_ref();
+        let tier = text.and_then(|text| text.tiers.get(rung.tier)).map_or(0, |tier| tier.number);
+        let Some(share) = rung.share.filter(|share| *share < 1.0) else { return TierCut { tier, cut: Cut::None } };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let spread = Cut::Spread((share * HASHES) as u32);
+        TierCut { tier, cut: measure.raised(share).map_or(spread, Cut::Number) }
+    }
+
+    /// Matches of each tier, estimated.
+    fn sizes(&self, measure: &Measure) -> Vec<f64> {
+        let documents = to_float(measure.estimates.documents);
+        let text = self.prepared.text.as_ref();
+        let tiers = text.map_or(&[][..], |text| &text.tiers);
+        let last = tiers.last().map_or_else(|| Estimate::exact(documents), |tier| tier.estimate(documents));
+        // The filter thins every tier alike.
+        let share = (measure.estimates.fetched.likely() / last.likely().max(1.0)).min(1.0);
+        tiers.iter().map(|tier| tier.estimate(documents).likely() * share).collect()
+    }
+
+    /// Most candidates.
+    fn cap(&self) -> u32 {
+        let counters = &self.figures.counters;
+        candidates(counters.text_bytes / counters.documents.max(1)).min(self.search.candidates)
+    }
+
+    fn is_last(&self, number: u8) -> bool {
+        let last = self.prepared.text.as_ref().and_then(|text| text.tiers.last());
+        last.is_some_and(|tier| tier.number == number)
+    }
+}

@@ -1,0 +1,64 @@
+//! One search of each kind, on documents that fit on a page.
+
+use keyplane_search::domain::Value;
+use keyplane_search::domain::request::{HighlightRequest, PrefixMode, SearchRequest};
+
+use crate::rig::{Rig, document, facet, field_name, ids, order, request, schema};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_filtered_sorted_counted_and_marked() {
+    let rig = Rig::start().await;
+    let name = rig.create("acme", "tasks", schema()).await;
+    let documents: Vec<_> = (0..40_i64)
+        .map(|at| {
+            let status = if at % 4 == 0 { "open" } else { "closed" };
+            let title = format!("task {at} {}", if at % 2 == 0 { "painting the café" } else { "cleaning rooms" });
+            let fields = [
+                ("title", Value::Text(title)),
+                ("status", Value::Text(status.to_owned())),
+                ("amount", Value::Integer(at * 7 % 40)),
+            ];
+            document(&format!("d{at}"), &fields)
+        })
+        .collect();
+    rig.put(&name, &documents).await;
+
+    let sorted = SearchRequest {
+        filter: "status = \"open\" AND amount >= 10".to_owned(),
+        order_by: vec![order("amount", true)],
+        facets: vec![facet("status")],
+        page_size: 3,
+        explain: true,
+        ..request()
+    };
+    let result = rig.search(&name, &sorted).await;
+    assert_eq!(ids(&result), ["d28", "d16", "d4"]);
+    assert_eq!((result.found.count, result.found.margin), (7, 0));
+    let values: Vec<_> = result.facets[0].values.iter().map(|value| (value.value.as_str(), value.count)).collect();
+    assert_eq!(values, [("closed", 23), ("open", 7)], "the other value keeps its count");
+    let next = SearchRequest { page_token: result.next_page_token.clone(), ..sorted.clone() };
+    let result = rig.search(&name, &next).await;
+    assert_eq!(ids(&result), ["d32", "d20", "d8"]);
+    assert!(!result.corpus_changed);
+
+    let words = SearchRequest {
+        query: "paint cafe".to_owned(),
+        prefix: PrefixMode::Last,
+        highlight: Some(HighlightRequest {
+            fields: Vec::new(),
+            before: "<".to_owned(),
+            after: ">".to_owned(),
+            snippet_words: 0,
+        }),
+        fields: vec![field_name("title")],
+        page_size: 5,
+        explain: true,
+        ..request()
+    };
+    let result = rig.search(&name, &words).await;
+    assert_eq!((result.hits.len(), result.found.count), (5, 20));
+    assert!(result.hits[0].highlights[0].text.ends_with("<painting> the <café>"), "{:?}", result.hits[0]);
+    assert!(result.hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
+    assert!(result.candidates.is_some_and(|candidates| !candidates.capped && candidates.ranked == 20));
+    assert!(result.plan.is_some_and(|plan| plan.steps.len() >= 3));
+}

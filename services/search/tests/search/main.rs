@@ -1,0 +1,11 @@
+//! Searches against a real engine, compared with a brute-force evaluation of the same documents.
+
+mod basics;
+mod dice;
+mod exact;
+mod fresh;
+mod oracle;
+mod paging;
+mod ranked;
+mod rig;
+mod sampled;
