@@ -12,7 +12,7 @@ async fn documents_are_filtered_sorted_counted_and_marked() {
     let documents: Vec<_> = (0..40_i64)
         .map(|at| {
             let status = if at % 4 == 0 { "open" } else { "closed" };
-            let title = format!("task {at} {}", if at % 2 == 0 { "painting the café" } else { "cleaning rooms" });
+            let title = format!("task {at} {}", if at % 2 == 0 { "painting & the café" } else { "cleaning rooms" });
             let fields = [
                 ("title", Value::Text(title)),
                 ("status", Value::Text(status.to_owned())),
@@ -49,6 +49,7 @@ async fn documents_are_filtered_sorted_counted_and_marked() {
             before: "<".to_owned(),
             after: ">".to_owned(),
             snippet_words: 0,
+            escape_html: true,
         }),
         fields: vec![field_name("title")],
         page_size: 5,
@@ -57,7 +58,7 @@ async fn documents_are_filtered_sorted_counted_and_marked() {
     };
     let result = rig.search(&name, &words).await;
     assert_eq!((result.hits.len(), result.found.count), (5, 20));
-    assert!(result.hits[0].highlights[0].text.ends_with("<painting> the <café>"), "{:?}", result.hits[0]);
+    assert!(result.hits[0].highlights[0].text.ends_with("<painting> &amp; the <café>"), "{:?}", result.hits[0]);
     assert!(result.hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
     assert!(result.candidates.is_some_and(|candidates| !candidates.capped && candidates.ranked == 20));
     assert!(result.plan.is_some_and(|plan| plan.steps.len() >= 3));

@@ -100,7 +100,7 @@ impl Run<'_> {
             before: &request.before,
             after: &request.after,
             snippet_words: usize::try_from(request.snippet_words).unwrap_or(usize::MAX),
-            escape: Escape::None,
+            escape: if request.escape_html { Escape::Html } else { Escape::None },
         };
         let mark = |field: &super::profile::TextField| {
             let name = &self.prepared.profile.schema.fields.get(field.position)?.name;
