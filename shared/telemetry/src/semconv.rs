@@ -150,3 +150,15 @@ pub const KEYPLANE_SEARCH_LOADED: &str = "keyplane.search.loaded";
 pub const KEYPLANE_SEARCH_CAPPED: &str = "keyplane.search.capped";
 /// Kind of a search's plan: `direct`, `windows`, `tiers`, `counts` or `nothing`.
 pub const KEYPLANE_SEARCH_PLAN: &str = "keyplane.search.plan";
+// === Maintenance of search ===
+
+/// Number of rebuilds that ended, by [`KEYPLANE_SEARCH_OUTCOME`].
+pub const KEYPLANE_SEARCH_REBUILDS: &str = "keyplane.search.rebuilds";
+/// Outcome of a rebuild: `done`, `failed`.
+pub const KEYPLANE_SEARCH_OUTCOME: &str = "keyplane.search.outcome";
+/// Number of counters and term frequencies that had drifted from the documents, and were mended.
+pub const KEYPLANE_SEARCH_DRIFT: &str = "keyplane.search.drift";
+/// Number of expired documents that were removed.
+pub const KEYPLANE_SEARCH_EXPIRED: &str = "keyplane.search.expired";
+/// Number of indexes of the store.
+pub const KEYPLANE_SEARCH_INDEXES: &str = "keyplane.search.indexes";

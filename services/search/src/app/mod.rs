@@ -2,6 +2,7 @@
 
 pub mod collections;
 pub mod documents;
+mod figures;
 pub mod lexicons;
 pub mod maintenance;
 pub mod planner;

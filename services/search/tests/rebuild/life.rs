@@ -103,3 +103,40 @@ async fn deleted_collection_leaves_nothing_and_frees_its_name() {
     .await;
     maintenance.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_of_another_instance_are_seen_within_a_second_or_on_demand() {
+    let rig = Rig::with_documents(1).await;
+    let other = Rig::instance(&rig.app, limits()).await;
+    let known = other.definitions.get(&name()).await.expect("known");
+    let words = SchemaPatch { stop_words: Some(vec!["the".to_owned()]), ..SchemaPatch::default() };
+    rig.collections.update(&name(), words, None).await.expect("changed");
+    let at_once = other.definitions.get(&name()).await.expect("known");
+    assert!(std::sync::Arc::ptr_eq(&known, &at_once), "no read within a second");
+    eventually("the change is seen", PATIENCE, async || {
+        other.definitions.get(&name()).await.expect("read").live.schema.stop_words == ["the"]
+    })
+    .await;
+    let epoch = known.epoch;
+    assert_eq!(other.definitions.at_least(&name(), epoch).await.expect("known").epoch, epoch);
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let maintenance = rig.maintain(settings());
+    let done = rig.ended(keyplane_search::domain::RebuildState::Succeeded).await;
+    let epoch = rig.definition().await.epoch;
+    let seen = other.definitions.at_least(&name(), epoch).await.expect("reloaded");
+    assert_eq!((seen.epoch >= epoch, seen.live.generation.number), (true, done.generation));
+    maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_at_the_same_time_share_a_read() {
+    let rig = Rig::with_documents(1).await;
+    let reloads = futures::future::join_all((0..64).map(|_| {
+        let definitions = rig.definitions.clone();
+        async move { definitions.reload(&name()).await.expect("read") }
+    }));
+    let read = reloads.await;
+    let distinct = read.iter().map(std::sync::Arc::as_ptr).collect::<std::collections::BTreeSet<_>>().len();
+    // A read serves the callers that came before it began: those during the first share the next.
+    assert!(distinct <= 8, "{distinct} reads for 64 callers");
+}

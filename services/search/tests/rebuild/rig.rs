@@ -43,6 +43,7 @@ pub(crate) fn settings() -> Settings {
         own_index_documents: 5_000,
         reconcile_every: Duration::from_secs(3_600),
         settle: Duration::from_millis(50),
+        janitor_every: Duration::from_millis(200),
         look_every: Duration::from_millis(100),
         poll: Duration::from_millis(10),
         lease: Duration::from_millis(1_000),

@@ -6,7 +6,7 @@ use keyplane_search::app::maintenance::Settings;
 use keyplane_search::domain::{Document, RebuildState};
 use keyplane_testkit::eventually;
 
-use crate::rig::{PATIENCE, Rig, document, english, name, settings};
+use crate::rig::{PATIENCE, Rig, document, english, name, named, schema, settings};
 
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
@@ -87,5 +87,25 @@ async fn rebuild_mends_a_drifted_checksum_before_it_compares() {
     rig.collections.update(&name(), english(), None).await.expect("requested");
     assert_eq!(rig.ended(RebuildState::Succeeded).await.documents, 60);
     rig.assert_counted().await;
+    maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn index_that_no_collection_uses_is_dropped() {
+    let rig = Rig::with_documents(5).await;
+    let maintenance = rig.maintain(settings());
+    rig.collections.create(&named("empty"), schema()).await.expect("created");
+    let mut other = schema();
+    other.fields.truncate(1);
+    rig.collections.create(&named("other"), other).await.expect("created");
+    assert_eq!(rig.store.count_indexes().await.expect("counted"), 2);
+    rig.collections.delete(&named("other"), None, false).await.expect("deleted");
+    eventually("the unused index is dropped", PATIENCE, async || {
+        rig.store.count_indexes().await.expect("counted") == 1
+    })
+    .await;
+    rig.delete("d0").await;
+    rig.put(&document("d0", "goes on", 1.0)).await;
+    rig.collections.get(&named("empty")).await.expect("an empty collection keeps its index");
     maintenance.stop().await;
 }

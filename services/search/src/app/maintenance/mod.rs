@@ -1,5 +1,6 @@
 //! Maintenance of all collections: rebuilds, removals, sweeps and recounts, each by one instance at a time.
 
+mod janitor;
 mod visit;
 
 use std::sync::Arc;
@@ -8,15 +9,17 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::collections::Definitions;
+use super::figures::Figures;
 use super::rebuild::{self, Rebuilds};
 use super::reconciler::Reconciler;
 use super::sweeper::Sweeper;
 use super::turn::Stop;
 use crate::error::Error;
 use crate::store::Store;
+use janitor::Janitor;
 
 /// Longest wait for maintenance in progress, at the shutdown.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -34,6 +37,8 @@ pub struct Settings {
     pub reconcile_every: Duration,
     /// Longest time between a write of documents and its update of the lexicon; a recount waits as long.
     pub settle: Duration,
+    /// Interval between two looks for unused indexes; one that is unused in two of them is dropped.
+    pub janitor_every: Duration,
     /// Longest interval between two looks at a collection: an expired document is removed within it.
     pub look_every: Duration,
     /// Interval between two looks for collections whose maintenance is due.
@@ -58,6 +63,7 @@ struct Worker {
     rebuilds: Rebuilds,
     sweeper: Sweeper,
     reconciler: Reconciler,
+    figures: Figures,
     settings: Settings,
     owner: Arc<str>,
     visits: Arc<AtomicU64>,
@@ -70,14 +76,22 @@ impl Maintenance {
     /// Starts the maintenance. `owner` is unique among the instances. Needs a tokio runtime.
     #[must_use]
     pub fn start(store: &Store, definitions: &Definitions, settings: Settings, owner: &str) -> Maintenance {
-        let reconciler = Reconciler::new(store.clone(), settings.settle);
-        let rebuilds = Rebuilds::new(store.clone(), definitions.clone(), reconciler.clone(), settings.rebuild.clone());
+        let figures = Figures::default();
+        let reconciler = Reconciler::new(store.clone(), settings.settle, figures.clone());
+        let rebuilds = Rebuilds::new(
+            store.clone(),
+            definitions.clone(),
+            reconciler.clone(),
+            figures.clone(),
+            settings.rebuild.clone(),
+        );
         let (stop, woken) = (Stop::default(), Arc::new(Notify::new()));
         let worker = Worker {
             store: store.clone(),
             rebuilds,
-            sweeper: Sweeper::new(store.clone()),
+            sweeper: Sweeper::new(store.clone(), figures.clone()),
             reconciler,
+            figures,
             settings,
             owner: owner.into(),
             visits: Arc::default(),
@@ -115,8 +129,15 @@ impl Worker {
     async fn run(self, woken: Arc<Notify>) {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency));
         let mut visits = tokio::task::JoinSet::new();
+        let (mut janitor, mut next_round) = (Janitor::default(), Instant::now());
         while !self.stop.is_raised() {
             while visits.try_join_next().is_some() {}
+            if Instant::now() >= next_round {
+                next_round = Instant::now() + self.settings.janitor_every;
+                if let Err(error) = janitor.round(&self).await {
+                    tracing::debug!(%error, "unused indexes were not looked for");
+                }
+            }
             let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
             let pause = match self.claim(free).await {
                 Ok(Some(claimed)) => {

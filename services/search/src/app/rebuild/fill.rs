@@ -74,6 +74,7 @@ impl Rebuilds {
         let swapped = self.replace(definition, |definition, now| switched(definition, now, age, copied, total)).await?;
         self.store.fence(&swapped, false).await?;
         let Some(reason) = self.store.misfit(&name, epoch).await? else {
+            self.figures.rebuilt(true);
             tracing::info!(collection = %name, copied, "a rebuild is done");
             return Ok(());
         };
@@ -85,6 +86,7 @@ impl Rebuilds {
             None => definition,
         };
         let back = self.replace(swapped, back).await?;
+        self.figures.rebuilt(false);
         self.store.fence(&back, false).await?;
         Ok(())
     }

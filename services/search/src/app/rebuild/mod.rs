@@ -6,6 +6,7 @@ mod remove;
 use std::time::Duration;
 
 use super::collections::Definitions;
+use super::figures::Figures;
 use super::reconciler::Reconciler;
 use super::turn::{Interrupt, Turn};
 use crate::domain::step::Step;
@@ -31,6 +32,7 @@ pub struct Rebuilds {
     store: Store,
     definitions: Definitions,
     reconciler: Reconciler,
+    figures: Figures,
     settings: Settings,
 }
 
@@ -39,8 +41,14 @@ pub struct Rebuilds {
 impl Rebuilds {
     /// Rebuilds in `store`.
     #[must_use]
-    pub fn new(store: Store, definitions: Definitions, reconciler: Reconciler, settings: Settings) -> Rebuilds {
-        Rebuilds { store, definitions, reconciler, settings }
+    pub fn new(
+        store: Store,
+        definitions: Definitions,
+        reconciler: Reconciler,
+        figures: Figures,
+        settings: Settings,
+    ) -> Rebuilds {
+        Rebuilds { store, definitions, reconciler, figures, settings }
     }
 
     /// Takes a step. Cancel safe: the next turn resumes from the checkpoint, or repeats the step, which is idempotent.
@@ -87,6 +95,7 @@ impl Rebuilds {
         tracing::warn!(collection = %definition.name, reason, "a rebuild was given up; the collection is as before");
         let cancel = |definition: Definition, now| definition.cancelled(JobState::Failed, reason.to_owned(), now);
         let cancelled = self.replace(definition, cancel).await?;
+        self.figures.rebuilt(false);
         self.store.fence(&cancelled, false).await?;
         Ok(())
     }

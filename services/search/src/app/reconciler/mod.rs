@@ -7,6 +7,7 @@ use std::time::Duration;
 use keyplane_contracts::names::CollectionName;
 use tokio::time::sleep;
 
+use super::figures::Figures;
 use super::turn::{Interrupt, Turn};
 use crate::domain::census::Census;
 use crate::domain::indexed::Indexed;
@@ -26,6 +27,7 @@ pub struct Reconciler {
     store: Store,
     /// Longest time between a write of documents and its update of the lexicon.
     settle: Duration,
+    figures: Figures,
 }
 
 /// Result of a recount.
@@ -51,8 +53,8 @@ pub(super) struct Counted {
 impl Reconciler {
     /// Reconciler of `store`. A write updates the lexicon at most `settle` after its documents.
     #[must_use]
-    pub fn new(store: Store, settle: Duration) -> Reconciler {
-        Reconciler { store, settle }
+    pub fn new(store: Store, settle: Duration, figures: Figures) -> Reconciler {
+        Reconciler { store, settle, figures }
     }
 
     /// Recounts the live generation of a collection, and mends what has drifted. O(documents).
@@ -82,6 +84,7 @@ impl Reconciler {
         }
         if recount.mended + recount.terms > 0 {
             let (counters, terms) = (recount.mended, recount.terms);
+            self.figures.mended(counters + terms);
             tracing::warn!(collection = %name, counters, terms, "counters had drifted, and are mended");
         }
         Ok(recount)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::figures::Figures;
 use super::turn::{Interrupt, Turn};
 use crate::domain::Definition;
 use crate::domain::spread::PARTITIONS;
@@ -18,6 +19,7 @@ const SCRIPTS: u32 = 64;
 #[derive(Clone)]
 pub struct Sweeper {
     store: Store,
+    figures: Figures,
 }
 
 /// Result of a sweep of a collection.
@@ -34,8 +36,8 @@ pub struct Swept {
 impl Sweeper {
     /// Sweeper of `store`.
     #[must_use]
-    pub fn new(store: Store) -> Sweeper {
-        Sweeper { store }
+    pub fn new(store: Store, figures: Figures) -> Sweeper {
+        Sweeper { store, figures }
     }
 
     /// Removes the expired documents of a collection. Searches hide them until then.
@@ -49,6 +51,7 @@ impl Sweeper {
             for _ in 0..SCRIPTS {
                 let (removed, next) = self.sweep(definition, partition).await?;
                 swept.removed += removed;
+                self.figures.swept(removed);
                 let Some(next) = next else { break };
                 if !next.is_zero() {
                     swept.next = Some(swept.next.map_or(next, |before| before.min(next)));

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use keyplane_contracts::names::CollectionName;
-use keyplane_valkey::{Arg, script};
+use keyplane_valkey::{Arg, Value, script};
 
 use super::{Store, keys};
 use crate::error::Error;
 
 script!(CLAIM = "search.claim", ["../scripts/definitions/claim.lua"]);
+script!(ALL = "search.all", ["../scripts/definitions/all.lua"]);
 script!(SCHEDULE = "search.schedule", ["../scripts/definitions/schedule.lua"]);
+
+/// Collections that are listed at once.
+const ALL_PAGE: u32 = 500;
 
 /// Mark of a claim. It expires with the claim's lease, or when another caller brings the maintenance forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +43,28 @@ impl Store {
         let reply = self.valkey.run(&CLAIM, &[&key], &[millis(lease), maximum.into()]).await?.array()?;
         let [claim, now, collections] =
             <[_; 3]>::try_from(reply).map_err(|_| Error::Corrupt("a claim has another form"))?;
-        let name = |value: keyplane_valkey::Value| {
-            let name = CollectionName::parse(value.text()?, "name");
-            name.map_err(|_| Error::Corrupt("the name of a collection breaks its rule"))
-        };
-        let collections = collections.array()?.into_iter().map(name).collect::<Result<_, Error>>()?;
+        let collections = names(collections)?;
         Ok(Claimed { claim: Claim(claim.text()?.to_owned()), now: now.int()?, collections })
+    }
+
+    /// Lists the collections of all tenants; one that is entered or removed meanwhile may be missing. O(collections).
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn collections(&self) -> Result<Vec<CollectionName>, Error> {
+        let key = keys::directory(self.valkey.app());
+        let (mut all, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let reply = self.valkey.run(&ALL, &[&key], &[(&cursor).into(), ALL_PAGE.into()]).await?.array()?;
+            let [next, collections] =
+                <[Value; 2]>::try_from(reply).map_err(|_| Error::Corrupt("a list has another form"))?;
+            all.extend(names(collections)?);
+            next.text()?.clone_into(&mut cursor);
+            if cursor == "0" {
+                return Ok(all);
+            }
+        }
     }
 
     /// Brings the maintenance of a collection forward to `delay` from now, or enters the collection. Idempotent.
@@ -71,6 +91,14 @@ impl Store {
         let args = [Arg::from(&name), delay, claim.into()];
         Ok(self.valkey.run(&SCHEDULE, &[&key], &args).await?.int()? == 1)
     }
+}
+
+fn names(value: Value) -> Result<Vec<CollectionName>, Error> {
+    let name = |value: Value| {
+        let name = CollectionName::parse(value.text()?, "name");
+        name.map_err(|_| Error::Corrupt("the name of a collection breaks its rule"))
+    };
+    value.array()?.into_iter().map(name).collect()
 }
 
 pub(super) fn millis(duration: Duration) -> Arg<'static> {

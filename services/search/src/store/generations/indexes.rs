@@ -64,7 +64,7 @@ impl Store {
     }
 
     async fn check_room(&self, maximum: u64) -> Result<(), Error> {
-        let indexes = self.valkey.indexes(Feature::SEARCH).await?.len();
+        let indexes = self.count_indexes().await?;
         let full = u64::try_from(indexes).unwrap_or(u64::MAX) >= maximum;
         if full { Err(Error::TooManyIndexes { limit: maximum }) } else { Ok(()) }
     }
@@ -77,6 +77,15 @@ impl Store {
     pub async fn drop_index(&self, placement: &Placement) -> Result<(), Error> {
         self.valkey.drop_index(&self.index(placement)).await?;
         Ok(())
+    }
+
+    /// Number of indexes.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn count_indexes(&self) -> Result<usize, Error> {
+        Ok(self.valkey.indexes(Feature::SEARCH).await?.len())
     }
 
     /// Lists the shared indexes that have no document: name and generation.

@@ -3,7 +3,7 @@
 -- KEYS[1] directory (zset): collection by the moment of its next maintenance, in ms
 -- ARGV[1] lease in ms   ARGV[2] maximum of collections
 -- Reply: {claim, time in microseconds, collections}
--- A lost reply delays the claimed collections by the lease.
+-- A retry claims others; a lost reply delays the claimed collections by the lease.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local claim = string.format('%.0f', now + tonumber(ARGV[1]))

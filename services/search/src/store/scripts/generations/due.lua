@@ -3,6 +3,7 @@
 -- KEYS[1] expiries of the partition (zset)
 -- ARGV[1] maximum of documents
 -- Reply: {ids, ms until the next expiry of a document that is not among them, or -1}
+-- A retry is harmless: nothing changes.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
