@@ -1,11 +1,11 @@
 //! Lexicons in memory, as they follow the store.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyplane_contracts::names::CollectionName;
 use keyplane_engine::Valkey as Server;
 use keyplane_search::app::lexicons::Lexicons;
-use keyplane_search::domain::lexicon::LogId;
+use keyplane_search::domain::lexicon::{Expansion, Lexicon, LogId, MAX_EXPANSIONS};
 use keyplane_search::error::Error;
 use keyplane_search::store::Store;
 use keyplane_testkit::{eventually, toolbox};
@@ -179,4 +179,25 @@ async fn changes_during_a_merge_are_kept() {
     let frequencies: Vec<u32> =
         [0, 299, 300, 399, 3_699].iter().map(|at| lexicon.frequency(&format!("term-{at}"))).collect();
     assert_eq!((frequencies, lexicon.terms()), (vec![2, 1, 2, 2, 1], 3_700));
+}
+
+#[test]
+fn expansions_of_half_a_million_similar_terms_are_bounded() {
+    let term = |number: u32| (0..8).map(move |at| char::from_digit(number >> (3 * at) & 7, 8).unwrap_or('0'));
+    let letters = |number| term(number).map(|digit| char::from(digit as u8 - b'0' + b'a'));
+    let terms = (0..500_000).map(|number| (std::iter::once('a').chain(letters(number)).collect(), number % 1_000 + 1));
+    let lexicon = Lexicon::build(terms.collect(), LogId::default());
+    let fastest = |expand: &dyn Fn() -> Vec<Expansion>| {
+        let took = (0..20).map(|_| {
+            let start = Instant::now();
+            assert!(!expand().is_empty());
+            start.elapsed()
+        });
+        took.min().expect("20 runs")
+    };
+    // Many times what a release build takes: the debug build of a busy machine must pass, and a scan of all terms must not.
+    let limit = Duration::from_millis(30);
+    assert!(fastest(&|| lexicon.prefixes("a", MAX_EXPANSIONS)) < limit);
+    assert!(fastest(&|| lexicon.typos("aabcdabcd", MAX_EXPANSIONS)) < limit * 4);
+    assert!(fastest(&|| lexicon.prefix_typos("abcdefghi", MAX_EXPANSIONS)) < limit * 4);
 }

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -143,17 +142,4 @@ fn wide_prefix_is_answered_from_its_list_and_the_changes() {
     for prefix in ["a", "ab", "abc", "aaa"] {
         assert_eq!(lexicon.prefixes(prefix, MAX_EXPANSIONS), prefixes(&model, prefix), "{prefix}");
     }
-    let fastest = |expand: &dyn Fn() -> Vec<Expansion>| {
-        let took = (0..20).map(|_| {
-            let start = Instant::now();
-            assert!(!expand().is_empty());
-            start.elapsed()
-        });
-        took.min().expect("20 runs")
-    };
-    // 30 times what a release build takes: the debug build of a busy machine must pass, and a scan of all terms must not.
-    let limit = Duration::from_millis(30);
-    assert!(fastest(&|| lexicon.prefixes("a", MAX_EXPANSIONS)) < limit);
-    assert!(fastest(&|| lexicon.typos("aabcdabcd", MAX_EXPANSIONS)) < limit * 4);
-    assert!(fastest(&|| lexicon.prefix_typos("abcdefghi", MAX_EXPANSIONS)) < limit * 4);
 }
