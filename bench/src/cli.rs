@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
+use crate::search::relevance;
 use crate::{Error, gateway, mesh, propagation, ratelimit, revocation, serve, sessions, soak};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
@@ -67,6 +68,13 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Ranks queries whose documents are known, beside the engine's own order and SQLite's BM25.
+    Relevance {
+        #[command(flatten)]
+        options: relevance::Options,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Runs the gateway's guard; `gateway` starts it itself.
     #[command(hide = true)]
     Guard {
@@ -103,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Revocation { options, output } => revocation::run(&options).and_then(|report| output.write(&report)),
         Command::Ratelimit { options, output } => ratelimit::run(&options).and_then(|report| output.write(&report)),
         Command::Gateway { options, output } => gateway::run(&options).and_then(|report| output.write(&report)),
+        Command::Relevance { options, output } => relevance::run(&options).and_then(|report| output.write(&report)),
         Command::Soak { options, output } => soak::run(&options).and_then(|report| output.write(&report)),
         Command::Propagation { options, output } => propagation::run(&options).and_then(|report| output.write(&report)),
     };

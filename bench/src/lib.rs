@@ -6,6 +6,7 @@
 //! - `revocation` compares checks of tokens with the echo, and measures a million revocations.
 //! - `ratelimit` compares limits with the echo, their own script and envoyproxy/ratelimit.
 //! - `gateway` measures the price of the JSON guard, with and without a body.
+//! - `relevance` measures the ranking of search beside the engine's own order and SQLite's BM25.
 //! - `propagation` proves that no revoked token passes 100 ms after the acknowledgement, under any fault.
 //! - `soak` checks every promise under load and random faults.
 //!
@@ -29,6 +30,7 @@ mod raw;
 mod report;
 mod revocation;
 mod rig;
+mod search;
 mod serve;
 mod sessions;
 mod soak;

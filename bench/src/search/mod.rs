@@ -1,0 +1,3 @@
+//! Measurements of search.
+
+pub(crate) mod relevance;
