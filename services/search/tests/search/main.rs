@@ -9,3 +9,4 @@ mod paging;
 mod ranked;
 mod rig;
 mod sampled;
+mod tenants;

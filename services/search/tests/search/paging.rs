@@ -24,7 +24,7 @@ async fn all_pages(rig: &Rig, name: &keyplane_contracts::names::CollectionName, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn pages_add_up_to_the_sorted_result(seed in any::<u64>()) {

@@ -23,7 +23,7 @@ fn surfaces(document: &Document, name: &keyplane_contracts::names::CollectionNam
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn hits_have_every_word_and_exact_matches_are_complete(seed in any::<u64>()) {

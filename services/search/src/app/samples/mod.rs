@@ -118,7 +118,7 @@ impl Samples {
     ///
     /// # Errors
     ///
-    /// Error of the store.
+    /// Index that the engine still fills, or that is gone; error of the store.
     pub async fn figures(&self, place: &Place, fresh: bool) -> Result<Arc<Figures>, Error> {
         let slot = self.slot(place);
         let now = Instant::now();
@@ -134,8 +134,12 @@ impl Samples {
         }
         let asked = Instant::now();
         let counters = self.store.counters(&place.name, place.number);
-        let (revision, counters) = tokio::try_join!(self.store.revision(&place.name), counters)?;
+        let ready = self.store.is_index_ready(&place.placement);
+        let (revision, counters, is_ready) = tokio::try_join!(self.store.revision(&place.name), counters, ready)?;
         drop(reading);
+        if !is_ready {
+            return Err(Error::IndexNotReady { collection: place.name.collection.clone() });
+        }
         let figures = Arc::new(Figures { counters, revision });
         *slot.figures.lock() = Some((figures.clone(), asked));
         Ok(figures)

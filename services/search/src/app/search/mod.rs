@@ -102,7 +102,18 @@ impl Search {
     ///
     /// Violations of the request, all at once; a missing collection; an expired cursor; an error of the store.
     pub async fn search(&self, name: &CollectionName, request: &SearchRequest) -> Result<SearchResult, Error> {
-        self.run(name, request).instrument(trace::span()).boxed().await
+        let known = self.definitions.get(name).await?.live.generation.number;
+        let result = self.run(name, request).instrument(trace::span()).boxed().await;
+        let may_be_gone = match &result {
+            Err(Error::IndexNotReady { .. }) => true,
+            Err(Error::Store(error)) => !error.retryable(),
+            _ => false,
+        };
+        // A definition is up to a second old: the generation that it names may have been replaced, and dropped.
+        if may_be_gone && self.definitions.reload(name).await?.live.generation.number != known {
+            return self.run(name, request).instrument(trace::span()).boxed().await;
+        }
+        result
     }
 
     async fn run(&self, name: &CollectionName, request: &SearchRequest) -> Result<SearchResult, Error> {

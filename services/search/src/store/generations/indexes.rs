@@ -51,6 +51,15 @@ impl Store {
         }
     }
 
+    /// Reports whether the index of a placement exists, and holds all of its documents.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn is_index_ready(&self, placement: &Placement) -> Result<bool, Error> {
+        Ok(self.valkey.index_info(&self.index(placement)).await?.is_some_and(|info| info.ready))
+    }
+
     /// Checks that a rebuild to `schema` finds an index, or room for one.
     ///
     /// # Errors
