@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::store::definitions::Checkpoint;
 use crate::store::generations::{Copied, Copy, Found, Walk};
 
-/// Maximum of documents of one copying script.
-const BATCH: usize = 16;
+/// Maximum of documents of one copying script: it must not block the engine for a millisecond.
+const BATCH: usize = 8;
 /// Maximum of walks over a partition whose checksums differ.
 const WALKS: u32 = 4;
 /// Longest pause between two pages.
