@@ -6,3 +6,4 @@ mod rebuilds;
 mod rig;
 mod takeover;
 mod upkeep;
+mod whole;
