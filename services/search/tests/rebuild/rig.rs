@@ -98,8 +98,11 @@ impl Rig {
 
     /// Instance of the service for an application, with a connection of its own.
     pub(crate) async fn instance(app: &App, limits: Limits) -> Rig {
-        let url = keyplane_testkit::search_engine().url();
-        let valkey = Valkey::connect(&keyplane_valkey::Settings::new(&url), app.clone()).expect("good settings");
+        Rig::instance_at(&keyplane_testkit::search_engine().url(), app, limits).await
+    }
+
+    pub(crate) async fn instance_at(url: &str, app: &App, limits: Limits) -> Rig {
+        let valkey = Valkey::connect(&keyplane_valkey::Settings::new(url), app.clone()).expect("good settings");
         valkey.wait_ready(PATIENCE).await.expect("a server that answers");
         let store = Store::new(valkey);
         let definitions = Definitions::new(store.clone());

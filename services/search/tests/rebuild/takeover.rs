@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use keyplane_search::app::maintenance::Settings;
-use keyplane_search::domain::RebuildState;
-use keyplane_testkit::eventually;
+use keyplane_search::domain::{RebuildState, SchemaPatch};
+use keyplane_testkit::{Fault, FaultProxy, eventually};
 
-use crate::rig::{PATIENCE, Rig, english, limits, name, settings};
+use crate::rig::{PATIENCE, Rig, english, limits, name, schema, settings};
 
 /// Settings under which a rebuild of 400 documents takes seconds.
 fn slow() -> Settings {
@@ -72,4 +72,37 @@ async fn two_instances_share_the_work_without_harm() {
     rig.assert_counted().await;
     first.stop().await;
     second.stop().await;
+}
+
+/// Paused instance: its commands arrive when another one has finished its rebuild and begun to reuse its index.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_commands_of_a_paused_instance_change_nothing() {
+    let rig = Rig::with_documents(400).await;
+    let server = keyplane_testkit::search_engine();
+    let proxy = FaultProxy::to_port(server.port());
+    let paused = Rig::instance_at(&proxy.url(&server.url()), &rig.app, limits()).await;
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let first = paused.maintain(slow());
+    midway(&rig).await;
+    proxy.set(Fault::BlackHole);
+    let survivor = rig.maintain(Settings { lease: Duration::from_millis(400), ..settings() });
+    rig.ended(RebuildState::Succeeded).await;
+    let back = SchemaPatch { fields: Some(schema().fields), ..SchemaPatch::default() };
+    rig.collections.update(&name(), back, None).await.expect("requested: it takes the first index's place again");
+    proxy.set(Fault::Pass);
+    let done = rig.ended(RebuildState::Succeeded).await;
+    eventually("the third generation is live", PATIENCE, async || {
+        let definition = rig.definition().await;
+        definition.live.schema == schema() && !definition.is_rebuilding()
+    })
+    .await;
+    assert_eq!(done.documents, 400);
+    eventually("the paused instance is at work again", PATIENCE, async || {
+        paused.collections.get(&name()).await.is_ok_and(|collection| collection.documents == 400)
+    })
+    .await;
+    first.stop().await;
+    survivor.stop().await;
+    assert_eq!(rig.titles(&rig.definition().await.live).await.len(), 400);
+    rig.assert_counted().await;
 }

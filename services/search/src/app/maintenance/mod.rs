@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use keyplane_server::random;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -73,7 +75,8 @@ struct Worker {
 // === impl Maintenance ===
 
 impl Maintenance {
-    /// Starts the maintenance. `owner` is unique among the instances. Needs a tokio runtime.
+    /// Starts the maintenance. `owner` names the instance in leases; a random suffix sets its processes apart. Needs a tokio
+    /// runtime.
     #[must_use]
     pub fn start(store: &Store, definitions: &Definitions, settings: Settings, owner: &str) -> Maintenance {
         let figures = Figures::default();
@@ -85,6 +88,8 @@ impl Maintenance {
             figures.clone(),
             settings.rebuild.clone(),
         );
+        let suffix = random::bytes::<8>().map(|bytes| HEXLOWER.encode(&bytes));
+        let owner = format!("{owner}-{}", suffix.unwrap_or_else(|_| std::process::id().to_string()));
         let (stop, woken) = (Stop::default(), Arc::new(Notify::new()));
         let worker = Worker {
             store: store.clone(),
