@@ -30,6 +30,19 @@ pub struct Counters {
     pub present: HashMap<u8, u64>,
 }
 
+/// Sums over all documents of a generation, those that expired a moment ago included.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Number of documents.
+    pub documents: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Bytes of their words in the index.
+    pub text_bytes: u64,
+    /// Documents with a number, by the numeric column's ordinal.
+    pub present: Vec<u64>,
+}
+
 // === impl Store ===
 
 impl Store {
@@ -50,6 +63,30 @@ impl Store {
             }
         }
         Ok(sum)
+    }
+
+    /// Reads the sums of a generation with so many numeric columns: 16 partitions at once, however many tags they count.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn totals(&self, name: &CollectionName, generation: u32, numbers: u8) -> Result<Totals, Error> {
+        let columns: Vec<String> = (0..numbers).map(|ordinal| format!("p:n{ordinal}")).collect();
+        let fields: Vec<&str> = ["n", "b", "t"].into_iter().chain(columns.iter().map(String::as_str)).collect();
+        let fields = &fields;
+        let parts = (0..PARTITIONS).map(|partition| async move {
+            let key = Partition::new(self.valkey.app(), name, partition).count(generation);
+            self.valkey.hmget(&key, fields).await
+        });
+        let mut sums = vec![0_u64; fields.len()];
+        for part in try_join_all(parts).await? {
+            for (sum, number) in sums.iter_mut().zip(part) {
+                *sum += number.map_or(Ok(0), |text| unsigned(&text))?;
+            }
+        }
+        let present = sums.split_off(3);
+        let [documents, bytes, text_bytes] = [sums[0], sums[1], sums[2]];
+        Ok(Totals { documents, bytes, text_bytes, present })
     }
 
     /// Sum of the partitions' revisions: it grows with every change of a document.

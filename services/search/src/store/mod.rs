@@ -11,7 +11,7 @@ mod lexicon;
 
 use keyplane_valkey::Valkey;
 
-pub use counters::Counters;
+pub use counters::{Counters, Totals};
 pub use documents::Loaded;
 pub use engine::Engine;
 pub use find::{AnyOf, Find, Matches, Row};

@@ -1,8 +1,9 @@
 //! One search of each kind, on documents that fit on a page.
 
-use keyplane_search::domain::Value;
 use keyplane_search::domain::request::{HighlightRequest, PrefixMode, SearchRequest};
+use keyplane_search::domain::{RankBy, Schema, Value};
 
+use crate::oracle::Oracle;
 use crate::rig::{Rig, document, facet, field_name, ids, order, request, schema};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,4 +63,43 @@ async fn documents_are_filtered_sorted_counted_and_marked() {
     assert!(result.hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
     assert!(result.candidates.is_some_and(|candidates| !candidates.capped && candidates.ranked == 20));
     assert!(result.plan.is_some_and(|plan| plan.steps.len() >= 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contradictory_filter_finds_nothing_and_counts_the_siblings() {
+    let rig = Rig::start().await;
+    let (name, schema) = (rig.create("acme", "none", schema()).await, schema());
+    let numbered =
+        |at: i64| document(&format!("d{at}"), &[("amount", Value::Integer(at)), ("open", Value::Boolean(at > 3))]);
+    let documents: Vec<_> = (0..10).map(numbered).collect();
+    rig.put(&name, &documents).await;
+    let mut amounts = facet("amount");
+    amounts.ranges = vec![(0.0, 5.0), (5.0, 100.0)];
+    let search = SearchRequest {
+        filter: "amount > 5 AND amount < 2".to_owned(),
+        facets: vec![facet("open"), amounts],
+        ..request()
+    };
+    let result = rig.search(&name, &search).await;
+    assert!(result.hits.is_empty() && result.found.count == 0);
+    let oracle = Oracle { name: &name, schema: &schema, documents: &documents };
+    assert_eq!(result.facets, oracle.facets(&search.facets, &search.filter));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn popular_documents_come_first_without_a_query_and_are_the_candidates_of_a_frequent_word() {
+    let rig = Rig::start().await;
+    let popularity = RankBy::Popularity { field: field_name("amount"), weight: 1.0 };
+    let name = rig.create("acme", "popular", Schema { rank_by: Some(popularity), ..schema() }).await;
+    let popular = |at: i64| {
+        let amount = at * 7_919 % 2_000;
+        document(&format!("d{amount}"), &[("title", Value::Text("red".to_owned())), ("amount", Value::Integer(amount))])
+    };
+    rig.put(&name, &(0..2_000).map(popular).collect::<Vec<_>>()).await;
+    let expected: Vec<String> = (0..20).map(|at| format!("d{}", 1_999 - at)).collect();
+    let browse = rig.search(&name, &request()).await;
+    assert_eq!(ids(&browse), expected);
+    let ranked = rig.search(&name, &SearchRequest { query: "red".to_owned(), ..request() }).await;
+    assert_eq!(ids(&ranked), expected);
+    assert!(ranked.candidates.is_some_and(|candidates| candidates.capped));
 }

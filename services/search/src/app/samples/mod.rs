@@ -1,7 +1,8 @@
 //! Figures of collections in use: counters, and a sample of the documents' values. Searches are planned with them.
 //!
-//! Counters are at most a second old, and a search that presents a freshness token reads them anew. A sample holds at most
-//! 1,000 documents; a search uses one of any age, and renews it in the background once it is 30 s old.
+//! Sums and counters are renewed in the background once they are half a second old, and waited for once they are a second old; a
+//! search that presents a freshness token reads them anew. A sample holds at most 1,000 documents; a search uses one of any age,
+//! and renews it in the background once it is 30 s old.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,14 +15,16 @@ use tokio::time::{Instant, timeout};
 use crate::domain::estimate::to_float;
 use crate::domain::{Clause, Placement, Scope, Spread};
 use crate::error::Error;
-use crate::store::{Counters, Find, Row, Store};
+use crate::store::{Counters, Find, Row, Store, Totals};
 
 /// Documents of a sample.
 const ROWS: u32 = 1_000;
 /// Age at which a sample is renewed.
 const SAMPLE_AGE: Duration = Duration::from_secs(30);
-/// Age at which counters are read anew.
-const COUNTERS_AGE: Duration = Duration::from_secs(1);
+/// Age at which sums and counters are renewed in the background.
+const FRESH: Duration = Duration::from_millis(500);
+/// Age up to which sums and counters serve meanwhile.
+const TOLERATED: Duration = Duration::from_secs(1);
 /// Longest wait for another call's read of the same figures.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Hash values of ids.
@@ -40,13 +43,15 @@ pub struct Place {
     pub placement: Placement,
 }
 
-/// Counters of a generation, and the revision before they were read.
+/// Sums of a generation, and the revision before they were read.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// Counters.
-    pub counters: Counters,
+    /// Sums over all documents.
+    pub totals: Totals,
     /// Revision of the collection: documents that changed later have larger ones.
     pub revision: u64,
+    /// Counters of tags, perhaps older; none if no search has read them.
+    pub counters: Option<Arc<Counters>>,
 }
 
 /// Values of some documents, uniform by the hash of their ids.
@@ -88,12 +93,17 @@ struct Entry {
 /// Figures of one generation.
 #[derive(Default)]
 struct Slot {
-    /// Locked during a read of the counters, so that calls at the same time share it.
-    counting: tokio::sync::Mutex<()>,
-    /// Locked during a read of a sample.
-    sampling: tokio::sync::Mutex<()>,
-    figures: Mutex<Option<(Arc<Figures>, Instant)>>,
-    sample: Mutex<Option<(Arc<Sample>, Instant)>>,
+    figures: Cell<Figures>,
+    counters: Cell<Counters>,
+    sample: Cell<Sample>,
+}
+
+/// Value that is read now and then.
+struct Cell<T> {
+    /// Locked during a read, so that calls at the same time share it.
+    reading: tokio::sync::Mutex<()>,
+    /// Value, and the moment at which its read began.
+    known: Mutex<Option<(Arc<T>, Instant)>>,
 }
 
 /// Hash of a document's id.
@@ -114,35 +124,35 @@ impl Samples {
         Samples { store, known: Arc::new(Mutex::new(known)) }
     }
 
-    /// Figures that are at most a second old, or read after this call if `fresh`. Cancel safe.
+    /// Sums that are at most a second old, or read after this call if `fresh`; with the counters that are known. Cancel safe.
     ///
     /// # Errors
     ///
     /// Index that the engine still fills, or that is gone; error of the store.
     pub async fn figures(&self, place: &Place, fresh: bool) -> Result<Arc<Figures>, Error> {
         let slot = self.slot(place);
-        let now = Instant::now();
-        let since = if fresh { now } else { now.checked_sub(COUNTERS_AGE).unwrap_or(now) };
-        let known =
-            || slot.figures.lock().as_ref().filter(|(_, asked)| *asked >= since).map(|(known, _)| known.clone());
-        if let Some(figures) = known() {
-            return Ok(figures);
-        }
-        let reading = timeout(keyplane_deadline::within(PATIENCE), slot.counting.lock()).await;
-        if let Some(figures) = known() {
-            return Ok(figures);
-        }
-        let asked = Instant::now();
-        let counters = self.store.counters(&place.name, place.number);
-        let ready = self.store.is_index_ready(&place.placement);
-        let (revision, counters, is_ready) = tokio::try_join!(self.store.revision(&place.name), counters, ready)?;
-        drop(reading);
-        if !is_ready {
-            return Err(Error::IndexNotReady { collection: place.name.collection.clone() });
-        }
-        let figures = Arc::new(Figures { counters, revision });
-        *slot.figures.lock() = Some((figures.clone(), asked));
-        Ok(figures)
+        let (this, of) = (self.clone(), place.clone());
+        let read = move |slot: Arc<Slot>| async move {
+            let figures = this.read_figures(&of, &slot).await?;
+            Ok(slot.figures.keep(figures))
+        };
+        current(slot, fresh, |slot| &slot.figures, read).await
+    }
+
+    /// Counters of tags that are at most a second old, or read after this call if `fresh`. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn counters(&self, place: &Place, fresh: bool) -> Result<Arc<Counters>, Error> {
+        let slot = self.slot(place);
+        let (store, of) = (self.store.clone(), place.clone());
+        let read = move |slot: Arc<Slot>| async move {
+            let asked = Instant::now();
+            let counters = store.counters(&of.name, of.number).await?;
+            Ok(slot.counters.keep((counters, asked)))
+        };
+        current(slot, fresh, |slot| &slot.counters, read).await
     }
 
     /// Sample of a generation with so many documents. The first one is waited for; an old one is renewed in the background.
@@ -153,35 +163,41 @@ impl Samples {
     /// Error of the store, from the first read.
     pub async fn sample(&self, place: &Place, documents: u64) -> Result<Arc<Sample>, Error> {
         let slot = self.slot(place);
-        let known = slot.sample.lock().clone();
+        let known = slot.sample.known.lock().clone();
         if let Some((sample, asked)) = known {
             if asked.elapsed() >= SAMPLE_AGE {
-                self.renew(place.clone(), slot, documents);
+                let (samples, place) = (self.clone(), place.clone());
+                renew(
+                    slot,
+                    SAMPLE_AGE,
+                    |slot| &slot.sample,
+                    move |slot| async move { samples.read_sample(&place, &slot, documents).await },
+                );
             }
             return Ok(sample);
         }
-        let reading = timeout(keyplane_deadline::within(PATIENCE), slot.sampling.lock()).await;
-        if let Some((sample, _)) = slot.sample.lock().clone() {
+        let reading = timeout(keyplane_deadline::within(PATIENCE), slot.sample.reading.lock()).await;
+        if let Some((sample, _)) = slot.sample.known.lock().clone() {
             return Ok(sample);
         }
-        let sample = self.read(place, &slot, documents).await?;
+        let sample = self.read_sample(place, &slot, documents).await?;
         drop(reading);
         Ok(sample)
     }
 
-    /// Reads a sample in the background, unless another call does.
-    fn renew(&self, place: Place, slot: Arc<Slot>, documents: u64) {
-        let samples = self.clone();
-        tokio::spawn(async move {
-            let Ok(_reading) = slot.sampling.try_lock() else { return };
-            let is_old = slot.sample.lock().as_ref().is_none_or(|(_, asked)| asked.elapsed() >= SAMPLE_AGE);
-            if is_old && let Err(error) = samples.read(&place, &slot, documents).await {
-                tracing::debug!(%error, "sample of a collection not renewed");
-            }
-        });
+    async fn read_figures(&self, place: &Place, slot: &Slot) -> Result<(Figures, Instant), Error> {
+        let asked = Instant::now();
+        let totals = self.store.totals(&place.name, place.number, place.placement.shape.numbers);
+        let ready = self.store.is_index_ready(&place.placement);
+        let (revision, totals, is_ready) = tokio::try_join!(self.store.revision(&place.name), totals, ready)?;
+        if !is_ready {
+            return Err(Error::IndexNotReady { collection: place.name.collection.clone() });
+        }
+        let counters = slot.counters.known.lock().as_ref().map(|(counters, _)| counters.clone());
+        Ok((Figures { totals, revision, counters }, asked))
     }
 
-    async fn read(&self, place: &Place, slot: &Slot, documents: u64) -> Result<Arc<Sample>, Error> {
+    async fn read_sample(&self, place: &Place, slot: &Slot, documents: u64) -> Result<Arc<Sample>, Error> {
         let asked = Instant::now();
         let share = (f64::from(ROWS) / to_float(documents.max(1))).min(1.0);
         let is_whole = share >= 1.0;
@@ -205,8 +221,8 @@ impl Samples {
             packed: row.packed.to_vec().into_boxed_slice(),
         };
         let rows: Vec<SampleRow> = matches.rows.iter().map(row).collect();
-        let sample = Arc::new(Sample { is_whole: is_whole && matches.total <= rows.len() as u64, rows });
-        *slot.sample.lock() = Some((sample.clone(), asked));
+        let sample = Sample { is_whole: is_whole && matches.total <= rows.len() as u64, rows };
+        let sample = slot.sample.keep((sample, asked));
         self.known.lock().evict(place);
         Ok(sample)
     }
@@ -244,13 +260,87 @@ impl Known {
 
 impl Slot {
     fn bytes(&self) -> usize {
-        let values =
-            self.figures.lock().as_ref().and_then(|(known, _)| known.counters.values.as_ref().map(HashMap::len));
+        let counters = self.counters.known.lock();
+        let values = counters.as_ref().and_then(|(known, _)| known.values.as_ref().map(HashMap::len));
         let sample = self
             .sample
+            .known
             .lock()
             .as_ref()
             .map_or(0, |(sample, _)| sample.rows.iter().map(|row| row.packed.len() + size_of::<SampleRow>()).sum());
         OVERHEAD + values.unwrap_or_default() * 64 + sample
     }
+}
+
+// === impl Cell ===
+
+impl<T> Default for Cell<T> {
+    fn default() -> Cell<T> {
+        Cell { reading: tokio::sync::Mutex::default(), known: Mutex::default() }
+    }
+}
+
+impl<T> Cell<T> {
+    /// Value whose read began at `since` or later, and its age.
+    fn since(&self, since: Instant) -> Option<(Arc<T>, Duration)> {
+        let known = self.known.lock();
+        known.as_ref().filter(|(_, asked)| *asked >= since).map(|(value, asked)| (value.clone(), asked.elapsed()))
+    }
+
+    /// Keeps the value of the later read.
+    fn keep(&self, (value, asked): (T, Instant)) -> Arc<T> {
+        let value = Arc::new(value);
+        let mut known = self.known.lock();
+        if known.as_ref().is_none_or(|(_, other)| *other <= asked) {
+            *known = Some((value.clone(), asked));
+        }
+        value
+    }
+}
+
+/// Value of a cell: a young one at once, an older one while it is renewed in the background, else one that is read now.
+async fn current<T, R>(
+    slot: Arc<Slot>,
+    fresh: bool,
+    cell: fn(&Slot) -> &Cell<T>,
+    read: impl FnOnce(Arc<Slot>) -> R + Send + 'static,
+) -> Result<Arc<T>, Error>
+where
+    T: Send + Sync + 'static,
+    R: Future<Output = Result<Arc<T>, Error>> + Send + 'static,
+{
+    let now = Instant::now();
+    let since = if fresh { now } else { now.checked_sub(TOLERATED).unwrap_or(now) };
+    if let Some((value, age)) = cell(&slot).since(since) {
+        if age >= FRESH {
+            renew(slot, FRESH, cell, read);
+        }
+        return Ok(value);
+    }
+    let reading = timeout(keyplane_deadline::within(PATIENCE), cell(&slot).reading.lock()).await;
+    if let Some((value, _)) = cell(&slot).since(since) {
+        return Ok(value);
+    }
+    let value = read(slot.clone()).await?;
+    drop(reading);
+    Ok(value)
+}
+
+/// Reads a value in the background, unless another task does, or has done it.
+fn renew<T, R>(
+    slot: Arc<Slot>,
+    age: Duration,
+    cell: fn(&Slot) -> &Cell<T>,
+    read: impl FnOnce(Arc<Slot>) -> R + Send + 'static,
+) where
+    T: Send + Sync + 'static,
+    R: Future<Output = Result<Arc<T>, Error>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let Ok(_reading) = cell(&slot).reading.try_lock() else { return };
+        let is_old = cell(&slot).known.lock().as_ref().is_none_or(|(_, asked)| asked.elapsed() >= age);
+        if is_old && let Err(error) = read(slot.clone()).await {
+            tracing::debug!(%error, "figures of a collection not renewed");
+        }
+    });
 }

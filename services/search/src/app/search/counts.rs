@@ -71,7 +71,7 @@ impl Run<'_> {
             Counts::Nothing | Counts::Direct | Counts::Sample(_) | Counts::Slices(_) => return Ok(Counted::default()),
             Counts::Counters => {
                 let facets = self.prepared.plain.iter().map(|facet| self.counted_facet(facet)).collect();
-                let found = Found { count: self.figures.counters.documents, margin: 0 };
+                let found = Found { count: self.figures.totals.documents, margin: 0 };
                 return Ok(Counted { found: Some(found), facets });
             }
             Counts::Number => Found { count: self.counted(measure).await?, margin: 0 },
@@ -81,6 +81,7 @@ impl Run<'_> {
                     clause: &measure::whole(self.prepared),
                     words: self.words(),
                     spread: Some((0, last)),
+                    is_ranked: false,
                     limit: 0,
                 };
                 let seen = self.find("count", call).await?.total;
@@ -99,7 +100,7 @@ impl Run<'_> {
         let clause = measure::whole(self.prepared);
         let count = |spread: (u32, u32)| {
             let spread = (spread != (0, u32::MAX)).then_some(spread);
-            self.find("count", Call { clause: &clause, words: self.words(), spread, limit: 0 })
+            self.find("count", Call { clause: &clause, words: self.words(), spread, is_ranked: false, limit: 0 })
         };
         let totals = try_join_all(ranges.into_iter().map(count)).await?;
         Ok(totals.iter().map(|matches| matches.total).sum())
@@ -108,7 +109,7 @@ impl Run<'_> {
     /// Counts of the documents in a part of the hash's range, or in all of it.
     async fn read(&self, facets: &[FacetRequest], counts: Counts, clause: &Clause) -> Result<Counted, Error> {
         let plan = self.facet_plan(facets)?;
-        let mut sift = self.sift();
+        let mut sift = self.counting_sift();
         let share = match counts {
             Counts::Slices(number) => {
                 let tally = self.slices(&plan, number, clause, &mut sift).await?;
@@ -120,7 +121,7 @@ impl Run<'_> {
         let mut last = last_hash(share);
         loop {
             let spread = (last < u32::MAX).then_some((0, last));
-            let call = Call { clause, words: self.words(), spread, limit: ROWS / 4 };
+            let call = Call { clause, words: self.words(), spread, is_ranked: false, limit: ROWS / 4 };
             let matches = self.find("sample", call).await?;
             if matches.total > u64::from(call.limit) {
                 last = last_hash(fraction(last) * RESAMPLE / crate::domain::estimate::to_float(matches.total));
@@ -145,7 +146,7 @@ impl Run<'_> {
         let mut left = slices(number);
         left.reverse();
         while let Some((first, last)) = left.pop() {
-            let call = Call { clause, words: self.words(), spread: Some((first, last)), limit: ROWS };
+            let call = Call { clause, words: self.words(), spread: Some((first, last)), is_ranked: false, limit: ROWS };
             let matches = self.find("slice", call).await?;
             if matches.total > u64::from(ROWS) && first < last {
                 let middle = first + (last - first) / 2;
@@ -159,7 +160,7 @@ impl Run<'_> {
 
     /// Facet of a tag from the collection's counters.
     fn counted_facet(&self, facet: &FacetRequest) -> Facet {
-        let tokens = measure::tokens(self.prepared, self.figures, facet);
+        let tokens = measure::tokens(self.prepared, self.counters, facet);
         let value = |(token, count)| Token::decode(token).map(|value| (value, count));
         facets::counted(facet, tokens.filter_map(value))
     }

@@ -70,10 +70,7 @@ impl Run<'_> {
     ) -> Result<crate::store::Matches, Error> {
         let (part, spread) = part_of_index(order, window);
         let clause = Clause::all([clause.clone(), part]);
-        if clause.is_never() {
-            return Ok(crate::store::Matches::default());
-        }
-        self.find("window", Call { clause: &clause, words: self.words(), spread, limit }).await
+        self.find("window", Call { clause: &clause, words: self.words(), spread, is_ranked: false, limit }).await
     }
 
     fn walk(&self, measure: &Measure) -> Walk {
@@ -88,9 +85,9 @@ impl Run<'_> {
             limit: WINDOW,
             hashes: HASHES,
         };
-        let documents = self.figures.counters.documents;
+        let totals = &self.figures.totals;
         let lacks = |field: &OrderField| match field.column {
-            Column::Number(ordinal) => self.figures.counters.present.get(&ordinal) != Some(&documents),
+            Column::Number(ordinal) => totals.present.get(usize::from(ordinal)) != Some(&totals.documents),
             Column::Text(_) | Column::Tag(_) => true,
         };
         let optional = self.prepared.order.iter().map(lacks).collect();

@@ -9,6 +9,7 @@ use crate::domain::filter::Conjunct;
 use crate::domain::packed::Packed;
 use crate::domain::request::{FacetRequest, SearchRequest};
 use crate::domain::{Clause, Column, Token};
+use crate::store::Counters;
 
 /// Bytes of the conditions in a query of the index.
 const CLAUSE_BYTES: usize = 2_560;
@@ -55,7 +56,7 @@ struct Read {
 impl Measure {
     /// Measures a search. Without a sample, the filter might admit everything. Linear in the sample and the conditions.
     pub(super) fn new(prepared: &Prepared, figures: &Figures, sample: Option<&Sample>) -> Measure {
-        let documents = figures.counters.documents;
+        let documents = figures.totals.documents;
         let population = to_float(documents);
         let last = prepared.text.as_ref().and_then(|text| text.tiers.last());
         let text = last.map_or_else(|| Estimate::exact(population), |tier| tier.estimate(population));
@@ -73,7 +74,7 @@ impl Measure {
         let capped =
             |estimate: Estimate| Estimate { expected: estimate.expected.min(bound), upper: estimate.upper.min(bound) };
         let texts = prepared.text.as_ref().filter(|text| prepared.is_ranked || text.is_checked);
-        let text_bytes = texts.map_or(0, |_| figures.counters.text_bytes / documents.max(1));
+        let text_bytes = texts.map_or(0, |_| figures.totals.text_bytes / documents.max(1));
         let estimates = Estimates {
             documents,
             matches: capped(passes.estimate(all)),
@@ -155,9 +156,9 @@ impl Passes {
 }
 
 /// Request as the planner sees it.
-pub(super) fn request(prepared: &Prepared, request: &SearchRequest, figures: &Figures) -> Request {
+pub(super) fn request(prepared: &Prepared, request: &SearchRequest, counters: Option<&Counters>) -> Request {
     let unfiltered = prepared.text.is_none() && prepared.filter.is_empty();
-    let tags_only = prepared.plain.iter().all(|facet| is_in_counters(prepared, figures, facet));
+    let tags_only = prepared.plain.iter().all(|facet| is_in_counters(prepared, counters, facet));
     Request {
         hits: match (request.page_size, prepared.is_ranked) {
             (0, _) => Wish::Nothing,
@@ -175,26 +176,40 @@ pub(super) fn request(prepared: &Prepared, request: &SearchRequest, figures: &Fi
 }
 
 /// Returns whether the counters have every value of a facet: long ones are hashed there.
-fn is_in_counters(prepared: &Prepared, figures: &Figures, facet: &FacetRequest) -> bool {
+fn is_in_counters(prepared: &Prepared, counters: Option<&Counters>, facet: &FacetRequest) -> bool {
     let is_tag = prepared.profile.schema.field(facet.field.as_str()).is_some_and(|(_, field)| field.kind.is_tag());
-    let mut tokens = tokens(prepared, figures, facet);
+    let mut tokens = tokens(prepared, counters, facet);
     let is_known = |token: &str| token == Token::missing().as_str() || Token::decode(token).is_some();
-    is_tag && figures.counters.values.is_some() && tokens.all(|(token, count)| count == 0 || is_known(token))
+    is_tag
+        && counters.is_some_and(|counters| counters.values.is_some())
+        && tokens.all(|(token, count)| count == 0 || is_known(token))
 }
 
 /// Tokens of a facet's field, with their numbers of documents.
 pub(super) fn tokens<'a>(
     prepared: &Prepared,
-    figures: &'a Figures,
+    counters: Option<&'a Counters>,
     facet: &FacetRequest,
 ) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
     let profile = &prepared.profile;
     let position = profile.schema.field(facet.field.as_str()).map(|(position, _)| position);
     let column = position.and_then(|position| profile.layout.columns.get(position).copied().flatten());
-    let counters = figures.counters.values.iter().flatten();
-    counters
+    let counts = counters.and_then(|counters| counters.values.as_ref());
+    let counts = counts.into_iter().flatten();
+    counts
         .filter(move |((ordinal, _), _)| Some(Column::Tag(*ordinal)) == column)
         .map(|((_, token), count)| (token.as_str(), *count))
+}
+
+/// Returns whether the counters may answer the search: every document matches, and tags alone are counted.
+pub(super) fn is_for_counters(prepared: &Prepared) -> bool {
+    let is_tag = |facet: &FacetRequest| {
+        prepared.profile.schema.field(facet.field.as_str()).is_some_and(|(_, field)| field.kind.is_tag())
+    };
+    prepared.text.is_none()
+        && prepared.filter.is_empty()
+        && !prepared.plain.is_empty()
+        && prepared.plain.iter().all(is_tag)
 }
 
 /// Whole condition of the filter, for the engine's own count.
@@ -256,7 +271,8 @@ fn fitting(conjuncts: &[Conjunct], wanted: u64) -> u64 {
 
 /// Most documents that the filter admits, by the counters of its tags.
 fn tag_bound(conjuncts: &[Conjunct], figures: &Figures) -> f64 {
-    let Some(values) = &figures.counters.values else { return f64::INFINITY };
+    let known = figures.counters.as_ref().and_then(|counters| counters.values.as_ref());
+    let Some(values) = known else { return f64::INFINITY };
     let bound = |conjunct: &Conjunct| match &conjunct.clause {
         Clause::Tag(Column::Tag(column), tokens) => {
             let count = |token: &Token| values.get(&(*column, token.as_str().to_owned())).copied();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare   definition, cursor, filter, order, query text, lexicon            (no call in the usual case)
-//! measure   counters (≤ 1 s old), sample (≤ 30 s old), estimates              (no call in the usual case)
+//! measure   sums (≤ 1 s old), sample (≤ 30 s old in use), estimates           (no call in the usual case)
 //! plan      app/planner
 //! find      the plan's calls to the index, sent together                      1 round trip, more after a wrong estimate
 //! load      documents of the page; revision, if there is a cursor             1 round trip
@@ -119,9 +119,14 @@ impl Search {
     async fn run(&self, name: &CollectionName, request: &SearchRequest) -> Result<SearchResult, Error> {
         let (start, trace) = (Instant::now(), Trace::default());
         let prepared = self.prepare(name, request).await?;
-        let figures = self.samples.figures(&prepared.profile.place, prepared.is_fresh).await?;
+        let figures = self.samples.figures(&prepared.profile.place, prepared.is_fresh || request.exact).await?;
+        let counters = match measure::is_for_counters(&prepared) {
+            true => Some(self.samples.counters(&prepared.profile.place, prepared.is_fresh || request.exact).await?),
+            false => None,
+        };
         trace.add("prepare", start, 0, 0);
-        let run = Run { search: self, request, prepared: &prepared, figures: &figures, now: now(), trace: &trace };
+        let (figures, counters) = (&figures, counters.as_deref());
+        let run = Run { search: self, request, prepared: &prepared, figures, counters, now: now(), trace: &trace };
         let (kind, hits, counted) = self.find(&run).boxed().await?;
         let page = run.page(&hits).await?;
         let candidates = hits.candidates;
@@ -147,7 +152,7 @@ impl Search {
             return Ok(("nothing", run.choose(Vec::new()), counted));
         }
         let costs = Costs::of(self.engine().await?);
-        let wish = measure::request(prepared, run.request, run.figures);
+        let wish = measure::request(prepared, run.request, run.counters);
         let mut measure = run.measure(costs.direct_rows(0) / 2).await?;
         for _ in 0..PLANS {
             let plan = planner::plan(&measure.estimates, &wish, &costs);
@@ -162,8 +167,8 @@ impl Search {
             }
         }
         // The collection grows faster than it is read: what is planned for large ones fits any.
-        let large =
-            Plan { hits: kind_of_large(run), counts: Counts::Sample(1.0), siblings: Counts::Nothing, direct_limit: 0 };
+        let siblings = if wish.siblings { Counts::Sample(1.0) } else { Counts::Nothing };
+        let large = Plan { hits: kind_of_large(run), counts: Counts::Sample(1.0), siblings, direct_limit: 0 };
         let (hits, counted) = self.both(run, &large, &measure).await?;
         Ok((kind(&large), hits, counted))
     }
@@ -191,7 +196,13 @@ impl Search {
     ) -> Result<Option<(Hits, Counted)>, Error> {
         let of_siblings = plan.siblings == Counts::Direct;
         let clause = if of_siblings { measure.siblings.clone() } else { measure.clause.clone() };
-        let call = Call { clause: &clause, words: run.words(), spread: None, limit: plan.direct_limit };
+        let call = Call {
+            clause: &clause,
+            words: run.words(),
+            spread: None,
+            is_ranked: run.prepared.is_ranked,
+            limit: plan.direct_limit,
+        };
         let (matches, others) = tokio::try_join!(run.find("direct", call), run.count(plan, measure).boxed())?;
         if matches.total > u64::from(plan.direct_limit) {
             measure.correct(matches.total, of_siblings);
@@ -202,6 +213,9 @@ impl Search {
         let mut counted = run.tally(facets, &matches.rows, &mut sift)?;
         if !of_siblings {
             counted.facets = run.merge(counted.facets, others.facets);
+        }
+        if run.has_cuts() {
+            return Ok(Some((run.tiers(measure).boxed().await?, counted)));
         }
         let entries = matches.rows.iter().filter_map(|row| sift.entry(row)).collect();
         Ok(Some((run.choose(entries), counted)))

@@ -9,7 +9,7 @@ use super::Search;
 use super::order::OrderField;
 use super::profile::{Profile, TextField};
 use super::text::Text;
-use crate::domain::cursor::{Cursor, Fingerprint};
+use crate::domain::cursor::{Cursor, Fingerprint, Position};
 use crate::domain::facets::FacetPlan;
 use crate::domain::filter::{Clauses, Filter};
 use crate::domain::freshness::Freshness;
@@ -91,6 +91,14 @@ impl Search {
         let order =
             if is_ranked || !order.is_empty() { order } else { OrderField::raised(&profile).into_iter().collect() };
         let is_fresh = freshness.is_some();
+        // Stop words and the number that raises scores may change without a rebuild, and the order with them.
+        let fits = cursor.as_ref().is_none_or(|cursor| match &cursor.position {
+            Position::Fields { values, .. } => !is_ranked && values.len() == order.len(),
+            Position::Score { .. } => is_ranked,
+        });
+        if !fits {
+            return Err(Error::CursorExpired);
+        }
         Ok(Prepared {
             profile,
             fingerprint,

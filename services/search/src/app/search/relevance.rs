@@ -107,10 +107,7 @@ impl Run<'_> {
             (Cut::None, _) | (Cut::Number(_), None) => (Clause::always(), None),
         };
         let clause = Clause::all([measure.clause.clone(), above]);
-        if clause.is_never() {
-            return Ok(Matches::default());
-        }
-        self.find("tier", Call { clause: &clause, words: &tier.words, spread, limit }).await
+        self.find("tier", Call { clause: &clause, words: &tier.words, spread, is_ranked: true, limit }).await
     }
 
     /// Part of a tier with the share of its matches that a rung asks for: those that a ranking raises most if the sample can
@@ -137,8 +134,8 @@ impl Run<'_> {
 
     /// Most candidates.
     fn cap(&self) -> u32 {
-        let counters = &self.figures.counters;
-        candidates(counters.text_bytes / counters.documents.max(1)).min(self.search.candidates)
+        let totals = &self.figures.totals;
+        candidates(totals.text_bytes / totals.documents.max(1)).min(self.search.candidates)
     }
 
     fn is_last(&self, number: u8) -> bool {

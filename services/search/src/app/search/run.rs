@@ -9,11 +9,11 @@ use super::sift::{Entry, Sift};
 use super::trace::Trace;
 use crate::app::samples::Figures;
 use crate::domain::Clause;
-use crate::domain::cursor::{Position, TierCut};
+use crate::domain::cursor::{Cut, Position, TierCut};
 use crate::domain::request::SearchRequest;
 use crate::domain::result::{Candidates, Facet, Found};
 use crate::error::Error;
-use crate::store::{AnyOf, Find, Matches};
+use crate::store::{AnyOf, Counters, Find, Matches};
 
 /// Documents beyond a page that are found for it, in place of those that vanish before they are loaded.
 const SPARE: usize = 2;
@@ -24,6 +24,8 @@ pub(super) struct Run<'a> {
     pub(super) request: &'a SearchRequest,
     pub(super) prepared: &'a Prepared,
     pub(super) figures: &'a Figures,
+    /// Counters of tags, if the search may be answered from them.
+    pub(super) counters: Option<&'a Counters>,
     /// Time of the search, in milliseconds since 1970.
     pub(super) now: i64,
     pub(super) trace: &'a Trace,
@@ -36,6 +38,8 @@ pub(super) struct Call<'c> {
     pub(super) words: &'c [AnyOf],
     /// Range of the ids' hashes.
     pub(super) spread: Option<(u32, u32)>,
+    /// True if scores are computed from the rows.
+    pub(super) is_ranked: bool,
     /// Maximum number of rows; 0 only counts.
     pub(super) limit: u32,
 }
@@ -67,11 +71,14 @@ pub(super) struct Counted {
 impl<'a> Run<'a> {
     /// Searches the index, and notes it as a step.
     pub(super) async fn find(&self, step: &str, call: Call<'_>) -> Result<Matches, Error> {
+        if call.clause.is_never() {
+            return Ok(Matches::default());
+        }
         let start = Instant::now();
         let profile = &self.prepared.profile;
         let text = self.prepared.text.as_ref();
         let columns = text.map_or(&[][..], |text| &text.columns);
-        let is_read = text.is_some_and(|text| self.prepared.is_ranked || text.is_checked);
+        let is_read = text.is_some_and(|text| call.is_ranked || text.is_checked);
         let find = Find {
             scope: &profile.scope,
             clause: call.clause,
@@ -95,7 +102,12 @@ impl<'a> Run<'a> {
 
     /// Checks on rows, with the time of the first page for the scores.
     pub(super) fn sift(&self) -> Sift<'a> {
-        Sift::new(self.prepared, self.figures.counters.documents, self.now, self.reference())
+        Sift::new(self.prepared, self.prepared.is_ranked, self.figures.totals.documents, self.now, self.reference())
+    }
+
+    /// Checks on rows that are only counted.
+    pub(super) fn counting_sift(&self) -> Sift<'a> {
+        Sift::new(self.prepared, false, self.figures.totals.documents, self.now, self.reference())
     }
 
     /// Time that ages count from, in milliseconds since 1970: that of the first page.
@@ -109,6 +121,14 @@ impl<'a> Run<'a> {
     /// Position of the cursor.
     pub(super) fn position(&self) -> Option<&'a Position> {
         self.prepared.cursor.as_ref().map(|cursor| &cursor.position)
+    }
+
+    /// Returns whether the first page ranked a part of the matches: the pages after it rank the same part.
+    pub(super) fn has_cuts(&self) -> bool {
+        match self.position() {
+            Some(Position::Score { cuts, .. }) => cuts.iter().any(|cut| cut.cut != Cut::None),
+            Some(Position::Fields { .. }) | None => false,
+        }
     }
 
     /// Hits to find: those of the page, one that tells of a next page, and some that replace vanished ones.
@@ -125,7 +145,7 @@ impl<'a> Run<'a> {
 
     /// Measure of the search, on the sample if it is large enough to need one.
     pub(super) async fn measure(&self, limit: u64) -> Result<Measure, Error> {
-        let documents = self.figures.counters.documents;
+        let documents = self.figures.totals.documents;
         let rough = Measure::new(self.prepared, self.figures, None);
         let is_small = rough.estimates.siblings.upper.max(rough.estimates.fetched.upper)
             <= crate::domain::estimate::to_float(limit);

@@ -35,10 +35,10 @@ pub(super) struct Sift<'a> {
 // === impl Sift ===
 
 impl<'a> Sift<'a> {
-    /// Checks for a collection of so many documents; expiry at `now`, ages for the score at `reference`, both in milliseconds
+    /// Checks, with scores if `is_ranked`, for a collection of so many documents; expiry at `now`, ages for the score at `reference`, both in milliseconds
     /// since 1970.
-    pub(super) fn new(prepared: &'a Prepared, documents: u64, now: i64, reference: i64) -> Sift<'a> {
-        let ranker = prepared.text.as_ref().filter(|text| prepared.is_ranked || text.is_checked).map(|text| {
+    pub(super) fn new(prepared: &'a Prepared, is_ranked: bool, documents: u64, now: i64, reference: i64) -> Sift<'a> {
+        let ranker = prepared.text.as_ref().filter(|text| is_ranked || text.is_checked).map(|text| {
             let rank_by = prepared.profile.schema.rank_by.as_ref();
             Ranker::new(&text.query, RankRules { documents, weights: &text.weights, rank_by, now: reference })
         });
