@@ -105,7 +105,7 @@ fn assert_same(actual: &Facet, expected: &Facet, values: &[&Value]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn counts_equal_a_naive_evaluator((schema, documents, rule) in cases(40), cut in 0_usize..40) {
@@ -234,7 +234,7 @@ fn sampled_counts_keep_their_margin() {
     let packed: Vec<[Vec<u8>; 2]> = (0..3000).map(|value| [document(value, false), document(value, true)]).collect();
     let mut random = Random(20_261_128);
     let (mut values, mut kept, mut totals_kept, mut errors) = (0, 0, 0, Vec::new());
-    const CASES: usize = 2400;
+    const CASES: usize = 2000;
     for _ in 0..CASES {
         let size = [1000, 2000, 5000][random.below(3)];
         let mut population = population(&mut random, size);

@@ -216,7 +216,7 @@ fn is_inside(faults: &[Fault], text: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn filters_equal_a_naive_evaluator((schema, documents, rule) in cases(12)) {
