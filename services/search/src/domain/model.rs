@@ -97,7 +97,8 @@ fn scalar(kind: FieldKind) -> BoxedStrategy<Scalar> {
     }
 }
 
-fn rule(kinds: &[FieldKind]) -> impl Strategy<Value = Rule> + use<> {
+/// Rule about fields of these kinds.
+pub(crate) fn rule(kinds: &[FieldKind]) -> impl Strategy<Value = Rule> + use<> {
     let leaves: Vec<BoxedStrategy<Rule>> = kinds.iter().enumerate().map(|(field, kind)| leaf(field, *kind)).collect();
     proptest::strategy::Union::new(leaves).prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
