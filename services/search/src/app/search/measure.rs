@@ -43,7 +43,7 @@ struct Passes {
     text: Estimate,
 }
 
-/// What the sample says.
+/// Findings on the sample.
 struct Read {
     passes: Passes,
     tuples: Vec<Vec<f64>>,

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use keyplane_telemetry::{metrics, semconv};
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, KeyValue};
 use parking_lot::Mutex;
 use tracing::field::Empty;
 
@@ -85,7 +86,7 @@ impl Meters {
             self.capped.add(1, &[]);
         }
         let span = tracing::Span::current();
-        if !span.is_disabled() {
+        if span.has_field("keyplane.search.plan") {
             span.record("keyplane.search.plan", kind).record("keyplane.search.steps", trace.summary());
         }
     }
@@ -93,5 +94,8 @@ impl Meters {
 
 /// Span of one search; disabled unless the caller's trace is recorded.
 pub(super) fn span() -> tracing::Span {
+    if !Context::map_current(|context| context.span().span_context().is_sampled()) {
+        return tracing::Span::none();
+    }
     tracing::info_span!("search", keyplane.search.plan = Empty, keyplane.search.steps = Empty)
 }

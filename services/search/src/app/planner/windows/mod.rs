@@ -1,7 +1,7 @@
 //! Windows: narrow parts of a sorted result, read one after another until a page is full.
 //!
 //! Every document has a tuple: its key for each field of the order, ascending, then the hash of its id. A [`Walk`] proposes the
-//! windows of tuples that follow a start, sized by a sample of the collection, and moves on when one was read whole. A group of
+//! windows of tuples that follow a start, sized by a sample of the collection. It moves on when one was read whole. A group of
 //! equal keys that is too large for a window is divided by the next key, at last by the hash.
 
 use std::cmp::Ordering;
@@ -129,8 +129,9 @@ impl Walk {
         windows
     }
 
-    /// Takes the answer to a window: number of its documents, of those that were returned, the tuples of those that match, and
-    /// the number of those that also lie after the start.
+    /// Takes the answer to a window: `total` documents, of which `returned` came back.
+    ///
+    /// `tuples` are those of the returned documents that match; `kept` of them lie after the start.
     pub fn accept(
         &mut self,
         window: &Window,

@@ -70,7 +70,7 @@ impl Corpus {
 
 /// Tuples with few or many different keys, some missing; the hash is unique.
 fn corpora() -> impl Strategy<Value = (Vec<Vec<f64>>, usize)> {
-    (0_usize..3, 1_i32..400, 0_usize..1500, any::<u64>()).prop_map(|(fields, variety, size, seed)| {
+    (0_usize..3, 1_i32..400, 0_usize..800, any::<u64>()).prop_map(|(fields, variety, size, seed)| {
         let mut state = seed | 1;
         let mut next = move |below: u32| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -90,7 +90,7 @@ fn corpora() -> impl Strategy<Value = (Vec<Vec<f64>>, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn pages_are_the_sorted_result_cut(
