@@ -119,6 +119,7 @@ impl Lexicons {
             Ok(refreshed) => refreshed?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        self.0.metrics.lag(Duration::ZERO);
         if at_least.is_some_and(|id| lexicon.version() < id) {
             return Err(Error::NotVisible);
         }
@@ -145,10 +146,7 @@ impl Shared {
     fn usable(&self, slot: &Slot, at_least: Option<LogId>, age: Duration) -> Option<Arc<Lexicon>> {
         let current = slot.current.load_full()?;
         let lag = current.read.elapsed();
-        let usable = match at_least {
-            Some(id) => current.lexicon.version() >= id,
-            None => lag <= age,
-        };
+        let usable = lag <= age && at_least.is_none_or(|id| current.lexicon.version() >= id);
         usable.then(|| {
             self.metrics.lag(lag);
             Arc::clone(&current.lexicon)

@@ -12,6 +12,8 @@ use crate::store::LogRead;
 
 /// Longest refresh.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Changes that are applied at once: some 0.1 ms.
+const INLINE: usize = 2_000;
 /// Loads in one refresh, if the log outruns them.
 const MAX_LOADS: usize = 3;
 
@@ -96,7 +98,7 @@ impl Shared {
             let read = self.store.lexicon_log(&id.collection, id.generation, lexicon.version()).await?;
             let LogRead::Changes { changes, version, more } = read else { return Ok(None) };
             if version > lexicon.version() {
-                lexicon = Arc::new(apply(&lexicon, &changes, version));
+                lexicon = Arc::new(apply(lexicon, changes, version).await);
             }
             if !more {
                 return Ok(Some(lexicon));
@@ -105,8 +107,11 @@ impl Shared {
     }
 }
 
-fn apply(lexicon: &Lexicon, changes: &[(String, u32)], version: LogId) -> Lexicon {
-    lexicon.changed(changes.iter().map(|(term, frequency)| (term.as_str(), *frequency)), version)
+/// Applies changes; many are applied on a thread that may block.
+async fn apply(lexicon: Arc<Lexicon>, changes: Vec<(String, u32)>, version: LogId) -> Lexicon {
+    let inline = lexicon.changes() + changes.len() <= INLINE;
+    let work = move || lexicon.changed(changes.iter().map(|(term, frequency)| (term.as_str(), *frequency)), version);
+    if inline { work() } else { blocking(work).await }
 }
 
 /// Runs `work` on a thread that may block.

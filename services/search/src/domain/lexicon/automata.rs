@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use fst::Automaton;
 use levenshtein_automata::{DFA, Distance, LevenshteinAutomatonBuilder, SINK_STATE};
 
-/// Steps of an automaton in the transducer, about 10 ns each. A usual word takes some thousands; a lexicon made to be slow ends
-/// here, with the terms that were found until then.
-const BUDGET: u32 = 60_000;
+/// Steps of an automaton in the transducer, 40 ns each. A usual word takes some thousands; a lexicon made to be slow ends here,
+/// with the terms that were found until then.
+const BUDGET: u32 = 30_000;
 
 /// Tables for one edit; a transposition counts as one.
 static ONE: LazyLock<LevenshteinAutomatonBuilder> = LazyLock::new(|| LevenshteinAutomatonBuilder::new(1, true));

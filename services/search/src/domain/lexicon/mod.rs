@@ -110,6 +110,12 @@ impl Lexicon {
         self.base.bytes() + self.overlay.bytes()
     }
 
+    /// Number of changes in the overlay.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.overlay.len()
+    }
+
     /// Number of terms, stems included.
     #[must_use]
     pub fn terms(&self) -> usize {

@@ -81,6 +81,11 @@ impl Overlay {
         &self.fresh
     }
 
+    /// Number of changes.
+    pub(super) fn len(&self) -> usize {
+        self.changed.len() + self.fresh.len()
+    }
+
     /// Number of the transducer's terms that are removed.
     pub(super) fn removed(&self) -> usize {
         self.removed

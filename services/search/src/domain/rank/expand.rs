@@ -9,11 +9,18 @@ use super::{Expanded, Expected, Tier, Variant};
 /// Continuations of a word among its expansions, if it may have typos too.
 const MAX_CONTINUATIONS: usize = 30;
 
+/// Words of a query that may have typos, the first ones. Each takes up to some milliseconds of a lexicon made to be slow.
+const MAX_MISSPELT: usize = 8;
+
 /// Expands the words of a query. Variants that no document has are left out; at most [`MAX_EXPANSIONS`] of a word are prefixes
-/// and typos.
+/// and typos. Only the first eight words that may have typos get any.
 #[must_use]
 pub fn expand(query: &Query, lexicon: &Lexicon) -> Expanded {
-    let words = query.words.iter().map(|word| expand_word(word, lexicon));
+    let mut misspelt = 0;
+    let words = query.words.iter().map(|word| {
+        misspelt += usize::from(word.typos > 0);
+        expand_word(word, misspelt <= MAX_MISSPELT, lexicon)
+    });
     let phrases = query.phrases.iter().map(|phrase| Expected {
         text: phrase.text.clone(),
         spelling: String::new(),
@@ -24,7 +31,8 @@ pub fn expand(query: &Query, lexicon: &Lexicon) -> Expanded {
     Expanded { words: words.chain(phrases).collect(), excluded: excluded.collect() }
 }
 
-fn expand_word(word: &Word, lexicon: &Lexicon) -> Expected {
+fn expand_word(word: &Word, misspelt: bool, lexicon: &Lexicon) -> Expected {
+    let misspelt = misspelt && word.typos > 0;
     let candidates = word.candidates.iter();
     let mut variants: Vec<Variant> =
         candidates.filter_map(|candidate| variant(&candidate.terms, candidate.tier, 0, lexicon)).collect();
@@ -42,10 +50,10 @@ fn expand_word(word: &Word, lexicon: &Lexicon) -> Expected {
     };
     let mut left = MAX_EXPANSIONS;
     if word.prefix {
-        let limit = if word.typos > 0 { MAX_CONTINUATIONS } else { MAX_EXPANSIONS };
+        let limit = if misspelt { MAX_CONTINUATIONS } else { MAX_EXPANSIONS };
         left -= add(lexicon.prefixes(&word.surface, MAX_EXPANSIONS), Tier::Prefix, limit);
     }
-    if word.typos > 0 {
+    if misspelt {
         left -= add(lexicon.typos(&word.surface, MAX_EXPANSIONS), Tier::Typo, left);
         if word.prefix {
             add(lexicon.prefix_typos(&word.surface, MAX_EXPANSIONS), Tier::Typo, left);

@@ -40,6 +40,8 @@ pub(super) struct Matcher<'a> {
     weights: &'a [f32],
     /// Variants and exclusions by their first term.
     starts: HashMap<&'a str, Vec<Start<'a>>, RandomState>,
+    /// First bytes of those terms: most terms of a document need no look-up.
+    first_bytes: [bool; 256],
     /// True if a variant or an exclusion has several terms.
     sequences: bool,
     fields: Vec<Field>,
@@ -91,7 +93,10 @@ impl<'a> Matcher<'a> {
             add(terms, None, 0.0, Tier::Exact, "");
         }
         let sequences = starts.values().flatten().any(|start| !start.rest.is_empty());
-        Matcher { words: query.words.len(), weights, starts, sequences, fields: Vec::new(), seen: Vec::new() }
+        let mut first_bytes = [false; 256];
+        starts.keys().filter_map(|term| term.bytes().next()).for_each(|byte| first_bytes[usize::from(byte)] = true);
+        let words = query.words.len();
+        Matcher { words, weights, starts, first_bytes, sequences, fields: Vec::new(), seen: Vec::new() }
     }
 
     /// Fields of `candidate` with their occurrences; none if a word is missing, or something excluded is there.
@@ -136,6 +141,9 @@ impl<'a> Matcher<'a> {
                     }
                 }
                 EntryKind::Stem | EntryKind::Joined => {}
+            }
+            if term.bytes().next().is_none_or(|byte| !self.first_bytes[usize::from(byte)]) {
+                continue;
             }
             for start in self.starts.get(term).into_iter().flatten() {
                 let spelt = kind != EntryKind::Surface || start.spelling == term;

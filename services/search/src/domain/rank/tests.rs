@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::super::analysis::{Analyzer, index_terms};
 use super::super::lexicon::{Lexicon, LogId};
+use super::super::query::{Rules, Vocabulary, parse};
+use super::super::request::PrefixMode;
 use super::super::schema::{FieldName, Language};
 use super::*;
 
@@ -40,6 +42,50 @@ fn score_by(query: &Expanded, fields: &[&str], rules: RankRules<'_>) -> Option<f
     let streams: Vec<String> = fields.iter().map(|field| stream(field)).collect();
     let texts: Vec<(u8, &str)> = (0..).zip(streams.iter().map(String::as_str)).collect();
     Ranker::new(query, rules).score(&Candidate { texts: &texts, rank_by: None })
+}
+
+/// Query over a lexicon with these terms, each in the number of documents.
+fn expanded(text: &str, prefix: PrefixMode, terms: &[(&str, u32)]) -> Expanded {
+    let terms = terms.iter().map(|(term, frequency)| ((*term).to_owned(), *frequency)).collect();
+    let vocabulary = Vocabulary::default();
+    let rules = Rules { vocabulary: &vocabulary, languages: &[Language::None], prefix, exact_words: false };
+    expand(&parse(text, &rules).expect("a query"), &Lexicon::build(terms, LogId::default()))
+}
+
+#[test]
+fn word_expands_to_the_terms_that_documents_have() {
+    let terms = [("server", 5), ("servers", 9), ("serverless", 2), ("sever", 7), ("client", 3)];
+    let query = expanded("server unknown", PrefixMode::All, &terms);
+    let found = query.words[0].variants.iter();
+    let found: Vec<(&str, Tier, u8)> = found.map(|variant| (&*variant.terms[0], variant.tier, variant.edits)).collect();
+    let expected = [
+        ("server", Tier::Exact, 0),
+        ("servers", Tier::Prefix, 0),
+        ("serverless", Tier::Prefix, 0),
+        ("sever", Tier::Typo, 1),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(query.words[1].variants, []);
+}
+
+#[test]
+fn phrase_is_a_sequence_and_has_no_expansions() {
+    let query = expanded("\"red apple\" -green", PrefixMode::Last, &[("red", 5), ("apple", 2), ("apples", 9)]);
+    assert_eq!(query.words.len(), 1);
+    assert!(query.words[0].phrase);
+    assert_eq!(
+        query.words[0].variants,
+        [Variant { frequency: 2, edits: 0, ..variant(&["red", "apple"], Tier::Exact) }]
+    );
+    assert_eq!(query.excluded, [["green"]]);
+}
+
+#[test]
+fn first_eight_misspelt_words_are_corrected() {
+    let words = ["papera", "paperb", "paperc", "paperd", "papere", "paperf", "paperg", "paperh", "paperi"];
+    let query = expanded(&words.join(" "), PrefixMode::None, &[("paper", 1)]);
+    let corrected: Vec<usize> = query.words.iter().map(|word| word.variants.len()).collect();
+    assert_eq!(corrected, [1, 1, 1, 1, 1, 1, 1, 1, 0]);
 }
 
 #[test]
