@@ -156,7 +156,7 @@ impl Services {
     /// Stops the process (SIGTERM), and blocks until it has ended.
     ///
     /// # Errors
-    /// When it ends with a failure, or had to be killed after `grace`.
+    /// It ends with a failure, or had to be killed after `grace`.
     pub(crate) fn stop(&self, grace: Duration) -> Result<(), Error> {
         let status = self.process.stop(grace)?;
         match status.success() {

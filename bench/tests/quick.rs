@@ -61,7 +61,8 @@ fn propagation() {
     assert!(off["late"].as_u64().is_some_and(|late| late > 0), "{off}");
 }
 
-/// A few faults in seconds: too few calls, on too busy a machine, to say anything of times, but enough for all that must hold at any pace.
+/// A few faults in seconds: too few calls, on too busy a machine, to say anything of times, but enough for all that
+/// must hold at any pace.
 #[test]
 fn soak() {
     let faults = "script-flush,client-kill,instance-kill";

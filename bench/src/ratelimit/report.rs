@@ -202,7 +202,7 @@ impl report::Report for Report {
                 failures.push(format!("{name}: {} calls failed; the first: {reason}", outcome.failed));
             }
         }
-        // When the hour of the limit ends, each user is admitted once.
+        // Each user is admitted once at the end of the hour of the limit.
         if flood.others > DENIED as u64 {
             failures.push(format!("flood: {} of {} calls were admitted", flood.others, flood.calls));
         }

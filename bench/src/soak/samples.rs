@@ -24,7 +24,8 @@ type Series = Vec<u32>;
 pub(super) struct Figures {
     pub(super) count: usize,
     pub(super) p50: u32,
-    /// Stands for p99 after a fault: of a hundred calls, two that are slow are no news where one is expected, and four are.
+    /// Stands for p99 after a fault: of a hundred calls, two that are slow are no news where one is expected, and four
+    /// are.
     #[serde(skip)]
     p97: u32,
     pub(super) p99: u32,
@@ -47,7 +48,8 @@ const ENOUGH: [usize; 2] = [20, 100];
 /// Allowed growth of a figure: the larger of the two.
 const TIMES: f64 = 1.5;
 const PLUS: f64 = 1_000.0;
-/// P99 of a few hundred calls on two cores that run 25 programs is as much the scheduler's as the services': it may be this much more.
+/// P99 of a few hundred calls on two cores that run 25 programs is as much the scheduler's as the services': it may be
+/// this much more.
 const TAIL: f64 = 20_000.0;
 
 // === impl Samples ===
@@ -62,8 +64,9 @@ impl Samples {
         Figures::new(&self.series(&(part..=part), kind))
     }
 
-    /// Holds parts against part 0, each kind of which there are enough calls in both. The slowness of the machine itself, as the
-    /// yardstick shows it, is allowed for. Kinds with too few calls in one part are judged over all parts together.
+    /// Holds parts against part 0, each kind of which there are enough calls in both. The slowness of the machine
+    /// itself, as the yardstick shows it, is allowed for. Kinds with too few calls in one part are judged over all
+    /// parts together.
     pub(super) fn compare(&self, parts: impl RangeBounds<usize>) -> Vec<Finding> {
         let control = self.figures(0, Kind::Control);
         let noise = self.halves(&parts, Kind::Control);
@@ -113,7 +116,8 @@ impl Samples {
 // === impl Finding ===
 
 impl Finding {
-    /// Tail is worse if it is so in both halves of the part: a moment makes one. It moves no p50, which is held in each half.
+    /// Tail is worse if it is so in both halves of the part: a moment makes one. It moves no p50, which is held in each
+    /// half.
     pub(super) fn holds(&self) -> bool {
         let mut halves = self.halves.iter().map(|(is, most)| is <= most);
         if self.steady && !self.tail { halves.all(|holds| holds) } else { halves.any(|holds| holds) }
@@ -161,8 +165,8 @@ fn ratio(now: u32, before: u32) -> f64 {
 mod tests {
     use super::*;
 
-    /// Part 0 takes `before`, part 1 `first` and then `second`, in milliseconds; the machine's own calls take 1, and then `machine`.
-    /// Whether p50 and p99 hold.
+    /// Part 0 takes `before`, part 1 `first` and then `second`, in milliseconds; the machine's own calls take 1, and
+    /// then `machine`. Returns whether p50 and p99 hold.
     fn compare(before: u64, first: u64, second: u64, machine: u64) -> Vec<bool> {
         let samples = Samples::default();
         let record = |part, kind, millis, count| {

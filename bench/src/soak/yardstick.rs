@@ -1,7 +1,7 @@
 //! Time that the machine itself takes for a round of calls: an echo and a PING.
 //!
 //! Echo is a server of the services' kit that does nothing, and the store is a Valkey of the yardstick's own: no fault strikes either.
-//! When they take longer, the machine is busier than it was, and the services' calls take longer by as much.
+//! If they take longer, the machine is busier than it was, and the services' calls take longer by as much.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

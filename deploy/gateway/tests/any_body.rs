@@ -156,7 +156,7 @@ proptest! {
             let Ok(passed) = guard().check(&path, "", text.as_bytes()) else { continue };
             let mut reader = serde_json::Deserializer::from_slice(&passed);
             let read = DynamicMessage::deserialize(descriptor.clone(), &mut reader);
-            prop_assert!(read.is_ok(), "{}: {} came out as {}: {:?}", path, text, String::from_utf8_lossy(&passed), read);
+            prop_assert!(read.is_ok(), "{path}: {text} came out as {}: {read:?}", String::from_utf8_lossy(&passed));
             prop_assert_eq!(read.unwrap().descriptor(), descriptor);
             let again = guard().check(&path, "", &passed);
             prop_assert_eq!(again.as_ref(), Ok(&passed));
@@ -164,7 +164,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 1..64), text in r#"[\{\}\[\]:,"'a-z0-9\\ ]{0,40}"#) {
+    fn arbitrary_bytes_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 1..64),
+        text in r#"[\{\}\[\]:,"'a-z0-9\\ ]{0,40}"#,
+    ) {
         for (path, _, _) in bodies() {
             let _ = guard().check(&path, "", &bytes);
             let _ = guard().check(&path, "", text.as_bytes());

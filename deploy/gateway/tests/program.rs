@@ -8,7 +8,8 @@ use keyplane_testkit::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Configuration of an Envoy that answers `/healthz` at once and everything else after two seconds. It has the guard's cluster.
+/// Configuration of an Envoy that answers `/healthz` at once and everything else after two seconds. It has the guard's
+/// cluster.
 fn configuration(port: u16) -> String {
     format!(
         r#"

@@ -1,5 +1,6 @@
-//! Page in a real Chromium, on another origin than the gateway: CORS and preflights, readable errors, and an EventSource that
-//! survives a restart of the service and ends with its token. Needs the feature `browser` and Chromium.
+//! Page in a real Chromium, on another origin than the gateway: CORS and preflights, readable errors, and an
+//! EventSource that survives a restart of the service and ends with its token. Needs the feature `browser` and
+//! Chromium.
 
 mod support;
 
@@ -74,8 +75,8 @@ impl Chromium {
         let profile = tempfile::tempdir().unwrap();
         let spec = Spec::new(Chromium::program())
             .name("chromium")
-            // The page is trusted, and the sandbox needs rights that containers and root lack. The other options stop Chromium
-            // from calling home.
+            // The page is trusted, and the sandbox needs rights that containers and root lack. The other options stop
+            // Chromium from calling home.
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-breakpad", "--disable-dev-shm-usage"])

@@ -1,5 +1,5 @@
-//! Outage of one of three instances of each service, cut off from the store behind the shipped gateway: few calls fail. When
-//! all are cut off, the gateway answers 503.
+//! Outage of one of three instances of each service, cut off from the store behind the shipped gateway: few calls fail.
+//! When all are cut off, the gateway answers 503.
 
 mod support;
 
@@ -200,7 +200,8 @@ async fn one_instance_cut_off_from_the_store_costs_callers_a_second() {
         let noticed = Instant::now() + NOTICED;
         let (requests, early) = triple.failures(&session, move |_| Instant::now() > noticed).await;
         eprintln!("{fault:?}: {} of {requests} requests failed until the gateway noticed", early.len());
-        // A stalled machine may also delay healthy instances. Without the mend, a third of the requests fails every time.
+        // A stalled machine may also delay healthy instances. Without the mend, a third of the requests fails every
+        // time.
         for round in 1..=ROUNDS {
             let (requests, failures) = triple.failures(&session, |answered| answered >= REQUESTS).await;
             let Some(first) = failures.first() else { break };

@@ -1,5 +1,5 @@
-//! Rate limit descriptors that the shipped configuration does not send, through a real Envoy: hits charged at the end of a
-//! stream, and more descriptors than allowed.
+//! Rate limit descriptors that the shipped configuration does not send, through a real Envoy: hits charged at the end
+//! of a stream, and more descriptors than allowed.
 
 mod support;
 

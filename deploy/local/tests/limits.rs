@@ -1,4 +1,5 @@
-//! Calls of the gateway to rate-limiting, and its reply to each answer, with a stand-in. (With the service: ratelimit.rs.)
+//! Calls of the gateway to rate-limiting, and its reply to each answer, with a stand-in. (With the service:
+//! ratelimit.rs.)
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Rate limits, through a real Envoy with the shipped configuration: exact, reported to the client, changed at run time, and
-//! never bypassed in an outage.
+//! Rate limits, through a real Envoy with the shipped configuration: exact, reported to the client, changed at run
+//! time, and never bypassed in an outage.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Revoked tokens, through a real Envoy with the shipped configuration: rejected within 100 ms, whatever revoked them, and
-//! nothing passes a gateway that can't check.
+//! Revoked tokens, through a real Envoy with the shipped configuration: rejected within 100 ms, whatever revoked them,
+//! and nothing passes a gateway that can't check.
 
 mod support;
 

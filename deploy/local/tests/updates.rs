@@ -1,5 +1,5 @@
-//! Updates, field names, errors, and event streams across rotations, seen by JSON callers through a real Envoy with the shipped
-//! configuration.
+//! Updates, field names, errors, and event streams across rotations, seen by JSON callers through a real Envoy with the
+//! shipped configuration.
 
 mod support;
 
@@ -78,8 +78,8 @@ async fn policy_fields_absent_from_a_patch_stay() {
     let hour =
         |amount: u32| json!({"mode": "MODE_ENFORCE", "amount": amount.to_string(), "period": "3600s", "burst": "0"});
     let policy = json!({
-        "domain": "edge", "entries": [{"key": "tenant"}], "limit": hour(10), "outage": "OUTAGE_OPEN", "postCharge": true,
-        "planLimits": {"gold": hour(100)}, "tenantLimits": {"globex": hour(20)},
+        "domain": "edge", "entries": [{"key": "tenant"}], "limit": hour(10), "outage": "OUTAGE_OPEN",
+        "postCharge": true, "planLimits": {"gold": hour(100)}, "tenantLimits": {"globex": hour(20)},
     });
     let (status, made) = post("/v1/policies?policyId=kept", policy).await;
     assert_eq!(status, 200, "{made}");
@@ -251,7 +251,8 @@ async fn changed_fields_are_a_valid_mask() {
     events.next("snapshot").await;
     let token = json!({"jti": "j", "issuer": "i", "expireTime": "2100-01-01T00:00:00Z"});
     let body = json!({
-        "companyId": "", "lastPath": "/x", "attributes": {"lastSeen": "1"}, "device": {"userAgent": "a"}, "tokens": [token],
+        "companyId": "", "lastPath": "/x", "attributes": {"lastSeen": "1"}, "device": {"userAgent": "a"},
+        "tokens": [token],
     });
     patched(&path, body).await;
     let (_, event) = events.next("updated").await;

@@ -61,7 +61,10 @@ fn request_with(verified: &serde_json::Value, extensions: &[(&str, &str)]) -> Ch
 
 fn payload(jti: &str) -> serde_json::Value {
     let (issued, expires) = (seconds_from_now(-60).seconds, seconds_from_now(600).seconds);
-    json!({"tenant": "acme", "iss": ISSUER, "jti": jti, "sub": "u-42", "azp": "portal", "iat": issued as f64 + 0.25, "exp": expires})
+    json!({
+        "tenant": "acme", "iss": ISSUER, "jti": jti, "sub": "u-42", "azp": "portal",
+        "iat": issued as f64 + 0.25, "exp": expires,
+    })
 }
 
 async fn ask(service: &Service, request: CheckRequest) -> Result<CheckResponse, Status> {

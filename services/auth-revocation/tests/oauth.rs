@@ -47,7 +47,8 @@ impl Pair {
 
     fn sign(&self, changed: &Value) -> String {
         let mut claims = json!({
-            "iss": ISSUER, "jti": "j-1", "tenant": "acme", "sub": "u-42", "exp": support::claims("").expire_time.unwrap().seconds,
+            "iss": ISSUER, "jti": "j-1", "tenant": "acme", "sub": "u-42",
+            "exp": support::claims("").expire_time.unwrap().seconds,
         });
         claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
         let mut header = Header::new(Algorithm::ES256);

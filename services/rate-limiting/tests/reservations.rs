@@ -12,7 +12,8 @@ fn verdicts(limits: &[pb::LimitState]) -> Vec<Verdict> {
     limits.iter().map(pb::LimitState::verdict).collect()
 }
 
-/// Settles `reservation` of `parent` in every way, twice: nothing has a record of it. The store may still be coming back.
+/// Settles `reservation` of `parent` in every way, twice: nothing has a record of it. The store may still be coming
+/// back.
 async fn settle_in_every_way(service: &support::Service, parent: &str, reservation: &str) {
     let commit = |cost| pb::CommitRequest { parent: parent.into(), reservation: reservation.into(), cost };
     let cancel = || pb::CancelRequest { parent: parent.into(), reservation: reservation.into() };

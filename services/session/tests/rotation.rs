@@ -1,5 +1,5 @@
-//! Watches of one session across any sequence of rotations: a watcher that reconnects, under any of the session's names and after any
-//! event, receives the same events as one that stayed connected.
+//! Watches of one session across any sequence of rotations: a watcher that reconnects, under any of the session's names
+//! and after any event, receives the same events as one that stayed connected.
 
 mod support;
 

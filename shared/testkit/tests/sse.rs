@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n";
 
-/// Answers each connection with the next of `answers` and closes it. Returns the address, and the requests as they come.
+/// Answers each connection with the next of `answers` and closes it. Returns the address, and the requests as they
+/// come.
 async fn server(answers: Vec<String>) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! Rules of the workspace's structure that a compiler does not check. Each is held by syntax: names are resolved through
-//! `use`, renames, re-exports, globs and `#[path]`, and the tokens of macros are searched too.
+//! Rules of the workspace's structure that a compiler does not check. Each is held by syntax: names are resolved
+//! through `use`, renames, re-exports, globs and `#[path]`, and the tokens of macros are searched too.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a rule looks at a few of syn's many variants")]
 

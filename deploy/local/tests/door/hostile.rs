@@ -143,7 +143,8 @@ async fn hostile_sizes_get_small_answers_and_keep_the_connection() {
         for size in SIZES {
             let name = method.full_name();
             let message = size.message(&method.input(), 0, 0);
-            // On a busy machine the gateway answers 503 for moments. An answer that breaks a connection breaks it each time.
+            // On a busy machine the gateway answers 503 for moments. An answer that breaks a connection breaks it each
+            // time.
             let called = keyplane_testkit::eventually("the gateway can tell", PATIENCE, async || {
                 let error = call(&channel, method, message.clone(), &token).await;
                 let unavailable = error.as_ref().is_some_and(|status| status.code() == Code::Unavailable);

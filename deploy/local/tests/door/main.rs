@@ -1,5 +1,5 @@
-//! Erring, slow and hostile callers, through a real Envoy with the shipped configuration: each gets an error in the common
-//! shape, and none harms others.
+//! Erring, slow and hostile callers, through a real Envoy with the shipped configuration: each gets an error in the
+//! common shape, and none harms others.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -112,8 +112,8 @@ pub fn signed(mesh: &Mesh, tenant: &str, user: &str, header: &Header) -> String 
     let der = SecretKey::from_pkcs8_pem(&pem).unwrap().to_pkcs8_der().unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({
-        "iss": Issuer::NAME, "aud": Issuer::AUDIENCE, "sub": user, "tenant": tenant, "scope": "*", "jti": format!("j-{user}"),
-        "sid": format!("s-{user}"), "iat": now - 10, "auth_time": now - 10, "exp": now + 600,
+        "iss": Issuer::NAME, "aud": Issuer::AUDIENCE, "sub": user, "tenant": tenant, "scope": "*",
+        "jti": format!("j-{user}"), "sid": format!("s-{user}"), "iat": now - 10, "auth_time": now - 10, "exp": now + 600,
     });
     jsonwebtoken::encode(header, &claims, &EncodingKey::from_ec_der(der.as_bytes())).unwrap()
 }

@@ -21,16 +21,16 @@ use tonic::{Request, Status};
 
 /// Options of a whole mesh on free ports, for tests that are not about revocation.
 ///
-/// A busy machine may delay a process for longer than the limit on staleness; the gateway then answers 503 for a moment. A high
-/// limit keeps that out of the test.
+/// A busy machine may delay a process for longer than the limit on staleness; the gateway then answers 503 for a
+/// moment. A high limit keeps that out of the test.
 pub fn options(folder: impl Into<PathBuf>) -> Options {
     let mut options = strict_options(folder);
     options.settings.push(("KEYPLANE_REVOCATION_MAX_STALENESS".to_owned(), "1m".to_owned()));
     options
 }
 
-/// Options of a whole mesh on free ports, with production's limit on staleness. The policies are the shipped ones, whatever an
-/// earlier run left in the folder.
+/// Options of a whole mesh on free ports, with production's limit on staleness. The policies are the shipped ones,
+/// whatever an earlier run left in the folder.
 pub fn strict_options(folder: impl Into<PathBuf>) -> Options {
     let mut options = Options::on_free_ports(env!("CARGO_BIN_EXE_keyplane-up"), folder);
     let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies.yaml");

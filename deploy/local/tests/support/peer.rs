@@ -1,5 +1,5 @@
-//! Stand-in for the services, for tests of the gateway alone. It answers the gateway's filters (ext_authz, ratelimit) as
-//! configured, serves nothing else, and records its requests.
+//! Stand-in for the services, for tests of the gateway alone. It answers the gateway's filters (ext_authz, ratelimit)
+//! as configured, serves nothing else, and records its requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

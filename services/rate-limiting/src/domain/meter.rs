@@ -225,7 +225,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_and_differences_are_inverse(amount in 1..5_000_000_u64, period in SECOND..1_000_000_000_000, a in 0..1_000_000_u64, b in 0..1_000_000_u64) {
+        fn sums_and_differences_are_inverse(
+            amount in 1..5_000_000_u64,
+            period in SECOND..1_000_000_000_000,
+            a in 0..1_000_000_u64,
+            b in 0..1_000_000_u64,
+        ) {
             let meter = Meter::new(amount, period, 1_000_000);
             let (first, other) = (meter.level(a), meter.level(b));
             prop_assert_eq!(meter.sum(first, other), meter.level(a + b));
@@ -235,7 +240,13 @@ mod tests {
         }
 
         #[test]
-        fn wait_is_never_too_short_nor_too_long(amount in 1..5_000_u64, period in SECOND..100_000_000, burst in 1..1_000_u64, filled in 0..1_000_u64, cost in 1..1_000_u64) {
+        fn wait_is_never_too_short_nor_too_long(
+            amount in 1..5_000_u64,
+            period in SECOND..100_000_000,
+            burst in 1..1_000_u64,
+            filled in 0..1_000_u64,
+            cost in 1..1_000_u64,
+        ) {
             let meter = Meter::new(amount, period, burst);
             let level = meter.level(filled);
             match meter.wait(level, cost) {

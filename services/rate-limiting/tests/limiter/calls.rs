@@ -52,7 +52,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (chosen(), cost()).prop_map(|(chosen, cost)| Step::Peek(chosen, cost)),
         2 => index().prop_map(Step::Repeat),
         2 => (index(), 0..12_u64).prop_map(|(index, cost)| Step::Commit(index, cost)),
-        2 => (index(), cost(), proptest::option::of(0..2_u8)).prop_map(|(index, cost, id)| Step::Refund(index, cost, id)),
+        2 => (index(), cost(), proptest::option::of(0..2_u8))
+            .prop_map(|(index, cost, id)| Step::Refund(index, cost, id)),
         1 => (index(), any::<bool>()).prop_map(|(index, first)| Step::Reset(index, first)),
         1 => (index(), any::<bool>(), cost()).prop_map(|(index, first, cost)| Step::TakeBack(index, first, cost)),
     ];

@@ -39,8 +39,8 @@ async fn concurrent_callers_are_admitted_exactly() {
     assert_eq!(mixed, 1000, "those who ask for one at a time take what the others leave");
 }
 
-/// Many callers of five users of one tenant, where neither limit is enough for all: what is admitted is what is charged, at
-/// each owner, and no more than there is room for. Users have room for 30, the tenant for 100, and a month.
+/// Many callers of five users of one tenant, where neither limit is enough for all: what is admitted is what is
+/// charged, at each owner, and no more than there is room for. Users have room for 30, the tenant for 100, and a month.
 pub(crate) async fn contend(instances: &[Instance]) {
     let callers = (0..CALLERS).map(|caller| {
         let instance = instances[caller % instances.len()].clone();

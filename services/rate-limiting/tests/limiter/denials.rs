@@ -29,8 +29,8 @@ async fn hot_key_is_denied_without_asking_the_store() {
     }
     let (calls, took) = (scripts(&server) - before, began.elapsed());
     println!("10,000 refusals: {calls} calls of the script, in {took:?}");
-    // Once a second, and when the bells begin to be heard, both owners are asked, and the tenant is given back what it was
-    // charged.
+    // Once a second, and when the bells begin to be heard, both owners are asked, and the tenant is given back what it
+    // was charged.
     let most = 3 * (3 + took.as_secs());
     assert!(calls <= most, "{calls} calls in {took:?}, {most} at most");
     assert!(longest <= Duration::from_hours(31 * 24) / 5, "{longest:?}");

@@ -107,8 +107,8 @@ async fn wait_is_exact(clocked: &Clocked, now: u64, bucket: &Bucket, state: &Fou
     wait
 }
 
-/// Key lives at least until its bucket is empty, and never for ever: one that is empty may be kept for as long as a record may
-/// name a place in it.
+/// Key lives at least until its bucket is empty, and never for ever: one that is empty may be kept for as long as a
+/// record may name a place in it.
 async fn keys_live(clocked: &Clocked, keys: &[Key], model: &Model, now: u64) {
     for (at, life) in clocked.lives(keys).await.into_iter().enumerate() {
         let Some(kept) = model.kept.get(&at) else {
@@ -146,7 +146,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..300_u64, 0..3_u64).prop_map(|(hundredths, micros)| Step::Pass(hundredths, micros)),
         3 => (0..2_u64).prop_map(Step::Wait),
         1 => (-skew..0).prop_map(Step::Set),
-        1 => prop_oneof![Just(-skew), Just(-skew - 1), -3_600 * skew..-skew, 0..skew, Just(31_536_000_000_000)].prop_map(Step::Set),
+        1 => prop_oneof![Just(-skew), Just(-skew - 1), -3_600 * skew..-skew, 0..skew, Just(31_536_000_000_000)]
+            .prop_map(Step::Set),
         8 => proptest::collection::vec(group, 1..4).prop_map(Step::Call),
     ];
     proptest::collection::vec(step, 1..60)

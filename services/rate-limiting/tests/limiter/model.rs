@@ -1,5 +1,5 @@
-//! Model of the limiter in whole numbers: of limits so slow that nothing leaks away. (What is given back of a charge that leaks
-//! is held in `shares.rs`.)
+//! Model of the limiter in whole numbers: of limits so slow that nothing leaks away. (What is given back of a charge
+//! that leaks is held in `shares.rs`.)
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,8 @@ pub(crate) struct Model {
     buckets: BTreeMap<(&'static str, &'static str), Vec<(u64, u64)>>,
     /// Charges that there were.
     charges: u64,
-    /// Buckets that were charged up to the bound: with the little that has leaked away since, which no whole number says.
+    /// Buckets that were charged up to the bound: with the little that has leaked away since, which no whole number
+    /// says.
     capped: Vec<Limited>,
     records: BTreeMap<(&'static str, u8), Record>,
 }

@@ -56,8 +56,8 @@ impl Rate {
         parts * u128::from(self.amount / n)
     }
 
-    /// Whether `units` are the amount that a `level` under another rate is, rounded up: by two n-ths of a microsecond, and what doubles
-    /// may err.
+    /// Returns whether `units` are the amount that a `level` under another rate is, rounded up: by two n-ths of a
+    /// microsecond, and what doubles may err.
     pub(crate) fn is_same(&self, units: u128, other: &Rate, level: u128) -> bool {
         let (exact, converted) = (level * u128::from(self.period), units * u128::from(other.period));
         converted >= exact && converted - exact <= 2 * u128::from(other.period) + (exact >> 48)

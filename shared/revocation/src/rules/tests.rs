@@ -213,14 +213,16 @@ proptest! {
     /// Cutoffs are kept until every token that they revoke has expired.
     #[test]
     fn a_cutoff_outlives_every_token_that_it_revokes(
-        iat in 0i64..4 * HOUR, life in 0i64..2 * HOUR, cutoff in 0i64..4 * HOUR, skew in 0u64..5000, later in 0i64..HOUR,
+        iat in 0i64..4 * HOUR, life in 0i64..2 * HOUR, cutoff in 0i64..4 * HOUR,
+        skew in 0u64..5000, later in 0i64..HOUR,
     ) {
         let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
         let token = Claims { issued_at: Some(Millis(iat)), expires: Some(Millis(iat + life)), ..claims() };
         let forgotten = Millis(cutoff).plus(rules.memory());
         if rules.cuts(Some(Millis(cutoff)), &[], token.issued_at, &token) {
             let broken = rules.broken_by(&token, Millis(forgotten.0 + later));
-            prop_assert!(matches!(broken, Some(Rule::Expired | Rule::LifetimeTooLong)), "{broken:?}: it is active again");
+            let ended = matches!(broken, Some(Rule::Expired | Rule::LifetimeTooLong));
+            prop_assert!(ended, "{broken:?}: it is active again");
         }
     }
 
@@ -252,7 +254,9 @@ proptest! {
 
 proptest! {
     #[test]
-    fn a_whole_second_is_good_from_reissue_time_on(cutoff in 0..4_000_000_000_000i64, skew in 0..600_000u64, later in 0..5i64) {
+    fn a_whole_second_is_good_from_reissue_time_on(
+        cutoff in 0..4_000_000_000_000i64, skew in 0..600_000u64, later in 0..5i64,
+    ) {
         let rules = Rules { issuer_skew: Duration::from_millis(skew), ..RULES };
         let safe = rules.reissue_time(Millis(cutoff));
         prop_assert_eq!(safe.0 % 1000, 0);

@@ -121,7 +121,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => any::<usize>().prop_map(Step::Deliver),
         1 => any::<usize>().prop_map(Step::LateAnswer),
         1 => skew().prop_map(Step::Prune),
-        4 => (skew(), any::<usize>(), any::<bool>()).prop_map(|(skew, order, remember)| Step::Check { skew, order, remember }),
+        4 => (skew(), any::<usize>(), any::<bool>())
+            .prop_map(|(skew, order, remember)| Step::Check { skew, order, remember }),
     ];
     proptest::collection::vec(step, 1..60)
 }

@@ -7,8 +7,8 @@ use tonic::transport::Endpoint;
 use crate::echo::say_request;
 use crate::setup::server;
 
-/// Writes all calls before the server reads the first, on one thread, as when a process pauses while a gateway sends. h2
-/// takes the unread frames for an attack if the window is small.
+/// Writes all calls before the server reads the first, on one thread, as when a process pauses while a gateway sends.
+/// h2 takes the unread frames for an attack if the window is small.
 #[tokio::test]
 async fn calls_that_pile_up_on_one_connection_are_all_answered() {
     let server = server(&[]).await;

@@ -81,7 +81,9 @@ proptest! {
     }
 
     #[test]
-    fn partitioned_keys_are_injective(a in vec(hostile(), 1..4), b in vec(hostile(), 1..4), p in 0..3u32, q in 0..3u32) {
+    fn partitioned_keys_are_injective(
+        a in vec(hostile(), 1..4), b in vec(hostile(), 1..4), p in 0..3u32, q in 0..3u32,
+    ) {
         let key = |list: &[String], partition| {
             let parts: Vec<&str> = list[1..].iter().map(String::as_str).collect();
             Key::partitioned(&app(), Feature::SESSION, &list[0], &parts, partition)

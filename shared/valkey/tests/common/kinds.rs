@@ -126,8 +126,8 @@ impl Kinds {
     }
 }
 
-/// Measures until each kind was once as fast as before, or as `control`, which has no fault, is now. Returns the kinds that
-/// stayed slow. (Once is enough: a slow connection stays slow, and a loaded machine is slow at times.)
+/// Measures until each kind was once as fast as before, or as `control`, which has no fault, is now. Returns the kinds
+/// that stayed slow. (Once is enough: a slow connection stays slow, and a loaded machine is slow at times.)
 pub(crate) async fn until_as_fast(kinds: &Kinds, before: &Times, control: &Kinds) -> Option<String> {
     let over = Instant::now();
     let mut rounds = 0;

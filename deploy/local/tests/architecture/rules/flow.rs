@@ -21,7 +21,8 @@ pub(super) const FLOW: Rule = Rule {
     },
 };
 
-/// Whether a room is bound to a direction: `main.rs` starts the service, `lib.rs` lists its modules, `service.rs` connects them.
+/// Returns whether a room is bound to a direction: `main.rs` starts the service, `lib.rs` lists its modules,
+/// `service.rs` connects them.
 fn is_held(room: &str) -> bool {
     is_room(room) && room != "service"
 }

@@ -16,7 +16,8 @@ pub(super) const CONTRACTS: Rule = Rule {
     },
 };
 
-/// Whether a file is a script by itself: neither what is put before others, nor a part of the script that its folder is named after.
+/// Returns whether a file is a script by itself: neither what is put before others, nor a part of the script that its
+/// folder is named after.
 fn is_script(path: &str, files: &Files) -> bool {
     let whole = path.rsplit_once('/').map(|(folder, _)| format!("{folder}.lua"));
     path.ends_with(".lua") && !path.ends_with("/common.lua") && !whole.is_some_and(|whole| files.contains_key(&whole))

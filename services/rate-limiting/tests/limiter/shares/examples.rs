@@ -77,8 +77,8 @@ fn forgotten_holes_give_back_less_and_never_more() {
     });
 }
 
-/// Limit that changes while a charge is open: as much is charged as before, and nothing is given back of it once the bucket counts at
-/// another rate.
+/// Limit that changes while a charge is open: as much is charged as before, and nothing is given back of it once the
+/// bucket counts at another rate.
 #[test]
 fn changed_rate_keeps_earlier_charges() {
     RUNTIME.block_on(async {
@@ -106,8 +106,8 @@ fn changed_rate_keeps_earlier_charges() {
     });
 }
 
-/// Limit that changes to one of other parts of a microsecond, before more is charged than was estimated. The bucket says where its
-/// charges are, or, once it was reset, their records do.
+/// Limit that changes to one of other parts of a microsecond, before more is charged than was estimated. The bucket
+/// says where its charges are, or, once it was reset, their records do.
 #[test]
 fn hits_above_an_estimate_are_charged_by_the_limit_in_force() {
     RUNTIME.block_on(async {
@@ -152,7 +152,7 @@ fn places_far_ahead_of_the_clock_start_a_new_era() {
             charged += 1;
             given += u64::from(moved == case.units(4));
             if moved == 0 {
-                // Those of the time before give nothing back: they are reset here, or nothing would have room.
+                // Charges of the time before give nothing back: they are reset here, or nothing would have room.
                 case.run(Step::Reset).await;
                 case.charge(1, true, false).await;
                 case.charge(4, true, false).await;

@@ -1,6 +1,6 @@
-//! Give-backs, against a queue of single charges that leak one after the other: exactly the part of the charge that has not leaked.
-//! Over any time, at most a burst and the leaked amount are admitted and not given back. After a change of rate nothing is given
-//! back.
+//! Give-backs, against a queue of single charges that leak one after the other: exactly the part of the charge that has
+//! not leaked. Over any time, at most a burst and the leaked amount are admitted and not given back. After a change of
+//! rate nothing is given back.
 
 mod examples;
 
@@ -63,8 +63,8 @@ struct Charged {
     over: bool,
 }
 
-/// Bucket as a queue: which charge, and how much of it has not leaked. A microsecond takes `amount` from its front, and a charge of
-/// one is `period`.
+/// Bucket as a queue: which charge, and how much of it has not leaked. A microsecond takes `amount` from its front, and
+/// a charge of one is `period`.
 struct Case {
     clocked: Clocked,
     bucket: Key,
