@@ -22,7 +22,7 @@ use crate::domain::estimate::{Estimate, to_float};
 /// Documents of a sample for facets.
 const SAMPLE: f64 = 300.0;
 /// Most documents of a sample, when a filter admits few of them.
-const MAX_SAMPLE: f64 = 900.0;
+const MAX_SAMPLE: f64 = 600.0;
 /// Documents of a slice, when everything is read.
 const SLICE: f64 = 4_000.0;
 /// Share of the limit that an estimate may reach: it is wrong now and then, and a second fetch costs more than it saves.

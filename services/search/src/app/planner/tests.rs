@@ -54,7 +54,7 @@ fn siblings_of_few_matches_may_be_many() {
     let few = Estimates { siblings: Estimate::exact(30_000.0), ..estimates(100_000, 100.0) };
     let plan = planned(&few, &Request { siblings: true, ..request(Wish::Sorted) });
     assert_eq!((plan.hits, plan.counts), (Hits::Direct, Counts::Direct));
-    assert_eq!(plan.siblings, Counts::Sample(0.03), "three times the sample, since the filter thins it out");
+    assert_eq!(plan.siblings, Counts::Sample(0.02), "twice the sample, since the filter thins it out");
 }
 
 #[test]
