@@ -32,6 +32,8 @@ mod print;
 mod tests;
 mod value;
 
+use keyplane_contracts::rules;
+
 use super::packed::Packed;
 use super::schema::Schema;
 
@@ -65,7 +67,7 @@ struct Problem {
 
 impl Filter {
     /// Longest text, in bytes.
-    pub const MAX_BYTES: usize = 4096;
+    pub const MAX_BYTES: usize = rules::search::FILTER;
     /// Deepest nesting of parentheses.
     pub const MAX_DEPTH: usize = 16;
     /// Maximum number of comparisons.
