@@ -1,6 +1,5 @@
-//! Batches and imports.
+//! Batches.
 
-use futures::{StreamExt as _, stream};
 use keyplane_search::app::documents::DocumentLimits;
 use keyplane_search::domain::freshness::Freshness;
 use keyplane_search::domain::lexicon::LogId;
@@ -71,37 +70,6 @@ async fn thousand_documents_are_written_with_all_their_words() {
     assert_eq!(service.lexicon(&name).await, service.counted(&name, &ids).await);
     let generation = service.definitions.get(&name).await.expect("a definition").live.generation.number;
     assert_eq!(service.store.counters(&name, generation).await.expect("counters").documents, 1_000);
-}
-
-#[tokio::test]
-async fn import_yields_the_results_of_its_stream_in_order() {
-    let (service, _) = Service::start().await;
-    let name = service.tasks().await;
-    let documents = (0..2_500).map(|number| match number {
-        1_700 => raw("bad", serde_json::json!({"title": 7})),
-        number => titled(&format!("d{number}"), &format!("title {number}")),
-    });
-    let batches = service.documents.import(name.clone(), stream::iter(documents.collect::<Vec<_>>()));
-    let batches: Vec<_> = batches.map(|batch| batch.expect("a batch")).collect().await;
-    let results: Vec<bool> = batches.iter().flat_map(|batch| &batch.results).map(Result::is_ok).collect();
-    assert!(batches.len() >= 3 && results.len() == 2_500);
-    assert_eq!(results.iter().position(|written| !written), Some(1_700));
-    assert_eq!(results.iter().filter(|written| !**written).count(), 1);
-}
-
-#[tokio::test]
-async fn import_reads_no_further_than_the_batch_that_it_writes() {
-    let (service, _) = Service::start().await;
-    let name = service.tasks().await;
-    let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = taken.clone();
-    let documents = stream::iter(0..10_000).map(move |number| {
-        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        titled(&format!("d{number}"), "x")
-    });
-    let mut batches = std::pin::pin!(service.documents.import(name, documents));
-    batches.next().await.expect("a batch").expect("written");
-    assert!(taken.load(std::sync::atomic::Ordering::SeqCst) <= 1_000);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod batches;
 mod faults;
+mod finds;
 mod isolation;
 mod model;
 mod rig;

@@ -160,6 +160,9 @@ async fn compare(rig: &Rig, model: &Model) {
     let documents = || model.documents.values();
     assert_eq!(counters.documents, documents().count() as u64);
     assert_eq!(counters.bytes, documents().map(|document| body::write(document).len() as u64).sum::<u64>());
+    let totals = rig.store.totals(&rig.definition.name, 1, 1).await.expect("sums");
+    let sums = (counters.documents, counters.bytes, counters.text_bytes);
+    assert_eq!((totals.documents, totals.bytes, totals.text_bytes), sums);
     let mut values: HashMap<(u8, String), u64> = HashMap::new();
     for document in documents() {
         *values.entry((0, Token::missing().as_str().to_owned())).or_default() += 1;

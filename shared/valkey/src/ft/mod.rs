@@ -4,7 +4,8 @@
 //! [`Scope`], a tag that every document carries. Its clauses take validated [`Token`]s and numbers.
 
 mod admin;
-mod index;
+mod attribute;
+mod condition;
 mod query;
 mod render;
 mod reply;
@@ -12,11 +13,14 @@ mod search;
 mod token;
 
 pub use admin::{Columns, IndexInfo};
-pub use index::{Attribute, Index};
-pub use query::{Condition, Query, Scope};
+pub use attribute::Attribute;
+pub use condition::{Condition, Scope};
+pub use query::Query;
 pub use reply::{Row, Rows};
 pub use search::{MAX_WINDOW, Order, Search};
 pub use token::{Token, TokenError};
+
+pub use crate::key::Index;
 
 /// Longest text of a query, in bytes: the limit of valkey-search.
 pub const MAX_QUERY_BYTES: usize = 10_240;

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::Bound;
 
-use super::query::{Condition, Scope};
+use super::condition::{Condition, Scope};
 use super::{Attribute, Token};
 
 /// Condition in negation normal form. No `All` holds an `All`, `Nothing` or `Everything`; nor does an `Any`.

@@ -12,6 +12,8 @@
 //! `[A-Za-z0-9._~@-]` and percent-encodes the others. A segment over 128 bytes, or one that starts with `h~`, becomes `h~`
 //! and the first 128 bits of its SHA-256, in hex.
 
+mod index;
+
 use std::fmt;
 use std::fmt::Write as _;
 
@@ -21,7 +23,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha2::{Digest, Sha256};
 
 use crate::Feature;
-use crate::ft::Index;
+
+pub use index::Index;
 
 /// Longest segment of a key, in bytes; a hash replaces a longer one.
 const MAX_SEGMENT: usize = 128;

@@ -1,8 +1,7 @@
-//! Documents of collections: writes, reads, deletions, imports.
+//! Documents of collections: writes, reads, deletions.
 
 mod attempt;
 mod delete;
-mod import;
 mod lexicon;
 mod prepare;
 mod update;

@@ -19,30 +19,51 @@ end
 local function whole(number) return string.format('%.0f', number) end
 
 local counters, sums = {}, {}
+local byte, find, sub = string.byte, string.find, string.sub
 
-local function add(counts, name, by) counts[name] = (counts[name] or 0) + by end
+-- Counts the tags of a column in (by 1) or out (by -1).
+local function count_tags(counts, column, tags, by)
+  local prefix, from = 'v:' .. column .. ':', 1
+  repeat
+    local bar = find(tags, '|', from, true)
+    local name = prefix .. sub(tags, from, bar and bar - 1)
+    counts[name] = (counts[name] or 0) + by
+    from = bar and bar + 1
+  until not from
+end
 
--- Counts the fields of a document in (by 1) or out (by -1).
+-- Counts the fields of a document in (by 1) or out (by -1). Returns its revision, expiry and terms.
 local function count(count_key, flat, by)
   local counts = counters[count_key]
   if not counts then
-    counts = {}
+    counts = { n = 0, b = 0, t = 0 }
     counters[count_key] = counts
   end
-  add(counts, 'n', by)
+  counts.n = counts.n + by
+  local revision, expires, terms
   for i = 1, #flat, 2 do
-    local name, value = flat[i], flat[i + 1]
-    local kind = string.sub(name, 1, 1)
-    if name == '_b' then
-      add(counts, 'b', by * #value)
-    elseif kind == 't' then
-      add(counts, 't', by * #value)
-    elseif kind == 'n' then
-      add(counts, 'p:' .. name, by)
-    elseif kind == 'g' then
-      for tag in string.gmatch(value, '[^|]+') do add(counts, 'v:' .. name .. ':' .. tag, by) end
+    local name = flat[i]
+    local kind = byte(name)
+    if kind == 95 then -- _
+      if name == '_b' then
+        counts.b = counts.b + by * #flat[i + 1]
+      elseif name == '_v' then
+        revision = flat[i + 1]
+      elseif name == '_x' then
+        expires = flat[i + 1]
+      elseif name == '_k' then
+        terms = flat[i + 1]
+      end
+    elseif kind == 116 then -- t
+      counts.t = counts.t + by * #flat[i + 1]
+    elseif kind == 103 then -- g
+      count_tags(counts, name, flat[i + 1], by)
+    else
+      name = 'p:' .. name
+      counts[name] = (counts[name] or 0) + by
     end
   end
+  return revision, expires, terms
 end
 
 -- Adds a document to the checksum of a generation: first 48 bits of the SHA-1 of id and revision.
@@ -53,34 +74,34 @@ local function sum(state, gen, id, revision, by)
     entry = { state, 'c:' .. gen, 0 }
     sums[field] = entry
   end
-  entry[3] = entry[3] + by * tonumber(string.sub(redis.sha1hex(id .. '\0' .. revision), 1, 12), 16)
+  entry[3] = entry[3] + by * tonumber(sub(redis.sha1hex(id .. '\0' .. revision), 1, 12), 16)
 end
 
--- Writes a whole document in place of another; `flat` has names and values, _v among them. Returns the replaced terms, or nil.
-local function put(key, count_key, state, gen, id, flat)
-  local fields = {}
-  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-  local old = redis.call('HGETALL', key)
+-- Writes a whole document in place of another; `flat` has names and values, _v among them, and `old` those of the present
+-- document, if they are known. Returns the replaced terms, or nil.
+local function put(key, count_key, state, gen, id, flat, old)
+  old = old or redis.call('HGETALL', key)
+  local revision, expires = count(count_key, flat, 1)
   local terms = nil
   if #old > 0 then
-    count(count_key, old, -1)
-    local vanished = {}
+    local replaced, _, former = count(count_key, old, -1)
+    sum(state, gen, id, replaced, -1)
+    terms = former
+    local fields, vanished = {}, {}
+    for i = 1, #flat, 2 do fields[flat[i]] = true end
     for i = 1, #old, 2 do
-      if old[i] == '_v' then sum(state, gen, id, old[i + 1], -1) end
-      if old[i] == '_k' then terms = old[i + 1] end
-      if fields[old[i]] == nil then vanished[#vanished + 1] = old[i] end
+      if not fields[old[i]] then vanished[#vanished + 1] = old[i] end
     end
     if #vanished > 0 then redis.call('HDEL', key, unpack(vanished)) end
-    if not fields._x then redis.call('PERSIST', key) end
+    if not expires then redis.call('PERSIST', key) end
   end
   redis.call('HSET', key, unpack(flat))
   -- A day after the expiry nobody has swept the document: the engine removes it. Never at once, since it stays counted.
-  if fields._x then
+  if expires then
     local now = tonumber(redis.call('TIME')[1]) * 1000
-    redis.call('PEXPIREAT', key, whole(math.max(tonumber(fields._x), now) + 86400000))
+    redis.call('PEXPIREAT', key, whole(math.max(tonumber(expires), now) + 86400000))
   end
-  count(count_key, flat, 1)
-  sum(state, gen, id, fields._v, 1)
+  sum(state, gen, id, revision, 1)
   return terms
 end
 
@@ -88,14 +109,10 @@ end
 local function drop(key, count_key, state, gen, id)
   local old = redis.call('HGETALL', key)
   if #old == 0 then return nil end
-  count(count_key, old, -1)
-  local terms = ''
-  for i = 1, #old, 2 do
-    if old[i] == '_v' then sum(state, gen, id, old[i + 1], -1) end
-    if old[i] == '_k' then terms = old[i + 1] end
-  end
+  local revision, _, terms = count(count_key, old, -1)
+  sum(state, gen, id, revision, -1)
   redis.call('DEL', key)
-  return terms
+  return terms or ''
 end
 
 -- Writes the collected counters and checksums.

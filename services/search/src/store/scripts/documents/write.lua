@@ -34,51 +34,52 @@ end
 local before = tonumber(redis.call('HGET', KEYS[1], 'rev') or '0')
 local revision = before
 
-local function store(doc, old, exists)
+local function store(doc, flat, old, exists)
   revision = revision + 1
-  local meta = { '_v', whole(revision), '_u', whole(now), '_c', exists and old[4] or whole(now) }
-  if doc.version ~= '' then
-    meta[7], meta[8] = '_w', doc.version
-  end
+  local created, stamp, changed = exists and old._c or whole(now), whole(revision), whole(now)
   if doc.expires ~= '' then
-    meta[#meta + 1], meta[#meta + 2] = '_x', doc.expires
     redis.call('ZADD', KEYS[2], doc.expires, doc.id)
-  elseif old[3] then
+  elseif old._x then
     redis.call('ZREM', KEYS[2], doc.id)
   end
-  local function whole_document(flat)
-    for _, part in ipairs(meta) do flat[#flat + 1] = part end
-    return flat
+  local function complete(fields)
+    local n = #fields
+    fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = '_v', stamp, '_u', changed
+    fields[n + 5], fields[n + 6] = '_c', created
+    if doc.version ~= '' then fields[#fields + 1], fields[#fields + 2] = '_w', doc.version end
+    if doc.expires ~= '' then fields[#fields + 1], fields[#fields + 2] = '_x', doc.expires end
+    return fields
   end
-  local terms = put(doc.key, KEYS[4], KEYS[1], ARGV[2], doc.id, whole_document(doc.live)) or ''
+  local terms = put(doc.key, KEYS[4], KEYS[1], ARGV[2], doc.id, complete(doc.live), flat) or ''
   local others = ''
   if doc.second then
-    others = put(doc.second_key, KEYS[5], KEYS[1], ARGV[3], doc.id, whole_document(doc.second)) or ''
+    others = put(doc.second_key, KEYS[5], KEYS[1], ARGV[3], doc.id, complete(doc.second)) or ''
   elseif second then
     others = drop(doc.second_key, KEYS[5], KEYS[1], ARGV[3], doc.id) or ''
     redis.call('HSETNX', KEYS[1], 'bad:' .. ARGV[1], doc.reason)
   end
-  return { exists and 'UPDATED' or 'CREATED', meta[2], meta[6], meta[4], terms, others }
+  return { exists and 'UPDATED' or 'CREATED', stamp, created, changed, terms, others }
 end
 
 local function write(doc)
-  local old = redis.call('HMGET', doc.key, '_v', '_w', '_x', '_c', '_b', '_u')
-  local exists = old[1] and not (old[3] and tonumber(old[3]) * 1000 <= now)
-  if doc.revision ~= '' and (not exists or old[1] ~= doc.revision) then return { 'CHANGED', exists and old[1] or '' } end
+  local flat, old = redis.call('HGETALL', doc.key), {}
+  for i = 1, #flat, 2 do old[flat[i]] = flat[i + 1] end
+  local exists = old._v and not (old._x and tonumber(old._x) * 1000 <= now)
+  if doc.revision ~= '' and (not exists or old._v ~= doc.revision) then return { 'CHANGED', exists and old._v or '' } end
   local known = nil
   if exists then
-    known = old[2]
+    known = old._w
   elseif doc.version ~= '' then
     known = redis.call('HGET', KEYS[3], doc.id)
   end
   if doc.version ~= '' and known and tonumber(doc.version) < tonumber(known) then return { 'OLDER', known } end
-  if exists and old[5] == doc.body and (old[2] or '') == doc.version and (old[3] or '') == doc.expires then
-    return { 'UNCHANGED', old[1], old[4], old[6] }
+  if exists and old._b == doc.body and (old._w or '') == doc.version and (old._x or '') == doc.expires then
+    return { 'UNCHANGED', old._v, old._c, old._u }
   end
   if doc.room == 'D' and not exists then return { 'FULL' } end
-  if doc.room == 'B' and #doc.body > (exists and #old[5] or 0) then return { 'FULL' } end
+  if doc.room == 'B' and #doc.body > (exists and #old._b or 0) then return { 'FULL' } end
   if known and not exists then redis.call('HDEL', KEYS[3], doc.id) end
-  return store(doc, old, exists)
+  return store(doc, flat, old, exists)
 end
 
 local results = {}

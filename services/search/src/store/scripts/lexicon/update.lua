@@ -17,7 +17,7 @@ for i = 4, #ARGV, 2 do
     ended[#ended + 1] = ARGV[i]
     frequency = 0
   end
-  changes[#changes + 1] = ARGV[i] .. '\31' .. string.format('%.0f', frequency)
+  changes[#changes + 1] = ARGV[i] .. '\31' .. frequency
 end
 if #ended > 0 then redis.call('HDEL', KEYS[1], unpack(ended)) end
 redis.call('ZADD', KEYS[3], now, ARGV[1])
