@@ -4,6 +4,7 @@ mod data;
 mod engine;
 mod exhaustive;
 mod fts5;
+mod planned;
 mod report;
 mod statistics;
 
@@ -37,8 +38,10 @@ pub(crate) struct Options {
 /// Ranking under measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum System {
-    /// Search service's ranking of every matching document.
+    /// Search service, which ranks the candidates of its plan.
     Keyplane,
+    /// Search service's ranking of every matching document.
+    Exhaustive,
     /// FT.SEARCH of the local engine, in its own order.
     Engine,
     /// SQLite's FTS5, by its BM25.
@@ -48,11 +51,12 @@ enum System {
 // === impl System ===
 
 impl System {
-    const ALL: [System; 3] = [System::Keyplane, System::Engine, System::Fts5];
+    const ALL: [System; 4] = [System::Keyplane, System::Exhaustive, System::Engine, System::Fts5];
 
     fn name(self) -> &'static str {
         match self {
             System::Keyplane => "Keyplane",
+            System::Exhaustive => "every match",
             System::Engine => "FT.SEARCH",
             System::Fts5 => "FTS5",
         }
@@ -61,7 +65,8 @@ impl System {
     /// First hits of each query of the set, in their order.
     fn answer(self, data: &Data) -> Result<Vec<Vec<String>>, Error> {
         match self {
-            System::Keyplane => exhaustive::answer(data),
+            System::Keyplane => planned::answer(data),
+            System::Exhaustive => exhaustive::answer(data),
             System::Engine => engine::answer(data),
             System::Fts5 => fts5::answer(data),
         }

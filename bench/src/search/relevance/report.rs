@@ -135,7 +135,9 @@ impl report::Report for Report {
         for system in System::ALL {
             let _ = write!(text, " {} |", system.name());
         }
-        text.push_str("\n|---|---|---|---|---|\n");
+        text.push_str("\n|---|---|");
+        text.push_str(&"---|".repeat(System::ALL.len()));
+        text.push('\n');
         for row in self.rows() {
             let _ = write!(text, "| {}, {}, {} | {} |", row.half, row.set, row.class, row.queries);
             for (at, cell) in row.systems.iter().enumerate() {
