@@ -30,6 +30,9 @@ pub(super) struct Attempt {
 impl Documents {
     /// Writes documents: terms first, then the documents of all partitions, then the corrections of the lexicon.
     pub(super) async fn attempt(&self, definition: &Definition, documents: &[Prepared], room: Room) -> Attempt {
+        if documents.is_empty() {
+            return Attempt::stale(0);
+        }
         let (batch, mut added) = (BatchId::new(), Changes::default());
         for document in documents {
             added.add(&document.live.terms, document.second_terms(), 1);

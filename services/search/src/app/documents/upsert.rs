@@ -2,6 +2,7 @@
 
 use keyplane_contracts::names::CollectionName;
 
+use super::attempt::Attempt;
 use super::prepare::{Forms, Prepared};
 use super::{ATTEMPTS, Documents};
 use crate::domain::freshness::Freshness;
@@ -22,6 +23,24 @@ pub struct Batch {
     pub freshness: String,
 }
 
+/// Documents that are written together; the next ones are analysed meanwhile.
+const GROUP: usize = 250;
+
+/// Results of a batch so far.
+struct Progress {
+    results: Vec<Option<Result<Written, Error>>>,
+    freshness: String,
+}
+
+/// Documents that are written together, with their positions in the batch.
+#[derive(Default)]
+struct Group {
+    positions: Vec<usize>,
+    prepared: Vec<Prepared>,
+    /// Documents that break the schema.
+    rejected: Vec<(usize, Error)>,
+}
+
 // === impl Documents ===
 
 impl Documents {
@@ -34,63 +53,71 @@ impl Documents {
     ///
     /// Missing collection, or a store that can't be read.
     pub async fn upsert(&self, name: &CollectionName, documents: Vec<RawDocument>) -> Result<Batch, Error> {
-        let mut results: Vec<Option<Result<Written, Error>>> = documents.iter().map(|_| None).collect();
-        let mut freshness = String::new();
+        let mut progress = Progress::new(documents.len());
         let mut definition = self.definitions.get(name).await?;
         for attempt in 1..=ATTEMPTS {
-            let open: Vec<usize> = (0..documents.len()).filter(|position| results[*position].is_none()).collect();
-            let (positions, prepared) = self.prepare(&definition, &documents, &open, &mut results).await;
-            if prepared.is_empty() {
+            let open = progress.open();
+            if open.is_empty() {
                 break;
             }
             let room = self.usage.room(&name.tenant).await?;
-            let attempted = self.attempt(&definition, &prepared, room).await;
-            let token = token(&definition, attempted.version);
-            let mut stale = false;
-            for ((position, result), prepared) in positions.into_iter().zip(attempted.results).zip(&prepared) {
-                match result {
-                    Some(result) => {
-                        let written = self.conclude(&definition, prepared, result, room, &token);
-                        if written.is_ok() {
-                            freshness.clone_from(&token);
-                        }
-                        results[position] = Some(written);
-                    }
-                    None => stale = true,
-                }
-            }
+            let stale = self.pass(&definition, &documents, &open, room, &mut progress).await;
             if !stale || attempt == ATTEMPTS {
                 break;
             }
             definition = self.definitions.reload(name).await?;
         }
-        let results = results.into_iter().map(|result| result.unwrap_or(Err(Error::WriteConflict))).collect();
-        Ok(Batch { results, freshness })
+        Ok(progress.finish())
     }
 
-    /// Prepares the open documents; enters the errors of those that break the schema.
-    async fn prepare(
+    /// Writes the open documents by one definition, group by group; the next group is analysed while one is written. Returns whether
+    /// the definition is outdated.
+    async fn pass(
         &self,
         definition: &Definition,
         documents: &[RawDocument],
         open: &[usize],
-        results: &mut [Option<Result<Written, Error>>],
-    ) -> (Vec<usize>, Vec<Prepared>) {
+        room: Room,
+        progress: &mut Progress,
+    ) -> bool {
         let forms = Forms::new(definition);
-        let (mut positions, mut prepared) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
-        for (count, position) in open.iter().enumerate() {
-            if count % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            match forms.validate(&documents[*position]) {
-                Ok(document) => {
-                    positions.push(*position);
-                    prepared.push(document);
+        let mut groups = open.chunks(GROUP);
+        let mut group = prepare(&forms, documents, groups.next().unwrap_or_default()).await;
+        let mut stale = false;
+        loop {
+            progress.reject(std::mem::take(&mut group.rejected));
+            let writing = self.attempt(definition, &group.prepared, room);
+            let Some(following) = groups.next() else {
+                let attempted = writing.await;
+                return self.enter(definition, &group, attempted, room, progress) || stale;
+            };
+            let (attempted, prepared) = futures::join!(writing, prepare(&forms, documents, following));
+            stale |= self.enter(definition, &group, attempted, room, progress);
+            group = prepared;
+        }
+    }
+
+    /// Enters the results of a group. Returns whether the definition is outdated.
+    fn enter(
+        &self,
+        definition: &Definition,
+        group: &Group,
+        attempted: Attempt,
+        room: Room,
+        progress: &mut Progress,
+    ) -> bool {
+        let token = token(definition, attempted.version);
+        let mut stale = false;
+        for ((position, prepared), result) in group.positions.iter().zip(&group.prepared).zip(attempted.results) {
+            match result {
+                Some(result) => {
+                    let written = self.conclude(definition, prepared, result, room, &token);
+                    progress.enter(*position, written, &token);
                 }
-                Err(error) => results[*position] = Some(Err(error)),
+                None => stale = true,
             }
         }
-        (positions, prepared)
+        stale
     }
 
     /// Result of a document for its caller.
@@ -117,6 +144,55 @@ impl Documents {
             PutResult::Full => Err(self.usage.full(room)),
         }
     }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    fn new(documents: usize) -> Progress {
+        Progress { results: (0..documents).map(|_| None).collect(), freshness: String::new() }
+    }
+
+    /// Positions of the documents without a result.
+    fn open(&self) -> Vec<usize> {
+        (0..self.results.len()).filter(|position| self.results[*position].is_none()).collect()
+    }
+
+    fn reject(&mut self, rejected: Vec<(usize, Error)>) {
+        for (position, error) in rejected {
+            self.results[position] = Some(Err(error));
+        }
+    }
+
+    fn enter(&mut self, position: usize, written: Result<Written, Error>, token: &str) {
+        if written.is_ok() {
+            token.clone_into(&mut self.freshness);
+        }
+        self.results[position] = Some(written);
+    }
+
+    fn finish(self) -> Batch {
+        let results = self.results.into_iter().map(|result| result.unwrap_or(Err(Error::WriteConflict))).collect();
+        Batch { results, freshness: self.freshness }
+    }
+}
+
+/// Applies the live schema to a group of documents; gives other calls their turn now and then.
+async fn prepare(forms: &Forms<'_>, documents: &[RawDocument], positions: &[usize]) -> Group {
+    let mut group = Group::default();
+    for (count, position) in positions.iter().enumerate() {
+        if count % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        match forms.validate(&documents[*position]) {
+            Ok(document) => {
+                group.positions.push(*position);
+                group.prepared.push(document);
+            }
+            Err(error) => group.rejected.push((*position, error)),
+        }
+    }
+    group
 }
 
 fn written(document: &Document, receipt: Receipt, token: &str) -> Written {
