@@ -64,6 +64,12 @@ impl Choices<'_> {
                 message.set_field_by_number(2, Value::I32(nanos));
                 return message;
             }
+            // A value without a kind has no form in JSON.
+            "google.protobuf.Value" => {
+                let field = descriptor.get_field([1, 2, 3, 4][usize::from(self.byte()) % 4]).unwrap();
+                message.set_field(&field, self.value(&field));
+                return message;
+            }
             _ => {}
         }
         for field in descriptor.fields().filter(|field| !without.iter().any(|name| name == field.name())) {
@@ -102,6 +108,7 @@ impl Choices<'_> {
             Kind::Double => Value::F64(f64::from(self.number() as i32) / 8.0),
             Kind::String => Value::String(self.text()),
             Kind::Bytes => Value::Bytes(self.text().into_bytes().into()),
+            Kind::Enum(values) if values.full_name() == "google.protobuf.NullValue" => Value::EnumNumber(0),
             Kind::Enum(values) => {
                 let all: Vec<i32> = values.values().map(|value| value.number()).chain([77]).collect();
                 Value::EnumNumber(all[usize::from(self.byte()) % all.len()])

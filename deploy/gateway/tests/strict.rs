@@ -10,6 +10,8 @@ const UPDATE: &str = "/keyplane.session.v1.SessionService/UpdateSession";
 const ACQUIRE: &str = "/keyplane.ratelimit.v1.RateLimitService/Acquire";
 const POLICY: &str = "/keyplane.ratelimit.v1.RateLimitService/CreatePolicy";
 const BATCH: &str = "/keyplane.revocation.v1.RevocationService/BatchRevoke";
+const UPSERT: &str = "/keyplane.search.v1.SearchService/UpsertDocument";
+const BATCH_UPSERT: &str = "/keyplane.search.v1.SearchService/BatchUpsertDocuments";
 /// URL of a session of `bob@x.com`.
 const URL: &str = "/v1/tenants/acme/users/bob%40x.com/sessions/0123?updateMask=lastPath";
 
@@ -214,5 +216,40 @@ fn other_paths_are_not_guarded() {
     for path in ["/keyplane.revocation.v1.RevocationService/RevokeOAuthToken", "/v1/tenants/acme/users/u/sessions", ""]
     {
         assert_eq!(guard().check(path, URL, b"token=x"), Err(None), "{path}");
+    }
+}
+
+#[test]
+fn values_of_a_document_keep_their_form() {
+    for body in [
+        r#"{"fields":{}}"#,
+        r#"{"fields":{"a":null,"b":[true,[],{}],"c":{"":"x","é":-1.5},"d":9007199254740991,"e":1e300}}"#,
+        r#"{"documentId":"d-1","fields":{"a":0.1},"sourceVersion":7.0}"#,
+    ] {
+        assert_eq!(passed(UPSERT, body), body.replace("1e300", "1e+300"));
+    }
+}
+
+#[test]
+fn value_that_would_change_on_its_way_is_rejected() {
+    let rule =
+        "must be a whole number between -2^53 and 2^53, both excluded, since JSON rounds others; send it as a string";
+    rejects(UPSERT, r#"{"fields":{"id":9007199254740992}}"#, &format!("document.fields.id: {rule}"));
+    let body = r#"{"documents":[{},{"fields":{"a":[1,{"b c":-9223372036854775808}]}}]}"#;
+    rejects(BATCH_UPSERT, body, &format!(r#"documents[1].fields.a[1]["b c"]: {rule}"#));
+    let twice = "document.fields.a: appears twice; a field may appear once";
+    rejects(UPSERT, r#"{"fields":{"a":1,"\u0061":2}}"#, twice);
+    rejects(UPSERT, r#"{"fields":[1]}"#, "document.fields: must be an object; got a list");
+    rejects(UPSERT, r#"{"fields":"a"}"#, "document.fields: must be an object; got a string");
+}
+
+#[test]
+fn deep_value_is_rejected() {
+    let nested = |levels: usize| format!(r#"{{"fields":{{"a":{}1{}}}}}"#, "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(passed(UPSERT, &nested(31)), nested(31));
+    let at = format!("document.fields.a{}", "[0]".repeat(31));
+    let rule = "must have at most 32 levels of lists and objects";
+    for levels in [32, 1000] {
+        rejects(UPSERT, nested(levels), &format!("{at}: {rule}"));
     }
 }

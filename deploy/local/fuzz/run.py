@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def start(folder: str, options: argparse.Namespace) -> subprocess.Popen:
-    services = ["session", "auth-revocation", "rate-limiting"]
+    services = ["session", "auth-revocation", "rate-limiting", "search"]
     ports = ["--gateway-port=0", "--valkey-port=0", *(f"--service-port={name}=0" for name in services)]
     # A debug build on a busy machine misses production's limit on staleness.
     settings = {"KEYPLANE_RATELIMIT_POLICIES": str(HERE / "policies.yaml"), "KEYPLANE_REVOCATION_MAX_STALENESS": "1m"}

@@ -1,14 +1,18 @@
 //! Shipped configuration of the gateway, filled in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use keyplane_contracts::{FILE_DESCRIPTOR_SET, openapi};
 use url::Url;
 
+use crate::services::SERVICES;
 use crate::{Error, Issuer};
 
 const TEMPLATE: &str = include_str!("../../envoy/gateway.yaml");
+
+/// Address of a service that is missing: the port `tcpmux`, where nothing listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Values for the shipped configuration, `deploy/envoy/gateway.yaml`.
 #[derive(Clone, Debug)]
@@ -18,7 +22,7 @@ pub struct Gateway {
     /// Address of Envoy's admin interface; port 0 takes any free port.
     pub admin: SocketAddr,
     /// Addresses of the services, by name: `session` fills `${SESSION_HOST}` and `${SESSION_PORT}`. Several entries of one name
-    /// are several instances.
+    /// are several instances; a service without an entry can't be reached.
     pub services: Vec<(&'static str, SocketAddr)>,
     /// Folder for the descriptor set, `openapi.json` and the access log.
     pub folder: PathBuf,
@@ -70,7 +74,14 @@ impl Gateway {
             values.push(("OTLP_HOST".to_owned(), host));
             values.push(("OTLP_PORT".to_owned(), port.to_string()));
         }
-        render(&with_services(TEMPLATE, &self.services), &values, self.otlp_endpoint.is_some())
+        render(&with_services(TEMPLATE, &self.all_services()), &values, self.otlp_endpoint.is_some())
+    }
+
+    /// Addresses of all services.
+    fn all_services(&self) -> Vec<(&'static str, SocketAddr)> {
+        let is_listed = |name: &str| self.services.iter().any(|(listed, _)| *listed == name);
+        let others = SERVICES.iter().map(|service| service.info.name).filter(|name| !is_listed(name));
+        self.services.iter().copied().chain(others.map(|name| (name, NOWHERE))).collect()
     }
 }
 

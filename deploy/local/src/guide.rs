@@ -12,6 +12,9 @@ use crate::{Endpoints, Options};
 const SESSION: &str = "keyplane.session.v1.SessionService";
 const REVOCATION: &str = "keyplane.revocation.v1.RevocationService";
 const LIMITS: &str = "keyplane.ratelimit.v1.RateLimitService";
+const SEARCH: &str = "keyplane.search.v1.SearchService";
+/// Collection of the examples.
+const COMPANIES: &str = "tenants/demo/collections/companies";
 /// Service of rate-limiting that Envoy calls.
 const ENVOY_LIMITS: &str = "envoy.service.ratelimit.v3.RateLimitService";
 /// Tenant of the examples.
@@ -53,6 +56,8 @@ impl Endpoints {
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
             line("\nrate limit of 100000 tokens an hour: spend 60000 (the second run is denied), then explain it\n");
             limit_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
+            line("\nsearch: create a collection, write two companies, find one in spite of typos, with facets\n");
+            search_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
             line("\nrevocation: check the printed token, revoke your own, then see it rejected\n");
             revocation_lines(gateway, example, &json!({"claims": check}).to_string())
                 .iter()
@@ -68,6 +73,9 @@ impl Endpoints {
             grpc_call(revocation, REVOCATION, "Check", &json!({"parent": TENANT, "claims": check}).to_string())
         ));
         let commands = grpc_limit_lines(&self.service("rate-limiting").grpc);
+        commands.iter().for_each(|command| line(&format!("  {command}")));
+        line("\nsearch over gRPC: describe the service, list the collections\n");
+        let commands = grpc_search_lines(&self.service("search").grpc);
         commands.iter().for_each(|command| line(&format!("  {command}")));
         line("\nCtrl-C stops everything");
         text
@@ -105,6 +113,33 @@ fn limit_lines(gateway: &str) -> [String; 2] {
     [
         call("acquire", r#"{"user":"ada","limits":["llm-tokens"],"cost":60000}"#),
         call("explain", r#"{"user":"ada","limits":["llm-tokens"]}"#),
+    ]
+}
+
+fn search_lines(gateway: &str) -> [String; 4] {
+    let fields = json!([
+        {"name": "name", "type": "TYPE_TEXT", "weight": 2},
+        {"name": "country", "type": "TYPE_TAG", "facet": true},
+        {"name": "employees", "type": "TYPE_INTEGER", "sortable": true},
+    ]);
+    let document = |id: &str, name: &str, country: &str, employees: u32| json!({"documentId": id, "fields": {"name": name, "country": country, "employees": employees}});
+    let documents = [document("c-1", "Cloud Services AG", "DE", 420), document("c-2", "Cloudberry Farm", "SE", 12)];
+    let search = json!({
+        "query": "clould servises", "filter": "employees >= 100", "highlight": {}, "facets": [{"field": "country"}],
+    });
+    let post = |path: &str, body: &Value| format!("curl -s -X POST '{gateway}/v1/{path}' {TOKEN} {JSON} '{body}'");
+    [
+        post(&format!("{TENANT}/collections?collectionId=companies"), &json!({ "fields": fields })),
+        post(&format!("{COMPANIES}/documents:batchUpsert"), &json!({ "documents": documents })),
+        post(&format!("{COMPANIES}/documents:search"), &search),
+        format!("curl -s '{gateway}/v1/{COMPANIES}/documents:search?query=cloud&orderBy=employees%20desc' {TOKEN}"),
+    ]
+}
+
+fn grpc_search_lines(grpc: &str) -> [String; 2] {
+    [
+        format!("grpcurl -plaintext {grpc} describe {SEARCH}"),
+        grpc_call(grpc, SEARCH, "ListCollections", &json!({ "parent": TENANT }).to_string()),
     ]
 }
 
@@ -160,7 +195,7 @@ fn claims_to_check(token: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{JSON, TOKEN};
+    use super::{COMPANIES, JSON, TOKEN};
     use crate::{Endpoints, Grant, Issuer, ServiceEndpoints};
 
     fn endpoints() -> Endpoints {
@@ -171,7 +206,7 @@ mod tests {
         Endpoints {
             gateway: Some("http://127.0.0.1:8080".into()),
             openapi: Some("http://127.0.0.1:8080/openapi.json".into()),
-            services: [("auth-revocation", 50052), ("rate-limiting", 50053), ("session", 50051)]
+            services: [("auth-revocation", 50052), ("rate-limiting", 50053), ("search", 50055), ("session", 50051)]
                 .map(|(name, port)| (name, at(&format!("127.0.0.1:{port}"))))
                 .into(),
             valkey: "valkey://127.0.0.1:6390".into(),
@@ -193,6 +228,9 @@ mod tests {
             format!(r#"curl -sN {session}:watch -H "authorization: Bearer $TOKEN""#),
             r#"curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/oauth2/revoke -d "token=$TOKEN""#.to_owned(),
             "grpcurl -plaintext 127.0.0.1:50051 list".to_owned(),
+            format!(
+                "curl -s 'http://127.0.0.1:8080/v1/{COMPANIES}/documents:search?query=cloud&orderBy=employees%20desc' {TOKEN}"
+            ),
             format!(
                 "curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/rateLimits:explain {TOKEN} {JSON} '{}'",
                 r#"{"user":"ada","limits":["llm-tokens"]}"#

@@ -62,6 +62,13 @@ pub(crate) const SERVICES: &[Service] = &[
         prefix: "KEYPLANE_SESSION_",
         settings: |mesh| vec![("KEYPLANE_SESSION_REVOCATION_URL", mesh.url(&keyplane_auth_revocation::SERVICE))],
     },
+    Service {
+        info: &keyplane_search::SERVICE,
+        main: keyplane_search::main,
+        prefix: "KEYPLANE_SEARCH_",
+        // A page token outlives a restart.
+        settings: |mesh| vec![mesh.or_default("KEYPLANE_SEARCH_CURSOR_KEY", "for this machine alone")],
+    },
 ];
 
 /// Finds a service by name.

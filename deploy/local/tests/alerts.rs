@@ -18,12 +18,13 @@ use tonic::transport::Endpoint;
 
 const REVOCATION: &str = include_str!("../../prometheus/revocation.rules.yaml");
 const RATELIMIT: &str = include_str!("../../prometheus/ratelimit.rules.yaml");
+const SEARCH: &str = include_str!("../../prometheus/search.rules.yaml");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Names of metrics, and of labels with their values, that the expressions of `rules` use.
 fn used(rules: &str) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
-    let metric = Regex::new(r"keyplane_(?:revocation|ratelimit)_[a-z_]+").unwrap();
-    let label = Regex::new(r#"(keyplane_(?:revocation|ratelimit)_[a-z_]+)=~?"([a-z_|]+)""#).unwrap();
+    let metric = Regex::new(r"keyplane_(?:revocation|ratelimit|search)_[a-z_]+").unwrap();
+    let label = Regex::new(r#"(keyplane_(?:revocation|ratelimit|search)_[a-z_]+)=~?"([a-z_|]+)""#).unwrap();
     let (mut metrics, mut labels) = (BTreeSet::new(), BTreeSet::new());
     for line in rules.lines().filter(|line| metric.is_match(line)) {
         for found in label.captures_iter(line) {
@@ -44,8 +45,10 @@ async fn exported(admin: &str, metrics: &BTreeSet<String>) -> String {
             text.lines().any(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")))
         };
         let missing: Vec<_> = metrics.iter().filter(|name| !has(name)).collect();
-        let ours: Vec<_> =
-            text.lines().filter(|line| line.starts_with("keyplane_re") || line.starts_with("keyplane_ra")).collect();
+        let ours: Vec<_> = text
+            .lines()
+            .filter(|line| ["keyplane_re", "keyplane_ra", "keyplane_se"].iter().any(|start| line.starts_with(start)))
+            .collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are not among:\n{}", ours.join("\n"))) }
     })
     .await;
@@ -104,5 +107,19 @@ async fn alerts_name_exported_metrics() {
     for (name, value) in &labels {
         assert!(text.contains(&format!("{name}=\"{value}\"")), "{name} is never {value}: {text}");
     }
+
+    let schema = json!({"fields": [{"name": "name", "type": "TYPE_TEXT"}]});
+    let collections = url("/v1/tenants/acme/collections");
+    let post = async |path: &str, body: serde_json::Value| {
+        let response = http.post(format!("{collections}{path}")).json(&body).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}: {}", response.text().await.unwrap());
+    };
+    post("?collectionId=notes", schema).await;
+    let documents = json!({"documents": [{"documentId": "a", "fields": {"name": "a note"}}]});
+    post("/notes/documents:batchUpsert", documents).await;
+    post("/notes/documents:search", json!({"query": "note"})).await;
+    let (metrics, labels) = used(SEARCH);
+    assert!(metrics.len() >= 3 && labels.is_empty(), "unexpected rules: {metrics:?} {labels:?}");
+    exported(&mesh.endpoints().service("search").admin, &metrics).await;
     mesh.stop().await.unwrap();
 }

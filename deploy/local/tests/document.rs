@@ -53,10 +53,36 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("/jti", "must be set", OTHER_FIELD),
     ("/attributes", "session: at most 8192 bytes", OTHER_FIELD),
     ("Timeout", "the tenant's", "the operator may set less for a tenant"),
+    ("freshnessToken", "freshnessToken", MADE_HERE),
+    ("pageToken", "pageToken", MADE_HERE),
+    ("filter", "filter: position ", "the language of filters has no pattern"),
+    ("/expireTime", "must be in the future", "OpenAPI has no bounds for times"),
+    ("/documents/documentId", "must match [A-Za-z0-9._~@|:+-]{1,128}, and is empty", OTHER_FIELD),
+    ("/fields", "collection partners does not exist", "an empty list is absent in an update"),
+    ("/documentId", "must be empty, or the last segment of the name", OTHER_FIELD),
+    ("/name", "must be a document of the collection in `parent`", OTHER_FIELD),
+    ("/name", "must be empty, or the last segment of the name", OTHER_FIELD),
+    ("path tenant", "must be a document of the collection in `parent`", OTHER_FIELD),
+    ("path collection", "must be a document of the collection in `parent`", OTHER_FIELD),
+    ("/fields", "must be unique", OTHER_FIELD),
+    ("/fields", "rankBy.field", OTHER_FIELD),
+    ("/fields/name", "must be unique", OTHER_FIELD),
+    ("/fields/type", "must ", OTHER_FIELD),
+    ("/fields/facet", "must be false", OTHER_FIELD),
+    ("/rankBy/field", "must name", OTHER_FIELD),
+    ("/rankBy/mode", "must ", OTHER_FIELD),
+    ("/rankBy/halfLife", "must not be set", OTHER_FIELD),
+    ("ields", " of the schema", SCHEMA),
+    ("/facets/field", "facets[0].", SCHEMA),
+    ("/facets/stats", "facets[0].", SCHEMA),
+    ("/facets/ranges", "facets[0].", SCHEMA),
+    ("/facets/interval", "facets[0].", SCHEMA),
+    ("orderBy", "orderBy: ", SCHEMA),
 ];
 
 /// Reasons why OpenAPI 3.0 can't state a rule.
 const MADE_HERE: &str = "only the service can make one";
+const SCHEMA: &str = "the schema of the collection decides";
 const OTHER_FIELD: &str = "the rule is about another field as well";
 
 async fn mesh(folder: &str) -> Mesh {
@@ -85,6 +111,10 @@ async fn send(mesh: &Mesh, http: &Client, call: &Call) -> (u16, String) {
 /// Calls of the examples, with handles that the service has just made.
 async fn live_calls(mesh: &Mesh, http: &Client, document: &Value) -> Vec<Call> {
     let mut live = calls(document);
+    // Other calls of search need the collection of the examples.
+    let collection = live.iter().find(|call| call.id == "CreateCollection").expect("an example").clone();
+    let (status, text) = send(mesh, http, &collection).await;
+    assert_eq!(status, 200, "{text}");
     for (user, field, maker, made) in [
         ("Refund", "charge", "Acquire", "charge"),
         ("Commit", "reservation", "Reserve", "reservation"),

@@ -145,8 +145,8 @@ fn lines(mesh: &Mesh, start: &str) -> Vec<String> {
 /// Runs the guide's grpcurl commands. `made`: the fourth creates a session instead of reading the example.
 async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     let shell = Shell::new(client);
-    let lines = <[String; 8]>::try_from(lines(mesh, "grpcurl ")).unwrap();
-    let [list, describe, health, call, watch, check, acquire, ask] = lines;
+    let lines = <[String; 10]>::try_from(lines(mesh, "grpcurl ")).unwrap();
+    let [list, describe, health, call, watch, check, acquire, ask, search, collections] = lines;
 
     let services = shell.run(&list).await;
     for service in ["keyplane.session.v1.SessionService", "grpc.health.v1.Health"] {
@@ -171,13 +171,16 @@ async fn runs_grpcurl_lines(mesh: &Mesh, client: &GrpcClient, made: bool) {
     assert_eq!((&acquired["admitted"], &acquired["source"]), (&true.into(), &"SOURCE_STORE".into()), "{acquired}");
     let limited = shell.json(&ask).await;
     assert_eq!((&limited["overallCode"], &limited["statuses"][0]["code"]), (&"OK".into(), &"OK".into()), "{limited}");
+    let described = shell.run(&search).await;
+    assert!(described.contains("SearchDocuments"), "{search}: {described}");
+    assert!(shell.json(&collections).await.is_object(), "{collections}");
 }
 
 /// Runs the guide's curl commands, after one that sets TOKEN. `revoked`: the printed token is revoked already.
 async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: bool) {
     shell.take_token(token).await;
-    let lines = <[String; 9]>::try_from(lines(mesh, "curl ")).unwrap();
-    let [create, read, change, watch, acquire, explain, check, revoke, again] = lines;
+    let lines = <[String; 13]>::try_from(lines(mesh, "curl ")).unwrap();
+    let [create, read, change, watch, acquire, explain, collection, write, search, get, check, revoke, again] = lines;
     let example = mesh.endpoints().example.as_deref();
 
     let made = shell.json(&create).await;
@@ -196,6 +199,15 @@ async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: b
     let explained = shell.json(&explain).await;
     assert_eq!(explained["limits"][0]["policy"]["name"], "policies/llm-tokens", "{explained}");
     assert_eq!(explained["limits"][0]["rule"], "default", "{explained}");
+
+    let named = shell.json(&collection).await;
+    let is_new = named["name"] == "tenants/demo/collections/companies";
+    assert!(is_new != revoked && (is_new || named["details"][0]["reason"] == "COLLECTION_EXISTS"), "{named}");
+    assert_eq!(shell.json(&write).await["failedCount"], 0, "{write}");
+    for (line, id) in [(&search, "c-1"), (&get, "c-1")] {
+        let found = shell.json(line).await;
+        assert_eq!(found["hits"][0]["document"]["documentId"], id, "{line}: {found}");
+    }
 
     let checked = shell.json(&check).await;
     assert_eq!(checked["verdict"], if revoked { "VERDICT_REVOKED" } else { "VERDICT_ACTIVE" }, "{checked}");

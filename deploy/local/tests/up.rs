@@ -71,7 +71,8 @@ impl Drop for Up {
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyplane-up"));
     command.args(["--json", "--gateway-port", "0", "--service-port", "session=0"]);
-    command.args(["--service-port", "auth-revocation=0", "--service-port", "rate-limiting=0", "--run-dir"]).arg(folder);
+    command.args(["--service-port", "auth-revocation=0", "--service-port", "rate-limiting=0"]);
+    command.args(["--service-port", "search=0", "--run-dir"]).arg(folder);
     command
 }
 
@@ -109,7 +110,7 @@ async fn starts_serves_rejects_a_second_start_and_stops_everything() {
     assert_eq!(answer["companyId"], "c-7", "{answer}");
     let policies = std::fs::read_to_string(up.text("/policies")).unwrap();
     assert!(policies.contains("id: llm-tokens"), "a file to edit: {policies}");
-    for service in ["auth-revocation", "rate-limiting", "session"] {
+    for service in ["auth-revocation", "rate-limiting", "search", "session"] {
         let log = std::fs::read_to_string(folder.path().join(format!("{service}.log"))).unwrap();
         let warned = log.lines().find(|line| line.contains("not ready") && !line.contains("the store"));
         assert_eq!(warned, None, "waiting at the start is not a warning");
@@ -210,7 +211,7 @@ fn taken_port_is_reported_with_its_option() {
     let port = listener.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_keyplane-up"))
         .args(["--service-port", "session=0", "--service-port", "auth-revocation=0", "--valkey-port", "0"])
-        .args(["--service-port", "rate-limiting=0"])
+        .args(["--service-port", "rate-limiting=0", "--service-port", "search=0"])
         .args(["--gateway-port", &port, "--run-dir"])
         .arg(folder.path())
         .output()

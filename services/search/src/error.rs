@@ -102,6 +102,9 @@ pub enum Error {
     /// Cursor of a generation that is deleted.
     #[error("the page token is older than the collection's last rebuild; start again from the first page")]
     CursorExpired,
+    /// Shutdown of the service during an import.
+    #[error("the service is shutting down; connect again, and send the documents without a result")]
+    ShuttingDown,
     /// Value in the store that this service never writes.
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
@@ -177,6 +180,7 @@ impl ServiceError for Error {
                 Description::new(&search::ROLLBACK_IMPOSSIBLE).with("collection", collection)
             }
             Error::CursorExpired => Description::new(&search::CURSOR_EXPIRED),
+            Error::ShuttingDown => Description::new(&kit::SHUTTING_DOWN),
             Error::Corrupt(_) => Description::new(&store::STORED_DATA_DAMAGED),
             Error::Ttl(_) => Description::new(&kit::INTERNAL),
             Error::Store(error) => error.describe(),

@@ -8,7 +8,8 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 /// Pattern of RFC 3339 times.
-const TIME: &str = r"^\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d+)?(Z|[+-][0-2]\d:[0-5]\d)$";
+const TIME: &str =
+    r"^[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]+)?(Z|[+-][0-2][0-9]:[0-5][0-9])$";
 
 /// Validator of values against an OpenAPI 3.0 document: the keywords that Keyplane's document uses, and formats of numbers
 /// and times.

@@ -81,6 +81,8 @@ pub(crate) enum Kind {
     Duration,
     Timestamp,
     FieldMask,
+    /// Object of any JSON values.
+    Struct,
 }
 
 /// Range of an integer.
@@ -252,6 +254,7 @@ impl Reader {
                 "google.protobuf.Duration" => Kind::Duration,
                 "google.protobuf.Timestamp" => Kind::Timestamp,
                 "google.protobuf.FieldMask" => Kind::FieldMask,
+                "google.protobuf.Struct" => Kind::Struct,
                 // Well-known types with a JSON form of their own; the contracts use no others yet.
                 name if name.starts_with("google.protobuf.") && name != "google.protobuf.Empty" => {
                     return Err(unsupported(field.full_name(), name));

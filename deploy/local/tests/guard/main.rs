@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use keyplane_contracts::http::bindings;
+use keyplane_contracts::http::{Binding, bindings};
 use keyplane_engine::Signal;
 use keyplane_local::Mesh;
 use keyplane_testkit::eventually;

@@ -85,7 +85,7 @@ pub fn before(mesh: &Mesh, name: &str, change: impl FnOnce(String) -> String) ->
     let gateway = Gateway {
         listen: any,
         admin: any,
-        services: ["session", "auth-revocation", "rate-limiting"].map(address).into(),
+        services: ["session", "auth-revocation", "rate-limiting", "search"].map(address).into(),
         folder,
         otlp_endpoint: None,
         cors_origins: Options::LOCAL_ORIGINS.to_owned(),

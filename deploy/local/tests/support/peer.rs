@@ -108,8 +108,8 @@ impl Peer {
     }
 
     /// Addresses of this stand-in under each service's name.
-    pub fn services(&self) -> [(&'static str, SocketAddr); 3] {
-        ["session", "auth-revocation", "rate-limiting"].map(|name| (name, self.address))
+    pub fn services(&self) -> [(&'static str, SocketAddr); 4] {
+        ["session", "auth-revocation", "rate-limiting", "search"].map(|name| (name, self.address))
     }
 
     /// Sets the answer to ext_authz.

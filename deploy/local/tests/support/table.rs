@@ -21,6 +21,8 @@ pub fn path(binding: &Binding) -> String {
             "session" => "0123456789abcdef0123456789abcdef",
             "revocation" => "t0123456789abcdef0123456789abcdef",
             "policy" => "urn:chat",
+            "collection" => "companies",
+            "document" => "urn:c-7",
             _ => "any",
         };
         path.replace(&format!("{{{name}}}"), value)

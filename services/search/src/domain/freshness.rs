@@ -25,7 +25,7 @@ pub struct Freshness {
 
 /// Rejection of a text as the token of a collection's write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be the `freshness` of a write to this collection, unchanged")]
+#[error("must be the `freshness_token` of a write to this collection, unchanged")]
 pub struct FreshnessError;
 
 // === impl Freshness ===

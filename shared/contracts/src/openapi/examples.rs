@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::http::Binding;
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("keyplane.session.v1", include_str!("../../../../proto/keyplane/session/v1/examples.json")),
     ("keyplane.ratelimit.v1", include_str!("../../../../proto/keyplane/ratelimit/v1/examples.json")),
+    ("keyplane.search.v1", include_str!("../../../../proto/keyplane/search/v1/examples.json")),
     ("keyplane.revocation.v1", include_str!("../../../../proto/keyplane/revocation/v1/examples.json")),
 ];
 
@@ -30,7 +31,7 @@ pub(super) struct Example {
     pub(super) response: Value,
 }
 
-/// Example of the route's RPC.
+/// Example of the route's RPC. An additional route may have its own, under the RPC's name and its verb: `SearchDocumentsByGet`.
 ///
 /// # Panics
 ///
@@ -38,9 +39,16 @@ pub(super) struct Example {
 pub(super) fn example(binding: &Binding) -> Example {
     let package = binding.method.parent_service().package_name().to_owned();
     let (_, file) = files().iter().find(|(known, _)| *known == package).expect("each package has a file of examples");
-    let example = file.get(binding.method.name());
+    let own = format!("{}By{}", binding.method.name(), title(binding.verb));
+    let own = file.get(&own).filter(|_| binding.index > 0);
+    let example = own.or_else(|| file.get(binding.method.name()));
     let example = example.unwrap_or_else(|| panic!("{package}/examples.json has none for {}", binding.method.name()));
     serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{}: {error}", binding.method.name()))
+}
+
+/// `Post` of `POST`.
+pub(super) fn title(verb: &str) -> String {
+    verb[..1].to_owned() + &verb[1..].to_lowercase()
 }
 
 fn files() -> &'static [(&'static str, Map<String, Value>)] {

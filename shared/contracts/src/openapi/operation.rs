@@ -4,7 +4,7 @@ use prost_reflect::{FieldDescriptor, Kind};
 use serde_json::{Value, json};
 
 use super::comments::comment;
-use super::examples::{Example, example};
+use super::examples::{Example, example, title};
 use super::parameters::{parameters, singular_owner};
 use super::schema::{Schemas, Usage};
 use super::{error, oauth};
@@ -48,11 +48,6 @@ fn id(binding: &Binding) -> String {
         id += &if same_verb { format!("Of{}", singular_owner(binding)) } else { format!("By{}", title(binding.verb)) };
     }
     id
-}
-
-/// `Post` of `POST`.
-fn title(verb: &str) -> String {
-    verb[..1].to_owned() + &verb[1..].to_lowercase()
 }
 
 /// Returns whether the field takes the bytes of a body as they are.

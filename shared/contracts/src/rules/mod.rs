@@ -11,7 +11,7 @@ pub mod revocation;
 pub mod search;
 pub mod session;
 
-use crate::names::{Id, SessionName, TenantId};
+use crate::names::{CollectionId, Id, SessionName, TenantId};
 
 /// Bound of one field. Bytes are those of UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub enum Rule {
         /// Longest text, in bytes.
         most: usize,
     },
+    /// Any text of at most this number of bytes.
+    Length(usize),
     /// Text that matches the whole of a pattern, or is empty.
     Pattern(&'static str),
     /// Text that matches the whole of a pattern, and is not empty.
@@ -89,6 +91,7 @@ pub fn rule(full_name: &str) -> Option<Rule> {
         ("keyplane.session.v1.", session::RULES),
         ("keyplane.ratelimit.v1.", ratelimit::RULES),
         ("keyplane.revocation.v1.", revocation::RULES),
+        ("keyplane.search.v1.", search::RULES),
         ("keyplane.audit.v1.", audit::RULES),
     ];
     tables.iter().find_map(|(package, table)| {
@@ -104,6 +107,7 @@ pub fn is_always_sent(full_name: &str) -> bool {
         ("keyplane.session.v1.", session::ALWAYS_SENT),
         ("keyplane.ratelimit.v1.", ratelimit::ALWAYS_SENT),
         ("keyplane.revocation.v1.", revocation::ALWAYS_SENT),
+        ("keyplane.search.v1.", search::ALWAYS_SENT),
         ("keyplane.audit.v1.", audit::ALWAYS_SENT),
     ];
     tables.iter().any(|(package, names)| full_name.strip_prefix(package).is_some_and(|name| names.contains(&name)))
@@ -118,6 +122,8 @@ pub fn path_variable(name: &str) -> Option<&'static str> {
         "session" => SessionName::ID_PATTERN,
         "policy" => ratelimit::POLICY_ID,
         "revocation" => revocation::REVOCATION_ID,
+        "collection" => CollectionId::PATTERN,
+        "document" => Id::PATTERN,
         _ => return None,
     })
 }

@@ -15,6 +15,7 @@ pub(super) fn keywords(rule: &Rule) -> Vec<(&'static str, Value)> {
         Rule::Text { least, most } => {
             vec![("minLength", json!(least)), ("maxLength", json!(most)), ("pattern", json!(format!("^{PRINTABLE}+$")))]
         }
+        Rule::Length(most) => vec![("maxLength", json!(most))],
         Rule::Pattern(pattern) => vec![("pattern", json!(format!("^({pattern})?$")))],
         Rule::Required(pattern) => vec![("pattern", json!(format!("^{pattern}$")))],
         Rule::Mask(names) => {

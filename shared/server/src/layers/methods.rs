@@ -83,11 +83,16 @@ impl Methods {
                 }
             }
         }
-        for binding in http::bindings() {
+        let bindings = http::bindings();
+        // The same fields come in the query of another route: SearchDocuments by GET.
+        let has_route_without_body =
+            |path: &str| bindings.iter().any(|binding| binding.body.is_empty() && binding.grpc_path() == path);
+        for binding in &bindings {
             let Some(method) = by_path.get_mut(&binding.grpc_path()) else { continue };
             let request = binding.method.input();
             let in_body: Vec<String> = match binding.body.as_str() {
                 "" => Vec::new(),
+                "*" if has_route_without_body(&binding.grpc_path()) => Vec::new(),
                 "*" => request.fields().map(|field| field.name().to_owned()).collect(),
                 field => vec![field.to_owned()],
             };

@@ -3,6 +3,7 @@
 //! A body that passes is rewritten as canonical JSON, so the transcoder reads exactly the checked values, however it would
 //! have read the caller's text.
 
+mod any;
 mod object;
 mod scalar;
 mod value;
@@ -34,6 +35,8 @@ enum Step<'s> {
     Unknown(String),
     Item(usize),
     Key(String),
+    /// Member of an object of any values.
+    Member(String),
 }
 
 /// Returns canonical JSON of `bytes`, or every violation in them. O(size).
@@ -96,9 +99,11 @@ fn render(path: &[Step<'_>]) -> String {
         match step {
             Step::Item(index) => text.push_str(&format!("[{index}]")),
             Step::Key(key) => text.push_str(&format!("[{}]", wording::quoted(key))),
-            Step::Unknown(name) if !wording::is_name(name) => text.push_str(&format!("[{}]", wording::quoted(name))),
+            Step::Unknown(name) | Step::Member(name) if !wording::is_name(name) => {
+                text.push_str(&format!("[{}]", wording::quoted(name)));
+            }
             Step::Field(name) => join(&mut text, name),
-            Step::Unknown(name) => join(&mut text, name),
+            Step::Unknown(name) | Step::Member(name) => join(&mut text, name),
         }
     }
     if text.is_empty() { "body".to_owned() } else { text }

@@ -116,7 +116,7 @@ pub(super) fn map<'de, 's, A: MapAccess<'de>>(
 }
 
 /// Writes a comma, unless the object whose members begin at `start` is empty so far.
-fn separate(check: &mut Check<'_>, start: usize) {
+pub(super) fn separate(check: &mut Check<'_>, start: usize) {
     if check.out.len() > start {
         check.out.push(b',');
     }

@@ -70,9 +70,27 @@ impl Scalar<'_> {
                 | Kind::Duration
                 | Kind::Timestamp
                 | Kind::FieldMask
+                | Kind::Struct
                 | Kind::Message(_),
                 _,
             ) => return Err(self.kind()),
+        }
+        Ok(())
+    }
+
+    /// Appends the value to `out` as it is.
+    ///
+    /// # Errors
+    ///
+    /// Rule of a whole number that a 64-bit floating point can't keep: the transcoder would round it.
+    pub(super) fn write_any(self, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        match self {
+            Scalar::Bool(value) => append(out, value),
+            Scalar::Whole(value) if value.abs() > LARGEST => return Err(ROUNDED),
+            Scalar::Whole(value) => append(out, value),
+            // Writing to memory can't fail.
+            Scalar::Number(value) => drop(serde_json::to_writer(out, &value)),
+            Scalar::Text(text) => string(out, text),
         }
         Ok(())
     }
@@ -111,6 +129,11 @@ impl Scalar<'_> {
         Ok(())
     }
 }
+
+/// Largest whole number whose neighbours are numbers too: 2^53 - 1.
+const LARGEST: i128 = (1 << 53) - 1;
+const ROUNDED: &str =
+    "must be a whole number between -2^53 and 2^53, both excluded, since JSON rounds others; send it as a string";
 
 const INT32: Integer = Integer { min: i32::MIN as i128, max: i32::MAX as i128, quoted: false };
 

@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::super::schema::{Kind, Message, Shape};
 use super::scalar::Scalar;
-use super::{Check, Step, object, wording};
+use super::{Check, Step, any, object, wording};
 
 /// Visitor that checks a value and rewrites it.
 pub(super) struct Place<'c, 's> {
@@ -23,6 +23,8 @@ pub(super) enum Expects<'s> {
     Message(&'s Message),
     List(&'s Kind),
     Map(&'s Kind),
+    /// Object of any JSON values.
+    Struct,
 }
 
 // === impl Place ===
@@ -43,6 +45,7 @@ impl<'c, 's> Place<'c, 's> {
     pub(super) fn one(check: &'c mut Check<'s>, kind: &'s Kind) -> Place<'c, 's> {
         let expects = match kind {
             Kind::Message(id) => Expects::Message(check.schemas.message(*id)),
+            Kind::Struct => Expects::Struct,
             Kind::Bool
             | Kind::Integer(_)
             | Kind::Float(_)
@@ -64,7 +67,7 @@ impl<'c, 's> Place<'c, 's> {
                     self.check.violation(|| format!("must be {}; got {got}{}", wording::kind(kind), hint()));
                 }
             }
-            Expects::Message(_) | Expects::List(_) | Expects::Map(_) => self.wrong(scalar.kind()),
+            Expects::Message(_) | Expects::List(_) | Expects::Map(_) | Expects::Struct => self.wrong(scalar.kind()),
         }
     }
 
@@ -147,6 +150,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
         match self.expects {
             Expects::Message(message) => object::message(self.check, message, members),
             Expects::Map(kind) => object::map(self.check, kind, members),
+            Expects::Struct => any::object(self.check, 0, members),
             Expects::One(_) | Expects::List(_) => {
                 self.wrong("an object");
                 while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}

@@ -14,7 +14,7 @@ const LISTED: usize = 16;
 pub(super) fn expected(expects: Expects<'_>) -> String {
     match expects {
         Expects::One(kind) => self::kind(kind),
-        Expects::Message(_) => "an object".to_owned(),
+        Expects::Message(_) | Expects::Struct => "an object".to_owned(),
         Expects::List(_) => "a list".to_owned(),
         Expects::Map(kind) => format!("an object, each value {}", self::kind(kind)),
     }
@@ -32,7 +32,7 @@ pub(super) fn kind(kind: &Kind) -> String {
             let names: Vec<_> = values.iter().map(|(name, _)| name.as_str()).collect();
             format!("one of {}", names.join(", "))
         }
-        Kind::Message(_) => "an object".to_owned(),
+        Kind::Message(_) | Kind::Struct => "an object".to_owned(),
         Kind::Duration => "a duration in seconds, such as \"90s\" or \"0.5s\"".to_owned(),
         Kind::Timestamp => "a time in RFC 3339, such as \"2026-01-31T12:00:00Z\"".to_owned(),
         Kind::FieldMask => "comma-separated fields, such as \"lastPath,attributes\"".to_owned(),

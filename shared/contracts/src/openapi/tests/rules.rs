@@ -81,6 +81,7 @@ fn every_rule_is_that_of_a_field_or_a_message() {
         ("session", rules::session::RULES),
         ("ratelimit", rules::ratelimit::RULES),
         ("revocation", rules::revocation::RULES),
+        ("search", rules::search::RULES),
         ("audit", rules::audit::RULES),
     ] {
         for (name, _) in table {
@@ -95,6 +96,7 @@ fn always_sent_names_message_fields() {
         ("session", rules::session::ALWAYS_SENT),
         ("ratelimit", rules::ratelimit::ALWAYS_SENT),
         ("revocation", rules::revocation::ALWAYS_SENT),
+        ("search", rules::search::ALWAYS_SENT),
         ("audit", rules::audit::ALWAYS_SENT),
     ] {
         for name in names {
