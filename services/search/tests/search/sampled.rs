@@ -1,7 +1,7 @@
 //! Counts that are scaled up from a sample lie within their stated intervals.
 
 use keyplane_search::domain::Value;
-use keyplane_search::domain::request::SearchRequest;
+use keyplane_search::domain::request::{FacetRequest, SearchRequest};
 
 use crate::dice::Dice;
 use crate::oracle::Oracle;
@@ -76,4 +76,13 @@ async fn sampled_facets_and_counts_are_within_their_margins() {
     let result = rig.search(&name, &all).await;
     assert_eq!((result.found.count, result.found.margin), (DOCUMENTS as u64, 0));
     assert_eq!(result.facets, oracle.facets(&all.facets, ""), "from the counters, exact");
+
+    let numbers = SearchRequest { facets: vec![FacetRequest { stats: true, ..facet("amount") }], ..all };
+    let result = rig.search(&name, &numbers).await;
+    assert!(result.facets[0].approximate, "{:?}", result.facets);
+    assert_eq!(
+        (result.found.count, result.found.margin),
+        (DOCUMENTS as u64, 0),
+        "counters know the number beside a sample"
+    );
 }

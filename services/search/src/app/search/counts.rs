@@ -51,6 +51,17 @@ impl Run<'_> {
         facets.filter_map(|facet| if is_selected(facet) { selected.next() } else { plain.next() }).collect()
     }
 
+    /// Estimate held to the counters: all of a collection is their number exactly, a part of it is no more.
+    pub(super) fn within_totals(&self, found: Found) -> Found {
+        let documents = self.figures.totals.documents;
+        let is_whole = self.prepared.text.is_none() && self.prepared.filter.is_empty();
+        match found.margin {
+            0 => found,
+            _ if is_whole => Found { count: documents, margin: 0 },
+            margin => Found { count: found.count.min(documents), margin },
+        }
+    }
+
     /// Exact counts of the rows of all documents that match the query; the filter is applied here.
     pub(super) fn tally(&self, facets: &[FacetRequest], rows: &[Row], sift: &mut Sift<'_>) -> Result<Counted, Error> {
         let plan = self.facet_plan(facets)?;

@@ -134,7 +134,7 @@ impl Search {
         let all = hits.all.map(|count| Found { count, margin: 0 });
         Ok(SearchResult {
             hits: page.hits,
-            found: all.or(counted.found).unwrap_or_default(),
+            found: run.within_totals(all.or(counted.found).unwrap_or_default()),
             facets: counted.facets,
             next_page_token: page.next,
             corpus_changed: page.changed,
