@@ -10,7 +10,7 @@ use keyplane_engine::Toolbox;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::lock::Lock;
-use crate::{Error, Grant, Issuer, Mesh, Options, services};
+use crate::{Error, Grant, Issuer, Mesh, Options, demo, services};
 
 /// Variable that makes this program the gateway's guard.
 pub(crate) const GUARD: &str = "KEYPLANE_LOCAL_GUARD";
@@ -37,6 +37,9 @@ struct Args {
     /// Use this Valkey instead of starting one
     #[arg(long, value_name = "URL", conflicts_with = "valkey_port")]
     valkey_url: Option<String>,
+    /// Load companies and tasks into search, and print queries to try
+    #[arg(long)]
+    demo: bool,
     /// Start no gateway
     #[arg(long)]
     no_gateway: bool,
@@ -152,7 +155,17 @@ async fn up(args: &Args) -> Result<(), Error> {
         () = stop.requested() => return Ok(()),
     };
     lock.describe(mesh.endpoints())?;
-    let ready = if args.json { mesh.endpoints().json() } else { mesh.endpoints().guide() };
+    if args.demo {
+        tokio::select! {
+            loaded = demo::load(mesh.endpoints()) => loaded?,
+            () = stop.requested() => return mesh.stop().await,
+        }
+    }
+    let ready = match (args.json, args.demo) {
+        (true, _) => mesh.endpoints().json(),
+        (false, false) => mesh.endpoints().guide(),
+        (false, true) => mesh.endpoints().guide() + "\n" + &demo::guide(mesh.endpoints()),
+    };
     // A closed standard output must not stop the mesh.
     let _ = print(&ready);
     let died = tokio::select! {

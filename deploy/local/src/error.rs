@@ -54,6 +54,9 @@ pub enum Error {
     /// Token that can't be made.
     #[error("no token: {0}")]
     Token(String),
+    /// Demo that can't be fetched or loaded.
+    #[error("no demo: {0}")]
+    Demo(String),
     /// File or folder that can't be read or written.
     #[error("{step}: {source}")]
     Io {

@@ -14,7 +14,7 @@ const REVOCATION: &str = "keyplane.revocation.v1.RevocationService";
 const LIMITS: &str = "keyplane.ratelimit.v1.RateLimitService";
 const SEARCH: &str = "keyplane.search.v1.SearchService";
 /// Collection of the examples.
-const COMPANIES: &str = "tenants/demo/collections/companies";
+const PARTNERS: &str = "tenants/demo/collections/partners";
 /// Service of rate-limiting that Envoy calls.
 const ENVOY_LIMITS: &str = "envoy.service.ratelimit.v3.RateLimitService";
 /// Tenant of the examples.
@@ -56,7 +56,7 @@ impl Endpoints {
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
             line("\nrate limit of 100000 tokens an hour: spend 60000 (the second run is denied), then explain it\n");
             limit_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
-            line("\nsearch: create a collection, write two companies, find one in spite of typos, with facets\n");
+            line("\nsearch: create a collection, write two partners, find one in spite of typos, with facets\n");
             search_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
             line("\nrevocation: check the printed token, revoke your own, then see it rejected\n");
             revocation_lines(gateway, example, &json!({"claims": check}).to_string())
@@ -129,10 +129,10 @@ fn search_lines(gateway: &str) -> [String; 4] {
     });
     let post = |path: &str, body: &Value| format!("curl -s -X POST '{gateway}/v1/{path}' {TOKEN} {JSON} '{body}'");
     [
-        post(&format!("{TENANT}/collections?collectionId=companies"), &json!({ "fields": fields })),
-        post(&format!("{COMPANIES}/documents:batchUpsert"), &json!({ "documents": documents })),
-        post(&format!("{COMPANIES}/documents:search"), &search),
-        format!("curl -s '{gateway}/v1/{COMPANIES}/documents:search?query=cloud&orderBy=employees%20desc' {TOKEN}"),
+        post(&format!("{TENANT}/collections?collectionId=partners"), &json!({ "fields": fields })),
+        post(&format!("{PARTNERS}/documents:batchUpsert"), &json!({ "documents": documents })),
+        post(&format!("{PARTNERS}/documents:search"), &search),
+        format!("curl -s '{gateway}/v1/{PARTNERS}/documents:search?query=cloud&orderBy=employees%20desc' {TOKEN}"),
     ]
 }
 
@@ -195,7 +195,7 @@ fn claims_to_check(token: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMPANIES, JSON, TOKEN};
+    use super::{JSON, PARTNERS, TOKEN};
     use crate::{Endpoints, Grant, Issuer, ServiceEndpoints};
 
     fn endpoints() -> Endpoints {
@@ -229,7 +229,7 @@ mod tests {
             r#"curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/oauth2/revoke -d "token=$TOKEN""#.to_owned(),
             "grpcurl -plaintext 127.0.0.1:50051 list".to_owned(),
             format!(
-                "curl -s 'http://127.0.0.1:8080/v1/{COMPANIES}/documents:search?query=cloud&orderBy=employees%20desc' {TOKEN}"
+                "curl -s 'http://127.0.0.1:8080/v1/{PARTNERS}/documents:search?query=cloud&orderBy=employees%20desc' {TOKEN}"
             ),
             format!(
                 "curl -s -X POST http://127.0.0.1:8080/v1/tenants/demo/rateLimits:explain {TOKEN} {JSON} '{}'",

@@ -4,6 +4,7 @@
 //! [`Mesh`] starts and stops everything; [`run`] is the program behind `cargo up`.
 
 mod cli;
+mod demo;
 mod endpoints;
 mod error;
 mod gateway;
