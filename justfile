@@ -72,8 +72,9 @@ deny: _tools
     cargo deny check bans licenses sources
 
 # `mesh`: calls against their bounds; `sessions`: 10,000 sessions; `revocation`: checks, and a million revocations;
-# `ratelimit`: limits, beside envoyproxy/ratelimit; `gateway`: JSON through Envoy, with the guard and without.
-# Measures on this machine: `just bench mesh`, sessions, revocation, ratelimit or gateway.
+# `ratelimit`: limits, beside envoyproxy/ratelimit; `gateway`: JSON through Envoy, with the guard and without;
+# `search`: the complex query, beside its bare commands; `relevance`: right hits, beside FT.SEARCH and FTS5.
+# Measures on this machine: `just bench mesh`, sessions, revocation, ratelimit, gateway, search or relevance.
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 

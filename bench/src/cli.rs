@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
 use crate::search::relevance;
-use crate::{Error, gateway, mesh, propagation, ratelimit, revocation, serve, sessions, soak};
+use crate::{Error, gateway, mesh, propagation, ratelimit, revocation, search, serve, sessions, soak};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
 #[derive(Debug, Parser)]
@@ -61,6 +61,13 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Times the complex query over 100,000 documents, beside its bare commands and PostgreSQL.
+    Search {
+        #[command(flatten)]
+        options: search::Options,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Compares the gateway as it is shipped with one that has no guard.
     Gateway {
         #[command(flatten)]
@@ -110,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Sessions { options, output } => sessions::run(&options).and_then(|report| output.write(&report)),
         Command::Revocation { options, output } => revocation::run(&options).and_then(|report| output.write(&report)),
         Command::Ratelimit { options, output } => ratelimit::run(&options).and_then(|report| output.write(&report)),
+        Command::Search { options, output } => search::run(&options).and_then(|report| output.write(&report)),
         Command::Gateway { options, output } => gateway::run(&options).and_then(|report| output.write(&report)),
         Command::Relevance { options, output } => relevance::run(&options).and_then(|report| output.write(&report)),
         Command::Soak { options, output } => soak::run(&options).and_then(|report| output.write(&report)),

@@ -5,6 +5,7 @@
 //! - `sessions` updates and watches thousands of sessions in an open loop.
 //! - `revocation` compares checks of tokens with the echo, and measures a million revocations.
 //! - `ratelimit` compares limits with the echo, their own script and envoyproxy/ratelimit.
+//! - `search` times the complex query over 100,000 documents, beside its bare commands and PostgreSQL.
 //! - `gateway` measures the price of the JSON guard, with and without a body.
 //! - `relevance` measures the ranking of search beside the engine's own order and SQLite's BM25.
 //! - `propagation` proves that no revoked token passes 100 ms after the acknowledgement, under any fault.

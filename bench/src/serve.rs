@@ -15,6 +15,7 @@ pub(crate) enum Service {
     Session,
     Revocation,
     RateLimit,
+    Search,
 }
 
 /// Addresses of the services: the line that the child prints once it serves.
@@ -27,7 +28,8 @@ pub(crate) struct Addresses {
 // === impl Service ===
 
 impl Service {
-    pub(crate) const ALL: [Service; 3] = [Service::Session, Service::Revocation, Service::RateLimit];
+    /// Services that need no search engine.
+    pub(crate) const PLAIN: [Service; 3] = [Service::Session, Service::Revocation, Service::RateLimit];
 
     /// Name on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Service {
             Service::Session => "session",
             Service::Revocation => "revocation",
             Service::RateLimit => "rate-limit",
+            Service::Search => "search",
         }
     }
 }
@@ -52,6 +55,10 @@ pub(crate) fn run(service: Service, with_echo: bool) -> Result<(), Error> {
         }
         Service::RateLimit => {
             use keyplane_rate_limiting::{Config, SERVICE, start};
+            host(with_echo, &SERVICE, Config::read, start)
+        }
+        Service::Search => {
+            use keyplane_search::{Config, SERVICE, start};
             host(with_echo, &SERVICE, Config::read, start)
         }
     }

@@ -152,3 +152,17 @@ fn revocation() {
     assert!(report["idle_commands"].as_object().is_some_and(|commands| !commands.is_empty()), "{report}");
     assert!(report["in_process"]["checks_per_second"].as_f64().is_some_and(|checks| checks > 0.0));
 }
+
+#[test]
+fn search() {
+    let report = run("search", &[]);
+    assert_eq!(report["import"]["failed"], 0, "{report}");
+    assert_eq!(report["bare"]["documents"], report["documents"], "{report}");
+    let lone = report["lone"].as_array().expect("rows");
+    assert_eq!(lone.len(), 12);
+    for row in lone {
+        assert!(row["latency_us"]["p50"].as_f64().is_some_and(|p50| p50 > 0.0), "{row}");
+        assert!(row["replay"]["bare_p50"].as_f64().is_some_and(|p50| p50 > 0.0), "{row}");
+    }
+    assert!(report["facets"]["all"].as_u64().is_some_and(|facets| facets > 0), "{report}");
+}

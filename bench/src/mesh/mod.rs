@@ -44,7 +44,7 @@ async fn measure(options: &Options, engine: &keyplane_engine::Valkey) -> Result<
     let shape = options.shape.or_quick(options.quick);
     let machine = Machine::here(rig::info(engine, "server", "valkey_version")?);
     let mut idle_rss = BTreeMap::new();
-    for service in Service::ALL {
+    for service in Service::PLAIN {
         idle_rss.insert(service.name(), rig::idle_rss(service, engine).await?);
     }
 

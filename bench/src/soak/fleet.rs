@@ -131,6 +131,7 @@ impl Instance {
             Service::Session => "session",
             Service::Revocation => "auth-revocation",
             Service::RateLimit => "rate-limiting",
+            Service::Search => "search",
         };
         format!("{service} {}", self.number + 1)
     }
