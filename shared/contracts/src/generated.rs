@@ -1,4 +1,5 @@
 //! Code that build.rs generates from the protos.
+#![allow(missing_docs, unreachable_pub, clippy::all)]
 
 /// Contracts as an encoded `google.protobuf.FileDescriptorSet`: with imports, source info (comments) and the
 /// `google.api.http` options. Server reflection, Envoy's transcoder and [`crate::openapi`] read it.
@@ -7,7 +8,6 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// Sessions: who is this, and where were they?
 pub mod session {
     /// Package `keyplane.session.v1`.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.session.v1");
     }
@@ -16,7 +16,6 @@ pub mod session {
 /// Revocation: is this token still good?
 pub mod revocation {
     /// Package `keyplane.revocation.v1`.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.revocation.v1");
     }
@@ -25,7 +24,6 @@ pub mod revocation {
 /// Rate limiting: may they do this now?
 pub mod ratelimit {
     /// Package `keyplane.ratelimit.v1`.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.ratelimit.v1");
     }
@@ -43,7 +41,6 @@ pub mod search {
 /// Audit records of all services.
 pub mod audit {
     /// Package `keyplane.audit.v1`.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.audit.v1");
     }
@@ -52,7 +49,6 @@ pub mod audit {
 /// Shapes that all services share: the error of one item of a batch.
 pub mod rpc {
     /// Package `keyplane.rpc.v1`.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod v1 {
         tonic::include_proto!("keyplane.rpc.v1");
     }
@@ -61,13 +57,11 @@ pub mod rpc {
 /// Google's common types, wire-compatible.
 pub mod google {
     /// Package `google.api`.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod api {
         tonic::include_proto!("google.api");
     }
 
     /// Package `google.rpc`: the details that an error carries.
-    #[allow(missing_docs, unreachable_pub, clippy::all)]
     pub mod rpc {
         tonic::include_proto!("google.rpc");
     }

@@ -34,7 +34,7 @@ pub fn document(servers: &[String]) -> Value {
     let mut tags = Map::new();
     for binding in bindings() {
         let service = binding.method.parent_service();
-        let tag = json!({"name": service.name(), "description": comment(service)});
+        let tag = json!({"name": service.name(), "description": comment(&service.parent_file(), service.path())});
         tags.insert(service.name().to_owned(), tag);
         let path = paths.entry(binding.path.clone()).or_insert_with(|| json!({}));
         path[binding.verb.to_lowercase()] = operation::operation(&binding, &mut schemas);

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::comments::comment;
 use super::examples::{Example, example, title};
 use super::parameters::{parameters, singular_owner};
-use super::schema::{Schemas, Usage};
+use super::schema::{Schemas, Usage, reference};
 use super::{error, oauth};
 use crate::http::{Binding, bindings};
 
 pub(super) fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
-    let text = comment(&binding.method);
+    let text = comment(&binding.method.parent_service().parent_file(), binding.method.path());
     let line = text.replace('\n', " ");
     let summary = line.split_once(". ").map_or(line.as_str(), |(sentence, _)| sentence);
     let example = example(binding);
@@ -97,17 +97,17 @@ fn responses(binding: &Binding, example: &Example, schemas: &mut Schemas) -> Val
     };
     let mut responses = json!({"200": {"description": "OK", "content": content}});
     if !binding.needs_token() {
-        let content = json!({"application/json": {"schema": schemas.oauth_error(), "example": oauth::error_example()}});
+        let content = json!({"application/json": {"schema": reference(error::OAUTH), "example": oauth::error_example()}});
         responses["400"] = json!({"description": "The request breaks a rule: fix it.", "content": content});
         responses["default"] = json!({"description": "Any other error.", "content": content});
         return responses;
     }
     for (status, description, reason, message) in error::STATUSES {
         let example = error::example(status, reason, message);
-        let content = json!({"application/json": {"schema": schemas.error(), "example": example}});
+        let content = json!({"application/json": {"schema": reference(error::NAME), "example": example}});
         responses[status] = json!({"description": description, "content": content});
     }
-    let content = json!({"application/json": {"schema": schemas.error()}});
+    let content = json!({"application/json": {"schema": reference(error::NAME)}});
     responses["default"] = json!({"description": "Any other error.", "content": content});
     responses
 }

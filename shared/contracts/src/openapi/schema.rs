@@ -46,25 +46,11 @@ impl Schemas {
         }
         let mut answered = BTreeSet::new();
         bindings().iter().for_each(|binding| reach(&binding.method.output(), &mut answered));
-        Schemas { found: Map::new(), short_names, answered }
+        Schemas { found: error::schemas(), short_names, answered }
     }
 
     pub(super) fn into_map(self) -> Map<String, Value> {
         self.found
-    }
-
-    /// Reference to the one error schema.
-    pub(super) fn error(&mut self) -> Value {
-        if !self.found.contains_key(error::NAME) {
-            error::schemas(&mut self.found);
-        }
-        reference(error::NAME)
-    }
-
-    /// Reference to the error schema of OAuth.
-    pub(super) fn oauth_error(&mut self) -> Value {
-        self.found.entry(error::OAUTH).or_insert_with(error::oauth);
-        reference(error::OAUTH)
     }
 
     /// Adds the schemas of what a stream of events holds.
@@ -72,7 +58,6 @@ impl Schemas {
         if let Some(event) = pool().get_message_by_name(EVENT) {
             self.message(&event, Usage::Event);
         }
-        self.found.entry(error::EVENT).or_insert_with(error::event);
     }
 
     /// Schema of a field, with its comment unless it is a `$ref`, beside which OpenAPI 3.0 allows none.
@@ -92,7 +77,7 @@ impl Schemas {
         if schema.get("$ref").is_some() {
             return schema;
         }
-        schema["description"] = json!(comment(field));
+        schema["description"] = json!(comment(&field.parent_file(), field.path()));
         if matches!(usage, Usage::Request | Usage::Patch)
             && let Some(rule) = rules::rule(field.full_name())
         {
@@ -150,7 +135,7 @@ impl Schemas {
         let fields: Vec<_> = message.fields().filter(|field| keep(field) && sent(field)).collect();
         let properties: Map<_, _> =
             fields.iter().map(|field| (field.json_name().to_owned(), self.field(field, usage))).collect();
-        let mut schema = json!({"type": "object", "description": comment(message), "properties": properties});
+        let mut schema = json!({"type": "object", "description": comment(&message.parent_file(), message.path()), "properties": properties});
         let required: Vec<_> =
             fields.iter().filter(|field| requires(field, usage)).map(FieldDescriptor::json_name).collect();
         if !required.is_empty() {
@@ -168,11 +153,12 @@ impl Schemas {
 
     fn enumeration(&mut self, item: &EnumDescriptor) -> Value {
         let name = self.name(item.full_name(), item.package_name());
+        let file = item.parent_file();
         let values: Vec<_> = item.values().map(|value| value.name().to_owned()).collect();
-        let line = |text: String| text.replace('\n', " ");
+        let line = |path: &[i32]| comment(&file, path).replace('\n', " ");
         let lines: Vec<_> =
-            item.values().map(|value| format!("- `{}`: {}", value.name(), line(comment(&value)))).collect();
-        let description = format!("{}\n\n{}", comment(item), lines.join("\n"));
+            item.values().map(|value| format!("- `{}`: {}", value.name(), line(value.path()))).collect();
+        let description = format!("{}\n\n{}", comment(&file, item.path()), lines.join("\n"));
         self.found.insert(name.clone(), json!({"type": "string", "enum": values, "description": description}));
         reference(&name)
     }
@@ -252,7 +238,7 @@ fn reach(message: &MessageDescriptor, found: &mut BTreeSet<String>) {
     }
 }
 
-fn reference(name: &str) -> Value {
+pub(super) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 

@@ -84,33 +84,28 @@ pub enum Rule {
 /// Rules of one package, by `Message.field`; of a message, by `Message`.
 pub(crate) type Table = &'static [(&'static str, Rule)];
 
+/// Package with its rules, and with the message fields that its responses always hold.
+pub(crate) const TABLES: [(&str, Table, &[&str]); 5] = [
+    ("keyplane.session.v1.", session::RULES, session::ALWAYS_SENT),
+    ("keyplane.ratelimit.v1.", ratelimit::RULES, ratelimit::ALWAYS_SENT),
+    ("keyplane.revocation.v1.", revocation::RULES, revocation::ALWAYS_SENT),
+    ("keyplane.search.v1.", search::RULES, search::ALWAYS_SENT),
+    ("keyplane.audit.v1.", audit::RULES, audit::ALWAYS_SENT),
+];
+
 /// Rule of a field or a message, by its full name.
 #[must_use]
 pub fn rule(full_name: &str) -> Option<Rule> {
-    let tables = [
-        ("keyplane.session.v1.", session::RULES),
-        ("keyplane.ratelimit.v1.", ratelimit::RULES),
-        ("keyplane.revocation.v1.", revocation::RULES),
-        ("keyplane.search.v1.", search::RULES),
-        ("keyplane.audit.v1.", audit::RULES),
-    ];
-    tables.iter().find_map(|(package, table)| {
+    TABLES.iter().find_map(|(package, rules, _)| {
         let name = full_name.strip_prefix(package)?;
-        table.iter().find(|(known, _)| *known == name).map(|(_, rule)| *rule)
+        rules.iter().find(|(known, _)| *known == name).map(|(_, rule)| *rule)
     })
 }
 
 /// Returns whether responses always hold a message field, by its full name. JSON always has texts, numbers, lists and maps.
 #[must_use]
 pub fn is_always_sent(full_name: &str) -> bool {
-    let tables = [
-        ("keyplane.session.v1.", session::ALWAYS_SENT),
-        ("keyplane.ratelimit.v1.", ratelimit::ALWAYS_SENT),
-        ("keyplane.revocation.v1.", revocation::ALWAYS_SENT),
-        ("keyplane.search.v1.", search::ALWAYS_SENT),
-        ("keyplane.audit.v1.", audit::ALWAYS_SENT),
-    ];
-    tables.iter().any(|(package, names)| full_name.strip_prefix(package).is_some_and(|name| names.contains(&name)))
+    TABLES.iter().any(|(package, _, names)| full_name.strip_prefix(package).is_some_and(|name| names.contains(&name)))
 }
 
 /// Pattern of a variable in a path, e.g. `tenant`.
