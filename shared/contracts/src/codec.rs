@@ -15,19 +15,15 @@ const BUFFER: usize = 1024;
 /// Bytes that a stream gathers before it yields them; tonic's own.
 const YIELD: usize = 32 * 1024;
 
-/// Codec of every generated client and server.
+/// Codec of every generated client and server: encodes `T` with key and value in every map entry, and decodes `U`.
 #[derive(Clone, Debug)]
 pub struct SmallProstCodec<T, U>(PhantomData<(T, U)>);
 
-/// Encodes a message of a call, with key and value in every map entry.
-#[derive(Clone, Debug)]
-pub struct WholeEncoder<T>(PhantomData<T>);
-
-/// Decodes a message of a call.
-#[derive(Clone, Debug)]
-pub struct SliceDecoder<U>(PhantomData<U>);
-
 // === impl SmallProstCodec ===
+
+impl<T: Message + Name, U> SmallProstCodec<T, U> {
+    const SHAPE: Option<&'static Shape> = shape(T::PACKAGE, T::NAME);
+}
 
 impl<T, U> Default for SmallProstCodec<T, U> {
     fn default() -> Self {
@@ -42,25 +38,19 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = WholeEncoder<T>;
-    type Decoder = SliceDecoder<U>;
+    type Encoder = Self;
+    type Decoder = Self;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        WholeEncoder(PhantomData)
+    fn encoder(&mut self) -> Self {
+        Self::default()
     }
 
-    fn decoder(&mut self) -> Self::Decoder {
-        SliceDecoder(PhantomData)
+    fn decoder(&mut self) -> Self {
+        Self::default()
     }
 }
 
-// === impl WholeEncoder ===
-
-impl<T: Message + Name> WholeEncoder<T> {
-    const SHAPE: Option<&'static Shape> = shape(T::PACKAGE, T::NAME);
-}
-
-impl<T: Message + Name> Encoder for WholeEncoder<T> {
+impl<T: Message + Name, U> Encoder for SmallProstCodec<T, U> {
     type Item = T;
     type Error = Status;
 
@@ -77,9 +67,7 @@ impl<T: Message + Name> Encoder for WholeEncoder<T> {
     }
 }
 
-// === impl SliceDecoder ===
-
-impl<U: Message + Default> Decoder for SliceDecoder<U> {
+impl<T, U: Message + Default> Decoder for SmallProstCodec<T, U> {
     type Item = U;
     type Error = Status;
 

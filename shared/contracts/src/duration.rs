@@ -10,6 +10,12 @@ pub fn duration(sent: prost_types::Duration) -> Option<Duration> {
     Some(Duration::new(seconds, nanos))
 }
 
+/// Writes a duration; one over 10,000 years, which no setting allows, becomes zero.
+#[must_use]
+pub fn span(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

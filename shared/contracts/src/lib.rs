@@ -18,6 +18,6 @@ pub mod rules;
 pub mod timestamp;
 mod violation;
 
-pub use duration::duration;
+pub use duration::{duration, span};
 pub use generated::{FILE_DESCRIPTOR_SET, audit, google, ratelimit, revocation, rpc, search, session};
 pub use violation::{Violation, Violations};

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Display};
 
 /// One field of a request that breaks a rule. Becomes a `BadRequest.FieldViolation`.
 ///
@@ -25,6 +25,15 @@ impl Violation {
     /// Violation of the rule in `description`, by `field`.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Violation {
         Violation { field: field.into(), description: description.into() }
+    }
+
+    /// Violation of `rule` by the text `sent`, of which only the length is told.
+    #[must_use]
+    pub fn of_text(field: &str, rule: impl Display, sent: &str) -> Violation {
+        if sent.is_empty() {
+            return Violation::new(field, format!("{rule}, and is empty"));
+        }
+        Violation::new(field, format!("{rule}; {} bytes were sent", sent.len()))
     }
 
     /// Violation by the path at `index` of `update_mask`: it has `bytes` bytes, and is none of `known`.

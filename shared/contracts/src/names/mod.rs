@@ -74,7 +74,7 @@ pub struct DocumentName {
     pub document: Id,
 }
 
-const SESSION_RULE: &str = "must be 32 lower-case hexadecimal digits";
+const SESSION_RULE: &str = "the session must be 32 lower-case hexadecimal digits";
 
 // === impl TenantId ===
 
@@ -96,7 +96,7 @@ impl TenantId {
         if holds {
             Ok(TenantId(text.into()))
         } else {
-            Err(broken(field, "the tenant", &matching(TenantId::PATTERN), text))
+            Err(Violation::of_text(field, format_args!("the tenant must match {}", TenantId::PATTERN), text))
         }
     }
 
@@ -141,7 +141,11 @@ impl Id {
     fn parse_as(what: &str, text: &str, field: &str) -> Result<Id, Violation> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~@|:+-".contains(&byte);
         let holds = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        if holds { Ok(Id(text.into())) } else { Err(broken(field, what, &matching(Id::PATTERN), text)) }
+        if holds {
+            Ok(Id(text.into()))
+        } else {
+            Err(Violation::of_text(field, format_args!("{what} must match {}", Id::PATTERN), text))
+        }
     }
 }
 
@@ -156,7 +160,7 @@ impl SessionId {
     pub fn parse(text: &str, field: &str) -> Result<SessionId, Violation> {
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let holds = text.len() == 32 && text.bytes().all(digit);
-        if holds { Ok(SessionId(text.to_owned())) } else { Err(broken(field, "the session", SESSION_RULE, text)) }
+        if holds { Ok(SessionId(text.to_owned())) } else { Err(Violation::of_text(field, SESSION_RULE, text)) }
     }
 
     /// Id of 128 bits, e.g. fresh from the random source.
@@ -233,7 +237,7 @@ impl CollectionId {
         if starts && text.len() <= 63 && text.bytes().all(inner) {
             Ok(CollectionId(text.into()))
         } else {
-            Err(broken(field, "the collection", &matching(CollectionId::PATTERN), text))
+            Err(Violation::of_text(field, format_args!("the collection must match {}", CollectionId::PATTERN), text))
         }
     }
 
@@ -343,7 +347,7 @@ impl fmt::Display for SessionName {
 
 /// Variable segments of `text`, in the order of `pattern`; all other segments must equal those of `pattern`.
 fn segments<'a, const N: usize>(text: &'a str, field: &str, pattern: &str) -> Result<[&'a str; N], Violation> {
-    let mismatch = || broken(field, "the name", &format!("must have the form {pattern}"), text);
+    let mismatch = || Violation::of_text(field, format_args!("the name must have the form {pattern}"), text);
     let mut found = [""; N];
     let mut next = 0;
     let mut given = text.split('/');
@@ -357,17 +361,6 @@ fn segments<'a, const N: usize>(text: &'a str, field: &str, pattern: &str) -> Re
         }
     }
     if given.next().is_some() { Err(mismatch()) } else { Ok(found) }
-}
-
-fn matching(pattern: &str) -> String {
-    format!("must match {pattern}")
-}
-
-fn broken(field: &str, what: &str, rule: &str, sent: &str) -> Violation {
-    if sent.is_empty() {
-        return Violation::new(field, format!("{what} {rule}, and is empty"));
-    }
-    Violation::new(field, format!("{what} {rule}; {} bytes were sent", sent.len()))
 }
 
 #[cfg(test)]

@@ -97,7 +97,8 @@ fn responses(binding: &Binding, example: &Example, schemas: &mut Schemas) -> Val
     };
     let mut responses = json!({"200": {"description": "OK", "content": content}});
     if !binding.needs_token() {
-        let content = json!({"application/json": {"schema": reference(error::OAUTH), "example": oauth::error_example()}});
+        let content =
+            json!({"application/json": {"schema": reference(error::OAUTH), "example": oauth::error_example()}});
         responses["400"] = json!({"description": "The request breaks a rule: fix it.", "content": content});
         responses["default"] = json!({"description": "Any other error.", "content": content});
         return responses;
