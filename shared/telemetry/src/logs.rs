@@ -4,49 +4,34 @@ use std::fmt;
 
 use opentelemetry::trace::TraceContextExt as _;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{Format, Json, Writer};
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Usual text format, then ` trace_id=<32 hex digits>` when a trace is active.
-pub(crate) struct Text(pub(crate) Format);
-
-/// Usual JSON object, with `trace_id` and `span_id` when a trace is active.
-pub(crate) struct JsonLines(pub(crate) Format<Json>);
-
-// === impl Text ===
-
-impl<S, N> FormatEvent<S, N> for Text
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = String::with_capacity(256);
-        self.0.format_event(ctx, Writer::new(&mut line), event)?;
-        writer.write_str(line.trim_end())?;
-        if let Some((trace, _)) = active() {
-            write!(writer, " trace_id={trace}")?;
-        }
-        writeln!(writer)
-    }
+/// Format that adds the active trace to each line: ` trace_id=<32 hex digits>` to a text, `trace_id` and `span_id` to a
+/// JSON object.
+pub(crate) struct TracedLines<F> {
+    pub(crate) format: F,
+    pub(crate) is_json: bool,
 }
 
-// === impl JsonLines ===
+// === impl TracedLines ===
 
-impl<S, N> FormatEvent<S, N> for JsonLines
+impl<S, N, F> FormatEvent<S, N> for TracedLines<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::with_capacity(256);
-        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        self.format.format_event(ctx, Writer::new(&mut line), event)?;
         let line = line.trim_end();
-        match (active(), line.strip_suffix('}')) {
+        match (active(), line.strip_suffix('}').filter(|_| self.is_json)) {
             (Some((trace, span)), Some(open)) => {
                 writeln!(writer, "{open},\"trace_id\":\"{trace}\",\"span_id\":\"{span}\"}}")
             }
+            (Some((trace, _)), None) if !self.is_json => writeln!(writer, "{line} trace_id={trace}"),
             _ => writeln!(writer, "{line}"),
         }
     }
@@ -111,7 +96,9 @@ mod tests {
     fn text_line_names_its_trace() {
         let lines = Lines::default();
         let writer = lines.clone();
-        let layer = fmt::layer().event_format(Text(fmt::format().with_ansi(false))).with_writer(move || writer.clone());
+        let layer = fmt::layer()
+            .event_format(TracedLines { format: fmt::format().with_ansi(false), is_json: false })
+            .with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log_in_and_out_of_a_trace);
         let text = lines.text();
         let (outside, inside) = text.trim_end().split_once('\n').unwrap();
@@ -125,7 +112,7 @@ mod tests {
         let writer = lines.clone();
         let layer = fmt::layer()
             .fmt_fields(fmt::format::JsonFields::new())
-            .event_format(JsonLines(fmt::format().json().flatten_event(true)))
+            .event_format(TracedLines { format: fmt::format().json().flatten_event(true), is_json: true })
             .with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log_in_and_out_of_a_trace);
         let parsed: Vec<serde_json::Value> =

@@ -54,6 +54,19 @@ pub fn ratio(name: &'static str, description: &'static str) -> Gauge<f64> {
     meter().f64_gauge(name).with_unit("1").with_description(description).build()
 }
 
+/// Registers a gauge that is read whenever metrics are collected; `None` reports nothing.
+pub fn observed(
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    read: impl Fn() -> Option<i64> + Send + Sync + 'static,
+) {
+    let meter = meter();
+    let gauge = meter.i64_observable_gauge(name).with_unit(unit).with_description(description);
+    // The provider keeps it.
+    let _ = gauge.with_callback(move |observer| read().into_iter().for_each(|now| observer.observe(now, &[]))).build();
+}
+
 /// Returns the meter of all Keyplane instruments.
 pub fn meter() -> Meter {
     global::meter("keyplane")

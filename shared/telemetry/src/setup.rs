@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::export;
-use crate::logs::{JsonLines, Text};
+use crate::logs::TracedLines;
 use crate::quiet::OncePerMinute;
 use crate::settings::{Error, Settings};
 
@@ -112,14 +112,14 @@ fn log_layer(json: bool) -> Box<dyn Layer<Traced> + Send + Sync> {
         let format = fmt::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
         fmt::layer()
             .fmt_fields(fmt::format::JsonFields::new())
-            .event_format(JsonLines(format))
+            .event_format(TracedLines { format, is_json: true })
             .with_writer(std::io::stderr)
             .boxed()
     } else {
         let colour = std::io::stderr().is_terminal();
         fmt::layer()
             .with_ansi(colour)
-            .event_format(Text(fmt::format().with_ansi(colour)))
+            .event_format(TracedLines { format: fmt::format().with_ansi(colour), is_json: false })
             .with_writer(std::io::stderr)
             .boxed()
     }
