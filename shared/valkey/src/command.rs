@@ -134,7 +134,7 @@ impl Valkey {
                 Ok(Attempt { valkey, node, connection, slot, operation, span, start, until, waited, asking: false })
             }
             Err(error) => {
-                self.pool.common.observer.rejected(&span, &error);
+                self.pool.common.observer.mark(&span, &error);
                 Err(error)
             }
         }

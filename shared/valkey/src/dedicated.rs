@@ -200,7 +200,7 @@ impl Dedicated {
                 Ok(Call { dedicated: self, operation, span, start, until: start + patience, full, held })
             }
             Err(error) => {
-                self.common.observer.rejected(&span, &error);
+                self.common.observer.mark(&span, &error);
                 Err(error)
             }
         }

@@ -1,6 +1,5 @@
 //! Features, and the lifetimes of their keys: TTL governance as a type.
 
-use std::fmt;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -10,7 +9,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The associated constants are the one table of features: a service that needs another feature adds it here. The record of
 /// the layout version (see [`Valkey::check_layout`](crate::Valkey::check_layout)) is persistent in every feature, since it
 /// outlives all keys that it describes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Feature {
     name: &'static str,
     lifetime: Lifetime,
@@ -74,12 +73,6 @@ impl Feature {
     /// Name in keys and metrics.
     pub fn name(self) -> &'static str {
         self.name
-    }
-}
-
-impl fmt::Debug for Feature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Feature({})", self.name)
     }
 }
 

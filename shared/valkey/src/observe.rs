@@ -146,11 +146,6 @@ impl Observer {
         self.commands.add(1, &attributes);
     }
 
-    /// Records a call that was rejected before anything was sent.
-    pub(crate) fn rejected(&self, span: &Span, error: &Error) {
-        self.mark(span, error);
-    }
-
     /// Adds `change` to the number of open breakers.
     pub(crate) fn breaker(&self, change: i64) {
         let mut open = self.open.lock();
@@ -170,7 +165,7 @@ impl Observer {
         self.reconnects.add(1, &[]);
     }
 
-    fn mark(&self, span: &Span, error: &Error) {
+    pub(crate) fn mark(&self, span: &Span, error: &Error) {
         if span.is_disabled() {
             return;
         }

@@ -1,7 +1,5 @@
 //! Probe of the engine: does it have the commands that a service needs?
 
-use std::fmt;
-
 use crate::observe::Operation;
 use crate::{Error, ErrorKind, Valkey, Value};
 
@@ -25,37 +23,26 @@ pub enum Need {
 // === impl Need ===
 
 impl Need {
-    fn commands(self) -> &'static [&'static str] {
+    /// Name, commands, and the engines that have them.
+    fn facts(self) -> (&'static str, &'static [&'static str], &'static str) {
+        let any = "Valkey 7.2 or later";
         match self {
-            Need::Scripts => &["EVALSHA", "SCRIPT"],
-            Need::Streams => &["XADD", "XRANGE"],
-            Need::Pubsub => &["PUBLISH", "SUBSCRIBE"],
-            Need::Bloom => &["BF.ADD", "BF.EXISTS"],
-            Need::Wait => &["WAIT"],
-            Need::Search => &["FT.CREATE", "FT.SEARCH", "FT._LIST"],
+            Need::Scripts => ("scripts", &["EVALSHA", "SCRIPT"], any),
+            Need::Streams => ("streams", &["XADD", "XRANGE"], any),
+            Need::Pubsub => ("pub/sub", &["PUBLISH", "SUBSCRIBE"], any),
+            Need::Bloom => {
+                let engine = "Valkey with valkey-bloom (ElastiCache: Valkey 8.1 or later)";
+                ("Bloom filters", &["BF.ADD", "BF.EXISTS"], engine)
+            }
+            Need::Wait => {
+                let engine = "Valkey 7.2 or later, node-based, and a user whose ACL has +wait";
+                ("acknowledgements of replicas", &["WAIT"], engine)
+            }
+            Need::Search => {
+                let engine = "Valkey 9.0.1 or later with valkey-search 1.2 (ElastiCache: node-based, not Serverless)";
+                ("search", &["FT.CREATE", "FT.SEARCH", "FT._LIST"], engine)
+            }
         }
-    }
-
-    fn engine(self) -> &'static str {
-        match self {
-            Need::Scripts | Need::Streams | Need::Pubsub => "Valkey 7.2 or later",
-            Need::Bloom => "Valkey with valkey-bloom (ElastiCache: Valkey 8.1 or later)",
-            Need::Wait => "Valkey 7.2 or later, node-based, and a user whose ACL has +wait",
-            Need::Search => "Valkey 9.0.1 or later with valkey-search 1.2 (ElastiCache: node-based, not Serverless)",
-        }
-    }
-}
-
-impl fmt::Display for Need {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Need::Scripts => "scripts",
-            Need::Streams => "streams",
-            Need::Pubsub => "pub/sub",
-            Need::Bloom => "Bloom filters",
-            Need::Wait => "acknowledgements of replicas",
-            Need::Search => "search",
-        })
     }
 }
 
@@ -69,7 +56,8 @@ impl Valkey {
     /// `WAIT 0 0`, which returns at once: a user who may not call it lacks the capability.
     pub async fn probe(&self, needs: &[Need]) -> Result<(), Error> {
         for need in needs {
-            if let Some(command) = self.first_unknown(need.commands()).await? {
+            let (_, commands, _) = need.facts();
+            if let Some(command) = self.first_unknown(commands).await? {
                 return Err(lacks(*need, command));
             }
             if *need == Need::Wait {
@@ -133,8 +121,8 @@ impl Valkey {
 }
 
 fn lacks(need: Need, command: &str) -> Error {
-    let engine = need.engine();
+    let (name, _, engine) = need.facts();
     let allowed = if need == Need::Wait { ", or this user may not call it" } else { "" };
-    let message = format!("the store's engine lacks {command}, which {need} need{allowed}; use {engine}");
+    let message = format!("the store's engine lacks {command}, which {name} need{allowed}; use {engine}");
     Error::new(ErrorKind::FeatureMissing, "probe", message)
 }

@@ -65,25 +65,17 @@ impl Settings {
     }
 
     pub(crate) fn check_bounds(&self) -> Result<(), SettingsError> {
-        if !(1..=64).contains(&self.connections) {
-            return Err(SettingsError::new("connections", "must be between 1 and 64"));
-        }
-        if self.connect_timeout < Duration::from_millis(1) {
-            return Err(SettingsError::new("connect_timeout", "must be at least 1ms"));
-        }
-        if self.command_timeout < Duration::from_millis(1) {
-            return Err(SettingsError::new("command_timeout", "must be at least 1ms"));
-        }
-        if self.queue_limit == 0 {
-            return Err(SettingsError::new("queue_limit", "must be at least 1"));
-        }
-        if self.breaker.failures == 0 {
-            return Err(SettingsError::new("breaker.failures", "must be at least 1"));
-        }
-        if self.breaker.cool_down < Duration::from_millis(1) {
-            return Err(SettingsError::new("breaker.cool_down", "must be at least 1ms"));
-        }
-        Ok(())
+        let tick = Duration::from_millis(1);
+        let bounds = [
+            ((1..=64).contains(&self.connections), "connections", "must be between 1 and 64"),
+            (self.connect_timeout >= tick, "connect_timeout", "must be at least 1ms"),
+            (self.command_timeout >= tick, "command_timeout", "must be at least 1ms"),
+            (self.queue_limit > 0, "queue_limit", "must be at least 1"),
+            (self.breaker.failures > 0, "breaker.failures", "must be at least 1"),
+            (self.breaker.cool_down >= tick, "breaker.cool_down", "must be at least 1ms"),
+        ];
+        let broken = bounds.into_iter().find(|(holds, _, _)| !holds);
+        broken.map_or(Ok(()), |(_, setting, problem)| Err(SettingsError::new(setting, problem)))
     }
 }
 

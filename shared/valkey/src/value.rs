@@ -39,27 +39,9 @@ pub struct StreamEntry {
 
 // === impl Arg ===
 
-impl<'a> From<&'a str> for Arg<'a> {
-    fn from(text: &'a str) -> Arg<'a> {
-        Arg::Bytes(text.as_bytes())
-    }
-}
-
-impl<'a> From<&'a String> for Arg<'a> {
-    fn from(text: &'a String) -> Arg<'a> {
-        Arg::Bytes(text.as_bytes())
-    }
-}
-
-impl<'a> From<&'a [u8]> for Arg<'a> {
-    fn from(bytes: &'a [u8]) -> Arg<'a> {
-        Arg::Bytes(bytes)
-    }
-}
-
-impl<'a> From<&'a Bytes> for Arg<'a> {
-    fn from(bytes: &'a Bytes) -> Arg<'a> {
-        Arg::Bytes(bytes)
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Arg<'a> {
+    fn from(bytes: &'a T) -> Arg<'a> {
+        Arg::Bytes(bytes.as_ref())
     }
 }
 

@@ -27,48 +27,37 @@ pub(super) fn classify(failure: &Failure) -> Class {
 
 /// Class of an error that the server answered.
 fn answered(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
-    let text = |text: &'static str| Cow::Borrowed(text);
-    match code {
-        "OOM" => (ErrorKind::Overloaded, text("the store is out of memory (OOM); free some or give it more")),
-        "LOADING" => (ErrorKind::Unavailable, text("the store is still loading its data (LOADING)")),
-        "CLUSTERDOWN" => (ErrorKind::Unavailable, text("the store's cluster is down (CLUSTERDOWN)")),
-        "MASTERDOWN" => (ErrorKind::Unavailable, text("the store's primary is down (MASTERDOWN)")),
-        "READONLY" => {
-            (ErrorKind::Unavailable, text("the store answered as a replica (READONLY); a failover is likely"))
-        }
+    use ErrorKind::{Denied, FeatureMissing, Overloaded, Script, Unavailable};
+    let (kind, message) = match code {
+        "OOM" => (Overloaded, "the store is out of memory (OOM); free some or give it more"),
+        "LOADING" => (Unavailable, "the store is still loading its data (LOADING)"),
+        "CLUSTERDOWN" => (Unavailable, "the store's cluster is down (CLUSTERDOWN)"),
+        "MASTERDOWN" => (Unavailable, "the store's primary is down (MASTERDOWN)"),
+        "READONLY" => (Unavailable, "the store answered as a replica (READONLY); a failover is likely"),
         "TRYAGAIN" | "MOVED" | "ASK" => {
-            (ErrorKind::Unavailable, Cow::Owned(format!("the store's cluster is moving this key ({code})")))
+            return (Unavailable, format!("the store's cluster is moving this key ({code})").into());
         }
-        "REDIRECT" => {
-            (ErrorKind::Unavailable, text("the store answered as a replica (REDIRECT); a failover is likely"))
-        }
-        "UNBLOCKED" => (
-            ErrorKind::Unavailable,
-            text("the store's role changed while a read waited (UNBLOCKED); a failover is likely"),
-        ),
-        "BUSY" => (ErrorKind::Unavailable, text("the store is busy with a slow script (BUSY)")),
-        "MISCONF" => (
-            ErrorKind::Unavailable,
-            text("the store can't save its data and takes no writes (MISCONF); is its disk full"),
-        ),
-        "NOREPLICAS" => (ErrorKind::Unavailable, text("the store has too few replicas for a write (NOREPLICAS)")),
-        "NOSCRIPT" => (ErrorKind::Unavailable, text("the store lost the script again right after it was loaded")),
-        "NOPERM" => (ErrorKind::Denied, text("the store's ACL forbids this command or key (NOPERM)")),
+        "REDIRECT" => (Unavailable, "the store answered as a replica (REDIRECT); a failover is likely"),
+        "UNBLOCKED" => (Unavailable, "the store's role changed while a read waited (UNBLOCKED); a failover is likely"),
+        "BUSY" => (Unavailable, "the store is busy with a slow script (BUSY)"),
+        "MISCONF" => (Unavailable, "the store can't save its data and takes no writes (MISCONF); is its disk full"),
+        "NOREPLICAS" => (Unavailable, "the store has too few replicas for a write (NOREPLICAS)"),
+        "NOSCRIPT" => (Unavailable, "the store lost the script again right after it was loaded"),
+        "NOPERM" => (Denied, "the store's ACL forbids this command or key (NOPERM)"),
         "NOAUTH" | "WRONGPASS" => {
-            (ErrorKind::Denied, Cow::Owned(format!("the store rejected the user or password ({code})")))
+            return (Denied, format!("the store rejected the user or password ({code})").into());
         }
         // NOPERM, in the words of a script's error.
         "ERR" if details.contains("ACL failure in script") => {
-            (ErrorKind::Denied, text("the store's ACL forbids a command or key that the script uses"))
+            (Denied, "the store's ACL forbids a command or key that the script uses")
         }
-        "ERR" if is_unknown_command(details) => {
-            (ErrorKind::FeatureMissing, text("the store's engine does not know this command"))
-        }
+        "ERR" if is_unknown_command(details) => (FeatureMissing, "the store's engine does not know this command"),
         "ERR" if details.contains("max number of clients") => {
-            (ErrorKind::Overloaded, text("the store has reached its limit of connections"))
+            (Overloaded, "the store has reached its limit of connections")
         }
-        _ => search_index(details).unwrap_or_else(|| (ErrorKind::Script, Cow::Owned(rejected(code, details)))),
-    }
+        _ => return search_index(details).unwrap_or_else(|| (Script, rejected(code, details).into())),
+    };
+    (kind, message.into())
 }
 
 /// Class of an error about a search index. The engines' texts differ, and have no code.

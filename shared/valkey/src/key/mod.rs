@@ -43,7 +43,7 @@ pub struct App(Str);
 pub struct AppError;
 
 /// Key of the store. Cloning is cheap.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     text: Str,
     feature: Feature,
@@ -188,27 +188,6 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Key {}
-
-impl std::hash::Hash for Key {
-    /// Hashes the text, so a map of keys can be searched by text.
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl std::borrow::Borrow<str> for Key {
-    fn borrow(&self) -> &str {
-        self.as_str()
     }
 }
 
