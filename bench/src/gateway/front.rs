@@ -74,7 +74,7 @@ impl Front {
 
     /// User and system time so far, of Envoy and of the guard.
     pub(super) fn cpu(&self) -> Result<[Duration; 2], Error> {
-        let envoy = machine::cpu(self.with_envoy(Envoy::pid))?;
+        let envoy = machine::cpu(self.with_envoy(|envoy| envoy.process().pid()))?;
         let guard = match &self.running {
             Running::Shipped(supervisor) => machine::cpu(supervisor.guard().pid())?,
             Running::Plain(_) => Duration::ZERO,

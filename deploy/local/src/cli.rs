@@ -10,10 +10,8 @@ use keyplane_engine::Toolbox;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::lock::Lock;
+use crate::mesh::{GUARD, SERVICE};
 use crate::{Error, Grant, Issuer, Mesh, Options, demo, services};
-
-/// Variable that makes this program the gateway's guard.
-pub(crate) const GUARD: &str = "KEYPLANE_LOCAL_GUARD";
 
 /// Highest gRPC port; the admin port is 1000 above it.
 const HIGHEST_PORT: u16 = u16::MAX - 1000;
@@ -59,7 +57,7 @@ struct Args {
     #[arg(long, global = true, alias = "folder", value_name = "FOLDER")]
     run_dir: Option<PathBuf>,
     /// Run as this service; the mesh starts its services so
-    #[arg(long, hide = true, env = "KEYPLANE_LOCAL_SERVICE")]
+    #[arg(long, hide = true, env = SERVICE)]
     service: Option<String>,
     /// Run as the gateway's guard on this socket; the mesh starts its guard so
     #[arg(long, hide = true, env = GUARD)]
@@ -192,6 +190,7 @@ impl Args {
             gateway: !self.no_gateway,
             gateway_port: self.gateway_port,
             service_ports: self.service_port.clone(),
+            free_service_ports: false,
             valkey_port: self.valkey_port,
             valkey_url: self.valkey_url.clone(),
             folder: self.folder()?,

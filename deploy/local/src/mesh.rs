@@ -10,11 +10,15 @@ use keyplane_gateway::{Setup, Socket, Supervisor};
 use keyplane_server::ServiceInfo;
 use serde_json::json;
 
-use crate::cli::GUARD;
 use crate::endpoints::{Addresses, title, without_password};
 use crate::error::tail;
 use crate::services::{SERVICES, Service, Surroundings};
 use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, ready};
+
+/// Variable that makes the program the service of that name.
+pub(crate) const SERVICE: &str = "KEYPLANE_LOCAL_SERVICE";
+/// Variable that makes the program the gateway's guard.
+pub(crate) const GUARD: &str = "KEYPLANE_LOCAL_GUARD";
 
 /// Longest wait for a process to stop; longer than a service's drain.
 const GRACE: Duration = Duration::from_secs(30);
@@ -188,12 +192,12 @@ impl Mesh {
         let (Some(url), Some(gateway)) = (&self.endpoints.gateway, &self.gateway) else { return Ok(None) };
         let healthz = format!("{url}/healthz");
         let answered = ready::until(async || ready::get(&http, &healthz).await).await;
-        answered.map_err(|detail| not_ready("the gateway", gateway.envoy().log(), detail))?;
+        answered.map_err(|detail| not_ready("the gateway", gateway.envoy().process().log(), detail))?;
         // One request through every part; the printed examples need the session.
         let sessions = format!("{url}/v1/tenants/demo/users/ada/sessions");
         let body = json!({"companyId": "c-7", "lastPath": "/"});
         let created = ready::until(async || ready::post(&http, &sessions, token, &body).await).await;
-        let created = created.map_err(|detail| not_ready("the gateway", gateway.envoy().log(), detail))?;
+        let created = created.map_err(|detail| not_ready("the gateway", gateway.envoy().process().log(), detail))?;
         let created: serde_json::Value = serde_json::from_str(&created).unwrap_or_default();
         Ok(created["name"].as_str().map(str::to_owned))
     }
@@ -252,7 +256,7 @@ fn start_service(
     }
     spec = spec
         .name(at.info.name)
-        .env("KEYPLANE_LOCAL_SERVICE", at.info.name)
+        .env(SERVICE, at.info.name)
         .env("KEYPLANE_GRPC_ADDR", at.grpc.to_string())
         .env("KEYPLANE_ADMIN_ADDR", at.admin.to_string())
         .env("KEYPLANE_KV_URL", store)

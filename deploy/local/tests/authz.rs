@@ -84,7 +84,7 @@ async fn only_unexpired_tokens_of_the_issuer_pass() {
     for scheme in ["Bearer", "bearer", "BEARER"] {
         let request = client.get(format!("{}{SESSIONS}", gate.url)).header("authorization", format!("{scheme} {good}"));
         request.send().await.unwrap();
-        assert!(gate.passed(), "{scheme}: {}", gate.envoy.log());
+        assert!(gate.passed(), "{scheme}: {}", gate.envoy.process().log());
     }
 }
 

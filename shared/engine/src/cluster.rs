@@ -94,7 +94,7 @@ impl Cluster {
     /// # Errors
     /// No node answers.
     pub fn slot(&self, key: &str) -> Result<u16, Error> {
-        let slot = self.command(&["CLUSTER", "KEYSLOT", key])?;
+        let slot = self.answering().command(&["CLUSTER", "KEYSLOT", key])?;
         Ok(slot.int().and_then(|slot| u16::try_from(slot).ok()).unwrap_or_default())
     }
 
@@ -116,10 +116,9 @@ impl Cluster {
     /// # Errors
     /// No node takes over within a minute: is there a replica, and do more than half of the primaries run?
     pub fn wait_takeover(&self, key: &str, old: usize) -> Result<usize, Error> {
-        let watcher = self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0]);
         let slot = self.slot(key)?;
         let taken = || Ok::<_, Error>(self.primary_of(key)?.filter(|index| *index != old));
-        watcher.wait("see another node take over", &|_| {
+        self.answering().wait("see another node take over", &|_| {
             let Some(new) = taken()? else { return Ok(false) };
             let port = self.nodes[new].port();
             Ok(self.nodes.iter().filter(|node| node.answers()).all(|node| owner_port(node, slot) == Some(port)))
@@ -127,10 +126,9 @@ impl Cluster {
         Ok(taken()?.unwrap_or(old))
     }
 
-    /// Runs a command on the first node that answers.
-    fn command(&self, args: &[&str]) -> Result<Reply, Error> {
-        let node = self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0]);
-        node.command(args)
+    /// First node that answers.
+    fn answering(&self) -> &Valkey {
+        self.nodes.iter().find(|node| node.answers()).unwrap_or(&self.nodes[0])
     }
 
     fn url_as(&self, credentials: &str) -> String {
@@ -155,7 +153,7 @@ impl Cluster {
             };
             self.nodes[0].command(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), bus])?;
         }
-        self.agree("know all nodes", |node| Ok(node_count(node)? == self.nodes.len()))?;
+        self.agree("know all nodes", |node| Ok(seen(node, |line| !line.contains("handshake"))? == self.nodes.len()))?;
         for (index, replica) in self.nodes[self.primaries..].iter().enumerate() {
             let id = self.nodes[index / replicas].command(&["CLUSTER", "MYID"])?;
             replica.command(&["CLUSTER", "REPLICATE", id.text().unwrap_or_default()])?;
@@ -163,7 +161,7 @@ impl Cluster {
         self.agree("see a whole cluster", |node| {
             let info = node.command(&["CLUSTER", "INFO"])?;
             let whole = info.text().is_some_and(|text| text.contains("cluster_state:ok"));
-            Ok(whole && replicas_seen(node)? == self.nodes.len() - self.primaries)
+            Ok(whole && seen(node, |line| line.contains("slave"))? == self.nodes.len() - self.primaries)
         })?;
         self.nodes[self.primaries..].iter().try_for_each(Valkey::wait_in_sync)
     }
@@ -232,15 +230,10 @@ impl ClusterBuilder<'_> {
 
 // === what a node sees ===
 
-fn node_count(node: &Valkey) -> Result<usize, Error> {
+/// Number of nodes whose line passes `test`.
+fn seen(node: &Valkey, test: impl Fn(&str) -> bool) -> Result<usize, Error> {
     let nodes = node.command(&["CLUSTER", "NODES"])?;
-    let lines = nodes.text().unwrap_or_default().lines();
-    Ok(lines.filter(|line| !line.contains("handshake")).count())
-}
-
-fn replicas_seen(node: &Valkey) -> Result<usize, Error> {
-    let nodes = node.command(&["CLUSTER", "NODES"])?;
-    Ok(nodes.text().unwrap_or_default().lines().filter(|line| line.contains("slave")).count())
+    Ok(nodes.text().unwrap_or_default().lines().filter(|line| test(line)).count())
 }
 
 /// Epoch of the node's own configuration, if it claims to be the primary of `slot`.

@@ -115,22 +115,10 @@ impl Envoy {
         }
     }
 
-    /// Process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
     /// Process, to signal it or to wait for its end.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
-    }
-
-    /// Log of Envoy.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.process.log()
     }
 
     /// Sends SIGTERM, and kills Envoy if it still runs after five seconds.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 const ENV: &str = "/usr/bin/env";
 const RESET: &str = "--default-signal=INT,QUIT";
 
-/// Whether this machine's `env` resets signals.
+/// Returns whether this machine's `env` resets signals.
 static RESETS: LazyLock<bool> = LazyLock::new(|| {
     let mut probe = Command::new(ENV);
     probe.args([RESET, "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

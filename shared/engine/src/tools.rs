@@ -46,24 +46,6 @@ impl Tool {
     /// All tools.
     pub const ALL: [Tool; 4] = [Tool::Valkey, Tool::Modules, Tool::Envoy, Tool::Buf];
 
-    /// Name in messages: `valkey`, `modules`, `envoy`, `buf`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.package().name
-    }
-
-    /// Version in the toolbox.
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        self.package().version
-    }
-
-    /// Environment variable that names a program (for [`Tool::Modules`]: a folder) to use instead.
-    #[must_use]
-    pub fn variable(self) -> &'static str {
-        self.package().variable
-    }
-
     pub(crate) fn package(self) -> &'static Package {
         match self {
             Tool::Valkey => &VALKEY,
