@@ -1,11 +1,11 @@
 //! Store's clock, estimated between its replies.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::time::Millis;
+use crate::time::{Millis, whole};
 
 /// Clock of the store, estimated from its replies and carried on by this process's monotonic clock.
 ///
@@ -24,6 +24,16 @@ pub struct StoreClock {
 }
 
 const UNKNOWN: i64 = i64::MIN;
+
+// === impl Millis ===
+
+impl Millis {
+    /// Time of this machine's clock.
+    pub fn wall() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(whole(since))
+    }
+}
 
 // === impl StoreClock ===
 

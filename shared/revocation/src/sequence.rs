@@ -1,7 +1,7 @@
 //! Sequence: a position in the feed of all partitions.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
+use prost::encoding::{decode_varint, encode_varint};
 
 use crate::text::Malformed;
 
@@ -75,9 +75,9 @@ impl Sequence {
         let mut bytes = Vec::with_capacity(1 + 4 * self.0.len());
         bytes.push(LAYOUT);
         for number in &self.0 {
-            push_varint(&mut bytes, *number);
+            encode_varint(*number, &mut bytes);
         }
-        URL_SAFE_NO_PAD.encode(bytes)
+        BASE64URL_NOPAD.encode(&bytes)
     }
 
     /// Decodes a text of [`Sequence::encode`].
@@ -92,13 +92,11 @@ impl Sequence {
         if text.len() > Self::MAX_TEXT {
             return None;
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
         let mut rest = bytes.strip_prefix(&[LAYOUT])?;
         let mut numbers = Vec::new();
         while !rest.is_empty() {
-            let (number, after) = take_varint(rest)?;
-            numbers.push(number);
-            rest = after;
+            numbers.push(decode_varint(&mut rest).ok()?);
         }
         let valid = (1..=Self::MAX_PARTITIONS as usize).contains(&numbers.len());
         // A number may be written in more bytes than it needs; one sequence has one text.
@@ -106,34 +104,9 @@ impl Sequence {
     }
 }
 
-/// Appends seven bits to a byte, the lowest first; the highest bit marks that more follow.
-fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn take_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut number = 0u64;
-    for (index, byte) in bytes.iter().enumerate().take(10) {
-        let bits = u64::from(byte & 0x7f);
-        let shifted = bits << (7 * index);
-        if shifted >> (7 * index) != bits {
-            return None;
-        }
-        number |= shifted;
-        if byte & 0x80 == 0 {
-            return Some((number, &bytes[index + 1..]));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
-    use super::Sequence;
+    use super::{BASE64URL_NOPAD, Sequence};
     use proptest::prelude::*;
 
     #[test]
@@ -172,8 +145,7 @@ mod tests {
 
     #[test]
     fn forged_texts_are_malformed() {
-        use base64::Engine as _;
-        let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+        let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
         let malformed = [
             String::new(),
             text(&[1]),

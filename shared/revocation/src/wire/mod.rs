@@ -1,6 +1,7 @@
 //! Conversion between the messages of `keyplane.revocation.v1` and this crate's types.
 
 use keyplane_contracts::revocation::v1 as pb;
+use keyplane_contracts::span;
 use prost_types::{Duration as PbDuration, Timestamp};
 use std::time::Duration;
 
@@ -48,9 +49,9 @@ pub fn timestamp(millis: Millis) -> Timestamp {
 /// Writes the rules.
 pub fn rules(rules: &Rules) -> pb::Rules {
     pb::Rules {
-        max_lifetime: Some(duration(rules.max_lifetime)),
-        leeway: Some(duration(rules.leeway)),
-        issuer_skew: Some(duration(rules.issuer_skew)),
+        max_lifetime: Some(span(rules.max_lifetime)),
+        leeway: Some(span(rules.leeway)),
+        issuer_skew: Some(span(rules.issuer_skew)),
     }
 }
 
@@ -70,14 +71,6 @@ pub fn rules_of(message: &pb::Rules) -> Result<Rules, Invalid> {
         leeway: read("leeway", message.leeway.as_ref())?,
         issuer_skew: read("issuer_skew", message.issuer_skew.as_ref())?,
     })
-}
-
-fn duration(duration: Duration) -> PbDuration {
-    // Settings are days at most; the longest duration of a message is 10,000 years.
-    PbDuration {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
-    }
 }
 
 /// Writes a rule.
