@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
 use keyplane_contracts::envoy::EXT_AUTHZ_DESCRIPTOR_SET;
 use keyplane_contracts::revocation::v1::revocation_service_server::{RevocationServiceServer, SERVICE_NAME};
 use keyplane_server::config::ServerConfig;
-use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
+use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -62,9 +62,9 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
         async move { store.probe().await }
     };
     let fresh = checker.clone();
-    let own =
-        Own::new(mirror.ready(), "catching up with the feed of revocations").answers_while(move || fresh.is_fresh());
-    let readiness = Readiness::own(check, own);
+    let readiness = Readiness::follows_store(check)
+        .own(mirror.ready(), "catching up with the feed of revocations")
+        .answers_while(move || fresh.is_fresh());
     keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let (leaving, drain) = (mirror.clone(), context.drain.clone());
         // Without it, others would wait for this instance until its lease runs out.

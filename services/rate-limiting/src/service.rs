@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
 use keyplane_contracts::envoy::RATE_LIMIT_DESCRIPTOR_SET;
 use keyplane_contracts::ratelimit::v1::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use keyplane_server::config::ServerConfig;
-use keyplane_server::{Context, Error, Own, Readiness, Running, ServiceInfo};
+use keyplane_server::{Context, Error, Readiness, Running, ServiceInfo};
 use keyplane_valkey::Valkey;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -60,7 +60,7 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
             stored.check().await
         }
     };
-    let readiness = Readiness::own(check, Own::new(policies.ready(), "reading the stored policies"));
+    let readiness = Readiness::follows_store(check).own(policies.ready(), "reading the stored policies");
     keyplane_server::start(&SERVICE, server, valkey, readiness, move |context: &Context| {
         let admission = Admission::new(limiter, policies.clone(), config.remember);
         let envoy = Envoy::new(Gateway::new(admission.clone(), config.envoy));

@@ -20,6 +20,6 @@ mod watched_file;
 pub use errors::{Description, IF_MATCH, ServiceError, if_match, item_error, status};
 pub use info::ServiceInfo;
 pub use program::main;
-pub use run::{Context, Drain, Error, Own, Readiness, Running, start};
+pub use run::{Context, Drain, Error, Readiness, Running, start};
 pub use watch_cap::{TooManyWatches, WatchCap, WatchPermit};
 pub use watched_file::WatchedFile;

@@ -62,11 +62,6 @@ impl Env {
         self.read(name, default, doc, Shown::Plain, |text| Ok(text.to_owned())).unwrap_or_default()
     }
 
-    /// Reads a text; unset is `None`.
-    pub fn optional_text(&mut self, name: &'static str, doc: &'static str) -> Option<String> {
-        self.optional(name, doc, |text| Ok(text.to_owned()))
-    }
-
     /// Reads an address like `valkey://user:password@host:6379`; the password is never shown.
     pub fn url(&mut self, name: &'static str, default: &str, doc: &'static str) -> String {
         self.read(name, default, doc, Shown::Url, parse::url).unwrap_or_default()
@@ -138,11 +133,6 @@ impl Env {
     pub fn address(&mut self, name: &'static str, default: &str, doc: &'static str) -> SocketAddr {
         self.read(name, default, doc, Shown::Plain, parse::address)
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
-    }
-
-    /// Reads an address as [`Env::address`] does; unset is `None`.
-    pub fn optional_address(&mut self, name: &'static str, doc: &'static str) -> Option<SocketAddr> {
-        self.optional(name, doc, parse::address)
     }
 
     /// Reads texts between commas, without the spaces around them; empty ones are dropped.

@@ -1,6 +1,5 @@
 //! Settings that every service has.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -103,9 +102,10 @@ impl ServerConfig {
                 &format!("127.0.0.1:{}", port.saturating_add(1000)),
                 "address and port of `/livez`, `/readyz`, `/metrics` and `/config`; keep it inside the cluster",
             ),
-            health_addr: env.optional_address(
+            health_addr: env.optional(
                 "KEYPLANE_HEALTH_ADDR",
                 "address and port of `grpc.health.v1` alone, in plaintext, for a kubelet's probe; unset: none",
+                parse::address,
             ),
             app: read_app(env),
             store: read_store(env),
@@ -203,13 +203,14 @@ fn read_deadlines(env: &mut Env) -> Deadlines {
 }
 
 fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::Settings {
-    let base = keyplane_telemetry::Settings::new(service.name);
     keyplane_telemetry::Settings {
         service: service.name,
         version: service.version,
         instance: env
-            .optional_text("KEYPLANE_INSTANCE", "unique name of this process, such as the pod's; unset: generated")
-            .unwrap_or_else(|| format!("{}-{:016x}", service.name, random())),
+            .optional("KEYPLANE_INSTANCE", "unique name of this process, such as the pod's; unset: generated", |text| {
+                Ok(text.to_owned())
+            })
+            .unwrap_or_else(|| format!("{}-{:016x}", service.name, getrandom::u64().unwrap_or_default())),
         otlp_endpoint: env
             .optional_url("KEYPLANE_OTLP_ENDPOINT", "OTLP gRPC collector, `http://host:4317`; unset: no push"),
         log_filter: env
@@ -230,7 +231,7 @@ fn read_telemetry(env: &mut Env, service: &ServiceInfo) -> keyplane_telemetry::S
                 "further attributes of the process: `key=value,key2=value2`",
                 parse::pairs,
             )
-            .unwrap_or(base.resource),
+            .unwrap_or_default(),
     }
 }
 
@@ -242,13 +243,6 @@ fn positive(env: &mut Env, name: &'static str, default: &str, doc: &'static str)
 
 /// Spreads `age` by 0.9 to 1.1, else all connections of pods that started together would move at once.
 fn spread(age: Duration) -> Duration {
-    let unit = (random() >> 11) as f64 / (1u64 << 53) as f64;
+    let unit = (getrandom::u64().unwrap_or_default() >> 11) as f64 / (1u64 << 53) as f64;
     age.mul_f64(0.9 + 0.2 * unit)
-}
-
-/// Number random enough for names and jitter: each `RandomState` is seeded by the operating system.
-fn random() -> u64 {
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish()
 }

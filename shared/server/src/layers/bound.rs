@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::future::{Ready, ready};
-use std::task::{Context, Poll};
 
 use futures::future::Either;
 use http::{HeaderMap, Response};
@@ -17,6 +16,7 @@ use tower::Service;
 
 use super::call::Call;
 use super::methods::Method;
+use super::middleware::Middleware;
 use crate::errors::{self, Description, IF_MATCH, ServiceError};
 
 /// Header with the path and query of a JSON request as sent. The gateway's transcoder sets it; gRPC requests lack it.
@@ -24,9 +24,7 @@ pub(super) const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
 /// Rejects a query that names a field of the path or the body, and If-Match for a method without a version.
 #[derive(Clone)]
-pub(crate) struct Bound<S> {
-    inner: S,
-}
+pub(crate) struct Bound;
 
 /// Violations in the query and the headers.
 #[derive(Debug, thiserror::Error)]
@@ -35,28 +33,17 @@ struct Misplaced(Violations);
 
 // === impl Bound ===
 
-impl<S> Bound<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
-    }
-}
-
-impl<S, R> Service<Call<R>> for Bound<S>
+impl<S, R> Middleware<S, Call<R>> for Bound
 where
     S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
     type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let violations = violations(&call.method, call.request.headers());
         if violations.is_empty() {
-            return Either::Left(self.inner.call(call));
+            return Either::Left(inner.call(call));
         }
         Either::Right(ready(Ok(errors::status(Misplaced(violations)).into_http())))
     }

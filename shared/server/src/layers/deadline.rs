@@ -5,7 +5,6 @@
 //! still listens.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
@@ -17,6 +16,7 @@ use tower::Service;
 
 use super::call::Call;
 use super::methods::Method;
+use super::middleware::Middleware;
 use super::until::Until;
 use crate::config::Deadlines;
 use crate::errors;
@@ -29,49 +29,37 @@ const HEAD_START: Duration = Duration::from_millis(10);
 
 /// Puts each call under its deadline, which the store respects.
 #[derive(Clone)]
-pub(crate) struct Deadline<S> {
-    inner: S,
-    deadlines: Deadlines,
-}
+pub(crate) struct Deadline(pub(crate) Deadlines);
 
 // === impl Deadline ===
 
-impl<S> Deadline<S> {
-    pub(crate) fn new(inner: S, deadlines: Deadlines) -> Self {
-        Self { inner, deadlines }
-    }
-
+impl Deadline {
     /// Returns the longest duration of a call; none for streams and built-in services whose caller sets no limit.
     fn limit(&self, method: &Method, headers: &HeaderMap) -> Option<Duration> {
         let limit = grpc_timeout(headers).map(|timeout| timeout - HEAD_START.min(timeout / 10));
         if method.streams || method.built_in {
             return limit;
         }
-        Some(limit.unwrap_or(self.deadlines.default).min(self.deadlines.max))
+        Some(limit.unwrap_or(self.0.default).min(self.0.max))
     }
 }
 
-impl<S, R> Service<Call<R>> for Deadline<S>
+impl<S, R> Middleware<S, Call<R>> for Deadline
 where
     S: Service<Call<R>, Response = Response<Body>>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
     // The store's deadline is a task-local scope, whose type has no name.
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let streams = call.method.streams;
         let limit = self.limit(&call.method, call.request.headers());
         if limit.is_some_and(|limit| limit < LEAST) {
             return Box::pin(async { Ok(too_short().into_http()) });
         }
-        let inner = self.inner.call(call);
+        let inner = inner.call(call);
         let Some(limit) = limit else {
             return Box::pin(inner);
         };

@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::middleware::Middleware;
 use crate::errors;
 
 /// Header by which tonic rejects a compression: it lists the supported ones.
@@ -17,9 +18,7 @@ const UNCOMPRESSED: &str = "the call's compression (grpc-encoding) is not suppor
 
 /// Fills in what a status lacks. Sees statuses in headers only, which is where tonic's own are.
 #[derive(Clone)]
-pub(crate) struct Details<S> {
-    inner: S,
-}
+pub(crate) struct Details;
 
 pin_project! {
     /// Call whose status may need details.
@@ -31,26 +30,15 @@ pin_project! {
 
 // === impl Details ===
 
-impl<S> Details<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
-    }
-}
-
-impl<S, B, R> Service<Request<R>> for Details<S>
+impl<S, B, R> Middleware<S, Request<R>> for Details
 where
     S: Service<Request<R>, Response = Response<B>>,
 {
     type Response = Response<B>;
-    type Error = S::Error;
     type Future = Detailed<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        Detailed { inner: self.inner.call(request) }
+    fn handle(&mut self, inner: &mut S, request: Request<R>) -> Self::Future {
+        Detailed { inner: inner.call(request) }
     }
 }
 
@@ -114,14 +102,9 @@ fn complete(headers: &mut HeaderMap) {
         | Code::DataLoss
         | Code::Unauthenticated => errors::unspecified(code, message),
     };
-    replace(headers, &completed);
-}
-
-/// Puts `status` in place of the one in `headers`.
-fn replace(headers: &mut HeaderMap, status: &Status) {
     headers.remove("grpc-status");
     headers.remove("grpc-message");
-    let _ = status.add_header(headers);
+    let _ = completed.add_header(headers);
 }
 
 #[cfg(test)]

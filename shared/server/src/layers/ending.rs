@@ -11,15 +11,13 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::call::Call;
+use super::middleware::Middleware;
 use super::until::Until;
 use crate::errors;
 
 /// Ends built-in streams at `drain`. A service's own streams watch [`crate::Drain`] and end with a status of their own.
 #[derive(Clone)]
-pub(crate) struct Ending<S> {
-    inner: S,
-    drain: CancellationToken,
-}
+pub(crate) struct Ending(pub(crate) CancellationToken);
 
 pin_project! {
     /// Call of a built-in stream if `drain` is set, else any call.
@@ -32,27 +30,16 @@ pin_project! {
 
 // === impl Ending ===
 
-impl<S> Ending<S> {
-    pub(crate) fn new(inner: S, drain: CancellationToken) -> Self {
-        Self { inner, drain }
-    }
-}
-
-impl<S, R> Service<Call<R>> for Ending<S>
+impl<S, R> Middleware<S, Call<R>> for Ending
 where
     S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
     type Future = Ended<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
-        let drain = (call.method.built_in && call.method.streams).then(|| self.drain.clone());
-        Ended { inner: self.inner.call(call), drain }
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
+        let drain = (call.method.built_in && call.method.streams).then(|| self.0.clone());
+        Ended { inner: inner.call(call), drain }
     }
 }
 

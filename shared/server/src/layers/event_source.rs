@@ -18,14 +18,13 @@ use tonic_types::StatusExt as _;
 use tower::Service;
 
 use super::call::Call;
+use super::middleware::Middleware;
 use crate::errors::trailers;
 use crate::sse;
 
 /// Answers EventSources; other calls pass through. The trailers keep the true status, for traces and metrics.
 #[derive(Clone)]
-pub(crate) struct EventSource<S> {
-    inner: S,
-}
+pub(crate) struct EventSource;
 
 pin_project! {
     pub(crate) struct Answered<F> {
@@ -37,27 +36,16 @@ pin_project! {
 
 // === impl EventSource ===
 
-impl<S> EventSource<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
-    }
-}
-
-impl<S, R> Service<Call<R>> for EventSource<S>
+impl<S, R> Middleware<S, Call<R>> for EventSource
 where
     S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
     type Future = Answered<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let is_event_source = call.method.streams_text && accepts(call.request.headers());
-        Answered { inner: self.inner.call(call), is_event_source }
+        Answered { inner: inner.call(call), is_event_source }
     }
 }
 

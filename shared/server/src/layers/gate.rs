@@ -6,7 +6,6 @@
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
 use futures::future::Either;
 use http::Response;
@@ -17,9 +16,10 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::call::Call;
+use super::middleware::Middleware;
 use crate::errors;
 
-/// Shut until the start check has passed, then open for good. Cheap to clone.
+/// Rejects calls until the start check has passed, then is open for good. Health and reflection always pass. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<State>);
 
@@ -27,13 +27,6 @@ struct State {
     open: AtomicBool,
     /// Answer to calls meanwhile.
     rejection: watch::Sender<Status>,
-}
-
-/// Rejects calls while the gate is shut. Health and reflection always pass.
-#[derive(Clone)]
-pub(crate) struct Gated<S> {
-    inner: S,
-    gate: Gate,
 }
 
 // === impl Gate ===
@@ -60,31 +53,18 @@ impl Gate {
     }
 }
 
-// === impl Gated ===
-
-impl<S> Gated<S> {
-    pub(crate) fn new(inner: S, gate: Gate) -> Self {
-        Self { inner, gate }
-    }
-}
-
-impl<S, R> Service<Call<R>> for Gated<S>
+impl<S, R> Middleware<S, Call<R>> for Gate
 where
     S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
     type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let exempt = call.method.built_in;
-        match self.gate.rejection() {
+        match self.rejection() {
             Some(status) if !exempt => Either::Right(ready(Ok(status.into_http()))),
-            Some(_) | None => Either::Left(self.inner.call(call)),
+            Some(_) | None => Either::Left(inner.call(call)),
         }
     }
 }

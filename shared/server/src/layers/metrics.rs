@@ -2,7 +2,6 @@
 //! callers.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::Response;
@@ -15,17 +14,12 @@ use tower::Service;
 
 use super::call::Call;
 use super::is_server_error;
+use super::middleware::Middleware;
 use super::observe::{Observed, ObservedBody, Record};
 
 /// Measures every call; a shed one too, since this layer sits outside the shedding.
 #[derive(Clone)]
-pub(crate) struct Metrics<S> {
-    inner: S,
-    instruments: Instruments,
-}
-
-#[derive(Clone)]
-struct Instruments {
+pub(crate) struct Metrics {
     duration: Histogram<f64>,
     in_flight: UpDownCounter<i64>,
 }
@@ -34,43 +28,37 @@ struct Instruments {
 pub(crate) struct Measured {
     began: Instant,
     method: KeyValue,
-    instruments: Instruments,
+    metrics: Metrics,
 }
 
 // === impl Metrics ===
 
-impl<S> Metrics<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        let instruments = Instruments {
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
             duration: metrics::rpc_server_call_duration(),
             in_flight: metrics::up_down(
                 semconv::KEYPLANE_SERVER_IN_FLIGHT,
                 "{call}",
                 "Calls being served, streams included",
             ),
-        };
-        Self { inner, instruments }
+        }
     }
 }
 
-impl<S, B, R> Service<Call<R>> for Metrics<S>
+impl<S, B, R> Middleware<S, Call<R>> for Metrics
 where
     S: Service<Call<R>, Response = Response<B>>,
 {
     type Response = Response<ObservedBody<B, Measured>>;
-    type Error = S::Error;
     type Future = Observed<S::Future, Measured>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let name = Arc::clone(&call.method.name);
         let method = KeyValue::new(semconv::RPC_METHOD, name);
-        self.instruments.in_flight.add(1, std::slice::from_ref(&method));
-        let record = Measured { began: Instant::now(), method, instruments: self.instruments.clone() };
-        Observed::start(record, || self.inner.call(call))
+        self.in_flight.add(1, std::slice::from_ref(&method));
+        let record = Measured { began: Instant::now(), method, metrics: self.clone() };
+        Observed::start(record, || inner.call(call))
     }
 }
 
@@ -78,7 +66,7 @@ where
 
 impl Record for Measured {
     fn end(&mut self, code: Code) {
-        self.instruments.in_flight.add(-1, std::slice::from_ref(&self.method));
+        self.metrics.in_flight.add(-1, std::slice::from_ref(&self.method));
         let status = code_name(code);
         let labels = [
             self.method.clone(),
@@ -87,6 +75,6 @@ impl Record for Measured {
             KeyValue::new(semconv::ERROR_TYPE, status),
         ];
         let used = if is_server_error(code) { &labels[..] } else { &labels[..3] };
-        self.instruments.duration.record(self.began.elapsed().as_secs_f64(), used);
+        self.metrics.duration.record(self.began.elapsed().as_secs_f64(), used);
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod event_source;
 pub(crate) mod gate;
 pub(crate) mod methods;
 pub(crate) mod metrics;
+pub(crate) mod middleware;
 mod observe;
 pub(crate) mod panic;
 pub(crate) mod shed;
@@ -20,23 +21,6 @@ use tonic::Code;
 
 /// Reports whether the server is to blame, by the semantic conventions; only then is a span or a point an error.
 fn is_server_error(code: Code) -> bool {
-    match code {
-        Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => true,
-        Code::Ok
-        | Code::Cancelled
-        | Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unauthenticated => false,
-    }
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
 }

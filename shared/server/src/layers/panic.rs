@@ -17,12 +17,12 @@ use tonic::Status;
 use tower::Service;
 
 use super::call::Call;
+use super::middleware::Middleware;
 use crate::errors;
 
 /// Turns a panic below it into INTERNAL.
 #[derive(Clone)]
-pub(crate) struct PanicGuard<S> {
-    inner: S,
+pub(crate) struct PanicGuard {
     panics: Counter<u64>,
 }
 
@@ -52,29 +52,24 @@ struct Report {
 
 // === impl PanicGuard ===
 
-impl<S> PanicGuard<S> {
-    pub(crate) fn new(inner: S) -> Self {
+impl PanicGuard {
+    pub(crate) fn new() -> Self {
         let panics = metrics::counter(semconv::KEYPLANE_SERVER_PANICS, "{call}", "Calls whose handler panicked");
-        Self { inner, panics }
+        Self { panics }
     }
 }
 
-impl<S, B, R> Service<Call<R>> for PanicGuard<S>
+impl<S, B, R> Middleware<S, Call<R>> for PanicGuard
 where
     S: Service<Call<R>, Response = Response<B>>,
 {
     type Response = Response<GuardedBody<B>>;
-    type Error = S::Error;
     type Future = Guarded<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let method = Arc::clone(&call.method.name);
         let report = Report { method, panics: self.panics.clone() };
-        let inner = match catch_unwind(AssertUnwindSafe(|| self.inner.call(call))) {
+        let inner = match catch_unwind(AssertUnwindSafe(|| inner.call(call))) {
             Ok(future) => Some(future),
             Err(panic) => {
                 report.log(panic.as_ref());

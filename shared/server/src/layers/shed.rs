@@ -15,14 +15,14 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::call::Call;
+use super::middleware::Middleware;
 use crate::errors;
 
 /// Bounds the handlers that run at a time over all connections. Health and reflection always pass.
 ///
 /// Calls count until their response headers: a stream that lives for hours would else hold its place for ever.
 #[derive(Clone)]
-pub(crate) struct Shed<S> {
-    inner: S,
+pub(crate) struct Shed {
     room: Arc<Semaphore>,
     shed: Counter<u64>,
 }
@@ -38,31 +38,26 @@ pin_project! {
 
 // === impl Shed ===
 
-impl<S> Shed<S> {
-    pub(crate) fn new(inner: S, room: Arc<Semaphore>) -> Self {
+impl Shed {
+    pub(crate) fn new(room: Arc<Semaphore>) -> Self {
         let shed = metrics::counter(semconv::KEYPLANE_SERVER_SHED, "{call}", "Calls rejected for want of room");
-        Self { inner, room, shed }
+        Self { room, shed }
     }
 }
 
-impl<S, R> Service<Call<R>> for Shed<S>
+impl<S, R> Middleware<S, Call<R>> for Shed
 where
     S: Service<Call<R>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
     type Future = Admitted<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         if call.method.built_in {
-            return Admitted::In { inner: self.inner.call(call), place: None };
+            return Admitted::In { inner: inner.call(call), place: None };
         }
         match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(place) => Admitted::In { inner: self.inner.call(call), place: Some(place) },
+            Ok(place) => Admitted::In { inner: inner.call(call), place: Some(place) },
             Err(_) => {
                 self.shed.add(1, &[]);
                 Admitted::Out

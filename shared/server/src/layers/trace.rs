@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::Response;
 use keyplane_contracts::reasons::code_name;
@@ -17,12 +16,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::call::Call;
 use super::is_server_error;
+use super::middleware::Middleware;
 use super::observe::{Observed, ObservedBody, Record};
 
 /// Wraps every call, but health and reflection, in a span by the current RPC conventions.
 #[derive(Clone)]
-pub(crate) struct Trace<S> {
-    inner: S,
+pub(crate) struct Trace {
     host: Arc<str>,
     port: u16,
     /// Spans are collected.
@@ -34,9 +33,9 @@ pub(crate) struct SpanRecord(Span);
 
 // === impl Trace ===
 
-impl<S> Trace<S> {
-    pub(crate) fn new(inner: S, addr: SocketAddr, collected: bool) -> Self {
-        Self { inner, host: addr.ip().to_string().into(), port: addr.port(), collected }
+impl Trace {
+    pub(crate) fn new(addr: SocketAddr, collected: bool) -> Self {
+        Self { host: addr.ip().to_string().into(), port: addr.port(), collected }
     }
 
     fn span<R>(&self, Call { method, request }: &Call<R>) -> Span {
@@ -64,21 +63,16 @@ impl<S> Trace<S> {
     }
 }
 
-impl<S, B, R> Service<Call<R>> for Trace<S>
+impl<S, B, R> Middleware<S, Call<R>> for Trace
 where
     S: Service<Call<R>, Response = Response<B>>,
 {
     type Response = Response<ObservedBody<B, SpanRecord>>;
-    type Error = S::Error;
     type Future = Observed<S::Future, SpanRecord>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call<R>) -> Self::Future {
+    fn handle(&mut self, inner: &mut S, call: Call<R>) -> Self::Future {
         let span = self.span(&call);
-        Observed::start(SpanRecord(span), || self.inner.call(call))
+        Observed::start(SpanRecord(span), || inner.call(call))
     }
 }
 
@@ -105,7 +99,7 @@ mod tests {
 
     fn makes_a_span(path: &str, collected: bool, traced: bool) -> bool {
         let methods = Methods::declared(&["keyplane.session.v1.SessionService"]);
-        let trace = Trace::new((), ([127, 0, 0, 1], 1).into(), collected);
+        let trace = Trace::new(([127, 0, 0, 1], 1).into(), collected);
         let method = Arc::clone(methods.find(path));
         let mut request = http::Request::new(());
         if traced {

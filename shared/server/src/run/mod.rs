@@ -21,7 +21,7 @@ use tonic::service::Routes;
 
 pub use drain::Drain;
 pub use error::Error;
-pub use readiness::{Own, Readiness};
+pub use readiness::Readiness;
 pub use running::Running;
 pub(crate) use running::Signals;
 

@@ -28,12 +28,6 @@ pub struct Readiness {
     alone: Alone,
 }
 
-/// Readiness that the service decides, and its answers without the store.
-pub struct Own {
-    flag: Flag,
-    alone: Alone,
-}
-
 /// Readiness by the service itself, and the name of what it waits for.
 type Flag = (watch::Receiver<bool>, &'static str);
 
@@ -50,31 +44,19 @@ impl Readiness {
         Self { check: Box::new(move || Box::pin(check())), flag: None, alone: Box::new(|| false) }
     }
 
-    /// Ready once `check` has passed, while `own` says so: for a service that answers without the store.
-    pub fn own<F>(check: impl Fn() -> F + Send + Sync + 'static, own: Own) -> Self
-    where
-        F: Future<Output = Result<(), keyplane_valkey::Error>> + Send + 'static,
-    {
-        Self { flag: Some(own.flag), alone: own.alone, ..Self::follows_store(check) }
-    }
-}
-
-// === impl Own ===
-
-impl Own {
-    /// Ready while `ready` is true. `waits_for` names what is missing until then: `catching up with the feed`.
+    /// Ready once the check has passed, while `ready` is true: for a service that answers without the store. `waits_for`
+    /// names what is missing until then: `catching up with the feed`.
     #[must_use]
-    pub fn new(ready: watch::Receiver<bool>, waits_for: &'static str) -> Self {
-        Self { flag: (ready, waits_for), alone: Box::new(|| false) }
+    pub fn own(self, ready: watch::Receiver<bool>, waits_for: &'static str) -> Self {
+        Self { flag: Some((ready, waits_for)), ..self }
     }
 
     /// Sets `alone`, which reports whether the service answers in full at this moment without the store; unset, it never does.
     ///
     /// Runs a few times a second, so it must not block.
     #[must_use]
-    pub fn answers_while(mut self, alone: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.alone = Box::new(alone);
-        self
+    pub fn answers_while(self, alone: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { alone: Box::new(alone), ..self }
     }
 }
 

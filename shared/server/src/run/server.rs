@@ -12,7 +12,6 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_reflection::server::Builder;
-use tower::layer::layer_fn;
 use tower::util::MapRequestLayer;
 
 use super::drain::Drain;
@@ -26,9 +25,10 @@ use crate::layers::deadline::Deadline;
 use crate::layers::details::Details;
 use crate::layers::ending::Ending;
 use crate::layers::event_source::EventSource;
-use crate::layers::gate::{Gate, Gated};
+use crate::layers::gate::Gate;
 use crate::layers::methods::Methods;
 use crate::layers::metrics::Metrics;
+use crate::layers::middleware::Layer;
 use crate::layers::panic::PanicGuard;
 use crate::layers::shed::Shed;
 use crate::layers::spelling::Spelling;
@@ -60,9 +60,7 @@ pub(super) fn serve(
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
     let methods = Arc::new(methods);
     let room = Arc::new(Semaphore::new(config.limits.max_in_flight));
-    let deadlines = config.deadlines;
     let collected = config.telemetry.otlp_endpoint.is_some();
-    let token = drain.0.clone();
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -77,18 +75,18 @@ pub(super) fn serve(
     // The first is the outermost. `docs/layers.md` says why each sits where it does.
     let server = server
         .layer(MapRequestLayer::new(move |request: Request<Body>| Call::new(&methods, request)))
-        .layer(layer_fn(PanicGuard::new))
-        .layer(layer_fn(move |inner| Trace::new(inner, addr, collected)))
-        .layer(layer_fn(Metrics::new))
-        .layer(layer_fn(EventSource::new))
-        .layer(layer_fn(move |inner| Shed::new(inner, Arc::clone(&room))))
-        .layer(layer_fn(move |inner| Deadline::new(inner, deadlines)))
-        .layer(layer_fn(Spelling::new))
-        .layer(layer_fn(move |inner| Gated::new(inner, gate.clone())))
-        .layer(layer_fn(Bound::new))
-        .layer(layer_fn(move |inner| Ending::new(inner, token.clone())))
+        .layer(Layer(PanicGuard::new()))
+        .layer(Layer(Trace::new(addr, collected)))
+        .layer(Layer(Metrics::new()))
+        .layer(Layer(EventSource))
+        .layer(Layer(Shed::new(room)))
+        .layer(Layer(Deadline(config.deadlines)))
+        .layer(Layer(Spelling))
+        .layer(Layer(gate))
+        .layer(Layer(Bound))
+        .layer(Layer(Ending(drain.0.clone())))
         .layer(MapRequestLayer::new(|call: Call<Body>| call.request))
-        .layer(layer_fn(Details::new));
+        .layer(Layer(Details));
     let incoming = incoming::accept(listener, drain.0.clone(), force.clone());
     let signal = drain.0.clone().cancelled_owned();
     server.serve_with_incoming_shutdown(routes.prepare(), incoming, signal)

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use keyplane_server::{Error, Own, Readiness};
+use keyplane_server::{Error, Readiness};
 use keyplane_testkit::{Fault, FaultProxy, app, valkey};
 use keyplane_valkey::{App, Feature, Need, Settings, Valkey};
 use tokio::sync::watch;
@@ -84,8 +84,8 @@ fn own() -> (Readiness, watch::Sender<bool>) {
     let (alone, full) = watch::channel(false);
     let (_, ready) = watch::channel(true);
     let check = async || Ok(());
-    let own = Own::new(ready, "reading a book").answers_while(move || *full.borrow());
-    (Readiness::own(check, own), alone)
+    let readiness = Readiness::follows_store(check).own(ready, "reading a book");
+    (readiness.answers_while(move || *full.borrow()), alone)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +140,8 @@ async fn instance_with_a_slow_store_does_not_answer_in_full() {
 async fn unready_or_draining_process_does_not_answer_in_full() {
     let (ready, says) = watch::channel(false);
     let check = async || Ok(());
-    let own = Own::new(says, "reading a book");
-    let server = server_with(&valkey().url(), &[("KEYPLANE_DRAIN_DELAY", "1s")], Readiness::own(check, own)).await;
+    let readiness = Readiness::follows_store(check).own(says, "reading a book");
+    let server = server_with(&valkey().url(), &[("KEYPLANE_DRAIN_DELAY", "1s")], readiness).await;
     until("it says what it waits for", async || server.page("/readyz").await.1 == "starting: reading a book\n").await;
     let answers = async || status(&server.channel, "answering").await == ServingStatus::Serving;
     assert!(!answers().await);
@@ -163,7 +163,8 @@ async fn unready_or_draining_process_does_not_answer_in_full() {
 #[tokio::test]
 async fn own_readiness_is_followed() {
     let (ready, says) = watch::channel(false);
-    let server = server_with(&nowhere(), &[], Readiness::own(async || Ok(()), Own::new(says, "reading a book"))).await;
+    let readiness = Readiness::follows_store(async || Ok(())).own(says, "reading a book");
+    let server = server_with(&nowhere(), &[], readiness).await;
     assert_eq!(server.page("/readyz").await.0, 503);
     ready.send(true).unwrap();
     until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
@@ -230,8 +231,8 @@ async fn own_readiness_counts_once_the_check_has_passed() {
         async move { if allowed { Ok(()) } else { Err(missing().await) } }
     };
     // The store stays away all the time.
-    let own = Own::new(says, "reading a book");
-    let server = server_with(&nowhere(), &[], Readiness::own(check, own)).await;
+    let readiness = Readiness::follows_store(check).own(says, "reading a book");
+    let server = server_with(&nowhere(), &[], readiness).await;
     until("the check failed", async || server.page("/readyz").await.1.starts_with("not ready: ")).await;
     let refusal = say(&server.channel, "hello").await.expect_err("the check has not passed");
     let reason = refusal.get_details_error_info().expect("an ErrorInfo").reason;
@@ -263,7 +264,7 @@ async fn foreign_layout_ends_a_process_with_own_readiness() {
     let server = server_with(
         &valkey().url(),
         &[("KEYPLANE_APP", &app)],
-        Readiness::own(check, Own::new(says, "reading a book")),
+        Readiness::follows_store(check).own(says, "reading a book"),
     )
     .await;
     let error = tokio::time::timeout(Duration::from_secs(10), server.running.wait()).await.unwrap().unwrap_err();

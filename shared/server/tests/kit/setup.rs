@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use keyplane_server::config::{self, Env};
-use keyplane_server::{Own, Readiness, Running, start};
+use keyplane_server::{Readiness, Running, start};
 use keyplane_valkey::Valkey;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -53,7 +53,8 @@ pub(crate) struct Server {
 /// Starts `test.Echo` with `settings` on top of the test's own; waits until it is ready, without a store.
 pub(crate) async fn server(settings: &[(&str, &str)]) -> Server {
     let (_, ready) = watch::channel(true);
-    let server = server_with(&nowhere(), settings, Readiness::own(async || Ok(()), Own::new(ready, "nothing"))).await;
+    let readiness = Readiness::follows_store(async || Ok(())).own(ready, "nothing");
+    let server = server_with(&nowhere(), settings, readiness).await;
     until("the process is ready", async || server.page("/readyz").await.0 == 200).await;
     server
 }
