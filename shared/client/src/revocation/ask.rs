@@ -48,32 +48,17 @@ pub(super) async fn check(
 
 /// Status for the caller when the service failed with `status`.
 pub(super) fn unknown(status: Status, suspect: bool) -> Status {
-    match status.code() {
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => {
-            let metadata = suspect.then(|| ("suspect".to_owned(), "true".to_owned()));
-            let metadata: HashMap<String, String> = metadata.into_iter().collect();
-            let details = ErrorDetails::with_error_info(FRESHNESS_UNKNOWN.name, DOMAIN, metadata);
-            let message = format!("the replica is too old, and the revocation service failed: {}", status.message());
-            Status::with_error_details(FRESHNESS_UNKNOWN.code, message, details)
-        }
-        // The call itself is wrong: a retry does not help, and no outage policy applies.
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Unauthenticated => status,
+    use Code::{Aborted, Cancelled, DataLoss, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown};
+    let failed = [Cancelled, Unknown, DeadlineExceeded, ResourceExhausted, Aborted, Internal, Unavailable, DataLoss];
+    // With any other code the call itself is wrong: a retry does not help, and no outage policy applies.
+    if status.code() != Code::Ok && !failed.contains(&status.code()) {
+        return status;
     }
+    let metadata = suspect.then(|| ("suspect".to_owned(), "true".to_owned()));
+    let metadata: HashMap<String, String> = metadata.into_iter().collect();
+    let details = ErrorDetails::with_error_info(FRESHNESS_UNKNOWN.name, DOMAIN, metadata);
+    let message = format!("the replica is too old, and the revocation service failed: {}", status.message());
+    Status::with_error_details(FRESHNESS_UNKNOWN.code, message, details)
 }
 
 fn message(claims: &Claims<'_>) -> pb::Claims {

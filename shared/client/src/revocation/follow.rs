@@ -32,16 +32,14 @@ const MESSAGE: usize = 16 << 20;
 /// State that the two tasks share with the checks.
 pub(super) struct Follower {
     client: RevocationServiceClient<Channel>,
-    settings: ReplicaSettings,
+    pub(super) settings: ReplicaSettings,
     memory: RwLock<Option<Arc<Memory>>>,
     /// Time of the store, by the answers of GetHead.
     clock: StoreClock,
-    /// Time of this machine.
-    wall: fn() -> Millis,
     /// Locked before `memory` is replaced or dated, so that no date of one memory gets to the next.
     dating: Mutex<Dating>,
-    changes: watch::Sender<u64>,
-    ready: watch::Sender<bool>,
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) ready: watch::Sender<bool>,
 }
 
 /// Position of the task in the feed.
@@ -56,11 +54,7 @@ struct Place {
 // === impl Follower ===
 
 impl Follower {
-    pub(super) fn new(
-        client: RevocationServiceClient<Channel>,
-        settings: ReplicaSettings,
-        wall: fn() -> Millis,
-    ) -> Follower {
+    pub(super) fn new(client: RevocationServiceClient<Channel>, settings: ReplicaSettings) -> Follower {
         let client = client.max_decoding_message_size(MESSAGE);
         let (changes, ready) = (watch::Sender::new(0), watch::Sender::new(false));
         Follower {
@@ -68,7 +62,6 @@ impl Follower {
             settings,
             memory: RwLock::default(),
             clock: StoreClock::new(Instant::now()),
-            wall,
             dating: Mutex::default(),
             changes,
             ready,
@@ -81,11 +74,7 @@ impl Follower {
 
     /// Estimate of the store's time; this machine's, until the service has sent one.
     pub(super) fn now(&self) -> Millis {
-        self.clock.at(Instant::now()).unwrap_or_else(self.wall)
-    }
-
-    pub(super) fn settings(&self) -> &ReplicaSettings {
-        &self.settings
+        self.clock.at(Instant::now()).unwrap_or_else(Millis::wall)
     }
 
     /// Reads memory, if it exists yet, under a lock that is held for longer only when the rules change.
@@ -95,14 +84,6 @@ impl Follower {
 
     fn memory(&self) -> Option<Arc<Memory>> {
         self.memory.read().clone()
-    }
-
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    pub(super) fn ready(&self) -> watch::Receiver<bool> {
-        self.ready.subscribe()
     }
 
     /// Follows the feed for ever.
@@ -147,7 +128,7 @@ impl Follower {
         let memory = self.memory().ok_or_else(|| Status::internal("the revocation feed begins without its rules"))?;
         let mut changed = false;
         for entry in &response.entries {
-            changed |= memory.apply(&wire::entry_of(entry).map_err(unreadable)?);
+            changed |= memory.replica.apply(&wire::entry_of(entry).map_err(unreadable)?);
         }
         match response.stage() {
             Stage::Snapshot => {}
@@ -167,7 +148,7 @@ impl Follower {
         // Not before GetHead has answered: by then the store's time is known, unless the service is of a release without it.
         let is_due = place.pruned.is_none_or(|last| last.elapsed() >= PRUNE);
         if is_due && memory.known_at().is_some() {
-            memory.prune(self.clock.passed(Instant::now(), (self.wall)()).unwrap_or_else(self.wall));
+            memory.replica.prune(self.clock.passed(Instant::now(), Millis::wall()).unwrap_or_else(Millis::wall));
             place.pruned = Some(Instant::now());
         }
         Ok(())
@@ -175,7 +156,7 @@ impl Follower {
 
     /// Makes a memory for `rules`, unless the current one has the same: applied entries stay applied.
     fn begin(&self, rules: Rules, place: &mut Place) -> Result<(), Status> {
-        if self.memory().is_some_and(|memory| *memory.rules() == rules) {
+        if self.memory().is_some_and(|memory| *memory.replica.rules() == rules) {
             return Ok(());
         }
         let resumed = !place.resume_token.is_empty();

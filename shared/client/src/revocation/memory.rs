@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use keyplane_revocation::{Answer, Claims, Entry, Filters, Millis, Replica, Rules};
+use keyplane_revocation::{Answer, Claims, Filters, Millis, Replica, Rules};
 
 /// Replica with its age.
 pub(super) struct Memory {
-    replica: Replica,
+    pub(super) replica: Replica,
     birth: Instant,
     /// Nanoseconds from `birth` to the moment up to which memory is complete, plus one; 0 without one.
     known_at: AtomicU64,
@@ -18,20 +18,6 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(rules: Rules, filters: Filters) -> Memory {
         Memory { replica: Replica::new(rules, filters), birth: Instant::now(), known_at: AtomicU64::new(0) }
-    }
-
-    pub(super) fn rules(&self) -> &Rules {
-        self.replica.rules()
-    }
-
-    /// Applies an entry. Reports whether it changed anything.
-    pub(super) fn apply(&self, entry: &Entry) -> bool {
-        self.replica.apply(entry)
-    }
-
-    /// Forgets expired revocations.
-    pub(super) fn prune(&self, now: Millis) {
-        self.replica.prune(now);
     }
 
     /// Notes that memory is complete up to `moment`. A moment before this memory was made is ignored: the next one comes at
@@ -49,11 +35,6 @@ impl Memory {
         self.birth.checked_add(Duration::from_nanos(nanos))
     }
 
-    /// Checks a token, at any age of memory.
-    pub(super) fn check(&self, claims: &Claims<'_>, now: Millis) -> Answer {
-        self.replica.check(claims, now)
-    }
-
     /// Checks a token; `None` if memory is older than `bound`. The age is loaded before the look-up, and counted to its end:
     /// the process may be paused in between.
     pub(super) fn answer(
@@ -64,7 +45,7 @@ impl Memory {
         clock: impl Fn() -> Instant,
     ) -> Option<Answer> {
         let known_at = self.known_at()?;
-        let answer = self.check(claims, now);
+        let answer = self.replica.check(claims, now);
         (clock().saturating_duration_since(known_at) <= bound).then_some(answer)
     }
 }

@@ -6,12 +6,12 @@ mod follow;
 mod memory;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use keyplane_contracts::revocation::v1::revocation_service_client::RevocationServiceClient;
-use keyplane_revocation::{Answer, Claims, Filters, Millis, RevocationId, Rule};
+use keyplane_revocation::{Answer, Claims, Filters, RevocationId, Rule};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::transport::Endpoint;
 
@@ -65,11 +65,8 @@ pub enum Verdict {
 #[derive(Clone)]
 pub struct RevocationReplica {
     follower: Arc<Follower>,
-    _tasks: Arc<Tasks>,
+    _tasks: Arc<JoinSet<()>>,
 }
-
-/// Tasks that end when this value is dropped.
-struct Tasks([AbortHandle; 2]);
 
 // === impl RevocationReplica ===
 
@@ -87,11 +84,12 @@ impl RevocationReplica {
     pub fn connect(endpoint: Endpoint, settings: ReplicaSettings) -> RevocationReplica {
         let channel = Channel::lazy(endpoint, settings.check_timeout, settings.silence);
         let client = RevocationServiceClient::new(channel);
-        let follower = Arc::new(Follower::new(client, settings, wall));
+        let follower = Arc::new(Follower::new(client, settings));
         let (feed, heads) = (Arc::clone(&follower), Arc::clone(&follower));
-        let feed = tokio::spawn(async move { feed.follow().await }).abort_handle();
-        let heads = tokio::spawn(async move { heads.date().await }).abort_handle();
-        RevocationReplica { follower, _tasks: Arc::new(Tasks([feed, heads])) }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { feed.follow().await });
+        tasks.spawn(async move { heads.date().await });
+        RevocationReplica { follower, _tasks: Arc::new(tasks) }
     }
 
     /// Checks a token whose signature was verified: in memory, else at the service, for
@@ -108,9 +106,9 @@ impl RevocationReplica {
         if let Some(verdict) = self.check_now(claims) {
             return Ok(verdict);
         }
-        match ask::check(self.follower.client(), claims, self.follower.settings()).await {
+        match ask::check(self.follower.client(), claims, &self.follower.settings).await {
             Ok(verdict) => Ok(verdict),
-            Err(status) => match self.follower.recall(|memory| memory.check(claims, self.follower.now())) {
+            Err(status) => match self.follower.recall(|memory| memory.replica.check(claims, self.follower.now())) {
                 Some(Answer::Revoked { rule, revocation }) => Ok(Verdict::Revoked { rule: Some(rule), revocation }),
                 Some(Answer::KeyUnknown) => Ok(Verdict::KeyUnknown),
                 Some(Answer::Suspect(_)) => Err(ask::unknown(status, true)),
@@ -122,7 +120,7 @@ impl RevocationReplica {
     /// Checks a token in memory alone, without waiting; `None` if memory is too old or not sure. Takes some 100 ns.
     #[must_use]
     pub fn check_now(&self, claims: &Claims<'_>) -> Option<Verdict> {
-        let bound = self.follower.settings().bound;
+        let bound = self.follower.settings.bound;
         match self.follower.recall(|memory| memory.answer(claims, self.follower.now(), bound, Instant::now))?? {
             Answer::Active => Some(Verdict::Active),
             Answer::Revoked { rule, revocation } => Some(Verdict::Revoked { rule: Some(rule), revocation }),
@@ -155,13 +153,13 @@ impl RevocationReplica {
     /// Counter that changes whenever revocations were applied or undone: tokens checked before may have another verdict.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.follower.changes()
+        self.follower.changes.subscribe()
     }
 
     /// Waits until memory answers for the first time, without a limit. Cancel safe.
     pub async fn ready(&self) {
         // The sender lives as long as this replica.
-        drop(self.follower.ready().wait_for(|ready| *ready).await);
+        drop(self.follower.ready.subscribe().wait_for(|ready| *ready).await);
     }
 
     /// Age of memory, at most; `None` before it is complete.
@@ -207,18 +205,4 @@ impl Default for ReplicaSettings {
             bucket: Duration::from_hours(1),
         }
     }
-}
-
-// === impl Tasks ===
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
-    }
-}
-
-/// Time of this machine's clock.
-fn wall() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
