@@ -9,7 +9,6 @@ use crate::domain::OutagePolicy;
 use crate::error::Error;
 
 /// Decides on tokens that the gateway verified.
-#[derive(Debug)]
 pub(crate) struct Authorizer {
     checker: Checker,
     without_kid: Arc<[String]>,

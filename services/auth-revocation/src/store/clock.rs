@@ -1,6 +1,6 @@
 //! Clock of the store, estimated from its replies, and of this machine.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use keyplane_revocation::Millis;
 use keyplane_valkey::Value;
@@ -62,10 +62,4 @@ impl Store {
     fn wall(&self) -> Millis {
         (self.inner.settings.wall)()
     }
-}
-
-/// Time by this machine's clock.
-pub(super) fn wall() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -6,8 +6,6 @@ use keyplane_revocation::filter::Buckets;
 use keyplane_revocation::{Filters, Millis, Rules};
 use keyplane_valkey::{Arg, Feature, Ttl, TtlError};
 
-use super::clock::wall;
-
 /// Longest time that a revocation of a session or of a key can be asked to hold.
 pub const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Time that a revocation is kept beyond its need, so that a retry has nothing to prolong.
@@ -81,7 +79,7 @@ impl Default for Settings {
             filters: Filters { false_positives: 1e-4, bucket: Duration::from_secs(60 * 60) },
             audit_age: 90 * day,
             replication: Replication::Auto { replicas: 1, within: Duration::from_millis(50) },
-            wall,
+            wall: Millis::wall,
         }
     }
 }

@@ -7,7 +7,6 @@ mod metrics;
 mod patience;
 mod trust;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -221,12 +220,6 @@ impl Checker {
 
     fn shared(&self) -> &Shared {
         &self.mirror.shared
-    }
-}
-
-impl fmt::Debug for Checker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checker").field("bound", &self.bound).field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Handle of the revocation replica: starts its tasks, and shows what they know.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,11 +92,5 @@ impl Mirror {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.memory.stats()
-    }
-}
-
-impl fmt::Debug for Mirror {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mirror").field("instance", &self.shared.instance).finish_non_exhaustive()
     }
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use keyplane_revocation::Sequence;
 
 use crate::error::Error;
@@ -44,7 +43,7 @@ impl ResumeToken {
                 None => text.push_str(" -"),
             }
         }
-        URL_SAFE_NO_PAD.encode(text)
+        BASE64URL_NOPAD.encode(text.as_bytes())
     }
 
     /// Decodes the text; `None` if it is malformed, or of a watch of another tenant.
@@ -52,7 +51,7 @@ impl ResumeToken {
         if text.len() > LONGEST {
             return None;
         }
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let text = String::from_utf8(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?).ok()?;
         let mut words = text.split(' ');
         let (layout, state, owner) = (words.next()?, words.next()?, words.next()?);
         if layout != LAYOUT || owner != tenant.unwrap_or("-") {
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     fn malformed_text_is_no_token() {
-        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let encoded = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
         for text in [
             "1 w acme",
             "2 w acme -",

@@ -28,7 +28,6 @@ const POLICY: &str = "keyplane.policy";
 const EACH: Duration = Duration::from_secs(1);
 
 /// `envoy.service.auth.v3.Authorization`.
-#[derive(Debug)]
 pub(crate) struct Authz {
     authorizer: Authorizer,
     tenant_claim: Arc<str>,

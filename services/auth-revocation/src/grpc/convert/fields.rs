@@ -4,32 +4,23 @@ use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::{Violation, Violations, timestamp};
 use keyplane_revocation::{Millis, RevocationId, Sequence};
 
-use crate::domain::names::{LONGEST, is_nameable};
+use crate::domain::names::LONGEST;
 
 /// Reads the tenant of `tenants/{tenant}`.
 pub(in crate::grpc) fn tenant<'a>(name: &'a str, field: &str) -> Result<&'a str, Violation> {
     match name.strip_prefix("tenants/").filter(|tenant| !tenant.contains('/')) {
         Some(tenant) => TenantId::parse(tenant, field).map(|_| tenant),
-        None => Err(broken(field, "must have the form tenants/{tenant}", name)),
+        None => Err(Violation::of_text(field, "must have the form tenants/{tenant}", name)),
     }
 }
 
 /// Reads the tenant and the id of `tenants/{tenant}/revocations/{revocation}`.
 pub(super) fn revocation_name<'a>(name: &'a str, field: &str) -> Result<(&'a str, RevocationId), Violation> {
-    let mismatch = || broken(field, "must have the form tenants/{tenant}/revocations/{revocation}", name);
+    let mismatch = || Violation::of_text(field, "must have the form tenants/{tenant}/revocations/{revocation}", name);
     let (parent, id) = name.split_once("/revocations/").ok_or_else(mismatch)?;
     let tenant = tenant(parent, field)?;
     let rule = "the revocation must be a letter of t, s, i, a, c, k and n, and 32 hexadecimal digits in lower case";
-    Ok((tenant, RevocationId::parse(id).ok_or_else(|| broken(field, rule, name))?))
-}
-
-/// Reads a required name: 1 to 256 bytes, no control characters.
-pub(super) fn named(text: &str, at: &str, field: &'static str, violations: &mut Violations) -> Option<Box<str>> {
-    if !text.is_empty() && is_nameable(text) {
-        return Some(text.into());
-    }
-    violations.add([at, field].concat(), unnameable(text));
-    None
+    Ok((tenant, RevocationId::parse(id).ok_or_else(|| Violation::of_text(field, rule, name))?))
 }
 
 /// Rule that a text breaks which is not [nameable](is_nameable).
@@ -53,28 +44,10 @@ pub(super) fn moment(time: &prost_types::Timestamp) -> Option<Millis> {
 /// Rule of a [`moment`].
 pub(super) const NO_MOMENT: &str = "must be a time between the years 1970 and 9999";
 
-/// Reads an optional time.
-pub(super) fn optional_moment(
-    time: Option<prost_types::Timestamp>,
-    at: &str,
-    field: &'static str,
-    violations: &mut Violations,
-) -> Option<Millis> {
-    let broken = || Violation::new([at, field].concat(), NO_MOMENT);
-    time.and_then(|time| violations.keep(moment(&time).ok_or_else(broken)))
-}
-
 /// Reads a sequence of this store.
 pub(super) fn sequence(text: &str, field: &str, partitions: u32) -> Result<Sequence, Violation> {
     let sequence = Sequence::parse(text).ok().filter(|sequence| sequence.partitions() == partitions);
-    sequence.ok_or_else(|| broken(field, "must be the sequence of a revocation", text))
-}
-
-fn broken(field: &str, rule: &str, sent: &str) -> Violation {
-    if sent.is_empty() {
-        return Violation::new(field, format!("{rule}, and is empty"));
-    }
-    Violation::new(field, format!("{rule}; {} bytes were sent", sent.len()))
+    sequence.ok_or_else(|| Violation::of_text(field, "must be the sequence of a revocation", text))
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Responses about revocations, and how fresh an answer is.
 
-use std::time::Duration;
-
 use keyplane_contracts::audit::v1 as audit;
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::revocation_service_server::SERVICE_NAME;
+use keyplane_contracts::span;
 use keyplane_revocation::{RevocationId, Rules, Scope, Sequence, wire};
 use keyplane_server::item_error;
 
@@ -127,9 +126,4 @@ pub(in crate::grpc) fn freshness(freshness: &Freshness) -> pb::Freshness {
         Source::Policy => pb::Source::Outage,
     };
     pb::Freshness { sequence: freshness.sequence.to_string(), age: Some(span(freshness.age)), source: source.into() }
-}
-
-pub(super) fn span(span: Duration) -> prost_types::Duration {
-    // Ages are far below the longest duration of a message.
-    prost_types::Duration::try_from(span).unwrap_or_default()
 }

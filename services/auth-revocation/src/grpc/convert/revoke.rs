@@ -209,13 +209,22 @@ impl<'a> Reading<'a> {
     }
 
     fn named(&mut self, text: &str, field: &'static str) -> Option<Box<str>> {
-        fields::named(text, self.at, field, &mut self.violations)
+        let named = !text.is_empty() && is_nameable(text);
+        if !named {
+            self.violated(field, fields::unnameable(text));
+        }
+        named.then(|| text.into())
+    }
+
+    fn moment(&mut self, time: Option<prost_types::Timestamp>, field: &str) -> Option<Millis> {
+        let broken = || Violation::new([self.at, field].concat(), fields::NO_MOMENT);
+        time.and_then(|time| self.violations.keep(fields::moment(&time).ok_or_else(broken)))
     }
 
     /// Reads an end, at most `most` (and the leeway of clocks) from now. A past end is no error: the store finds that
     /// there is nothing left to revoke.
     fn until(&mut self, time: Option<prost_types::Timestamp>, most: Duration) -> Option<Millis> {
-        let until = fields::optional_moment(time, self.at, "expire_time", &mut self.violations)?;
+        let until = self.moment(time, "expire_time")?;
         self.near("expire_time", until, most);
         Some(until)
     }
@@ -255,7 +264,7 @@ impl<'a> Reading<'a> {
 
     /// Reads a cutoff. The store's clock decides whether it is in the future.
     fn cutoff(&mut self, time: Option<prost_types::Timestamp>) -> Cutoff {
-        let at = fields::optional_moment(time, self.at, "cutoff_time", &mut self.violations);
+        let at = self.moment(time, "cutoff_time");
         at.map_or(Cutoff::Now, Cutoff::At)
     }
 

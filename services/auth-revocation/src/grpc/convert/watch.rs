@@ -2,9 +2,9 @@
 
 use keyplane_contracts::revocation::v1 as pb;
 use keyplane_contracts::revocation::v1::watch_response::Stage;
+use keyplane_contracts::span;
 use keyplane_revocation::{Millis, wire};
 
-use super::reply::span;
 use crate::app::Update;
 use crate::app::replica::{Head, Propagation};
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join};
+use futures::future::{BoxFuture, OptionFuture, try_join};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::follower::{Ended, Follower, LOOK, PAGE};
@@ -86,7 +86,7 @@ impl Follower {
                     self.hear(heard)?;
                     read = self.read(feed);
                 }
-                Some(answer) = conditional(&mut beat) => {
+                Some(answer) = OptionFuture::from(beat.as_mut()) => {
                     beat = None;
                     let Beat { sent, applied, head, first } = answer?;
                     self.handover = head.handover;
@@ -158,14 +158,6 @@ impl Follower {
             Heard::Ahead => Ok(()),
             Heard::Break => Err(Ended::Break),
         }
-    }
-}
-
-/// Result of `future`, if there is one.
-async fn conditional<T>(future: &mut Option<BoxFuture<'_, T>>) -> Option<T> {
-    match future {
-        Some(future) => Some(future.await),
-        None => None,
     }
 }
 
