@@ -44,11 +44,14 @@ impl Admission {
 
     /// Charges `cost` to each limit, all or none; under a request id, once within `ttl`.
     ///
+    /// A reservation is an estimate that [`Admission::commit`] settles within `ttl`; without a request id it has a random one.
+    ///
     /// # Errors
     ///
-    /// [`Error::Invalid`], [`Error::PolicyNotFound`], or those of [`Limiter::acquire`].
+    /// [`Error::Invalid`], [`Error::PolicyNotFound`], [`Error::NoRandomness`], or those of [`Limiter::acquire`].
     pub async fn acquire(
         &self,
+        kind: ChargeKind,
         subject: &Subject<'_>,
         limits: LimitIds<'_>,
         cost: u64,
@@ -56,28 +59,14 @@ impl Admission {
         ttl: Option<Duration>,
     ) -> Result<Acquired, Error> {
         let mut call = self.resolve(&self.policies.load(), subject, limits, cost)?;
-        let ttl = ttl.unwrap_or(self.remember);
-        let charge = request_id.map(|id| remembered(&mut call, ChargeKind::Acquired, id, cost, ttl));
-        self.charge(call, charge).await
-    }
-
-    /// Charges an estimate that [`Admission::commit`] settles within `ttl`; without a request id under a random one.
-    ///
-    /// # Errors
-    ///
-    /// Errors of [`Admission::acquire`], or [`Error::NoRandomness`].
-    pub async fn reserve(
-        &self,
-        subject: &Subject<'_>,
-        limits: LimitIds<'_>,
-        estimate: u64,
-        request_id: Option<String>,
-        ttl: Option<Duration>,
-    ) -> Result<Acquired, Error> {
-        let mut call = self.resolve(&self.policies.load(), subject, limits, estimate)?;
-        let id = request_id.map_or_else(random_id, Ok)?;
-        let charge = remembered(&mut call, ChargeKind::Reserved, id, estimate, ttl.unwrap_or(RESERVATION));
-        self.charge(call, Some(charge)).await
+        let (id, memory) = match kind {
+            ChargeKind::Acquired => (request_id, self.remember),
+            ChargeKind::Reserved => (Some(request_id.map_or_else(random_id, Ok)?), RESERVATION),
+        };
+        let charge = id.map(|id| remembered(&mut call, kind, id, cost, ttl.unwrap_or(memory)));
+        let outcome = self.limiter.acquire(&call).await?;
+        let charge = charge.filter(|_| outcome.admitted).map(|charge| charge.admitted(&outcome));
+        Ok(Acquired { call, outcome, charge })
     }
 
     /// Returns the decision that [`Admission::acquire`] would make, and charges nothing.
@@ -107,12 +96,6 @@ impl Admission {
     /// Errors of [`Limiter::refund`].
     pub async fn refund(&self, charge: &Charge, cost: u64, id: &str) -> Result<Settled, Error> {
         self.limiter.refund(charge, cost, id, &self.policies.catalog()).await
-    }
-
-    async fn charge(&self, call: Call, charge: Option<Charge>) -> Result<Acquired, Error> {
-        let outcome = self.limiter.acquire(&call).await?;
-        let charge = charge.filter(|_| outcome.admitted).map(|charge| charge.admitted(&outcome));
-        Ok(Acquired { call, outcome, charge })
     }
 
     /// Fills the named policies from a subject.

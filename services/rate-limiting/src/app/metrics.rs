@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keyplane_telemetry::metrics::meter;
+use keyplane_telemetry::metrics::{meter, observed};
 use keyplane_telemetry::semconv;
 use opentelemetry::KeyValue;
 
@@ -49,17 +49,11 @@ pub(crate) fn publish(policies: &Policies, limiter: &Limiter) {
         })
         .build();
     let current = policies.clone();
-    meter()
-        .u64_observable_gauge(semconv::KEYPLANE_RATELIMIT_POLICIES_VERSION)
-        .with_unit("1")
-        .with_description("Version of the policies that this instance knows")
-        .with_callback(move |observer| observer.observe(current.load().version(), &[]))
-        .build();
+    let version = move || i64::try_from(current.load().version()).ok();
+    let description = "Version of the policies that this instance knows";
+    observed(semconv::KEYPLANE_RATELIMIT_POLICIES_VERSION, "1", description, version);
     let limiter = limiter.clone();
-    meter()
-        .u64_observable_gauge(semconv::KEYPLANE_RATELIMIT_DENIALS)
-        .with_unit("{bucket}")
-        .with_description("Full buckets in the denial cache of this instance")
-        .with_callback(move |observer| observer.observe(limiter.denials() as u64, &[]))
-        .build();
+    let denials = move || i64::try_from(limiter.denials()).ok();
+    let description = "Full buckets in the denial cache of this instance";
+    observed(semconv::KEYPLANE_RATELIMIT_DENIALS, "{bucket}", description, denials);
 }

@@ -82,7 +82,7 @@ pub enum CatalogError {
 /// Policies of one domain and one list of keys whose entries name values at the same indexes.
 #[derive(Debug, Default)]
 struct Pattern {
-    /// Whether each entry names a value.
+    /// True for each entry that names a value.
     exact: Vec<bool>,
     /// Policies by those values.
     policies: HashMap<CompactString, Vec<Arc<Compiled>>>,

@@ -25,9 +25,6 @@ pub struct Descriptor {
 // === impl Subject ===
 
 impl<'a> Subject<'a> {
-    /// Most further descriptors.
-    pub const DESCRIPTORS: usize = stated::DESCRIPTORS;
-
     /// Subject of a call; empty texts are left out.
     pub fn new(
         tenant: &'a TenantId,
@@ -48,7 +45,7 @@ impl<'a> Subject<'a> {
             check_value(route, "route", violations);
             values.push(("route", route));
         }
-        if descriptors.len() > Subject::DESCRIPTORS {
+        if descriptors.len() > stated::DESCRIPTORS {
             violations.add("descriptors", format!("must be at most 8; {} were sent", descriptors.len()));
         }
         for (key, value) in descriptors {
@@ -122,7 +119,7 @@ impl Descriptor {
 }
 
 fn check_value(value: &str, field: &str, violations: &mut Violations) {
-    if !is_text(value, Policy::VALUE) {
+    if !is_text(value, stated::VALUE) {
         violations.add(field, format!("must be 1 to 256 bytes without control characters; {} were sent", value.len()));
     }
 }

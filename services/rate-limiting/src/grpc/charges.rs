@@ -27,14 +27,15 @@ impl Charges {
         let mut violations = Violations::new();
         let cost = convert::cost(request.cost, &mut violations);
         let id = convert::request_id(&request.request_id, &mut violations);
-        let ttl = convert::remember("ttl", request.ttl, &mut violations);
+        let ttl = convert::remember(request.ttl, &mut violations);
         if request.ttl.is_some() && request.request_id.is_empty() {
             violations.add("ttl", "needs a `request_id` to be remembered under");
         }
         let target = target!(request);
         let tenant = target.tenant(&mut violations)?;
         let (subject, limits) = target.limits(&tenant, violations)?;
-        self.admission.acquire(&subject, limits, cost, id, ttl).await.map(convert::acquired)
+        let acquired = self.admission.acquire(ChargeKind::Acquired, &subject, limits, cost, id, ttl).await;
+        acquired.map(convert::acquired)
     }
 
     pub(super) async fn batch(&self, request: pb::BatchAcquireRequest) -> Result<pb::BatchAcquireResponse, Error> {
@@ -66,11 +67,12 @@ impl Charges {
         let mut violations = Violations::new();
         let cost = convert::bounded("estimate", request.estimate, 1, &mut violations);
         let id = convert::request_id(&request.request_id, &mut violations);
-        let ttl = convert::remember("ttl", request.ttl, &mut violations);
+        let ttl = convert::remember(request.ttl, &mut violations);
         let target = target!(request);
         let tenant = target.tenant(&mut violations)?;
         let (subject, limits) = target.limits(&tenant, violations)?;
-        self.admission.reserve(&subject, limits, cost, id, ttl).await.map(convert::reserved)
+        let reserved = self.admission.acquire(ChargeKind::Reserved, &subject, limits, cost, id, ttl).await;
+        reserved.map(convert::reserved)
     }
 
     pub(super) async fn commit(&self, request: &pb::CommitRequest) -> Result<pb::SettleResponse, Error> {

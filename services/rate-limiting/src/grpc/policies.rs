@@ -41,7 +41,7 @@ impl PolicyApi {
     pub(crate) fn list(&self, request: &pb::ListPoliciesRequest) -> Result<pb::ListPoliciesResponse, Error> {
         let (size, after) = convert::list(request)?;
         // One more shows whether another page follows.
-        Ok(reply::page(&self.policies.list(after.as_ref(), size + 1), size))
+        Ok(reply::page(&self.policies.load().after(after.as_ref(), size + 1), size))
     }
 
     /// UpdatePolicy.

@@ -1,7 +1,6 @@
 //! Charges that callers make up: no other call that shares a call of the script with them may notice.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use keyplane_rate_limiting::app::limiter::{Charge, ChargeKind};
 use keyplane_rate_limiting::error::Error;
 use prost::Message;
@@ -48,12 +47,12 @@ struct HeldEntry {
 
 /// Charge under the slowest limit: its cost exceeds the script's numbers.
 fn slowed(charge: &Charge) -> Charge {
-    let bytes = URL_SAFE_NO_PAD.decode(charge.text()).expect("base64");
+    let bytes = BASE64URL_NOPAD.decode(charge.text().as_bytes()).expect("base64");
     let mut held = Held::decode(&*bytes).expect("a charge");
     for limit in &mut held.limits {
         (limit.n, limit.p, limit.burst) = (1, SLOWEST, 1);
     }
-    let text = URL_SAFE_NO_PAD.encode(held.encode_to_vec());
+    let text = BASE64URL_NOPAD.encode(&held.encode_to_vec());
     Charge::parse(&text, ChargeKind::Acquired, "acme").expect("its numbers are a limit's")
 }
 

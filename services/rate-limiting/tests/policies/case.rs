@@ -12,6 +12,8 @@ use keyplane_valkey::{App, Settings as Connection, Valkey};
 use tokio::sync::watch;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Without a file, and with audits of 90 days.
+pub(crate) const SETTINGS: Settings = Settings { file: None, audit_age: Duration::from_hours(90 * 24) };
 
 /// File of one policy, and two tenants with a plan.
 pub(crate) const FILE: &str = "policies:
@@ -44,7 +46,7 @@ impl Case {
 
     /// With the file, if it was written.
     pub(crate) fn settings(&self) -> Settings {
-        Settings { file: Some(self.file()).filter(|file| file.exists()), ..Settings::default() }
+        Settings { file: Some(self.file()).filter(|file| file.exists()), ..SETTINGS }
     }
 
     /// Instance on the shared server, ready.

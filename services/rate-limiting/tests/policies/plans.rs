@@ -6,7 +6,7 @@ use keyplane_audit::Reason;
 use keyplane_rate_limiting::app::policies::{Action, Cause, Settings};
 use keyplane_rate_limiting::domain::Origin;
 
-use crate::case::{Case, FILE, connect, start, tenant};
+use crate::case::{Case, FILE, SETTINGS, connect, start, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_have_plans() {
@@ -110,7 +110,7 @@ async fn no_plan_changes_without_an_audit() {
 async fn invalid_audit_age_stops_the_start() {
     let case = Case::new();
     let valkey = connect(&case.app, &keyplane_testkit::valkey().url()).await;
-    let settings = Settings { audit_age: Duration::from_hours(24 * 1000), ..Settings::default() };
+    let settings = Settings { audit_age: Duration::from_hours(24 * 1000), ..SETTINGS };
     let error = start(valkey, settings).await.err().expect("it rejects").to_string();
     assert!(error.contains("a key of the feature ratelimit may live for at most"), "{error}");
 }

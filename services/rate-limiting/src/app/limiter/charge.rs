@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -28,23 +27,23 @@ pub struct Charge {
     kind: i32,
     /// Request id.
     #[prost(string, tag = "2")]
-    id: String,
+    pub(super) id: String,
     /// Hits charged to each limit.
     #[prost(uint64, tag = "3")]
     cost: u64,
     /// Limits that were charged.
     #[prost(message, repeated, tag = "4")]
-    limits: Vec<ChargedLimit>,
+    pub(super) limits: Vec<ChargedLimit>,
     /// True if the store was unavailable: owners may have no record.
     #[prost(bool, tag = "5")]
-    outage: bool,
+    pub(super) outage: bool,
 }
 
 /// Limit of a charge.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ChargedLimit {
     #[prost(string, tag = "1")]
-    policy: String,
+    pub(super) policy: String,
     #[prost(message, repeated, tag = "2")]
     entries: Vec<ChargedEntry>,
     /// Numbers of the meter, for a policy that is deleted before the settlement.
@@ -94,13 +93,13 @@ impl Charge {
     /// Token for callers.
     #[must_use]
     pub fn text(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.encode_to_vec())
+        BASE64URL_NOPAD.encode(&self.encode_to_vec())
     }
 
     /// Reads the token of a charge of this kind and tenant; none if it is not one.
     #[must_use]
     pub fn parse(text: &str, kind: ChargeKind, tenant: &str) -> Option<Charge> {
-        let charge = Charge::decode(&*URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let charge = Charge::decode(&*BASE64URL_NOPAD.decode(text.as_bytes()).ok()?).ok()?;
         let bounded = charge.limits.len() <= 16 && !charge.id.is_empty() && charge.cost <= Limit::MOST;
         let whole = charge.limits.iter().all(|limit| {
             let is_own = limit.descriptor().tenant().is_none_or(|own| own == tenant);
@@ -114,20 +113,6 @@ impl Charge {
     pub fn cost(&self) -> u64 {
         self.cost
     }
-
-    /// Request id.
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Returns whether owners may have no record.
-    pub(super) fn is_of_an_outage(&self) -> bool {
-        self.outage
-    }
-
-    pub(super) fn limits(&self) -> &[ChargedLimit] {
-        &self.limits
-    }
 }
 
 // === impl ChargedLimit ===
@@ -139,10 +124,6 @@ impl ChargedLimit {
             entries.map(|(key, value)| ChargedEntry { key: key.to_string(), value: value.to_string() }).collect();
         let policy = limit.applied.compiled.policy.id.as_str().to_owned();
         ChargedLimit { policy, entries, n: meter.n(), p: meter.p(), burst: meter.burst() }
-    }
-
-    pub(super) fn policy(&self) -> &str {
-        &self.policy
     }
 
     /// Returns whether a limit can have these numbers. Callers hold them, and the fingerprint does not cover them.
@@ -263,11 +244,15 @@ mod tests {
         }
 
         #[test]
-        fn damaged_token_stays_within_the_bounds(index in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        fn damaged_token_stays_within_the_bounds(
+            index in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<bool>(),
+        ) {
             let mut bytes = charge("p", &[("tenant", "acme"), ("user", "u")]).encode_to_vec();
             let index = index.index(bytes.len());
             if cut { bytes.truncate(index) } else { bytes[index] = byte }
-            if let Some(charge) = Charge::parse(&URL_SAFE_NO_PAD.encode(bytes), ChargeKind::Reserved, "acme") {
+            if let Some(charge) = Charge::parse(&BASE64URL_NOPAD.encode(&bytes), ChargeKind::Reserved, "acme") {
                 prop_assert!(charge.cost() <= Limit::MOST && charge.limits.len() <= 16);
                 let own = |limit: &ChargedLimit| limit.descriptor().tenant().is_none_or(|tenant| tenant == "acme");
                 prop_assert!(charge.limits.iter().all(|limit| limit.has_meter() && own(limit)));

@@ -102,12 +102,6 @@ impl Policies {
         self.current.ready.subscribe()
     }
 
-    /// Version of the catalog, which grows with each change.
-    #[must_use]
-    pub fn on_change(&self) -> watch::Receiver<u64> {
-        self.current.changes.subscribe()
-    }
-
     /// Reason for which the file was rejected when it last changed; none while it is in force, or without a file.
     #[must_use]
     pub fn rejected(&self) -> watch::Receiver<Option<String>> {
@@ -124,12 +118,6 @@ impl Policies {
         policy.ok_or_else(|| Error::PolicyNotFound { id: id.to_string() })
     }
 
-    /// Policies in force that follow `after`, by id; at most `size`.
-    #[must_use]
-    pub fn list(&self, after: Option<&PolicyId>, size: usize) -> Vec<Arc<Compiled>> {
-        self.load().after(after, size)
-    }
-
     /// Plan of a tenant, and its origin. An empty plan of the API means none, whatever the file says.
     #[must_use]
     pub fn plan(&self, tenant: &str) -> Option<(String, Origin)> {
@@ -140,14 +128,5 @@ impl Policies {
     #[must_use]
     pub fn audit(&self) -> &AuditStore {
         &self.audit
-    }
-}
-
-// === impl Settings ===
-
-impl Default for Settings {
-    /// Settings without a file, and with audits of 90 days.
-    fn default() -> Settings {
-        Settings { file: None, audit_age: Duration::from_hours(90 * 24) }
     }
 }

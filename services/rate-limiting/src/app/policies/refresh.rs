@@ -12,7 +12,7 @@ use crate::domain::{Catalog, CatalogError};
 use crate::error::Error;
 use crate::peers::policy_file::{Contents, Watch};
 use crate::store::PolicyStore;
-use crate::store::policies::{Revision, Rows};
+use crate::store::policies::Rows;
 
 /// Interval between reads of the stored revision: every instance applies a change within a second, even if its ring is lost.
 const POLL: Duration = Duration::from_millis(500);
@@ -24,7 +24,6 @@ pub(super) struct Current {
     pub(super) store: PolicyStore,
     pub(super) catalog: ArcSwap<Catalog>,
     pub(super) ready: watch::Sender<bool>,
-    pub(super) changes: watch::Sender<u64>,
     /// Locked from the read of the store until its answer is in force, so that no answer overtakes a later one.
     layers: Mutex<Arc<Layers>>,
 }
@@ -47,9 +46,8 @@ impl Current {
     pub(super) async fn new(store: PolicyStore, file: Contents) -> Result<Current, CatalogError> {
         let layers = Arc::new(Layers { file, ..Layers::default() });
         let catalog = layers.clone().catalog(None).await?;
-        let changes = watch::Sender::new(catalog.version());
         let catalog = ArcSwap::from_pointee(catalog);
-        Ok(Current { store, catalog, ready: watch::Sender::new(false), changes, layers: Mutex::new(layers) })
+        Ok(Current { store, catalog, ready: watch::Sender::new(false), layers: Mutex::new(layers) })
     }
 
     /// Layers in force.
@@ -108,7 +106,7 @@ impl Current {
         let fields = self.store.all().await?;
         let rows = decode(fields).await?;
         let (before, now) = (layers.stored.revision, rows.revision);
-        if layers.loaded && went_back(before, now) {
+        if layers.loaded && now.number <= before.number && now != before {
             let (before, now) = (before.number, now.number);
             tracing::warn!(before, now, "the store has lost changes of policies; its present contents are in force");
         }
@@ -121,11 +119,7 @@ impl Current {
     async fn install(&self, layers: &mut Arc<Layers>, change: impl FnOnce(Layers) -> Layers) {
         let next = Arc::new(change(Layers::clone(layers)));
         match next.clone().catalog(Some(self.catalog.load_full())).await {
-            Ok(catalog) => {
-                let version = catalog.version();
-                self.catalog.store(Arc::new(catalog));
-                self.changes.send_replace(version);
-            }
+            Ok(catalog) => self.catalog.store(Arc::new(catalog)),
             Err(error) => tracing::error!(%error, "policies rejected; the previous ones stay in force"),
         }
         *layers = next;
@@ -138,7 +132,8 @@ impl Layers {
     /// Replaces the stored rows. A damaged policy stays as it was.
     fn with(mut self, mut rows: Rows) -> Layers {
         for id in &rows.damaged {
-            rows.policies.extend(self.stored.policies.get_key_value(id.as_str()).map(cloned));
+            let before = self.stored.policies.get_key_value(id.as_str());
+            rows.policies.extend(before.map(|(id, policy)| (id.clone(), policy.clone())));
         }
         self.stored = rows;
         self.loaded = true;
@@ -175,12 +170,4 @@ fn log_failure(error: &Error, last: &mut String) {
         tracing::error!(reason, "stored policies not read; the previous ones stay in force");
         *last = reason;
     }
-}
-
-fn went_back(before: Revision, now: Revision) -> bool {
-    now.number < before.number || (now.number == before.number && now != before)
-}
-
-fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
-    (key.clone(), value.clone())
 }

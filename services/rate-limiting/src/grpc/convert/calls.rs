@@ -5,10 +5,10 @@ use std::time::Duration;
 use keyplane_contracts::names::{Id, TenantId};
 use keyplane_contracts::ratelimit::v1 as pb;
 use keyplane_contracts::rules::ratelimit as stated;
-use keyplane_contracts::{Violation, Violations, timestamp};
+use keyplane_contracts::{Violation, Violations, duration, span, timestamp};
 
 use super::policy_reply as policies;
-use super::wire::{duration, signed};
+use super::wire::signed;
 use crate::app::limiter::{Call, Charge, ChargeKind, Outcome, Settled, Source, State, Verdict};
 use crate::app::{Acquired, Explained, Explanation};
 use crate::domain::{Limit, LimitIds, PolicyId, Rule, Subject};
@@ -105,15 +105,11 @@ pub(in crate::grpc) fn request_id(id: &str, violations: &mut Violations) -> Opti
 }
 
 /// Time to remember a request id or reservation.
-pub(in crate::grpc) fn remember(
-    field: &str,
-    given: Option<prost_types::Duration>,
-    violations: &mut Violations,
-) -> Option<Duration> {
-    let time = keyplane_contracts::duration(given?);
+pub(in crate::grpc) fn remember(given: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
+    let time = duration(given?);
     let time = time.filter(|time| (Duration::from_secs(1)..=REMEMBER).contains(time));
     if time.is_none() {
-        violations.add(field, "must be 1 second to 1 hour");
+        violations.add("ttl", "must be 1 second to 1 hour");
     }
     time
 }
@@ -176,7 +172,7 @@ pub(in crate::grpc) fn acquired(acquired: Acquired) -> pb::AcquireResponse {
     pb::AcquireResponse {
         admitted: outcome.admitted,
         limits: states(&call, &outcome),
-        retry_after: outcome.retry_after().map(duration),
+        retry_after: outcome.retry_after().map(span),
         source: source(outcome.source).into(),
         replayed: outcome.replayed,
         charge: charge.map_or_else(String::new, |charge| charge.text()),
@@ -194,7 +190,7 @@ pub(in crate::grpc) fn peeked(call: &Call, outcome: &Outcome) -> pb::PeekRespons
     pb::PeekResponse {
         would_admit: outcome.admitted,
         limits: states(call, outcome),
-        retry_after: outcome.retry_after().map(duration),
+        retry_after: outcome.retry_after().map(span),
         source: source(outcome.source).into(),
     }
 }
@@ -214,11 +210,11 @@ fn state(policy: &PolicyId, rule: Option<&Rule>, state: &State) -> pb::LimitStat
         policy: policy.as_str().to_owned(),
         verdict: verdict(state.verdict).into(),
         amount: limit.map_or(0, |limit| signed(limit.amount)),
-        period: limit.map(|limit| duration(limit.period)),
+        period: limit.map(|limit| span(limit.period)),
         burst: limit.map_or(0, |limit| signed(limit.full_burst())),
         remaining: signed(state.remaining),
-        retry_after: state.retry_after.map(duration),
-        reset_after: (limit.is_some() && state.verdict != Verdict::Open).then(|| duration(state.reset_after)),
+        retry_after: state.retry_after.map(span),
+        reset_after: (limit.is_some() && state.verdict != Verdict::Open).then(|| span(state.reset_after)),
         rule: rule.map_or_else(String::new, |rule| rule.name.as_ref().to_owned()),
     }
 }
@@ -248,7 +244,7 @@ fn explanation(explanation: &Explanation) -> pb::LimitExplanation {
         key: explanation.key().unwrap_or_default().to_owned(),
         state: Some(state(&applied.compiled.policy.id, Some(&*applied.rule), &explanation.state)),
         charge_time: explanation.stored.map(|stored| timestamp::from_micros(signed(stored.last))),
-        denied_for: explanation.denied_for.map(duration),
+        denied_for: explanation.denied_for.map(span),
         leased: signed(explanation.leased),
     }
 }

@@ -6,10 +6,11 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescript
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use keyplane_contracts::Violations;
+use keyplane_contracts::rules::ratelimit as stated;
 use tonic::metadata::MetadataMap;
 
 use crate::app::gateway::Counted;
-use crate::domain::{Descriptor, Limit, Mode, Policy};
+use crate::domain::{Descriptor, Limit, Mode};
 use crate::error::Error;
 
 /// Most descriptors of a request; more are answered by [`super::envoy_reply::too_many`].
@@ -57,7 +58,7 @@ fn overriding(limit: &RateLimitOverride) -> Limit {
 
 fn check(request: &RateLimitRequest) -> Result<(), Error> {
     let mut violations = Violations::new();
-    if !(1..=Policy::DOMAIN).contains(&request.domain.len()) {
+    if !(1..=stated::DOMAIN).contains(&request.domain.len()) {
         violations.add("domain", format!("must be 1 to 128 bytes; {} were sent", request.domain.len()));
     }
     if request.descriptors.is_empty() {
@@ -66,10 +67,10 @@ fn check(request: &RateLimitRequest) -> Result<(), Error> {
     for (index, descriptor) in request.descriptors.iter().enumerate() {
         let field = |part: &str| format!("descriptors[{index}].{part}");
         let entries = &descriptor.entries;
-        if !(1..=Policy::ENTRIES).contains(&entries.len()) {
+        if !(1..=stated::ENTRIES).contains(&entries.len()) {
             violations.add(field("entries"), format!("must be 1 to 8; {} were sent", entries.len()));
         }
-        for entry in entries.iter().take(Policy::ENTRIES) {
+        for entry in entries.iter().take(stated::ENTRIES) {
             if !(1..=256).contains(&entry.key.len()) {
                 violations.add(field("entries.key"), format!("must be 1 to 256 bytes; {} were sent", entry.key.len()));
             }

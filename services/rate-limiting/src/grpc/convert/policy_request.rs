@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyplane_audit::Cause;
 use keyplane_contracts::names::TenantId;
 use keyplane_contracts::ratelimit::v1 as pb;
+use keyplane_contracts::rules::ratelimit::MASKABLE;
 use keyplane_contracts::{Violation, Violations, duration, page};
 use keyplane_server::IF_MATCH;
 
@@ -18,9 +19,6 @@ use crate::error::Error;
 const PLANS: &str = "policy.plan_limits";
 /// Path of the limits by tenant.
 const TENANTS: &str = "policy.tenant_limits";
-/// Fields that a mask may name.
-const MASKABLE: [&str; 7] = ["domain", "limit", "plan_limits", "tenant_limits", "outage", "post_charge", "lease"];
-
 /// Names of a policy's fields in requests.
 const NAMES: PolicyNames = PolicyNames { plans: "plan_limits", tenants: "tenant_limits", period: "period" };
 
@@ -266,18 +264,16 @@ fn agreed(
 
 fn policy_name(name: &str, field: &str) -> Result<PolicyId, Violation> {
     let id = name.strip_prefix("policies/").filter(|id| !id.contains('/'));
-    PolicyId::parse(id.ok_or_else(|| form("policies/{policy}", name, field))?, field)
+    PolicyId::parse(id.ok_or_else(|| Violation::of_text(field, "must have the form policies/{policy}", name))?, field)
 }
 
 fn plan_name(name: &str, field: &str) -> Result<TenantId, Violation> {
     let tenant = name.strip_prefix("tenants/").and_then(|rest| rest.strip_suffix("/plan"));
     let tenant = tenant.filter(|tenant| !tenant.contains('/'));
-    TenantId::parse(tenant.ok_or_else(|| form("tenants/{tenant}/plan", name, field))?, field)
-}
-
-fn form(pattern: &str, sent: &str, field: &str) -> Violation {
-    let sent = if sent.is_empty() { ", and is empty".to_owned() } else { format!("; {} bytes were sent", sent.len()) };
-    Violation::new(field, format!("must have the form {pattern}{sent}"))
+    TenantId::parse(
+        tenant.ok_or_else(|| Violation::of_text(field, "must have the form tenants/{tenant}/plan", name))?,
+        field,
+    )
 }
 
 fn checked<T>(parsed: Option<T>, violations: Violations) -> Result<T, Error> {

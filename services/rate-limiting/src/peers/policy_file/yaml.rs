@@ -38,36 +38,24 @@ pub(super) struct Policy {
     pub(super) lease: u64,
 }
 
-/// Entry: `tenant`, or `{key: route, value: /v1/chat}`.
+/// Entry: `tenant`, or `{key: route, value: /v1/chat}`, whose fields `remote` reads.
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Option<String>,
 }
 
-/// Limit: `unlimited`, `block`, or its fields.
+/// Limit: `unlimited`, `block`, or its fields, which `remote` reads.
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct Limit {
+    #[serde(default, deserialize_with = "whole")]
     pub(super) amount: u64,
     pub(super) per: Option<String>,
+    #[serde(default, deserialize_with = "whole")]
     pub(super) burst: u64,
     pub(super) mode: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryFields {
-    key: String,
-    value: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitFields {
-    #[serde(default, deserialize_with = "whole")]
-    amount: u64,
-    per: Option<String>,
-    #[serde(default, deserialize_with = "whole")]
-    burst: u64,
-    mode: Option<String>,
 }
 
 struct EntryVisitor;
@@ -110,8 +98,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-        let EntryFields { key, value } = EntryFields::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Entry { key, value })
+        Entry::deserialize(MapAccessDeserializer::new(map))
     }
 }
 
@@ -138,8 +125,7 @@ impl<'de> Visitor<'de> for LimitVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Limit, A::Error> {
-        let LimitFields { amount, per, burst, mode } = LimitFields::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Limit { amount, per, burst, mode })
+        Limit::deserialize(MapAccessDeserializer::new(map))
     }
 }
 

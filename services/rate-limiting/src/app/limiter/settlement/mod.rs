@@ -133,9 +133,9 @@ impl Settling {
     fn new(shared: Arc<Shared>, charge: &Charge, intent: Intent, catalog: &Catalog) -> Settling {
         let mut parts: Vec<Part> = Vec::new();
         // The order of the charge stays: a record knows its buckets by their indexes.
-        for (index, limit) in charge.limits().iter().enumerate() {
+        for (index, limit) in charge.limits.iter().enumerate() {
             let Some((owner, share)) = Share::new(&shared, index, limit, catalog) else { continue };
-            let record = shared.store.record_key(&owner, charge.id());
+            let record = shared.store.record_key(&owner, &charge.id);
             match parts.iter_mut().find(|part| part.record == record) {
                 Some(part) => part.limits.push(share),
                 None => parts.push(Part { record, limits: vec![share] }),
@@ -143,7 +143,7 @@ impl Settling {
         }
         // Every settlement of a charge has the same first owner, whichever limits are in force.
         parts.sort_by(|left_part, right_part| left_part.record.as_str().cmp(right_part.record.as_str()));
-        let (fingerprint, cost, outage) = (charge.fingerprint(), charge.cost(), charge.is_of_an_outage());
+        let (fingerprint, cost, outage) = (charge.fingerprint(), charge.cost(), charge.outage);
         Settling { shared, fingerprint, cost, intent, parts, outage }
     }
 

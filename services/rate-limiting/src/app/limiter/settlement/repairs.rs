@@ -20,7 +20,7 @@ pub(in crate::app::limiter) struct Repairs {
 
 #[derive(Default)]
 struct Open {
-    /// Whether each was claimed again since its last attempt began.
+    /// True for each that was claimed again since its last attempt began.
     settlements: HashMap<SettlementId, bool, RandomState>,
     /// True if a settlement was rejected since there was room last.
     full: bool,

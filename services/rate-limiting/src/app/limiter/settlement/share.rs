@@ -31,7 +31,7 @@ impl Share {
         limit: &ChargedLimit,
         catalog: &Catalog,
     ) -> Option<(Owner, Share)> {
-        let policy = PolicyId::parse(limit.policy(), "").ok()?;
+        let policy = PolicyId::parse(&limit.policy, "").ok()?;
         let descriptor = limit.descriptor();
         let (owner, rule) = (Owner::new(&descriptor), limit.rule(catalog, &descriptor));
         let key = shared.store.bucket_key(&owner, &policy, &descriptor);

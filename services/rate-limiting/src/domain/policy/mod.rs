@@ -86,9 +86,7 @@ impl PolicyId {
         if PolicyId::is_valid(text) {
             return Ok(PolicyId(text.to_owned()));
         }
-        let sent =
-            if text.is_empty() { ", and is empty".to_owned() } else { format!("; {} bytes were sent", text.len()) };
-        Err(Violation::new(field, format!("the policy id must match [A-Za-z0-9._~@|:+-]{{1,64}}{sent}")))
+        Err(Violation::of_text(field, format_args!("the policy id must match {}", stated::POLICY_ID), text))
     }
 
     /// Returns whether a text is an id.
@@ -125,17 +123,6 @@ impl fmt::Display for PolicyId {
 // === impl Policy ===
 
 impl Policy {
-    /// Most entries.
-    pub const ENTRIES: usize = stated::ENTRIES;
-    /// Most limits by plan.
-    pub const PLANS: usize = stated::PLANS;
-    /// Most limits by tenant.
-    pub const TENANTS: usize = stated::TENANTS;
-    /// Bytes of a domain.
-    pub const DOMAIN: usize = stated::DOMAIN;
-    /// Bytes of a value.
-    pub const VALUE: usize = stated::VALUE;
-
     /// Unlimited policy of the API with these entries.
     pub fn blank(id: PolicyId, entries: Vec<Entry>) -> Policy {
         Policy {
@@ -159,12 +146,12 @@ impl Policy {
     pub fn check(&self) -> Vec<PolicyViolation> {
         let mut broken = Vec::new();
         let mut add = |path, rule: String| broken.push(PolicyViolation { path, rule });
-        if !self.domain.is_empty() && !is_text(&self.domain, Policy::DOMAIN) {
+        if !self.domain.is_empty() && !is_text(&self.domain, stated::DOMAIN) {
             let sent = self.domain.len();
             let rule = format!("must have at most 128 bytes and no control characters; {sent} were sent");
             add(PolicyPath::Domain, rule);
         }
-        if !(1..=Policy::ENTRIES).contains(&self.entries.len()) {
+        if !(1..=stated::ENTRIES).contains(&self.entries.len()) {
             add(PolicyPath::Entries, format!("must be 1 to 8; {} were sent", self.entries.len()));
         }
         for (index, entry) in self.entries.iter().enumerate() {
@@ -183,10 +170,10 @@ impl Policy {
     }
 
     fn check_maps(&self, add: &mut impl FnMut(PolicyPath, String)) {
-        if self.plans.len() > Policy::PLANS {
+        if self.plans.len() > stated::PLANS {
             add(PolicyPath::Plans, format!("must be at most 64; {} were sent", self.plans.len()));
         }
-        if self.tenants.len() > Policy::TENANTS {
+        if self.tenants.len() > stated::TENANTS {
             add(PolicyPath::Tenants, format!("must be at most 10000; {} were sent", self.tenants.len()));
         }
         let by_tenant = self.entries.iter().any(|entry| entry.key == "tenant");
@@ -227,7 +214,7 @@ impl Entry {
         if twice {
             add(PolicyPath::EntryKey(index), "must not be given twice".to_owned());
         }
-        if let Some(value) = self.value.as_ref().filter(|value| !is_text(value, Policy::VALUE)) {
+        if let Some(value) = self.value.as_ref().filter(|value| !is_text(value, stated::VALUE)) {
             let rule = format!("must be 1 to 256 bytes without control characters; {} were sent", value.len());
             add(PolicyPath::EntryValue(index), rule);
         }
@@ -288,64 +275,4 @@ fn shown(key: &str) -> &str {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::domain::PolicyNames;
-
-    pub(crate) fn policy(id: &str, keys: &[&str]) -> Policy {
-        Policy {
-            id: PolicyId::parse(id, "").unwrap(),
-            domain: "keyplane".to_owned(),
-            entries: keys.iter().map(|key| Entry { key: (*key).to_owned(), value: None }).collect(),
-            limit: Limit::per(10, Duration::from_secs(1)),
-            plans: BTreeMap::new(),
-            tenants: BTreeMap::new(),
-            outage: None,
-            post_charge: false,
-            lease: 0,
-            version: 0,
-            origin: Origin::File,
-            updated: None,
-        }
-    }
-
-    fn broken(policy: &Policy) -> Vec<String> {
-        let names = PolicyNames { plans: "by_plan", tenants: "by_tenant", period: "time" };
-        let named = |PolicyViolation { path, rule }| format!("{}: {rule}", path.named("policy", &names));
-        policy.check().into_iter().map(named).collect()
-    }
-
-    #[test]
-    fn every_broken_rule_of_a_policy_is_reported() {
-        let good = policy("user-api", &["tenant", "user"]);
-        assert!(broken(&good).is_empty());
-        let mut bad = policy("x", &["Tenant", "user", "user"]);
-        bad.domain = "a\tb".to_owned();
-        bad.entries[1].value = Some("a\nb".to_owned());
-        bad.plans.insert("Gold".to_owned(), Limit::UNLIMITED);
-        bad.tenants.insert("acme".to_owned(), Limit::per(0, Duration::from_secs(1)));
-        bad.lease = 11;
-        assert_eq!(
-            broken(&bad),
-            [
-                "policy.domain: must have at most 128 bytes and no control characters; 3 were sent",
-                "policy.entries[0].key: must match [a-z0-9][a-z0-9_.-]{0,63}; 6 bytes were sent",
-                "policy.entries[1].value: must be 1 to 256 bytes without control characters; 3 were sent",
-                "policy.entries[2].key: must not be given twice",
-                "policy.by_plan: need an entry with the key tenant",
-                "policy.by_tenant: need an entry with the key tenant",
-                "policy.by_plan: a plan must match [a-z0-9][a-z0-9_.-]{0,63}; 4 bytes were sent",
-                "policy.by_tenant[acme].amount: must be positive; to admit nothing, set the mode MODE_BLOCK (in a file: block)",
-                "policy.lease: must be at most the smallest burst; 11 was sent",
-            ]
-        );
-    }
-
-    #[test]
-    fn outage_modes_have_names() {
-        assert_eq!(Outage::named("local"), Some(Outage::Local));
-        assert_eq!(Outage::named("Open"), None);
-    }
-}
+pub(crate) mod tests;
