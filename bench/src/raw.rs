@@ -1,7 +1,7 @@
 //! Raw commands and scripts that the session service runs, with nothing around them. The generator runs them itself
 //! for the rows `raw ...`, and the echo service for the rows `echo + ...`.
 
-use keyplane_session::domain::Limits;
+use keyplane_contracts::rules::session as stated;
 use keyplane_valkey::{App, Arg, Doorbells, Error, Feature, Key, Script, Valkey, Value};
 
 /// Session service's own script.
@@ -68,9 +68,9 @@ impl Raw {
             Arg::Int(0),
             "".into(),
             "".into(),
-            limit(Limits::BYTES),
-            limit(Limits::ATTRIBUTES),
-            limit(Limits::TOKENS),
+            limit(stated::BYTES),
+            limit(stated::ATTRIBUTES),
+            limit(stated::TOKENS),
             Arg::Int(1),
             "p".into(),
             last_path.into(),

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use keyplane_contracts::names::SessionId;
-use keyplane_session::domain::{Fields, NewSession};
+use keyplane_session::domain::{Fields, NewSession, Timeouts};
 use keyplane_session::store::Store;
 use keyplane_valkey::{Feature, Key, Script, Valkey};
 use support::{MINUTE, fresh_id, plain, policy, retention, user};
@@ -20,7 +20,7 @@ fn key(valkey: &Valkey, parts: &[&str]) -> Key {
 }
 
 async fn create(store: &Store, idle: Duration) -> SessionId {
-    let new = NewSession { idle_timeout: Some(idle), ..plain(Fields::default()) };
+    let new = NewSession { timeouts: Timeouts { idle: Some(idle), absolute: None }, ..plain(Fields::default()) };
     let made = store.create(&user(), fresh_id(), &new, &policy()).await.expect("a session is made");
     made.name.session
 }

@@ -34,7 +34,7 @@ impl Login {
         mut violations: Violations,
     ) -> Result<Session, Error> {
         let policy = self.policies.for_tenant(&user.tenant);
-        check_timeouts(new.idle_timeout, new.absolute_timeout, policy, &mut violations);
+        check_timeouts(new.timeouts, policy, &mut violations);
         violations.into_result(()).map_err(Error::Invalid)?;
         self.store.create(user, random_id()?, new, policy).await
     }

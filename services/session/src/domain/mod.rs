@@ -8,7 +8,7 @@ mod watch;
 
 pub use event::{EndReason, Event, EventKind};
 pub use policy::{Overflow, Policies, Policy, PolicyError};
-pub use rules::{Limits, check_fields, check_patch, check_timeouts};
+pub use rules::{check_fields, check_patch, check_timeouts};
 pub use session::{
     BoundToken, Deletion, Device, Fields, Issued, Micros, NewSession, Page, PageToken, Patch, Request, Session,
     Timeouts, Touched,

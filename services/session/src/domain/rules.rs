@@ -5,39 +5,19 @@ use std::time::Duration;
 use keyplane_contracts::Violations;
 use keyplane_contracts::rules::session as stated;
 
-use super::{BoundToken, Device, Fields, Patch, Policy};
+use super::{BoundToken, Device, Fields, Patch, Policy, Timeouts};
 
-/// Bounds of one session. The script that merges checks the merged session against them.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits;
-
-impl Limits {
-    /// Bytes over all names and values of content.
-    pub const BYTES: usize = stated::BYTES;
-    /// Number of attributes.
-    pub const ATTRIBUTES: usize = stated::ATTRIBUTES;
-    /// Number of unexpired tokens.
-    pub const TOKENS: usize = stated::TOKENS;
-    /// Bytes of a path.
-    const PATH: usize = stated::PATH;
-    /// Bytes of a company id, and of a device's label.
-    const LABEL: usize = stated::LABEL;
-    /// Bytes of a user agent.
-    const USER_AGENT: usize = stated::USER_AGENT;
-    /// Bytes of an attribute's key.
-    const ATTRIBUTE_KEY: usize = 64;
-    /// Bytes of a jti, and of an issuer.
-    const CLAIM: usize = stated::CLAIM;
-}
+/// Longest key of an attribute, in bytes.
+const ATTRIBUTE_KEY: usize = 64;
 
 /// Checks `fields` of `session` against the bounds that need no store. Expired tokens are found by the script, with the
 /// store's clock.
 pub fn check_fields(fields: &Fields, violations: &mut Violations) {
     if let Some(company) = &fields.company_id {
-        check_text("session.company_id", company, Limits::LABEL, violations);
+        check_text("session.company_id", company, stated::LABEL, violations);
     }
     if let Some(path) = &fields.last_path {
-        check_text("session.last_path", path, Limits::PATH, violations);
+        check_text("session.last_path", path, stated::PATH, violations);
         if !path.is_empty() && !path.starts_with('/') {
             violations.add("session.last_path", format!("must start with `/`; {} bytes were sent", path.len()));
         }
@@ -52,9 +32,9 @@ pub fn check_fields(fields: &Fields, violations: &mut Violations) {
 /// Checks a patch against the bounds that need no store.
 pub fn check_patch(patch: &Patch, violations: &mut Violations) {
     check_fields(&patch.fields, violations);
-    if patch.removed_attributes.len() > Limits::ATTRIBUTES {
+    if patch.removed_attributes.len() > stated::ATTRIBUTES {
         let sent = patch.removed_attributes.len();
-        violations.add("remove_attributes", format!("at most {} keys; {sent} were sent", Limits::ATTRIBUTES));
+        violations.add("remove_attributes", format!("at most {} keys; {sent} were sent", stated::ATTRIBUTES));
     }
     for key in &patch.removed_attributes {
         check_attribute_key("remove_attributes", key, violations);
@@ -68,15 +48,9 @@ pub fn check_patch(patch: &Patch, violations: &mut Violations) {
 }
 
 /// Checks the requested timeouts against the tenant's.
-pub fn check_timeouts(
-    idle: Option<Duration>,
-    absolute: Option<Duration>,
-    policy: &Policy,
-    violations: &mut Violations,
-) {
-    for (field, asked, cap) in
-        [("session.idle_timeout", idle, policy.idle), ("session.absolute_timeout", absolute, policy.absolute)]
-    {
+pub fn check_timeouts(asked: Timeouts, policy: &Policy, violations: &mut Violations) {
+    let idle = ("session.idle_timeout", asked.idle, policy.idle);
+    for (field, asked, cap) in [idle, ("session.absolute_timeout", asked.absolute, policy.absolute)] {
         let Some(asked) = asked else { continue };
         if asked < Duration::from_secs(1) || asked > cap {
             violations.add(field, format!("must be 1 s to {} s, the tenant's; {asked:?} was sent", cap.as_secs()));
@@ -86,12 +60,12 @@ pub fn check_timeouts(
 
 fn check_attributes(fields: &Fields, violations: &mut Violations) {
     let sent = fields.attributes.len();
-    if sent > Limits::ATTRIBUTES {
-        violations.add("session.attributes", format!("at most {} attributes; {sent} were sent", Limits::ATTRIBUTES));
+    if sent > stated::ATTRIBUTES {
+        violations.add("session.attributes", format!("at most {} attributes; {sent} were sent", stated::ATTRIBUTES));
     }
     for (key, value) in &fields.attributes {
         check_attribute_key("session.attributes", key, violations);
-        check_text(&attribute_field(key), value, Limits::BYTES, violations);
+        check_text(&attribute_field(key), value, stated::BYTES, violations);
     }
 }
 
@@ -104,7 +78,7 @@ fn check_attribute_key(field: &str, key: &str, violations: &mut Violations) {
 
 fn is_attribute_key(key: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=Limits::ATTRIBUTE_KEY).contains(&key.len()) && key.bytes().all(allowed)
+    (1..=ATTRIBUTE_KEY).contains(&key.len()) && key.bytes().all(allowed)
 }
 
 /// Names an attribute's field. A key that breaks its rule is left out: it is a value of the caller's.
@@ -113,8 +87,8 @@ fn attribute_field(key: &str) -> String {
 }
 
 fn check_device(device: &Device, violations: &mut Violations) {
-    check_text("session.device.user_agent", &device.user_agent, Limits::USER_AGENT, violations);
-    check_text("session.device.label", &device.label, Limits::LABEL, violations);
+    check_text("session.device.user_agent", &device.user_agent, stated::USER_AGENT, violations);
+    check_text("session.device.label", &device.label, stated::LABEL, violations);
     if !device.ip.is_empty() && device.ip.parse::<IpAddr>().is_err() {
         let sent = device.ip.len();
         violations.add("session.device.ip", format!("must be an IPv4 or IPv6 address; {sent} bytes were sent"));
@@ -122,9 +96,9 @@ fn check_device(device: &Device, violations: &mut Violations) {
 }
 
 fn check_tokens(tokens: &[BoundToken], violations: &mut Violations) {
-    if tokens.len() > Limits::TOKENS {
+    if tokens.len() > stated::TOKENS {
         let sent = tokens.len();
-        violations.add("session.tokens", format!("at most {} tokens; {sent} were sent", Limits::TOKENS));
+        violations.add("session.tokens", format!("at most {} tokens; {sent} were sent", stated::TOKENS));
     }
     let mut seen = HashSet::new();
     for (index, token) in tokens.iter().enumerate() {
@@ -133,7 +107,7 @@ fn check_tokens(tokens: &[BoundToken], violations: &mut Violations) {
             if claim.is_empty() {
                 violations.add(field, "must be set");
             } else {
-                check_text(&field, claim, Limits::CLAIM, violations);
+                check_text(&field, claim, stated::CLAIM, violations);
             }
         }
         if !seen.insert((&token.issuer, &token.jti)) {
@@ -213,7 +187,7 @@ mod tests {
         };
         let check = |idle, absolute| {
             let mut violations = Violations::new();
-            check_timeouts(idle, absolute, &policy, &mut violations);
+            check_timeouts(Timeouts { idle, absolute }, &policy, &mut violations);
             violations.as_slice().len()
         };
         assert_eq!(check(None, None), 0);

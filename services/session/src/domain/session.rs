@@ -78,10 +78,8 @@ pub struct Fields {
 pub struct NewSession {
     /// Content.
     pub fields: Fields,
-    /// Idle timeout; `None` for the tenant's.
-    pub idle_timeout: Option<Duration>,
-    /// Absolute timeout; `None` for the tenant's.
-    pub absolute_timeout: Option<Duration>,
+    /// Timeouts; `None` for the tenant's.
+    pub timeouts: Timeouts,
     /// Identity of the request, which makes the call idempotent.
     pub request: Option<Request>,
 }
@@ -108,7 +106,7 @@ pub struct Patch {
     pub timeouts: Timeouts,
 }
 
-/// Timeouts that a session must have for a change; `None` for any. They are immutable.
+/// Timeouts of a new session, or those that a session must have for a change; `None` for any. They are immutable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     /// See [`Session::idle_timeout`].

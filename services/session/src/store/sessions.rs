@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use keyplane_contracts::Violation;
 use keyplane_contracts::names::{SessionId, SessionName, UserName};
+use keyplane_contracts::rules::session as stated;
 use keyplane_valkey::{Arg, Feature, Key, Ttl, Value};
 
 use super::keys::{self, UserKeys};
 use super::{Store, codec, millis, scripts};
-use crate::domain::{Limits, Micros, NewSession, Overflow, Page, PageToken, Patch, Policy, Request, Session, Touched};
+use crate::domain::{Micros, NewSession, Overflow, Page, PageToken, Patch, Policy, Request, Session, Touched};
 use crate::error::Error;
 
 // === impl Store ===
@@ -29,13 +30,13 @@ impl Store {
         new: &NewSession,
         policy: &Policy,
     ) -> Result<Session, Error> {
-        let absolute = Ttl::new(Feature::SESSION, new.absolute_timeout.unwrap_or(policy.absolute))?;
-        let idle = new.idle_timeout.unwrap_or(policy.idle).min(absolute.as_duration());
+        let absolute = Ttl::new(Feature::SESSION, new.timeouts.absolute.unwrap_or(policy.absolute))?;
+        let idle = new.timeouts.idle.unwrap_or(policy.idle).min(absolute.as_duration());
         let keys = self.keys(user);
         let (sets, _) = codec::writes(&new.fields, &[]);
         let bytes: usize = sets.iter().map(|(field, value)| field.len() + value.len()).sum();
-        if bytes > Limits::BYTES {
-            return Err(over("session", "bytes", Limits::BYTES, bytes));
+        if bytes > stated::BYTES {
+            return Err(over("session", "bytes", stated::BYTES, bytes));
         }
         let (fingerprint, request_key) = request_parts(&keys, new.request.as_ref());
         let request_ttl = Ttl::new(Feature::SESSION, self.retention.request_age)?;
@@ -119,9 +120,9 @@ impl Store {
                 i64::from(patch.version.unwrap_or(0)).into(),
                 patch.timeouts.idle.map_or_else(any, millis),
                 patch.timeouts.absolute.map_or_else(any, millis),
-                count(Limits::BYTES),
-                count(Limits::ATTRIBUTES),
-                count(Limits::TOKENS),
+                count(stated::BYTES),
+                count(stated::ATTRIBUTES),
+                count(stated::TOKENS),
                 count(sets.len()),
             ],
         );
@@ -133,10 +134,10 @@ impl Store {
             "VERSION" => Err(Error::StaleWrite { current: reply.only()?.int()? }),
             "IDLE" => Err(fixed("session.idle_timeout", reply.only()?.int()?)),
             "ABSOLUTE" => Err(fixed("session.absolute_timeout", reply.only()?.int()?)),
-            "BYTES" => Err(over("session", "bytes", Limits::BYTES, reply.only()?.int()?)),
-            "ATTRIBUTES" => Err(over("session.attributes", "attributes", Limits::ATTRIBUTES, reply.only()?.int()?)),
+            "BYTES" => Err(over("session", "bytes", stated::BYTES, reply.only()?.int()?)),
+            "ATTRIBUTES" => Err(over("session.attributes", "attributes", stated::ATTRIBUTES, reply.only()?.int()?)),
             "EXPIRED" => Err(codec::expired(&patch.fields.tokens, reply.only()?.text()?)),
-            "TOKENS" => Err(over("session.tokens", "unexpired tokens", Limits::TOKENS, reply.only()?.int()?)),
+            "TOKENS" => Err(over("session.tokens", "unexpired tokens", stated::TOKENS, reply.only()?.int()?)),
             _ => codec::session_reply(name.clone(), reply.only()?),
         }
     }

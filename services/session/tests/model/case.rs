@@ -174,7 +174,7 @@ impl Case {
     async fn create(&mut self, fields: Fields, idle: Option<Duration>, request: Option<u8>) {
         let id = fresh_id();
         let mut new = plain(fields.clone());
-        new.idle_timeout = idle;
+        new.timeouts.idle = idle;
         new.request = request.map(|n| Request {
             id: Id::parse(&format!("r{n}"), "request_id").unwrap(),
             fingerprint: "same".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyplane_contracts::names::{SessionId, UserName};
-use keyplane_session::domain::{Fields, NewSession, Overflow, Policy};
+use keyplane_session::domain::{Fields, NewSession, Overflow, Policy, Timeouts};
 use keyplane_session::store::{Retention, Store};
 use keyplane_valkey::{App, Settings, Valkey};
 
@@ -51,5 +51,5 @@ pub fn fresh_id() -> SessionId {
 }
 
 pub fn plain(fields: Fields) -> NewSession {
-    NewSession { fields, idle_timeout: None, absolute_timeout: None, request: None }
+    NewSession { fields, timeouts: Timeouts::default(), request: None }
 }

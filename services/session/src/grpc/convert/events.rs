@@ -1,10 +1,10 @@
 //! Events as messages.
 
 use keyplane_contracts::names::{SessionId, UserName};
+use keyplane_contracts::rules::session::MASKABLE;
 use keyplane_contracts::session::v1 as pb;
 use pb::session_event::{EndReason, Type};
 
-use super::fields::MASKABLE;
 use super::reply::{device, session, time, token};
 use crate::domain::{self, Event, EventKind, Fields, Micros};
 

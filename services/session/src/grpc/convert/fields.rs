@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use keyplane_contracts::rules::session::MASKABLE;
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::{Violation, Violations, timestamp};
 
 use crate::domain::{BoundToken, Device, Fields, Micros};
-
-/// Paths that `update_mask` may name.
-pub(super) const MASKABLE: [&str; 5] = ["company_id", "last_path", "attributes", "device", "tokens"];
 
 /// Fields that are present, for a request without a mask.
 pub(super) fn present(session: pb::Session, violations: &mut Violations) -> Fields {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyplane_contracts::names::UserName;
 use keyplane_contracts::session::v1 as pb;
-use keyplane_contracts::{page, timestamp};
+use keyplane_contracts::{page, span, timestamp};
 
 use crate::domain::{BoundToken, Device, Micros, Page, PageToken, Session, Touched};
 
@@ -24,7 +24,7 @@ pub(in crate::grpc) fn session(session: Session) -> pb::Session {
         update_time: Some(time(session.updated)),
         expire_time: Some(time(session.expires)),
         absolute_expire_time: Some(time(session.absolute_expires)),
-        idle_timeout: prost_types::Duration::try_from(session.idle_timeout).ok(),
+        idle_timeout: Some(span(session.idle_timeout)),
         absolute_timeout: Some(between(session.created, session.absolute_expires)),
         tokens,
     }
@@ -58,7 +58,7 @@ pub(super) fn time(time: Micros) -> prost_types::Timestamp {
 /// Lifetime as the caller asked for it: expiries are in whole milliseconds, creation times in microseconds.
 fn between(from: Micros, to: Micros) -> prost_types::Duration {
     let millis = (to.0 / 1000) - (from.0 / 1000);
-    prost_types::Duration::try_from(Duration::from_millis(millis.unsigned_abs())).unwrap_or_default()
+    span(Duration::from_millis(millis.unsigned_abs()))
 }
 
 /// Time of this machine: good enough to leave a token out of a reply. Lifetimes follow the store's clock.

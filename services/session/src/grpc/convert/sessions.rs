@@ -1,7 +1,5 @@
 //! Requests on live sessions: create, update, list, rotate.
 
-use std::time::Duration;
-
 use keyplane_contracts::names::{Id, SessionId, SessionName, UserName};
 use keyplane_contracts::session::v1 as pb;
 use keyplane_contracts::{Violation, Violations, duration, page};
@@ -19,11 +17,10 @@ pub(in crate::grpc) fn create(request: pb::CreateSessionRequest) -> Result<(User
     let id = optional_id(&request.request_id, &mut violations);
     let fingerprinted = fingerprint::request("create", id, &request);
     let session = request.session.unwrap_or_default();
-    let idle_timeout = timeout("session.idle_timeout", session.idle_timeout, &mut violations);
-    let absolute_timeout = timeout("session.absolute_timeout", session.absolute_timeout, &mut violations);
+    let timeouts = timeouts(&session, &mut violations);
     let fields = present(session, &mut violations);
     check_fields(&fields, &mut violations);
-    let new = NewSession { fields, idle_timeout, absolute_timeout, request: fingerprinted };
+    let new = NewSession { fields, timeouts, request: fingerprinted };
     match user {
         Some(user) => Ok((user, new, violations)),
         None => Err(Error::Invalid(violations.into_iter().collect())),
@@ -43,9 +40,8 @@ pub(in crate::grpc) fn patch(
     let (fields, timeouts) = match request.update_mask {
         Some(mask) if !mask.paths.is_empty() => (masked(session, &mask.paths, &mut violations), Timeouts::default()),
         _ => {
-            let idle = timeout("session.idle_timeout", session.idle_timeout, &mut violations);
-            let absolute = timeout("session.absolute_timeout", session.absolute_timeout, &mut violations);
-            (present(session, &mut violations), Timeouts { idle, absolute })
+            let timeouts = timeouts(&session, &mut violations);
+            (present(session, &mut violations), timeouts)
         }
     };
     let patch = Patch { fields, removed_attributes: request.remove_attributes, version, timeouts };
@@ -76,9 +72,14 @@ pub(in crate::grpc) fn session_name(name: &str) -> Result<SessionName, Error> {
     SessionName::parse(name, "name").map_err(|violation| Error::Invalid(vec![violation]))
 }
 
-fn timeout(field: &str, sent: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
-    let sent = sent.filter(|sent| *sent != prost_types::Duration::default())?;
-    violations.keep(duration(sent).ok_or_else(|| Violation::new(field, "must not be negative")))
+fn timeouts(session: &pb::Session, violations: &mut Violations) -> Timeouts {
+    // A zero is unset in JSON.
+    let mut read = |field, sent: Option<prost_types::Duration>| {
+        let sent = sent.filter(|sent| *sent != prost_types::Duration::default())?;
+        violations.keep(duration(sent).ok_or_else(|| Violation::new(field, "must not be negative")))
+    };
+    let idle = read("session.idle_timeout", session.idle_timeout);
+    Timeouts { idle, absolute: read("session.absolute_timeout", session.absolute_timeout) }
 }
 
 /// Version in the header.
