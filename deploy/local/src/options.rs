@@ -3,8 +3,6 @@ use std::path::{Path, PathBuf};
 
 use keyplane_server::ServiceInfo;
 
-use crate::services::SERVICES;
-
 /// Options of a mesh. Port 0 takes any free port.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -14,6 +12,8 @@ pub struct Options {
     pub gateway_port: u16,
     /// gRPC ports of services by name, in place of their defaults. The admin port is 1000 above; for 0, any free port.
     pub service_ports: Vec<(String, u16)>,
+    /// Any free ports, in place of the defaults.
+    pub free_service_ports: bool,
     /// Port of the started Valkey.
     pub valkey_port: u16,
     /// URL of a Valkey to use instead of starting one, e.g. `valkey://127.0.0.1:6379`.
@@ -49,7 +49,8 @@ impl Options {
         Options {
             gateway: true,
             gateway_port: 0,
-            service_ports: SERVICES.iter().map(|service| (service.info.name.to_owned(), 0)).collect(),
+            service_ports: Vec::new(),
+            free_service_ports: true,
             valkey_port: 0,
             valkey_url: None,
             folder: folder.into(),
@@ -70,6 +71,7 @@ impl Options {
     /// gRPC port of `service`; the last entry counts.
     pub(crate) fn service_port(&self, service: &ServiceInfo) -> u16 {
         let given = self.service_ports.iter().rev().find(|(name, _)| name == service.name);
-        given.map_or(service.default_port, |(_, port)| *port)
+        let default = if self.free_service_ports { 0 } else { service.default_port };
+        given.map_or(default, |(_, port)| *port)
     }
 }

@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::object::separate;
 use super::scalar::Scalar;
-use super::{Check, Step};
+use super::{Check, Step, separate};
 
 /// Most levels of lists and objects in an object; the transcoder's own bound is a little above it.
 const LEVELS: usize = 32;

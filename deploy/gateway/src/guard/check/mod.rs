@@ -4,7 +4,6 @@
 //! have read the caller's text.
 
 mod any;
-mod object;
 mod scalar;
 mod value;
 mod wording;
@@ -13,7 +12,7 @@ use serde::de::DeserializeSeed as _;
 
 use self::value::Place;
 use super::report::Report;
-use super::schema::{Body, Message, Schemas};
+use super::schema::{Body, Kind, Message, Schemas};
 
 /// Check of one body.
 struct Check<'s> {
@@ -37,6 +36,17 @@ enum Step<'s> {
     Key(String),
     /// Member of an object of any values.
     Member(String),
+}
+
+/// Shape that a value must have.
+#[derive(Clone, Copy)]
+enum Expects<'s> {
+    One(&'s Kind),
+    Message(&'s Message),
+    List(&'s Kind),
+    Map(&'s Kind),
+    /// Object of any JSON values.
+    Struct,
 }
 
 /// Returns canonical JSON of `bytes`, or every violation in them. O(size).
@@ -114,6 +124,13 @@ fn join(text: &mut String, name: &str) {
         text.push('.');
     }
     text.push_str(name);
+}
+
+/// Writes a comma, unless the object whose members begin at `start` is empty so far.
+fn separate(check: &mut Check<'_>, start: usize) {
+    if check.out.len() > start {
+        check.out.push(b',');
+    }
 }
 
 /// Index of the field with this JSON or proto name.

@@ -4,8 +4,8 @@ use serde_json::error::Category;
 use strsim::damerau_levenshtein;
 
 use super::super::schema::{Field, Kind, Message};
+use super::Expects;
 use super::scalar::Scalar;
-use super::value::Expects;
 
 /// Longest list of known fields, in fields.
 const LISTED: usize = 16;

@@ -7,11 +7,8 @@ use crate::crates::Workspace;
 use crate::files::Package;
 
 pub(super) const CIRCLES: Rule = Rule {
-    text: "modules that stand side by side in services/, shared/ and bench do not depend on each other in a circle",
-    violations: |workspace| {
-        let packages = workspace.packages.iter().filter(|package| !package.folder.starts_with("deploy/"));
-        packages.flat_map(|package| circles(workspace, package)).collect()
-    },
+    text: "modules that stand side by side do not depend on each other in a circle",
+    violations: |workspace| workspace.packages.iter().flat_map(|package| circles(workspace, package)).collect(),
 };
 
 /// Names that a module's children use of each other: `a` → `b`, with a place where it does.

@@ -6,9 +6,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::super::schema::{Field, Kind, Message};
-use super::value::{Optional, Place};
-use super::{Check, Step, find, wording};
+use super::{Optional, Place};
+use crate::guard::check::{Check, Step, find, separate, wording};
+use crate::guard::schema::{Field, Kind, Message};
 
 /// Rule of a bound field.
 const BOUND: &str = "the path of the URL sets this field; leave it out of the body, or repeat the path's value";
@@ -113,13 +113,6 @@ pub(super) fn map<'de, 's, A: MapAccess<'de>>(
     }
     check.out.push(b'}');
     Ok(())
-}
-
-/// Writes a comma, unless the object whose members begin at `start` is empty so far.
-pub(super) fn separate(check: &mut Check<'_>, start: usize) {
-    if check.out.len() > start {
-        check.out.push(b',');
-    }
 }
 
 // === impl Met ===

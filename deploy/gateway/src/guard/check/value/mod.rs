@@ -1,31 +1,23 @@
 //! Values of any shape, dispatched by their JSON kind.
 
+mod object;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::super::schema::{Kind, Message, Shape};
 use super::scalar::Scalar;
-use super::{Check, Step, any, object, wording};
+use super::{Check, Expects, Step, any, wording};
+use crate::guard::schema::{Kind, Message, Shape};
 
 /// Visitor that checks a value and rewrites it.
 pub(super) struct Place<'c, 's> {
-    pub(super) check: &'c mut Check<'s>,
+    check: &'c mut Check<'s>,
     expects: Expects<'s>,
 }
 
 /// Visitor of a field's value; `null` means no value. Returns whether there is a value.
-pub(super) struct Optional<'c, 's>(pub(super) Place<'c, 's>);
-
-#[derive(Clone, Copy)]
-pub(super) enum Expects<'s> {
-    One(&'s Kind),
-    Message(&'s Message),
-    List(&'s Kind),
-    Map(&'s Kind),
-    /// Object of any JSON values.
-    Struct,
-}
+struct Optional<'c, 's>(Place<'c, 's>);
 
 // === impl Place ===
 
@@ -34,7 +26,7 @@ impl<'c, 's> Place<'c, 's> {
         Place { check, expects: Expects::Message(message) }
     }
 
-    pub(super) fn field(check: &'c mut Check<'s>, shape: &'s Shape) -> Place<'c, 's> {
+    fn field(check: &'c mut Check<'s>, shape: &'s Shape) -> Place<'c, 's> {
         match shape {
             Shape::One(kind) => Place::one(check, kind),
             Shape::List(kind) => Place { check, expects: Expects::List(kind) },
@@ -42,7 +34,7 @@ impl<'c, 's> Place<'c, 's> {
         }
     }
 
-    pub(super) fn one(check: &'c mut Check<'s>, kind: &'s Kind) -> Place<'c, 's> {
+    fn one(check: &'c mut Check<'s>, kind: &'s Kind) -> Place<'c, 's> {
         let expects = match kind {
             Kind::Message(id) => Expects::Message(check.schemas.message(*id)),
             Kind::Struct => Expects::Struct,
