@@ -70,7 +70,7 @@ impl Collector {
     /// Starts a receiver.
     ///
     /// # Panics
-    /// When no loopback port can be bound.
+    /// No loopback port can be bound.
     #[must_use]
     pub fn start() -> Collector {
         let received = Received::default();

@@ -19,7 +19,7 @@ pub fn toolbox() -> Toolbox {
 /// A test that must starts its own with [`keyplane_engine::Valkey::builder`].
 ///
 /// # Panics
-/// When the server can't be fetched or started.
+/// Server that can't be fetched or started.
 #[must_use]
 pub fn valkey() -> &'static Valkey {
     SERVER.get_or_init(|| match Valkey::builder(&toolbox()).start() {

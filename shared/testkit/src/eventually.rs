@@ -50,7 +50,7 @@ impl<T, S: Debug> Attempt for Result<T, S> {
 /// ```
 ///
 /// # Panics
-/// When `patience` is over, with `what` and the last state seen.
+/// `patience` is over; with `what` and the last state seen.
 #[track_caller]
 pub fn eventually<A: Attempt>(
     what: &str,

@@ -33,7 +33,7 @@ impl<'a> OpenApi<'a> {
     ///
     /// # Panics
     ///
-    /// When the document refers to a schema that it lacks, or has an invalid pattern.
+    /// The document refers to a schema that it lacks, or has an invalid pattern.
     #[must_use]
     pub fn broken(&self, schema: &Value, value: &Value) -> Vec<String> {
         let mut broken = Vec::new();
@@ -45,7 +45,7 @@ impl<'a> OpenApi<'a> {
     ///
     /// # Panics
     ///
-    /// When the document lacks it.
+    /// The document lacks it.
     #[must_use]
     pub fn resolve<'b>(&self, schema: &'b Value) -> &'b Value
     where

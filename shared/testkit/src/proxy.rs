@@ -45,7 +45,7 @@ impl FaultProxy {
     /// Starts a proxy before `upstream`, without a fault.
     ///
     /// # Panics
-    /// When no loopback port can be bound.
+    /// No loopback port can be bound.
     #[must_use]
     pub fn start(upstream: SocketAddr) -> FaultProxy {
         let counts = Arc::new(Counts::default());
@@ -64,7 +64,7 @@ impl FaultProxy {
     /// Starts a proxy before a server on 127.0.0.1, without a fault.
     ///
     /// # Panics
-    /// When no loopback port can be bound.
+    /// No loopback port can be bound.
     #[must_use]
     pub fn to_port(port: u16) -> FaultProxy {
         FaultProxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -89,7 +89,7 @@ impl FaultProxy {
     /// Changes the fault. The new one holds when the call returns: nothing passes that it forbids, and a cut port refuses.
     ///
     /// # Panics
-    /// When the port can't be bound again after [`Fault::Cut`], since another process took it.
+    /// The port can't be bound again after [`Fault::Cut`], since another process took it.
     pub fn set(&self, fault: Fault) {
         self.change(Change::Fault(fault));
     }
@@ -97,7 +97,7 @@ impl FaultProxy {
     /// Sends new connections to another server, as a name does after a failover. Open ones stay.
     ///
     /// # Panics
-    /// When the proxy's thread has ended.
+    /// The proxy's thread has ended.
     pub fn redirect(&self, upstream: SocketAddr) {
         self.change(Change::Upstream(upstream));
     }

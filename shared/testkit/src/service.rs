@@ -55,7 +55,7 @@ pub fn ready(admin: SocketAddr) -> impl Future<Output = ()> {
 ///
 /// # Panics
 ///
-/// When one of them differs from the expected.
+/// One of them differs from the expected.
 #[track_caller]
 pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
     assert_eq!(status.code(), code, "{status:?}");
@@ -69,7 +69,7 @@ pub fn details(status: &Status, code: Code, reason: &str) -> ErrorDetails {
 ///
 /// # Panics
 ///
-/// When the status is another one, or has no field.
+/// The status is another one, or has no field.
 #[track_caller]
 #[must_use]
 pub fn violated(status: &Status) -> Vec<String> {

@@ -48,7 +48,7 @@ impl Sse {
     /// Client of `url` (`http://` only), which connects in the first [`Sse::next`].
     ///
     /// # Panics
-    /// When no HTTP client can be built.
+    /// No HTTP client can be built.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Sse {
         Sse {
@@ -66,7 +66,7 @@ impl Sse {
     /// Adds a header to every request, such as a cookie. (A browser's EventSource can set no other.)
     ///
     /// # Panics
-    /// When the name or the value is not valid in a header.
+    /// Name or value that is not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Sse {
         let name: HeaderName = name.parse().expect("the name of a header");
@@ -97,7 +97,7 @@ impl Sse {
     /// Returns the next event, after any time and any number of connections. Cancel safe.
     ///
     /// # Errors
-    /// When the client has given up; every later call then gives the same error.
+    /// The client has given up; every later call then gives the same error.
     pub async fn next(&mut self) -> Result<Event, SseError> {
         loop {
             match &mut self.state {
