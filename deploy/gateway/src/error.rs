@@ -1,7 +1,5 @@
 use std::io;
 
-use crate::guard::GuardError;
-
 /// Failure to start or to stop the gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -38,6 +36,20 @@ pub enum Error {
         /// Cause.
         source: io::Error,
     },
+}
+
+/// Failure of the guard to start or to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// Contracts hold a type that the guard can't check.
+    #[error("the contracts can't be guarded: {0}")]
+    Contracts(String),
+    /// Socket can't be used.
+    #[error("the guard can't listen: {0}")]
+    Listen(#[source] io::Error),
+    /// Server ended by itself.
+    #[error("the guard ended: {0}")]
+    Ended(#[from] tonic::transport::Error),
 }
 
 // === impl Error ===

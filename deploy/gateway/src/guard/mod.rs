@@ -10,4 +10,4 @@ mod schema;
 mod server;
 
 pub use in_process::InProcessGuard;
-pub use server::{Guard, GuardError};
+pub use server::Guard;

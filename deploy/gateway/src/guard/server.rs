@@ -24,6 +24,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::check::check;
 use super::schema::Schemas;
+use crate::error::GuardError;
 
 /// Largest message from Envoy, in bytes: a body of 1 MiB and its attributes.
 const MAX_MESSAGE: usize = (1 << 20) + (64 << 10);
@@ -40,20 +41,6 @@ const URL_PATH: &str = r#"request.headers["x-envoy-original-path"]"#;
 #[derive(Clone, Debug)]
 pub struct Guard {
     schemas: Arc<Schemas>,
-}
-
-/// Failure to start or to serve.
-#[derive(Debug, thiserror::Error)]
-pub enum GuardError {
-    /// Contracts hold a type that the guard can't check.
-    #[error("the contracts can't be guarded: {0}")]
-    Contracts(String),
-    /// Socket can't be used.
-    #[error("the guard can't listen: {0}")]
-    Listen(#[source] io::Error),
-    /// Server ended by itself.
-    #[error("the guard ended: {0}")]
-    Ended(#[from] tonic::transport::Error),
 }
 
 // === impl Guard ===
