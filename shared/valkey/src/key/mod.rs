@@ -43,7 +43,7 @@ pub struct App(Str);
 pub struct AppError;
 
 /// Key of the store. Cloning is cheap.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     text: Str,
     feature: Feature,
@@ -188,6 +188,13 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl std::hash::Hash for Key {
+    /// Hashes the text, so a map of keys can be searched by text.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
