@@ -1,6 +1,5 @@
 //! Server that Envoy calls (`ext_proc`).
 
-use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::pin::Pin;
 use std::sync::Arc;
