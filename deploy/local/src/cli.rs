@@ -32,7 +32,7 @@ struct Args {
     /// Port of Valkey
     #[arg(long, default_value_t = 6390, value_name = "PORT")]
     valkey_port: u16,
-    /// Use this Valkey instead of starting one
+    /// Use this Valkey instead of starting one; search needs a module in it
     #[arg(long, value_name = "URL", conflicts_with = "valkey_port")]
     valkey_url: Option<String>,
     /// Load companies and tasks into search, and print queries to try

@@ -102,10 +102,13 @@ impl Triple {
         for (service, at) in &self.addresses {
             eventually(&format!("{service} at {at} is answering"), PATIENCE, async || answers(*at).await).await;
         }
+        // Search has no instance here.
+        let is_unhealthy = |line: &&str| {
+            line.contains("::health_flags::") && !line.ends_with("::healthy") && !line.starts_with("search::")
+        };
         eventually("the gateway has noticed", PATIENCE, async || {
             let clusters = self.envoy.admin_get("/clusters").map_err(|error| error.to_string())?;
-            let unhealthy =
-                clusters.lines().find(|line| line.contains("::health_flags::") && !line.ends_with("::healthy"));
+            let unhealthy = clusters.lines().find(is_unhealthy);
             unhealthy.map_or(Ok(()), |line| Err(line.to_owned()))
         })
         .await;

@@ -147,7 +147,7 @@ async fn starts_serves_rejects_a_second_start_and_stops_everything() {
 
 #[tokio::test]
 async fn given_valkey_is_used_and_left_running_and_its_password_stays_secret() {
-    let valkey = keyplane_testkit::valkey();
+    let valkey = keyplane_testkit::search_engine();
     let password = url::Url::parse(&valkey.url()).unwrap().password().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
     let up = Up::run(command(folder.path()).args(["--valkey-url", &valkey.url()]));

@@ -67,7 +67,7 @@ async fn unsupported_compression_is_rejected_with_the_supported_ones() {
     let mut services: Vec<_> = bindings().iter().map(|binding| binding.grpc_path()).collect();
     services.sort();
     services.dedup_by_key(|path| path.rsplit_once('/').unwrap().0.to_owned());
-    assert_eq!(services.len(), 3, "{services:?}");
+    assert_eq!(services.len(), 4, "{services:?}");
     let token = &mesh().endpoints().token;
     for path in services {
         for (encoding, read) in [("gzip", true), ("zstd", true), ("identity", true), ("snappy", false)] {
