@@ -115,7 +115,7 @@ async fn post_and_get_search_alike() {
     let facet = json!({"value": "DE", "count": 1, "minCount": 1, "maxCount": 1, "rough": false});
     assert_eq!(found["facets"][0]["values"], json!([facet]));
 
-    let query = "query=cloud&filter=page_size%20%3C%20100&orderBy=page_size%20desc&fields=name&highlight.fields=name";
+    let query = "query=cloud&filter=page_size%20%3C%20100&orderBy=page_size+desc&fields=name&highlight.fields=name";
     let (status, found) = call(Method::GET, &format!("{documents}:search?{query}"), Value::Null).await;
     assert_eq!((status, &found["found"]), (200, &json!(1)), "{found}");
     assert_eq!(found["hits"][0]["document"]["fields"], json!({"name": "Cloudberry Farm"}));
