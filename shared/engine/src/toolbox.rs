@@ -27,7 +27,7 @@ pub struct Toolbox {
 
 impl Toolbox {
     /// Toolbox of this workspace: `KEYPLANE_TOOLBOX`, or `.toolbox` beside the workspace's `Cargo.toml`. The variable of
-    /// [`Tool::variable`] may name another program for each tool.
+    /// each tool, such as `KEYPLANE_ENVOY`, may name another program.
     #[must_use]
     pub fn find() -> Toolbox {
         let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);

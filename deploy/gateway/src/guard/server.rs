@@ -49,7 +49,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`GuardError::Contracts`] when a body holds a type that the guard can't check.
+    /// `GuardError::Contracts` when a body holds a type that the guard can't check.
     pub fn new() -> Result<Guard, GuardError> {
         let schemas = Schemas::from_contracts().map_err(|error| GuardError::Contracts(error.to_string()))?;
         Ok(Guard { schemas: Arc::new(schemas) })
@@ -59,7 +59,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`GuardError::Listen`] or [`GuardError::Ended`] when the listener fails.
+    /// `GuardError::Listen` or `GuardError::Ended` when the listener fails.
     pub async fn serve(self, listener: StdListener, stop: impl Future<Output = ()>) -> Result<(), GuardError> {
         let listener = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
         let listener = listener.map_err(GuardError::Listen)?;
