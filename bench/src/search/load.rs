@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::corpus::{Class, Question, Tenant};
-use super::report::{Open, Several};
+use super::report::{Open, PROMISE, Several};
 use super::service::{How, Service};
 use crate::Error;
 use crate::dice::Dice;
@@ -19,8 +19,6 @@ use crate::rig::{self, Services};
 const CONNECTIONS: usize = 4;
 /// Pause between two searches during an import.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Promise for the p99, in microseconds.
-pub(super) const PROMISE: f64 = 10_000.0;
 /// Steps of the search for the highest rate.
 const STEPS: u32 = 7;
 

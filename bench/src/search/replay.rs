@@ -6,7 +6,6 @@ use keyplane_engine::{Toolbox, Valkey};
 use serde::Serialize;
 
 use super::corpus::{Question, Tenant};
-use super::report::Bare;
 use super::service::{How, Service};
 use super::wire::{Command, Wire, hashes};
 use crate::Error;
@@ -24,6 +23,13 @@ pub(super) struct Replay {
     service_p99: f64,
     bare_p50: f64,
     bare_p99: f64,
+}
+
+/// Bare writes of the same hashes.
+#[derive(Debug, Serialize)]
+pub(super) struct Bare {
+    pub(super) documents: u64,
+    pub(super) seconds: f64,
 }
 
 // === impl Replay ===

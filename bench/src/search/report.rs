@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use super::facets::Errors;
-use super::load::PROMISE;
-use super::replay::Replay;
+use super::replay::{Bare, Replay};
 use crate::machine::Machine;
 use crate::numbers::{Percentiles, mib, table};
 use crate::report::{self, verdict};
@@ -33,13 +32,6 @@ pub(super) struct Import {
     /// Bytes of the store that the documents take.
     pub(super) bytes: u64,
     pub(super) searches: Percentiles,
-}
-
-/// Bare writes of the same hashes.
-#[derive(Debug, Serialize)]
-pub(super) struct Bare {
-    pub(super) documents: u64,
-    pub(super) seconds: f64,
 }
 
 /// Queries of one class and tenant with one caller.
@@ -79,6 +71,8 @@ pub(super) struct Peer {
     pub(super) latency_us: Percentiles,
 }
 
+/// Promise for the p99, in microseconds.
+pub(super) const PROMISE: f64 = 10_000.0;
 /// Share of the bare import's rate that an import reaches at least.
 const IMPORT: f64 = 0.5;
 

@@ -201,7 +201,7 @@ async fn runs_curl_lines(mesh: &Mesh, shell: &mut Shell, token: &str, revoked: b
     assert_eq!(explained["limits"][0]["rule"], "default", "{explained}");
 
     let named = shell.json(&collection).await;
-    let is_new = named["name"] == "tenants/demo/collections/companies";
+    let is_new = named["name"] == "tenants/demo/collections/partners";
     assert!(is_new != revoked && (is_new || named["details"][0]["reason"] == "COLLECTION_EXISTS"), "{named}");
     assert_eq!(shell.json(&write).await["failedCount"], 0, "{write}");
     for (line, id) in [(&search, "c-1"), (&get, "c-1")] {
