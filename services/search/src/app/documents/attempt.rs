@@ -39,19 +39,31 @@ impl Documents {
         }
         let mut version = match added.write(&self.store, definition, &batch, "+").await {
             Ok(Some(version)) => Some(version),
-            Ok(None) => return Attempt::stale(documents.len()),
+            Ok(None) => {
+                // The second generation's lexicon has the terms already.
+                let attempt = Attempt::stale(documents.len());
+                self.correct(definition, documents, &attempt.results, &batch).await;
+                return attempt;
+            }
             Err(error) => return Attempt::failed(documents.len(), &error),
         };
         let results = self.write(definition, documents, room).await;
-        let corrections = corrections(documents, &results);
-        if let Some(corrections) = corrections {
-            match corrections.write(&self.store, definition, &batch, "-").await {
-                Ok(later) => version = later.or(version),
-                // Frequencies stay too large until the reconciler's next round.
-                Err(error) => tracing::warn!(%error, "a lexicon could not be corrected after a batch"),
-            }
-        }
+        version = self.correct(definition, documents, &results, &batch).await.or(version);
         Attempt { results, version }
+    }
+
+    /// Takes out of the lexicons what the results leave there. Returns the later version of the live one, if it changed.
+    async fn correct(
+        &self,
+        definition: &Definition,
+        documents: &[Prepared],
+        results: &[Option<Result<PutResult, Error>>],
+        batch: &BatchId,
+    ) -> Option<LogId> {
+        let corrections = corrections(documents, results)?;
+        let written = corrections.write(&self.store, definition, batch, "-").await;
+        // Frequencies stay too large until the reconciler's next round.
+        written.inspect_err(|error| tracing::warn!(%error, "a lexicon could not be corrected after a batch")).ok()?
     }
 
     async fn write(

@@ -22,7 +22,7 @@ pub(super) struct Changes {
 }
 
 /// Id of a batch that no other has.
-pub(super) struct BatchId(String);
+pub(in crate::app) struct BatchId(String);
 
 // === impl Changes ===
 
@@ -49,7 +49,7 @@ impl Changes {
         batch: &BatchId,
         part: &str,
     ) -> Result<Option<LogId>, Error> {
-        let id = format!("{}{part}", batch.0);
+        let id = batch.part(part);
         let second = deltas(self.second);
         if let Some(build) = definition.second().filter(|_| !second.is_empty()) {
             update(store, definition, build.generation.number, &id, &second).await?;
@@ -61,13 +61,18 @@ impl Changes {
 // === impl BatchId ===
 
 impl BatchId {
-    pub(super) fn new() -> BatchId {
+    pub(in crate::app) fn new() -> BatchId {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         static INSTANCE: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
         // A random seed of the standard library's hashes tells instances apart.
         let instance = INSTANCE.get_or_init(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0));
         BatchId(format!("{instance:x}.{:x}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Id of one of the batch's updates: `+` adds terms, `-` corrects them.
+    pub(in crate::app) fn part(&self, part: &str) -> String {
+        format!("{}{part}", self.0)
     }
 }
 

@@ -8,6 +8,8 @@ mod update;
 mod upsert;
 mod usage;
 
+pub(super) use lexicon::BatchId;
+
 use keyplane_contracts::names::DocumentName;
 
 use super::collections::Definitions;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Rebuilds;
+use crate::app::documents::BatchId;
 use crate::app::turn::{Interrupt, Turn};
 use crate::domain::conversion::{Misfit, convert};
 use crate::domain::indexed::Indexed;
@@ -169,46 +170,59 @@ impl<'a> Fill<'a> {
             let start = Instant::now();
             let Some(page) = walk.step(store, name, live).await? else { return Ok(()) };
             let documents = page.len();
-            self.copy(partition, walk.next_number(), page).await?;
+            self.copy(partition, page).await?;
             let fields = [(&*field(partition), walk.next_number()), ("copied", self.copied)];
             turn.save(self.next.generation.number, &fields).await?;
             sleep(self.rebuilds.settings.pause(documents, start.elapsed())).await;
         }
     }
 
-    /// Copies the documents of a page, and adds the copied ones to the lexicon.
-    async fn copy(&mut self, partition: u8, next_number: u64, page: Vec<Found>) -> Result<(), Ended> {
-        let collection = &self.definition.name.collection;
-        let store = &self.rebuilds.store;
-        let mut terms: BTreeMap<String, i64> = BTreeMap::new();
-        for batch in page.chunks(BATCH) {
-            let mut copies = Vec::with_capacity(batch.len());
-            for found in batch {
-                match convert(&found.document, &self.next.schema) {
-                    Ok(document) => {
-                        let indexed = Indexed::new(&self.next.schema, &self.layout, collection, &document);
-                        copies.push(Copy { id: document.id, revision: found.revision, indexed });
-                    }
-                    Err(misfit) => self.judge(found, &misfit).await?,
+    /// Copies the documents of a page. Their terms are added to the lexicon before, and those of documents that were not copied
+    /// are taken out afterwards: a writer that removes a copied document at once must find its terms there.
+    async fn copy(&mut self, partition: u8, page: Vec<Found>) -> Result<(), Ended> {
+        let (store, batch) = (&self.rebuilds.store, BatchId::new());
+        let copies = self.copies(page).await?;
+        self.count(&batch.part("+"), copies.iter().map(|copy| (copy, 1))).await?;
+        let mut left = Vec::new();
+        for copies in copies.chunks(BATCH) {
+            let results = store.copy(self.definition, partition, copies).await?;
+            left.extend(
+                copies.iter().zip(results).filter(|(_, result)| *result != Copied::Done).map(|(copy, _)| (copy, -1)),
+            );
+        }
+        self.copied += (copies.len() - left.len()) as u64;
+        self.count(&batch.part("-"), left.into_iter()).await
+    }
+
+    /// Documents of a page in the form of the next schema, without those that changed since they were read.
+    async fn copies(&self, page: Vec<Found>) -> Result<Vec<Copy>, Ended> {
+        let mut copies = Vec::with_capacity(page.len());
+        for found in page {
+            match convert(&found.document, &self.next.schema) {
+                Ok(document) => {
+                    let collection = &self.definition.name.collection;
+                    let indexed = Indexed::new(&self.next.schema, &self.layout, collection, &document);
+                    copies.push(Copy { id: document.id, revision: found.revision, indexed });
                 }
-            }
-            if copies.is_empty() {
-                continue;
-            }
-            let results = store.copy(self.definition, partition, &copies).await?;
-            for (copy, _) in copies.iter().zip(results).filter(|(_, result)| *result == Copied::Done) {
-                self.copied += 1;
-                for term in copy.indexed.terms.split(' ').filter(|term| !term.is_empty()) {
-                    *terms.entry(term.to_owned()).or_default() += 1;
-                }
+                Err(misfit) => self.judge(&found, &misfit).await?,
             }
         }
-        if !terms.is_empty() {
-            let number = self.next.generation.number;
-            let batch = format!("fill-{number}-{next_number}-{}", self.copied);
-            let terms: Vec<_> = terms.into_iter().collect();
-            store.lexicon_update(&self.definition.name, number, &batch, &terms).await?;
+        Ok(copies)
+    }
+
+    /// Changes the frequencies of the documents' terms in the next generation's lexicon.
+    async fn count(&self, batch: &str, documents: impl Iterator<Item = (&Copy, i64)>) -> Result<(), Ended> {
+        let mut terms: BTreeMap<&str, i64> = BTreeMap::new();
+        for (copy, by) in documents {
+            for term in copy.indexed.terms.split_ascii_whitespace() {
+                *terms.entry(term).or_default() += by;
+            }
         }
+        if terms.is_empty() {
+            return Ok(());
+        }
+        let terms: Vec<_> = terms.into_iter().map(|(term, by)| (term.to_owned(), by)).collect();
+        self.rebuilds.store.lexicon_update(&self.definition.name, self.next.generation.number, batch, &terms).await?;
         Ok(())
     }
 }
