@@ -13,6 +13,8 @@ use crate::Error;
 
 /// Collection of each tenant.
 const COLLECTION: &str = "documents";
+/// Documents above which a collection moves into an index of its own: the service's default.
+const OWN_INDEX: u64 = 5_000;
 /// Documents of one message of an import.
 const BATCH: u64 = 200;
 
@@ -81,15 +83,15 @@ impl Service {
         }
     }
 
-    /// Waits until no collection is being rebuilt: a large one moves to an index of its own.
-    pub(super) async fn settled(&mut self, tenant: Tenant) -> Result<u32, Error> {
+    /// Waits until a large collection stands in an index of its own.
+    pub(super) async fn settled(&mut self, tenant: Tenant) -> Result<(), Error> {
         let until = Instant::now() + super::PATIENCE;
         loop {
             let request = pb::GetCollectionRequest { name: parent(tenant) };
             let collection = self.0.get_collection(request).await?.into_inner();
-            let state = collection.rebuild.map(|rebuild| rebuild.state()).unwrap_or_default();
-            if state != pb::rebuild::State::Running {
-                return Ok(collection.generation.unsigned_abs());
+            let state = collection.rebuild.map(|rebuild| rebuild.state());
+            if tenant.documents <= OWN_INDEX || state == Some(pb::rebuild::State::Succeeded) {
+                return Ok(());
             }
             if Instant::now() > until {
                 return Err(format!("the rebuild of {} does not end", tenant.name).into());
