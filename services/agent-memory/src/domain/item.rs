@@ -87,3 +87,34 @@ pub struct Session {
     /// Items.
     pub items: Vec<Item>,
 }
+
+// === impl Item ===
+
+impl Item {
+    /// Item of a memory, without text, scope and embedding: always valid, never used, of no importance.
+    #[must_use]
+    pub fn new(id: MemoryId, kind: Kind, sequence: u32) -> Item {
+        Item {
+            sequence,
+            id,
+            kind,
+            speaker: CompactString::default(),
+            entities: Vec::new(),
+            time: 0,
+            agent: 0,
+            workflow: 0,
+            valid_from: i64::MIN,
+            valid_until: i64::MAX,
+            expires: i64::MAX,
+            accessed: 0,
+            importance: 0,
+            pinned: false,
+            superseded: false,
+            tokens: 0,
+            length: 0,
+            terms: Vec::new(),
+            vector: None,
+            sketch: None,
+        }
+    }
+}

@@ -1,9 +1,18 @@
 //! Rules of agent memory: scopes, memories, the compact items that recall scores. Pure: no I/O, no clock.
 
+pub mod calendar;
 pub mod item;
 pub mod memory;
+pub mod pack;
+pub mod question;
+pub mod rank;
+pub mod render;
 pub mod scope;
+pub mod sketch;
 pub mod space;
+pub mod split;
+pub mod text;
+pub mod veto;
 
 pub use item::{Item, Session, Sketch, Term, Vector};
 pub use memory::{Kind, Memory, MemoryId, Source, State};
