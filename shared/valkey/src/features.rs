@@ -66,6 +66,9 @@ impl Feature {
     /// Documents and index definitions of the search service.
     pub const SEARCH: Feature = Feature::new("search", Lifetime::Persistent);
 
+    /// Memories of agents, their records and indexes, up to 800 days: a day behind the expiry of a memory.
+    pub const MEMORY: Feature = Feature::new("memory", Lifetime::AtMost(DAY.saturating_mul(800)));
+
     const fn new(name: &'static str, lifetime: Lifetime) -> Feature {
         Feature { name, lifetime }
     }
@@ -123,7 +126,14 @@ mod tests {
 
     #[test]
     fn feature_names_are_unique_key_segments() {
-        let features = [Feature::SESSION, Feature::REVOCATION, Feature::RATELIMIT, Feature::POLICIES, Feature::SEARCH];
+        let features = [
+            Feature::SESSION,
+            Feature::REVOCATION,
+            Feature::RATELIMIT,
+            Feature::POLICIES,
+            Feature::SEARCH,
+            Feature::MEMORY,
+        ];
         let mut names = features.map(Feature::name).to_vec();
         names.sort_unstable();
         names.dedup();

@@ -31,13 +31,24 @@ pub struct Sketch {
     pub bits: Vec<u64>,
 }
 
-/// Memory as recall scores it. Times are in milliseconds since 1970.
+/// Part of a memory's text: a range of its bytes, on boundaries of characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Piece {
+    /// First byte.
+    pub start: u32,
+    /// First byte after the piece.
+    pub end: u32,
+}
+
+/// Memory, or a piece of a long one, as recall scores it. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     /// Sequence within its session's record; the order of the conversation.
     pub sequence: u32,
-    /// Memory.
+    /// Memory; the pieces of a split text share it.
     pub id: MemoryId,
+    /// Piece of the memory's text; none for the whole text.
+    pub piece: Option<Piece>,
     /// Kind.
     pub kind: Kind,
     /// Name of who said it; empty if nobody.
@@ -70,6 +81,8 @@ pub struct Item {
     pub length: u32,
     /// Terms, in order of their hashes.
     pub terms: Vec<Term>,
+    /// Hash of the space of vector and sketch, by the rule of `entities`; 0 without a vector.
+    pub space: u32,
     /// Vector; absent while it is not embedded.
     pub vector: Option<Vector>,
     /// Sketch; absent if the caller brought the vector.
@@ -97,6 +110,7 @@ impl Item {
         Item {
             sequence,
             id,
+            piece: None,
             kind,
             speaker: CompactString::default(),
             entities: Vec::new(),
@@ -113,8 +127,20 @@ impl Item {
             tokens: 0,
             length: 0,
             terms: Vec::new(),
+            space: 0,
             vector: None,
             sketch: None,
         }
+    }
+}
+
+// === impl Piece ===
+
+impl Piece {
+    /// Piece's part of a memory's text; the whole text if the range is none of it.
+    #[must_use]
+    pub fn slice(self, text: &str) -> &str {
+        let bound = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        text.get(bound(self.start)..bound(self.end)).unwrap_or(text)
     }
 }

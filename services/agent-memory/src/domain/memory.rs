@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use data_encoding::HEXLOWER;
 
 use super::scope::{Partition, Scope};
+use super::space::SpaceId;
 
 /// Id of a memory: two hexadecimal digits of its partition, and 32 of a hash of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,8 +57,6 @@ pub struct Source {
     pub reference: String,
     /// Memories from which the caller derived it.
     pub derived_from: Vec<MemoryId>,
-    /// Memory of which it is a piece, since the whole was too long to score well.
-    pub parent: Option<MemoryId>,
     /// Id of the session's event that it came from.
     pub event: Option<CompactString>,
 }
@@ -109,6 +108,8 @@ pub struct Memory {
     pub supersedes: Option<MemoryId>,
     /// Origin.
     pub source: Source,
+    /// Space of its vectors; none while it is not embedded.
+    pub space: Option<SpaceId>,
     /// Tokens of the text, by the service's tokenizer.
     pub tokens: u32,
     /// Revision; grows with each change.

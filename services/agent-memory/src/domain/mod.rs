@@ -6,6 +6,7 @@ pub mod memory;
 pub mod pack;
 pub mod question;
 pub mod rank;
+pub mod record;
 pub mod render;
 pub mod scope;
 pub mod sketch;
@@ -14,7 +15,7 @@ pub mod split;
 pub mod text;
 pub mod veto;
 
-pub use item::{Item, Session, Sketch, Term, Vector};
+pub use item::{Item, Piece, Session, Sketch, Term, Vector};
 pub use memory::{Kind, Memory, MemoryId, Source, State};
 pub use scope::{Owner, Partition, Scope};
 pub use space::{Algorithm, Space, SpaceId};
