@@ -1,5 +1,7 @@
 //! Life of collections: create, list, change, delete.
 
+use std::time::Duration;
+
 use keyplane_contracts::names::TenantId;
 use keyplane_search::app::collections::Limits;
 use keyplane_search::domain::SchemaPatch;
@@ -102,6 +104,17 @@ async fn deleted_collection_leaves_nothing_and_frees_its_name() {
     })
     .await;
     maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collection_created_while_its_predecessor_is_struck_off_is_maintained() {
+    let rig = Rig::start().await;
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    let removal = rig.store.claim(Duration::from_secs(600), 1).await.expect("claimed");
+    assert_eq!(removal.collections, [name()]);
+    rig.collections.create(&name(), schema()).await.expect("the predecessor's definition is gone");
+    rig.store.conclude(&name(), &removal.claim, None).await.expect("the removal ends");
+    assert_eq!(rig.store.collections().await.expect("listed"), [name()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,8 @@ impl Collections {
         let live = Build { generation: Generation { number, placement }, schema };
         self.store.schedule(name, FIRST_LOOK).await?;
         let draft = self.draft(name, live, reserved).await?;
+        // A removal of the name's former collection may be about to strike it from the directory: that ends its claim.
+        self.store.schedule(name, Duration::ZERO).await?;
         self.store.open_generation(&draft, &draft.live).await?;
         self.store.fence(&draft, true).await?;
         let opened = self.store.reserve(&name.tenant).await?;
