@@ -159,7 +159,7 @@ fn ordinal(column: &str, kind: char) -> Option<u8> {
 }
 
 /// Number in decimal. A counter below zero, of a damaged collection, counts as zero until it is mended.
-fn unsigned(text: &[u8]) -> Result<u64, Error> {
+pub(super) fn unsigned(text: &[u8]) -> Result<u64, Error> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
     let number = number.ok_or(Error::Corrupt("a counter is no number"))?;
     Ok(u64::try_from(number).unwrap_or(0))

@@ -79,6 +79,23 @@ async fn reconciler_mends_injected_drift() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counter_below_zero_counts_as_zero_and_is_mended() {
+    let rig = Rig::with_documents(60).await;
+    let number = rig.definition().await.live.generation.number;
+    let partition = rig.store.partition_size(&name(), number, 3).await.expect("read").documents;
+    rig.command(&["HSET", &rig.key(3, &format!("count:{number}")), "n", "-5", "b", "-1"]);
+    assert_eq!(rig.collections.get(&name()).await.expect("read").documents, 60 - partition);
+    let maintenance = rig.maintain(Settings { reconcile_every: Duration::ZERO, ..settings() });
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    eventually("the counter is mended", PATIENCE, async || {
+        rig.collections.get(&name()).await.expect("read").documents == 60
+    })
+    .await;
+    maintenance.stop().await;
+    rig.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rebuild_mends_a_drifted_checksum_before_it_compares() {
     let rig = Rig::with_documents(60).await;
     let number = rig.definition().await.live.generation.number;

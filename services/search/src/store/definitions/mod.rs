@@ -144,6 +144,6 @@ fn decode(stored: &[u8]) -> Result<Definition, Error> {
     serde_json::from_slice(&stored[space + 1..]).map_err(|_| Error::Corrupt("the JSON of a definition is damaged"))
 }
 
-pub(super) fn unsigned(number: i64) -> Result<u64, Error> {
+fn unsigned(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| Error::Corrupt("a count is negative"))
 }

@@ -14,7 +14,7 @@ use keyplane_contracts::names::CollectionName;
 use keyplane_valkey::{Arg, Value, script};
 
 use super::Store;
-use super::definitions::unsigned;
+use super::counters::unsigned;
 use super::keys::{Lexicon, Partition};
 use crate::domain::spread::PARTITIONS;
 use crate::domain::{Build, CollectionState, Definition};
@@ -38,7 +38,7 @@ pub struct PartitionState {
     fields: BTreeMap<String, String>,
 }
 
-/// Size of a generation, exact.
+/// Size of a generation, by its counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Size {
     /// Number of documents.
@@ -116,11 +116,8 @@ impl Store {
     ///
     /// Error of the store.
     pub async fn size(&self, name: &CollectionName, generation: u32) -> Result<Size, Error> {
-        let sizes = try_join_all((0..PARTITIONS).map(|partition| self.partition_size(name, generation, partition)));
-        Ok(sizes.await?.into_iter().fold(Size::default(), |sum, size| Size {
-            documents: sum.documents + size.documents,
-            bytes: sum.bytes + size.bytes,
-        }))
+        let totals = self.totals(name, generation, 0).await?;
+        Ok(Size { documents: totals.documents, bytes: totals.bytes })
     }
 
     /// Size of one partition of a generation.
@@ -131,12 +128,8 @@ impl Store {
     pub async fn partition_size(&self, name: &CollectionName, generation: u32, partition: u8) -> Result<Size, Error> {
         let key = Partition::new(self.valkey.app(), name, partition).count(generation);
         let counters = self.valkey.hmget(&key, &["n", "b"]).await?;
-        let number = |at: usize| {
-            let text = counters.get(at).and_then(Option::as_ref).map(|bytes| String::from_utf8_lossy(bytes));
-            let number = text.map_or(Ok(0), |text| text.parse());
-            number.map_err(|_| Error::Corrupt("a counter is no number"))
-        };
-        Ok(Size { documents: unsigned(number(0)?)?, bytes: unsigned(number(1)?)? })
+        let number = |at: usize| counters.get(at).and_then(Option::as_ref).map_or(Ok(0), |text| unsigned(text));
+        Ok(Size { documents: number(0)?, bytes: number(1)? })
     }
 }
 
