@@ -54,6 +54,22 @@ async fn expired_documents_leave_both_generations_of_a_rebuild() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn document_that_expired_days_ago_is_copied_and_swept_like_any_other() {
+    let rig = Rig::with_documents(10).await;
+    let expires = Some(now() - 3 * 86_400_000);
+    rig.put(&Document { expires, ..document("old", "forgotten words", 1.0) }).await;
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let maintenance = rig.maintain(settings());
+    rig.ended(RebuildState::Succeeded).await;
+    eventually("the expired document is removed", PATIENCE, async || {
+        rig.collections.get(&name()).await.expect("read").documents == 10
+    })
+    .await;
+    maintenance.stop().await;
+    rig.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reconciler_mends_injected_drift() {
     let rig = Rig::with_documents(60).await;
     let number = rig.definition().await.live.generation.number;

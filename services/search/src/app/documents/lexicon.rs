@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 3;
 
 /// Changes of the frequencies in the generations of a definition.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(in crate::app) struct Changes {
     live: BTreeMap<String, i64>,
     second: BTreeMap<String, i64>,
 }
@@ -28,7 +28,7 @@ pub(in crate::app) struct BatchId(String);
 
 impl Changes {
     /// Adds the terms of a document to both generations, or takes them out (`by` -1).
-    pub(super) fn add(&mut self, live: &str, second: &str, by: i64) {
+    pub(in crate::app) fn add(&mut self, live: &str, second: &str, by: i64) {
         for (terms, changes) in [(live, &mut self.live), (second, &mut self.second)] {
             for term in terms.split_ascii_whitespace() {
                 match changes.get_mut(term) {
@@ -42,7 +42,7 @@ impl Changes {
     }
 
     /// Writes the changes. Returns the version of the live generation's lexicon, or none if that generation is not open.
-    pub(super) async fn write(
+    pub(in crate::app) async fn write(
         self,
         store: &Store,
         definition: &Definition,

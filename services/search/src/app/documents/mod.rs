@@ -8,7 +8,7 @@ mod update;
 mod upsert;
 mod usage;
 
-pub(super) use lexicon::BatchId;
+pub(super) use lexicon::{BatchId, Changes};
 
 use keyplane_contracts::names::DocumentName;
 

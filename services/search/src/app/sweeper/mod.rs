@@ -1,8 +1,8 @@
 //! Sweeper: removes expired documents, and takes them out of counters and lexicon.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::documents::{BatchId, Changes};
 use super::figures::Figures;
 use super::turn::{Interrupt, Turn};
 use crate::domain::Definition;
@@ -48,39 +48,43 @@ impl Sweeper {
     pub async fn run(&self, definition: &Definition, turn: &mut Turn) -> Result<Swept, Interrupt> {
         let mut swept = Swept::default();
         for partition in 0..PARTITIONS {
-            for _ in 0..SCRIPTS {
-                let (removed, next) = self.sweep(definition, partition).await?;
-                swept.removed += removed;
-                self.figures.swept(removed);
-                let Some(next) = next else { break };
-                if !next.is_zero() {
-                    swept.next = Some(swept.next.map_or(next, |before| before.min(next)));
-                    break;
-                }
-                turn.check().await?;
-                swept.next = Some(Duration::ZERO).filter(|_| removed > 0).or(swept.next);
-            }
+            let next = self.sweep_partition(definition, partition, turn, &mut swept.removed).await?;
+            swept.next = swept.next.into_iter().chain(next).min();
         }
         Ok(swept)
     }
 
+    /// Time until the next document of the partition expires: zero if more have expired than a turn removes.
+    async fn sweep_partition(
+        &self,
+        definition: &Definition,
+        partition: u8,
+        turn: &mut Turn,
+        removed: &mut u64,
+    ) -> Result<Option<Duration>, Interrupt> {
+        let mut next = None;
+        for _ in 0..SCRIPTS {
+            let count;
+            (count, next) = self.sweep(definition, partition).await?;
+            *removed += count;
+            self.figures.swept(count);
+            turn.check().await?;
+            if next != Some(Duration::ZERO) {
+                break;
+            }
+        }
+        Ok(next)
+    }
+
     async fn sweep(&self, definition: &Definition, partition: u8) -> Result<(u64, Option<Duration>), Error> {
         let swept = self.store.sweep(definition, partition, BATCH).await?;
-        if swept.live.is_empty() {
-            return Ok((0, swept.next));
+        let mut changes = Changes::default();
+        for (live, second) in &swept.terms {
+            changes.add(live, second, -1);
         }
-        let batch = format!("sweep-{partition}-{}", self.store.reserve(&definition.name.tenant).await?.number);
-        for (build, documents) in [(Some(&definition.live), &swept.live), (definition.second(), &swept.second)] {
-            let Some(build) = build else { continue };
-            let mut terms: BTreeMap<String, i64> = BTreeMap::new();
-            for term in documents.iter().flat_map(|terms| terms.split(' ')).filter(|term| !term.is_empty()) {
-                *terms.entry(term.to_owned()).or_default() -= 1;
-            }
-            if !terms.is_empty() {
-                let terms: Vec<_> = terms.into_iter().collect();
-                self.store.lexicon_update(&definition.name, build.generation.number, &batch, &terms).await?;
-            }
+        if !swept.terms.is_empty() {
+            changes.write(&self.store, definition, &BatchId::new(), "-").await?;
         }
-        Ok((u64::try_from(swept.live.len()).unwrap_or(u64::MAX), swept.next))
+        Ok((u64::try_from(swept.terms.len()).unwrap_or(u64::MAX), swept.next))
     }
 }

@@ -15,10 +15,8 @@ script!(SWEEP = "search.sweep", ["../scripts/common.lua", "../scripts/generation
 /// Result of a sweep of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Terms of each removed document in the live generation.
-    pub live: Vec<String>,
-    /// Terms of each removed document in the second generation; empty without one.
-    pub second: Vec<String>,
+    /// Terms of each removed document in the live generation, and in the second; empty without one.
+    pub terms: Vec<(String, String)>,
     /// Time until the partition's next expiry; none without one.
     pub next: Option<Duration>,
 }
@@ -55,11 +53,8 @@ impl Store {
         let all: Vec<&Key> = all.iter().collect();
         let reply = unfenced(self.valkey.run(&SWEEP, &all, &args).await?)?;
         let terms = reply.into_iter().next().ok_or(Error::Corrupt("a sweep has no terms"))?;
-        let mut swept = Swept { next, ..Swept::default() };
-        for (live, second) in terms.pairs()? {
-            swept.live.push(String::from_utf8_lossy(&live).into_owned());
-            swept.second.push(String::from_utf8_lossy(&second).into_owned());
-        }
-        Ok(swept)
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let terms = terms.pairs()?.iter().map(|(live, second)| (text(live), text(second))).collect();
+        Ok(Swept { terms, next })
     }
 }

@@ -25,10 +25,9 @@ for i = 3, #KEYS, 2 do
       end
     end
     put(KEYS[i + 1], KEYS[2], KEYS[1], ARGV[3], id, flat)
-    if kept[3] then redis.call('PEXPIREAT', KEYS[i + 1], string.format('%.0f', tonumber(kept[3]) + 86400000)) end
     results[#results + 1] = 1
   end
   at = at + 3 + n
 end
-flush(KEYS[2])
+flush()
 return { 'OK', results }

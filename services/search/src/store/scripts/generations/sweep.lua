@@ -10,32 +10,23 @@ local stale = fence(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 if stale then return stale end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local expired, terms = {}, {}
+local second = ARGV[3] ~= ''
+local removed, terms = 0, {}
 for i = 5, #KEYS, 2 do
   local id = ARGV[4 + (i - 5) / 2]
   local expires = redis.call('HGET', KEYS[i], '_x')
   local gone = redis.call('EXISTS', KEYS[i]) == 0
   if gone or (expires and tonumber(expires) <= now) then
-    expired[#expired + 1] = { i, id }
     redis.call('ZREM', KEYS[2], id)
+    removed = removed + 1
+    terms[#terms + 1] = drop(KEYS[i], KEYS[3], KEYS[1], ARGV[2], id) or ''
+    terms[#terms + 1] = second and drop(KEYS[i + 1], KEYS[4], KEYS[1], ARGV[3], id) or ''
   elseif expires then
     redis.call('ZADD', KEYS[2], expires, id)
   else
     redis.call('ZREM', KEYS[2], id)
   end
 end
-for _, document in ipairs(expired) do
-  terms[#terms + 1] = drop(KEYS[document[1]], KEYS[3], KEYS[1], ARGV[2], document[2]) or ''
-end
-flush(KEYS[3])
-if ARGV[3] ~= '' then
-  for n, document in ipairs(expired) do
-    local dropped = drop(KEYS[document[1] + 1], KEYS[4], KEYS[1], ARGV[3], document[2]) or ''
-    table.insert(terms, 2 * n, dropped)
-  end
-  flush(KEYS[4])
-else
-  for n = 1, #expired do table.insert(terms, 2 * n, '') end
-end
-if #expired > 0 then redis.call('HINCRBY', KEYS[1], 'rev', #expired) end
+flush()
+if removed > 0 then redis.call('HINCRBY', KEYS[1], 'rev', removed) end
 return { 'OK', terms }
