@@ -95,6 +95,26 @@ async fn reconciler_mends_injected_drift() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn drift_of_thousands_of_counters_is_mended_in_slices() {
+    let rig = Rig::with_documents(60).await;
+    let number = rig.definition().await.live.generation.number;
+    let counts = rig.key(3, &format!("count:{number}"));
+    let ghosts: Vec<String> = (0..5_000).map(|ghost| format!("v:g0:ghost{ghost}")).collect();
+    for some in ghosts.chunks(500) {
+        let pairs = some.iter().flat_map(|ghost| [ghost.as_str(), "5"]);
+        rig.command(&["HSET", counts.as_str()].into_iter().chain(pairs).collect::<Vec<_>>());
+    }
+    let maintenance = rig.maintain(Settings { reconcile_every: Duration::ZERO, ..settings() });
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    eventually("the counters are mended", PATIENCE, async || {
+        rig.store.counts(&name(), number, 3).await.expect("counters").len() < 10
+    })
+    .await;
+    maintenance.stop().await;
+    rig.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counter_below_zero_counts_as_zero_and_is_mended() {
     let rig = Rig::with_documents(60).await;
     let number = rig.definition().await.live.generation.number;
