@@ -92,7 +92,7 @@ async fn document_that_does_not_fit_ends_the_rebuild_with_the_reason() {
     rig.collections.update(&name(), whole(), None).await.expect("requested");
     let failed = rig.ended(RebuildState::Failed).await;
     let rebuild = failed.rebuild.expect("a rebuild");
-    assert_eq!(rebuild.error, "document odd: field `amount` has a decimal, and the schema wants an integer");
+    assert_eq!(rebuild.error, "document odd: field \"amount\" has a decimal, and the schema wants an integer");
     assert_eq!((failed.documents, failed.schema), (21, schema()));
     eventually("what it built is removed", PATIENCE, async || rig.definition().await.retired.is_none()).await;
     assert_eq!(rig.definition().await.live, before.live);
