@@ -95,6 +95,26 @@ async fn reconciler_mends_injected_drift() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn recount_outlasts_its_lease_while_writes_settle() {
+    let rig = Rig::with_documents(20).await;
+    let number = rig.definition().await.live.generation.number;
+    let terms = format!("{}:search:{{acme:lexicon}}:tasks:{number}:terms", rig.app);
+    rig.command(&["HSET", &terms, "ghost", "7"]);
+    let upkeep = Settings {
+        reconcile_every: Duration::ZERO,
+        settle: Duration::from_millis(1_500),
+        lease: Duration::from_millis(300),
+        concurrency: 1,
+        ..settings()
+    };
+    let maintenance = rig.maintain(upkeep);
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    eventually("the lexicon is mended", PATIENCE, async || !rig.lexicon(number).await.contains_key("ghost")).await;
+    maintenance.stop().await;
+    rig.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn drift_of_thousands_of_counters_is_mended_in_slices() {
     let rig = Rig::with_documents(60).await;
     let number = rig.definition().await.live.generation.number;

@@ -80,7 +80,7 @@ impl Maintenance {
     #[must_use]
     pub fn start(store: &Store, definitions: &Definitions, settings: Settings, owner: &str) -> Maintenance {
         let figures = Figures::default();
-        let reconciler = Reconciler::new(store.clone(), settings.settle, figures.clone());
+        let reconciler = Reconciler::new(store.clone(), figures.clone());
         let rebuilds = Rebuilds::new(
             store.clone(),
             definitions.clone(),

@@ -8,6 +8,7 @@ use keyplane_contracts::names::CollectionName;
 use tokio::time::Instant;
 
 use super::{AGAIN, Worker};
+use crate::app::reconciler::Mark;
 use crate::app::turn::{Interrupt, Turn};
 use crate::domain::step::Step;
 use crate::domain::{CollectionState, Definition, Job, JobCause, JobState, Second};
@@ -87,8 +88,8 @@ impl Worker {
         if self.grow(definition, now).await? {
             return Ok(None);
         }
-        self.reconcile(definition, now, turn).await?;
-        let mut delay = self.settings.look_every;
+        let settled = self.reconcile(definition, now, turn).await?;
+        let mut delay = settled.unwrap_or(Duration::MAX).min(self.settings.look_every);
         if let Some(Second::Previous { until, .. }) = &definition.second {
             let left = u64::try_from(until - now / 1_000).unwrap_or(0);
             delay = delay.min(Duration::from_millis(left));
@@ -115,21 +116,41 @@ impl Worker {
         Ok(self.store.redefine(definition.revision, &grown).await? == Defined::Done)
     }
 
-    /// Recounts the counters once in an interval.
-    async fn reconcile(&self, definition: &Definition, now: i64, turn: &mut Turn) -> Result<(), Interrupt> {
+    /// Recounts the counters once in an interval: marks the collection, and recounts in a visit after the time that writes
+    /// take to settle. Returns the rest of that time.
+    async fn reconcile(&self, definition: &Definition, now: i64, turn: &mut Turn) -> Result<Option<Duration>, Interrupt> {
         if definition.second.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let number = definition.live.generation.number;
         let checkpoint = self.store.checkpoint(&definition.name).await?;
-        let last = checkpoint.number("reconciled").filter(|_| checkpoint.is_for(number));
-        let seconds = u64::try_from(now / 1_000_000).unwrap_or(0);
-        if last.is_some_and(|last| seconds < last + self.settings.reconcile_every.as_secs()) {
-            return Ok(());
+        let checkpoint = Some(checkpoint).filter(|checkpoint| checkpoint.is_for(number)).unwrap_or_default();
+        let now = u64::try_from(now / 1_000).unwrap_or(0);
+        let Some(last) = checkpoint.number("reconciled") else {
+            turn.save(number, &[("reconciled", now / 1_000)]).await?;
+            return Ok(None);
+        };
+        if now / 1_000 < last + self.settings.reconcile_every.as_secs() {
+            return Ok(None);
         }
-        if last.is_some() {
-            self.reconciler.run(definition, turn).await?;
+        let Some(mark) = Mark::read(&checkpoint) else {
+            let mark = self.reconciler.mark(definition, now).await?;
+            turn.save(number, &mark.fields()).await?;
+            return Ok(Some(self.settings.settle));
+        };
+        let left = self.settings.settle.saturating_sub(Duration::from_millis(now.saturating_sub(mark.at)));
+        if !left.is_zero() {
+            return Ok(Some(left));
         }
-        turn.save(number, &[("reconciled", seconds)]).await
+        match self.reconciler.run(definition, mark, turn).await {
+            Ok(_) => {}
+            // Repeated at once, the same walk would meet the same document.
+            Err(Interrupt::Failed(error @ Error::Corrupt(_))) => {
+                tracing::error!(%error, collection = %definition.name, "a recount met damaged data, and ended");
+            }
+            Err(interrupt) => return Err(interrupt),
+        }
+        turn.save(number, &[("reconciled", now / 1_000), Mark::none()]).await?;
+        Ok(None)
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Fill<'a> {
             if walks + 1 >= WALKS {
                 let reconciler = &self.rebuilds.reconciler;
                 for build in [&self.definition.live, self.next] {
-                    reconciler.recount(self.definition, build, partition).await?;
+                    reconciler.recount(self.definition, build, partition, turn).await?;
                 }
             }
             self.walk(partition, None, turn).await?;

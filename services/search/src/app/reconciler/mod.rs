@@ -5,8 +5,8 @@ use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use keyplane_contracts::names::CollectionName;
-use tokio::time::sleep;
 
+use super::documents::BatchId;
 use super::figures::Figures;
 use super::turn::{Interrupt, Turn};
 use crate::domain::census::Census;
@@ -16,6 +16,7 @@ use crate::domain::spread::PARTITIONS;
 use crate::domain::{Build, Definition};
 use crate::error::Error;
 use crate::store::Store;
+use crate::store::definitions::Checkpoint;
 use crate::store::generations::{Correction, Walk};
 
 /// Attempts at one partition, while documents change during the count.
@@ -25,9 +26,19 @@ const ATTEMPTS: u32 = 3;
 #[derive(Clone)]
 pub struct Reconciler {
     store: Store,
-    /// Longest time between a write of documents and its update of the lexicon.
-    settle: Duration,
     figures: Figures,
+}
+
+/// Mark of a collection's documents and lexicon. Once every write from before the mark has updated the lexicon, and while nothing
+/// else changes, the two must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Time, in milliseconds since 1970.
+    pub at: u64,
+    /// Sum of the partitions' revisions.
+    revision: u64,
+    /// Version of the lexicon.
+    head: LogId,
 }
 
 /// Result of a recount.
@@ -45,42 +56,76 @@ pub struct Recount {
 pub(super) struct Counted {
     pub(super) census: Census,
     pub(super) drift: u64,
-    pub(super) revision: u64,
+}
+
+// === impl Mark ===
+
+impl Mark {
+    /// Mark in a checkpoint; `None` without one.
+    #[must_use]
+    pub fn read(checkpoint: &Checkpoint) -> Option<Mark> {
+        let number = |field| checkpoint.number(field);
+        let at = number("marked").filter(|at| *at > 0)?;
+        Some(Mark { at, revision: number("revision")?, head: LogId { ms: number("ms")?, seq: number("seq")? } })
+    }
+
+    /// Fields of the checkpoint.
+    #[must_use]
+    pub fn fields(&self) -> [(&'static str, u64); 4] {
+        [("marked", self.at), ("revision", self.revision), ("ms", self.head.ms), ("seq", self.head.seq)]
+    }
+
+    /// Fields of a checkpoint without a mark.
+    #[must_use]
+    pub fn none() -> (&'static str, u64) {
+        ("marked", 0)
+    }
 }
 
 // === impl Reconciler ===
 
 impl Reconciler {
-    /// Reconciler of `store`. A write updates the lexicon at most `settle` after its documents.
+    /// Reconciler of `store`.
     #[must_use]
-    pub fn new(store: Store, settle: Duration, figures: Figures) -> Reconciler {
-        Reconciler { store, settle, figures }
+    pub fn new(store: Store, figures: Figures) -> Reconciler {
+        Reconciler { store, figures }
+    }
+
+    /// Marks a collection at `now`, in milliseconds since 1970, for a later [`Reconciler::run`].
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn mark(&self, definition: &Definition, now: u64) -> Result<Mark, Error> {
+        let (name, number) = (&definition.name, definition.live.generation.number);
+        let (revision, head) =
+            futures::try_join!(self.store.revision(name), self.store.lexicon_head(name, number))?;
+        Ok(Mark { at: now, revision, head })
     }
 
     /// Recounts the live generation of a collection, and mends what has drifted. O(documents).
     ///
+    /// The lexicon is mended only if nothing has changed since the mark, which must be older than any write takes: a write
+    /// updates documents and lexicon one after the other.
+    ///
     /// # Errors
     ///
     /// End of the turn.
-    pub async fn run(&self, definition: &Definition, turn: &mut Turn) -> Result<Recount, Interrupt> {
-        let (name, number) = (&definition.name, definition.live.generation.number);
-        let head = self.store.lexicon_head(name, number).await?;
-        sleep(self.settle).await;
-        let (mut recount, mut terms, mut revisions) = (Recount::default(), BTreeMap::new(), Vec::new());
+    pub async fn run(&self, definition: &Definition, mark: Mark, turn: &mut Turn) -> Result<Recount, Interrupt> {
+        let name = &definition.name;
+        let (mut recount, mut terms) = (Recount::default(), BTreeMap::new());
         for partition in 0..PARTITIONS {
-            turn.check().await?;
-            let Some(counted) = self.recount(definition, &definition.live, partition).await? else {
+            let Some(counted) = self.recount(definition, &definition.live, partition, turn).await? else {
                 recount.busy += 1;
                 continue;
             };
             recount.mended += counted.drift;
-            revisions.push(counted.revision);
             for (term, count) in counted.census.terms {
                 *terms.entry(term).or_default() += count;
             }
         }
         if recount.busy == 0 {
-            recount.terms = self.mend_lexicon(definition, head, terms, &revisions).await?;
+            recount.terms = self.mend_lexicon(definition, mark, terms).await?;
         }
         if recount.mended + recount.terms > 0 {
             let (counters, terms) = (recount.mended, recount.terms);
@@ -90,14 +135,12 @@ impl Reconciler {
         Ok(recount)
     }
 
-    /// Mends the lexicon, if neither documents nor the lexicon have changed since the count began; the number of terms that
-    /// were wrong.
+    /// Mends the lexicon, if neither documents nor the lexicon have changed since the mark; the number of terms that were wrong.
     async fn mend_lexicon(
         &self,
         definition: &Definition,
-        head: LogId,
+        mark: Mark,
         mut right: BTreeMap<String, i64>,
-        revisions: &[u64],
     ) -> Result<u64, Error> {
         let (name, number) = (&definition.name, definition.live.generation.number);
         let (mut cursor, mut wrong) = (0, BTreeMap::new());
@@ -117,18 +160,11 @@ impl Reconciler {
         }
         wrong.extend(right);
         wrong.retain(|_, difference| *difference != 0);
-        for (partition, revision) in (0..PARTITIONS).zip(revisions) {
-            let state = self.store.partition(name, partition).await?;
-            if state.is_none_or(|state| state.revision != *revision || state.epoch != definition.epoch) {
-                return Ok(0);
-            }
-        }
-        if wrong.is_empty() || self.store.lexicon_head(name, number).await? != head {
+        if wrong.is_empty() || self.mark(definition, mark.at).await? != mark {
             return Ok(0);
         }
-        let batch = format!("mend-{}", self.store.reserve(&name.tenant).await?.number);
         let wrong: Vec<_> = wrong.into_iter().collect();
-        self.store.lexicon_update(name, number, &batch, &wrong).await?;
+        self.store.lexicon_update(name, number, &BatchId::new().part("="), &wrong).await?;
         Ok(u64::try_from(wrong.len()).unwrap_or(u64::MAX))
     }
 
@@ -139,24 +175,32 @@ impl Reconciler {
         definition: &Definition,
         build: &Build,
         partition: u8,
-    ) -> Result<Option<Counted>, Error> {
+        turn: &mut Turn,
+    ) -> Result<Option<Counted>, Interrupt> {
         let (name, number) = (&definition.name, build.generation.number);
         for _ in 0..ATTEMPTS {
             let state = self.store.partition(name, partition).await?.ok_or(Error::WriteConflict)?;
-            let census = self.census(name, build, partition).await?;
+            let census = self.census(name, build, partition, turn).await?;
             let drift = census.drift(&self.store.counts(name, number, partition).await?);
             let right = state.checksum(number) == census.checksum;
             let size = drift.size() + usize::from(!right);
             let correction = Correction { checksum: census.checksum, set: drift.wrong, removed: drift.spare };
             if self.store.mend(definition, number, partition, &state, &correction).await? {
                 let drift = u64::try_from(size).unwrap_or(u64::MAX);
-                return Ok(Some(Counted { census, drift, revision: state.revision }));
+                return Ok(Some(Counted { census, drift }));
             }
         }
         Ok(None)
     }
 
-    async fn census(&self, name: &CollectionName, build: &Build, partition: u8) -> Result<Census, Error> {
+    /// Counts the documents of a partition, and renews the lease meanwhile.
+    async fn census(
+        &self,
+        name: &CollectionName,
+        build: &Build,
+        partition: u8,
+        turn: &mut Turn,
+    ) -> Result<Census, Interrupt> {
         let size = self.store.partition_size(name, build.generation.number, partition).await?;
         let (mut walk, layout) = (Walk::new(partition, size.documents, None), build.layout());
         let mut census = Census::default();
@@ -165,6 +209,7 @@ impl Reconciler {
                 let indexed = Indexed::new(&build.schema, &layout, &name.collection, &found.document);
                 census.add(&found.document.id, found.revision, &indexed);
             }
+            turn.check().await?;
         }
         Ok(census)
     }
