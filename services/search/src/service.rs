@@ -36,8 +36,10 @@ const SETTLE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_secs(1);
 /// Time after which another instance takes over the maintenance from one that is silent.
 const LEASE: Duration = Duration::from_secs(10);
-/// Maximum of collections that one instance maintains at the same time.
-const MAINTAINED: usize = 2;
+/// Maximum of collections that one instance looks at, at the same time.
+const LOOKS: usize = 4;
+/// Maximum of collections whose documents one instance copies, removes or recounts, at the same time.
+const LONG: usize = 2;
 
 /// Runs the whole program: settings, telemetry, service, drain.
 #[must_use]
@@ -112,7 +114,8 @@ fn maintenance_settings(config: &Config) -> maintenance::Settings {
         janitor_every: config.rebuilds.reconcile_interval,
         poll: POLL,
         lease: LEASE,
-        concurrency: MAINTAINED,
+        concurrency: LOOKS,
+        long: LONG,
     }
 }
 

@@ -43,6 +43,15 @@ impl Step {
             None => pending.then_some(Step::Begin),
         }
     }
+
+    /// Returns whether the step goes over all documents.
+    #[must_use]
+    pub fn is_long(self) -> bool {
+        match self {
+            Step::Remove | Step::Drop | Step::Fill => true,
+            Step::Abandon | Step::Retire | Step::Begin => false,
+        }
+    }
 }
 
 #[cfg(test)]

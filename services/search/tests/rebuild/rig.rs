@@ -48,6 +48,7 @@ pub(crate) fn settings() -> Settings {
         poll: Duration::from_millis(10),
         lease: Duration::from_millis(1_000),
         concurrency: 4,
+        long: 2,
     }
 }
 

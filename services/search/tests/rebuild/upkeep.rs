@@ -36,6 +36,49 @@ async fn expired_documents_leave_counters_and_lexicon() {
     rig.assert_counted().await;
 }
 
+/// Collection with one document, which has expired.
+async fn stale(rig: &Rig, collection: &str) {
+    rig.collections.create(&named(collection), schema()).await.expect("created");
+    let definition = rig.definitions.get(&named(collection)).await.expect("a definition");
+    rig.put_by(&definition, &Document { expires: Some(now() - 1_000), ..document("old", "old", 1.0) }).await;
+}
+
+async fn swept(rig: &Rig, collection: &str) {
+    eventually("the expired document is removed", PATIENCE, async || {
+        rig.collections.get(&named(collection)).await.expect("read").documents == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_due_collections_are_visited_without_a_pause() {
+    let rig = Rig::start().await;
+    let names = ["a", "b", "c", "d"];
+    for collection in names {
+        stale(&rig, collection).await;
+    }
+    let maintenance = rig.maintain(Settings { concurrency: 1, poll: Duration::from_secs(60), ..settings() });
+    for collection in names {
+        swept(&rig, collection).await;
+    }
+    maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_leaves_the_places_of_short_visits_free() {
+    let rig = Rig::with_documents(400).await;
+    let mut slow = Settings { concurrency: 1, long: 1, ..settings() };
+    slow.rebuild.pace = 20;
+    let maintenance = rig.maintain(slow);
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let state = async || rig.collections.get(&name()).await.expect("read").rebuild.expect("a rebuild");
+    eventually("the copy has begun", PATIENCE, async || state().await.copied > 0).await;
+    stale(&rig, "other").await;
+    swept(&rig, "other").await;
+    assert_eq!(state().await.state, RebuildState::Running);
+    maintenance.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_documents_leave_both_generations_of_a_rebuild() {
     let rig = Rig::with_documents(10).await;

@@ -1,6 +1,7 @@
 //! Maintenance of all collections: rebuilds, removals, sweeps and recounts, each by one instance at a time.
 
 mod janitor;
+mod slots;
 mod visit;
 
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use keyplane_server::random;
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 use super::collections::Definitions;
 use super::figures::Figures;
@@ -21,7 +22,9 @@ use super::sweeper::Sweeper;
 use super::turn::Stop;
 use crate::error::Error;
 use crate::store::Store;
+use crate::store::definitions::Claimed;
 use janitor::Janitor;
+use slots::Slots;
 
 /// Longest wait for maintenance in progress, at the shutdown.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -47,8 +50,10 @@ pub struct Settings {
     pub poll: Duration,
     /// Time after which another instance takes over from one that is silent.
     pub lease: Duration,
-    /// Maximum of collections that this instance maintains at the same time.
+    /// Maximum of collections that this instance looks at, at the same time.
     pub concurrency: usize,
+    /// Maximum of collections whose documents this instance copies, removes or recounts, at the same time.
+    pub long: usize,
 }
 
 /// Running maintenance. It ends when it is dropped; [`Maintenance::stop`] lets steps in progress end first.
@@ -69,6 +74,7 @@ struct Worker {
     settings: Settings,
     owner: Arc<str>,
     visits: Arc<AtomicU64>,
+    slots: Slots,
     stop: Stop,
 }
 
@@ -91,6 +97,7 @@ impl Maintenance {
         let suffix = random::bytes::<8>().map(|bytes| HEXLOWER.encode(&bytes));
         let owner = format!("{owner}-{}", suffix.unwrap_or_else(|_| std::process::id().to_string()));
         let (stop, woken) = (Stop::default(), Arc::new(Notify::new()));
+        let slots = Slots::new(settings.concurrency, settings.long, woken.clone());
         let worker = Worker {
             store: store.clone(),
             rebuilds,
@@ -100,9 +107,10 @@ impl Maintenance {
             settings,
             owner: owner.into(),
             visits: Arc::default(),
+            slots,
             stop: stop.clone(),
         };
-        let task = tokio::spawn(worker.run(woken.clone()));
+        let task = tokio::spawn(worker.run());
         Maintenance { stop, woken, task: Some(task) }
     }
 
@@ -130,50 +138,61 @@ impl Drop for Maintenance {
 // === impl Worker ===
 
 impl Worker {
-    /// Claims collections whose maintenance is due, and visits each in a task of its own.
-    async fn run(self, woken: Arc<Notify>) {
-        let slots = Arc::new(Semaphore::new(self.settings.concurrency));
-        let mut visits = tokio::task::JoinSet::new();
-        let (mut janitor, mut next_round) = (Janitor::default(), Instant::now());
+    /// Maintains collections, and looks for unused indexes, until the shutdown.
+    async fn run(self) {
+        tokio::select! {
+            () = self.visit_all() => {}
+            () = self.tidy() => {}
+        }
+    }
+
+    /// Claims collections whose maintenance is due, and visits each in a task of its own. While more may be due, it claims
+    /// again as soon as a slot is free.
+    async fn visit_all(&self) {
+        let mut visits = JoinSet::new();
         while !self.stop.is_raised() {
             while visits.try_join_next().is_some() {}
-            if Instant::now() >= next_round {
-                next_round = Instant::now() + self.settings.janitor_every;
-                if let Err(error) = janitor.round(&self).await {
-                    tracing::debug!(%error, "unused indexes were not looked for");
-                }
-            }
-            let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
+            let free = self.slots.free();
             let pause = match self.claim(free).await {
+                Ok(None) => self.settings.poll,
                 Ok(Some(claimed)) => {
+                    let all = claimed.collections.len() < free;
                     for name in claimed.collections {
                         let (worker, claim) = (self.clone(), claimed.claim.clone());
-                        let slot = slots.clone().acquire_owned().await;
-                        visits.spawn(async move {
-                            worker.visit(name, claim, claimed.now).await;
-                            drop(slot);
-                        });
+                        let slot = self.slots.take().await;
+                        visits.spawn(async move { worker.visit(name, claim, claimed.now, slot).await });
                     }
-                    self.settings.poll
+                    if all { self.settings.poll } else { Duration::ZERO }
                 }
-                Ok(None) => self.settings.poll,
                 Err(error) => {
                     tracing::debug!(%error, "no collections were claimed for maintenance");
                     AGAIN
                 }
             };
             tokio::select! {
-                () = woken.notified() => {}
+                () = self.slots.freed() => {}
                 () = sleep(pause) => {}
             }
         }
         while visits.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: u32) -> Result<Option<crate::store::definitions::Claimed>, Error> {
+    async fn claim(&self, free: usize) -> Result<Option<Claimed>, Error> {
         if free == 0 {
             return Ok(None);
         }
-        self.store.claim(self.settings.lease, free).await.map(Some)
+        let maximum = u32::try_from(free).unwrap_or(u32::MAX);
+        self.store.claim(self.settings.lease, maximum).await.map(Some)
+    }
+
+    /// Looks for unused indexes, over and over.
+    async fn tidy(&self) {
+        let mut janitor = Janitor::default();
+        loop {
+            if let Err(error) = janitor.round(self).await {
+                tracing::debug!(%error, "unused indexes were not looked for");
+            }
+            sleep(self.settings.janitor_every).await;
+        }
     }
 }

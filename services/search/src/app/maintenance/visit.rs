@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use keyplane_contracts::names::CollectionName;
 use tokio::time::Instant;
 
+use super::slots::Slot;
 use super::{AGAIN, Worker};
 use crate::app::reconciler::Mark;
 use crate::app::turn::{Interrupt, Turn};
@@ -24,7 +25,7 @@ const MOVE_AGAIN: i64 = 3_600_000_000;
 
 impl Worker {
     /// Visits a claimed collection. `now` is the time of the claim, in microseconds since 1970.
-    pub(super) async fn visit(&self, name: CollectionName, claim: Claim, now: i64) {
+    pub(super) async fn visit(&self, name: CollectionName, claim: Claim, now: i64, mut slot: Slot) {
         // A visit that outlives its claim must keep a later one away, also of this instance.
         let visit = self.visits.fetch_add(1, Ordering::Relaxed);
         let owner = format!("{}-{visit}", self.owner);
@@ -36,7 +37,7 @@ impl Worker {
         };
         let mut turn = Turn::new(lease, self.stop.clone());
         let start = Instant::now();
-        let delay = match self.maintain(&name, now, start, &mut turn).await {
+        let delay = match self.maintain(&name, now, start, &mut turn, &mut slot).await {
             Ok(delay) => delay,
             Err(Interrupt::Lost) => return,
             Err(Interrupt::Stopped) => Some(Duration::ZERO),
@@ -58,14 +59,16 @@ impl Worker {
         claimed: i64,
         start: Instant,
         turn: &mut Turn,
+        slot: &mut Slot,
     ) -> Result<Option<Duration>, Interrupt> {
         for _ in 0..STEPS {
             let now = claimed + i64::try_from(start.elapsed().as_micros()).unwrap_or(0);
             let Some(definition) = self.store.definition(name).await? else { return Ok(None) };
             let result = match Step::next(&definition, now) {
+                Some(step) if step.is_long() && !slot.lengthen() => return Ok(Some(self.settings.poll)),
                 Some(step) => self.rebuilds.take(step, definition, turn).boxed().await,
                 None if definition.state == CollectionState::Creating => return Ok(Some(self.settings.look_every)),
-                None => match self.look(&definition, now, turn).boxed().await {
+                None => match self.look(&definition, now, turn, slot).boxed().await {
                     Ok(Some(delay)) => return Ok(Some(delay)),
                     Ok(None) => Ok(()),
                     Err(interrupt) => Err(interrupt),
@@ -81,14 +84,20 @@ impl Worker {
     }
 
     /// Regular looks at a collection that needs no step; `None` if it needs one now.
-    async fn look(&self, definition: &Definition, now: i64, turn: &mut Turn) -> Result<Option<Duration>, Interrupt> {
+    async fn look(
+        &self,
+        definition: &Definition,
+        now: i64,
+        turn: &mut Turn,
+        slot: &mut Slot,
+    ) -> Result<Option<Duration>, Interrupt> {
         let (name, live) = (&definition.name, &definition.live.generation);
         self.store.ensure_index(name, &live.placement, u64::MAX).await?;
         let swept = self.sweeper.run(definition, turn).await?;
         if self.grow(definition, now).await? {
             return Ok(None);
         }
-        let settled = self.reconcile(definition, now, turn).await?;
+        let settled = self.reconcile(definition, now, turn, slot).await?;
         let mut delay = settled.unwrap_or(Duration::MAX).min(self.settings.look_every);
         if let Some(Second::Previous { until, .. }) = &definition.second {
             let left = u64::try_from(until - now / 1_000).unwrap_or(0);
@@ -118,7 +127,13 @@ impl Worker {
 
     /// Recounts the counters once in an interval: marks the collection, and recounts in a visit after the time that writes
     /// take to settle. Returns the rest of that time.
-    async fn reconcile(&self, definition: &Definition, now: i64, turn: &mut Turn) -> Result<Option<Duration>, Interrupt> {
+    async fn reconcile(
+        &self,
+        definition: &Definition,
+        now: i64,
+        turn: &mut Turn,
+        slot: &mut Slot,
+    ) -> Result<Option<Duration>, Interrupt> {
         if definition.second.is_some() {
             return Ok(None);
         }
@@ -141,6 +156,9 @@ impl Worker {
         let left = self.settings.settle.saturating_sub(Duration::from_millis(now.saturating_sub(mark.at)));
         if !left.is_zero() {
             return Ok(Some(left));
+        }
+        if !slot.lengthen() {
+            return Ok(None);
         }
         match self.reconciler.run(definition, mark, turn).await {
             Ok(_) => {}
