@@ -144,6 +144,16 @@ impl Definition {
         [Some(&self.live), previous].into_iter().flatten().find(|build| build.generation.number == number)
     }
 
+    /// Generations that have documents, or may have some: the live, the second and the retired one.
+    pub fn builds(&self) -> impl Iterator<Item = &Build> {
+        [Some(&self.live), self.second(), self.retired.as_ref()].into_iter().flatten()
+    }
+
+    /// Places of all generations.
+    pub fn placements(&self) -> impl Iterator<Item = &Placement> {
+        self.builds().map(|build| &build.generation.placement)
+    }
+
     /// Reports whether a rebuild waits or runs.
     #[must_use]
     pub fn is_rebuilding(&self) -> bool {

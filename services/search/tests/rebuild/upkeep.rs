@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyplane_search::app::maintenance::Settings;
+use keyplane_search::app::maintenance::{Janitor, Settings};
 use keyplane_search::domain::{Document, RebuildState};
 use keyplane_testkit::eventually;
 
@@ -224,4 +224,25 @@ async fn index_that_no_collection_uses_is_dropped() {
     rig.put(&document("d0", "goes on", 1.0)).await;
     rig.collections.get(&named("empty")).await.expect("an empty collection keeps its index");
     maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn index_that_a_collection_takes_while_it_is_dropped_is_made_again() {
+    let rig = Rig::start().await;
+    stale(&rig, "former").await;
+    let definition = rig.definitions.get(&named("former")).await.expect("a definition");
+    let mut janitor = Janitor::new(rig.store.clone());
+    assert!(janitor.look().await.expect("a look").is_empty(), "the index is in use");
+    let maintenance = rig.maintain(Settings { janitor_every: Duration::from_secs(600), ..settings() });
+    rig.collections.delete(&named("former"), None, false).await.expect("deleted");
+    eventually("the index is spare", PATIENCE, async || !janitor.look().await.expect("a look").is_empty()).await;
+    maintenance.stop().await;
+    janitor.look().await.expect("a look");
+    let spare = janitor.look().await.expect("a look");
+    assert_eq!(spare.len(), 1, "it was spare in the look before too");
+    rig.collections.create(&name(), schema()).await.expect("created: it takes the index");
+    rig.put(&document("a", "first", 1.0)).await;
+    janitor.remove(spare).await.expect("dropped");
+    assert!(rig.store.is_index_ready(&definition.live.generation.placement).await.expect("a look"));
+    assert_eq!(rig.titles(&rig.definition().await.live).await.len(), 1);
 }

@@ -1,62 +1,82 @@
 //! Removal of shared indexes that no collection uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Worker;
-use crate::domain::{Build, Definition, Placement};
+use keyplane_contracts::names::CollectionName;
+
+use crate::domain::{Definition, Placement, Shape};
 use crate::error::Error;
+use crate::store::Store;
 
-/// Memory of the janitor between its rounds.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Janitor {
-    /// Indexes that were unused in the last round: name and generation.
-    unused: BTreeSet<(String, u32)>,
+/// Looks for shared indexes that no collection uses. An empty index costs the engine some 60 KB, and one of the places within
+/// its maximum.
+pub struct Janitor {
+    store: Store,
+    /// Indexes that were unused in the last look.
+    unused: BTreeSet<Name>,
 }
+
+/// Name and generation of an index.
+type Name = (String, u32);
 
 // === impl Janitor ===
 
 impl Janitor {
-    /// Drops shared indexes that were empty and unused in this round and the last one. An empty index costs the engine some
-    /// 60 KB, and one of the places within its maximum.
-    ///
-    /// A collection that takes an index meanwhile makes it again, before documents are written or searched.
+    /// Janitor of `store`, before its first look.
+    #[must_use]
+    pub fn new(store: Store) -> Janitor {
+        Janitor { store, unused: BTreeSet::new() }
+    }
+
+    /// Returns the shared indexes that are empty and unused, in this look and in the last one. O(collections).
     ///
     /// # Errors
     ///
     /// Error of the store.
-    pub(super) async fn round(&mut self, worker: &Worker) -> Result<(), Error> {
-        worker.figures.counted(worker.store.count_indexes().await?);
-        let empty: BTreeSet<(String, u32)> = worker.store.empty_shared_indexes().await?.into_iter().collect();
-        if empty.is_empty() {
-            self.unused.clear();
+    pub async fn look(&mut self) -> Result<BTreeSet<Name>, Error> {
+        let empty: BTreeSet<Name> = self.store.empty_shared_indexes().await?.into_iter().collect();
+        let used = if empty.is_empty() { BTreeMap::new() } else { self.used().await? };
+        let unused: BTreeSet<Name> = empty.into_iter().filter(|index| !used.contains_key(index)).collect();
+        let spare = unused.intersection(&self.unused).cloned().collect();
+        self.unused = unused.difference(&spare).cloned().collect();
+        Ok(spare)
+    }
+
+    /// Drops indexes, and makes those again that a collection has taken since the look. O(collections).
+    ///
+    /// A collection enters its definition first, and ensures its index then: either it finds the index missing, or this finds
+    /// its definition. The engine fills an index that is made anew with the documents that exist.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn remove(&self, spare: BTreeSet<Name>) -> Result<(), Error> {
+        if spare.is_empty() {
             return Ok(());
         }
-        let used = used(worker).await?;
-        let unused: BTreeSet<_> = empty.difference(&used).cloned().collect();
-        for (index, generation) in unused.intersection(&self.unused) {
-            worker.store.drop_index(&place(index, *generation)).await?;
+        for (index, generation) in &spare {
+            let placement = Placement { index: index.clone(), generation: *generation, shape: Shape::default() };
+            self.store.drop_index(&placement).await?;
             tracing::info!(index, generation, "an unused index was dropped");
         }
-        self.unused = unused.difference(&self.unused).cloned().collect();
+        for (index, (name, placement)) in self.used().await? {
+            if spare.contains(&index) {
+                self.store.ensure_index(&name, &placement, u64::MAX).await?;
+            }
+        }
         Ok(())
     }
-}
 
-/// Indexes of all collections. O(collections).
-async fn used(worker: &Worker) -> Result<BTreeSet<(String, u32)>, Error> {
-    let mut used = BTreeSet::new();
-    for name in worker.store.collections().await? {
-        let Some(definition) = worker.store.definition(&name).await? else { continue };
-        used.extend(places(&definition).into_iter().map(|place| (place.index.clone(), place.generation)));
+    /// Indexes of all collections, each with one of them.
+    async fn used(&self) -> Result<BTreeMap<Name, (CollectionName, Placement)>, Error> {
+        let mut used = BTreeMap::new();
+        for name in self.store.collections().await? {
+            let definition = self.store.definition(&name).await?;
+            for placement in definition.iter().flat_map(Definition::placements) {
+                let index = (placement.index.clone(), placement.generation);
+                used.entry(index).or_insert_with(|| (name.clone(), placement.clone()));
+            }
+        }
+        Ok(used)
     }
-    Ok(used)
-}
-
-fn places(definition: &Definition) -> Vec<&Placement> {
-    let builds: [Option<&Build>; 3] = [Some(&definition.live), definition.second(), definition.retired.as_ref()];
-    builds.into_iter().flatten().map(|build| &build.generation.placement).collect()
-}
-
-fn place(index: &str, generation: u32) -> Placement {
-    Placement { index: index.to_owned(), generation, shape: crate::domain::Shape::default() }
 }

@@ -23,8 +23,9 @@ use super::turn::Stop;
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::definitions::Claimed;
-use janitor::Janitor;
 use slots::Slots;
+
+pub use janitor::Janitor;
 
 /// Longest wait for maintenance in progress, at the shutdown.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -187,12 +188,18 @@ impl Worker {
 
     /// Looks for unused indexes, over and over.
     async fn tidy(&self) {
-        let mut janitor = Janitor::default();
+        let mut janitor = Janitor::new(self.store.clone());
         loop {
-            if let Err(error) = janitor.round(self).await {
+            if let Err(error) = self.tidy_once(&mut janitor).await {
                 tracing::debug!(%error, "unused indexes were not looked for");
             }
             sleep(self.settings.janitor_every).await;
         }
+    }
+
+    async fn tidy_once(&self, janitor: &mut Janitor) -> Result<(), Error> {
+        self.figures.counted(self.store.count_indexes().await?);
+        let spare = janitor.look().await?;
+        janitor.remove(spare).await
     }
 }
