@@ -107,6 +107,27 @@ async fn deleted_collection_leaves_nothing_and_frees_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn collection_with_damaged_documents_and_counters_is_removed_whole() {
+    let rig = Rig::with_documents(200).await;
+    let live = rig.definition().await.live;
+    let documents: Vec<String> = rig.keys().into_iter().filter(|key| key.contains(":tasks:d")).collect();
+    assert_eq!(documents.len(), 200);
+    rig.command(&["HSET", &documents[0], "_b", "no JSON"]);
+    rig.command(&["HDEL", &documents[1], "_v"]);
+    for partition in 0..16 {
+        rig.command(&["DEL", &rig.key(partition, &format!("count:{}", live.generation.number))]);
+    }
+    rig.collections.delete(&name(), None, false).await.expect("deleted");
+    let maintenance = rig.maintain(settings());
+    eventually("no key is left", PATIENCE, async || {
+        let keys = rig.keys();
+        if keys.is_empty() { Ok(()) } else { Err(keys) }
+    })
+    .await;
+    maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn collection_created_while_its_predecessor_is_struck_off_is_maintained() {
     let rig = Rig::start().await;
     rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");

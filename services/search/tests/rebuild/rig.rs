@@ -17,7 +17,7 @@ use keyplane_search::domain::{
 use keyplane_search::error::Error;
 use keyplane_search::store::Store;
 use keyplane_search::store::documents::{Fenced, Put, PutResult, Removal, Removed, Room};
-use keyplane_search::store::generations::Walk;
+use keyplane_search::store::generations::{Size, Walk};
 use keyplane_testkit::eventually;
 use keyplane_valkey::{App, Valkey};
 
@@ -217,7 +217,7 @@ impl Rig {
     pub(crate) async fn titles(&self, build: &Build) -> BTreeMap<String, String> {
         let mut titles = BTreeMap::new();
         for partition in 0..PARTITIONS {
-            let mut walk = Walk::new(partition, 100, None);
+            let mut walk = Walk::new(partition, Size::default(), None);
             while let Some(page) = walk.step(&self.store, &name(), build).await.expect("a page") {
                 for found in page {
                     let Some(Value::Text(title)) = found.document.fields.get(&field_name("title")) else { continue };
@@ -266,7 +266,7 @@ impl Rig {
         let mut terms: BTreeMap<String, i64> = BTreeMap::new();
         for partition in 0..PARTITIONS {
             let mut census = keyplane_search::domain::census::Census::default();
-            let mut walk = Walk::new(partition, 100, None);
+            let mut walk = Walk::new(partition, Size::default(), None);
             while let Some(page) = walk.step(&self.store, &name(), build).await.expect("a page") {
                 for found in page {
                     let collection = &definition.name.collection;

@@ -165,7 +165,7 @@ impl<'a> Fill<'a> {
         let store = &self.rebuilds.store;
         let (name, live) = (&self.definition.name, &self.definition.live);
         let size = store.partition_size(name, live.generation.number, partition).await?;
-        let mut walk = Walk::new(partition, size.documents, from);
+        let mut walk = Walk::new(partition, size, from);
         loop {
             let start = Instant::now();
             let Some(page) = walk.step(store, name, live).await? else { return Ok(()) };

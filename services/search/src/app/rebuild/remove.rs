@@ -24,8 +24,7 @@ impl Rebuilds {
     /// Removes all generations of a deleted collection, its partitions, and last its definition: the name is free then.
     pub(super) async fn remove(&self, definition: &Definition, turn: &mut Turn) -> Result<(), Interrupt> {
         self.store.fence(definition, true).await?;
-        let builds = [Some(&definition.live), definition.second(), definition.retired.as_ref()];
-        for build in builds.into_iter().flatten() {
+        for build in definition.builds() {
             self.drop_generation(definition, build, turn).await?;
         }
         self.store.forget_partitions(definition).await?;
@@ -40,19 +39,31 @@ impl Rebuilds {
         self.store.ensure_index(name, placement, u64::MAX).await?;
         for partition in 0..PARTITIONS {
             let size = self.store.partition_size(name, number, partition).await?;
-            let mut walk = Walk::new(partition, size.documents, None);
-            while let Some(page) = walk.step(&self.store, name, build).await? {
-                let ids: Vec<_> = page.into_iter().map(|found| found.document.id).collect();
-                for batch in ids.chunks(BATCH) {
-                    self.store.drop_documents(definition, build, partition, batch).await?;
-                }
-                turn.check().await?;
-            }
+            // A document that was read while its last writer waited for the index may have been missed.
+            while self.drop_documents(definition, build, Walk::new(partition, size, None), turn).await? > 0 {}
         }
         self.store.forget_generation(definition, number).await?;
         if !placement.is_shared() {
             self.store.drop_index(placement).await?;
         }
         Ok(())
+    }
+
+    /// Removes the documents that a walk finds, whatever they hold; returns their number.
+    async fn drop_documents(
+        &self,
+        definition: &Definition,
+        build: &Build,
+        mut walk: Walk,
+        turn: &mut Turn,
+    ) -> Result<u64, Interrupt> {
+        let mut dropped = 0;
+        while let Some(ids) = walk.ids(&self.store, &definition.name, &build.generation.placement).await? {
+            for batch in ids.chunks(BATCH) {
+                dropped += self.store.drop_documents(definition, build, walk.partition(), batch).await?;
+            }
+            turn.check().await?;
+        }
+        Ok(dropped)
     }
 }

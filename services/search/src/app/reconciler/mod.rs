@@ -202,7 +202,7 @@ impl Reconciler {
         turn: &mut Turn,
     ) -> Result<Census, Interrupt> {
         let size = self.store.partition_size(name, build.generation.number, partition).await?;
-        let (mut walk, layout) = (Walk::new(partition, size.documents, None), build.layout());
+        let (mut walk, layout) = (Walk::new(partition, size, None), build.layout());
         let mut census = Census::default();
         while let Some(page) = walk.step(&self.store, name, build).await? {
             for found in page {

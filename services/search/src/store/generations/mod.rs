@@ -22,7 +22,7 @@ use crate::error::Error;
 
 pub use copy::{Copied, Copy};
 pub use mend::{Correction, Counts};
-pub use pages::{Found, Page, Walk};
+pub use pages::{Found, Walk};
 pub use sweep::Swept;
 
 script!(FENCE = "search.fence", ["../scripts/generations/fence.lua"]);

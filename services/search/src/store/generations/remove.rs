@@ -14,7 +14,8 @@ script!(CLOSE = "search.close", ["../scripts/generations/close.lua"]);
 // === impl Store ===
 
 impl Store {
-    /// Removes documents of a generation that is neither live nor second, of one partition. Idempotent.
+    /// Removes documents of a generation that is neither live nor second, of one partition; returns the number of those that
+    /// existed. Idempotent.
     ///
     /// # Errors
     ///
@@ -25,12 +26,14 @@ impl Store {
         build: &Build,
         partition: u8,
         ids: &[Id],
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let keys = Partition::new(self.valkey.app(), &definition.name, partition);
         let mut all = vec![keys.state()];
         all.extend(ids.iter().map(|id| keys.document(&build.generation.placement, id)));
         let all: Vec<&Key> = all.iter().collect();
-        unfenced(self.valkey.run(&DROP, &all, &[Arg::from(definition.epoch)]).await?).map(|_| ())
+        let reply = unfenced(self.valkey.run(&DROP, &all, &[Arg::from(definition.epoch)]).await?)?;
+        let removed = reply.first().ok_or(Error::Corrupt("a removal has no number"))?.int()?;
+        Ok(u64::try_from(removed).unwrap_or(0))
     }
 
     /// Removes the counters and the lexicon of a generation without documents. Idempotent.
