@@ -77,6 +77,9 @@ pub struct Job {
     pub cause: JobCause,
     /// Schema of the new generation.
     pub schema: Schema,
+    /// New generation, chosen before anything of it exists, so that nothing of it can be left behind.
+    #[serde(default)]
+    pub planned: Option<Generation>,
     /// Documents that the new generation has from the backfill.
     pub copied: u64,
     /// Documents of the collection at the start; grows if more are found.
@@ -144,14 +147,10 @@ impl Definition {
         [Some(&self.live), previous].into_iter().flatten().find(|build| build.generation.number == number)
     }
 
-    /// Generations that have documents, or may have some: the live, the second and the retired one.
-    pub fn builds(&self) -> impl Iterator<Item = &Build> {
-        [Some(&self.live), self.second(), self.retired.as_ref()].into_iter().flatten()
-    }
-
-    /// Places of all generations.
-    pub fn placements(&self) -> impl Iterator<Item = &Placement> {
-        self.builds().map(|build| &build.generation.placement)
+    /// Generations of which something may exist: the live, the second, the retired and the planned one.
+    pub fn builds(&self) -> impl Iterator<Item = Build> {
+        let known = [Some(&self.live), self.second(), self.retired.as_ref()].map(Option::<&Build>::cloned);
+        known.into_iter().chain([self.planned()]).flatten()
     }
 
     /// Reports whether a rebuild waits or runs.
@@ -172,22 +171,40 @@ impl Definition {
         if shared.index == live.index { Placement { generation: 1 - live.generation.min(1), ..shared } } else { shared }
     }
 
-    /// Definition with the next generation of a pending rebuild: from now on, writes change it too. The revision is the epoch.
+    /// Generation of a pending rebuild that has been chosen. It has no documents, but perhaps an index and a lexicon.
     #[must_use]
-    pub fn begun(self, next: Build) -> Definition {
-        let rebuild = self.rebuild.map(|job| Job { state: JobState::Copying, ..job });
+    pub fn planned(&self) -> Option<Build> {
+        let job = self.rebuild.as_ref().filter(|job| job.state == JobState::Pending)?;
+        Some(Build { generation: job.planned.clone()?, schema: job.schema.clone() })
+    }
+
+    /// Definition whose pending rebuild will make `generation`.
+    #[must_use]
+    pub fn planning(self, generation: Generation) -> Definition {
+        let rebuild = self.rebuild.map(|job| Job { planned: Some(generation), ..job });
+        Definition { rebuild, ..self }
+    }
+
+    /// Definition with the planned generation of a pending rebuild: from now on, writes change it too. The revision is the epoch.
+    #[must_use]
+    pub fn begun(self) -> Definition {
+        let Some(next) = self.planned() else { return self };
+        let rebuild = self.rebuild.map(|job| Job { state: JobState::Copying, planned: None, ..job });
         Definition { epoch: self.revision, second: Some(Second::Next(next)), rebuild, ..self }
     }
 
     /// Definition after the end of a rebuild without a switch. What it built is retired.
     #[must_use]
     pub fn cancelled(self, state: JobState, error: String, now: i64) -> Definition {
-        let rebuild = self.rebuild.map(|job| Job { state, error, finished: now, ..job });
+        let planned = self.planned();
+        let rebuild = self.rebuild.map(|job| Job { state, error, finished: now, planned: None, ..job });
         match self.second {
             Some(Second::Next(next)) => {
                 Definition { epoch: self.revision, second: None, retired: Some(next), rebuild, ..self }
             }
-            second @ (Some(Second::Previous { .. }) | None) => Definition { second, rebuild, ..self },
+            second @ (Some(Second::Previous { .. }) | None) => {
+                Definition { second, retired: planned.or(self.retired), rebuild, ..self }
+            }
         }
     }
 
@@ -237,7 +254,7 @@ impl Job {
     #[must_use]
     pub fn new(cause: JobCause, schema: Schema, now: i64) -> Job {
         let state = JobState::Pending;
-        Job { state, cause, schema, copied: 0, total: 0, error: String::new(), started: now, finished: 0 }
+        Job { state, cause, schema, planned: None, copied: 0, total: 0, error: String::new(), started: now, finished: 0 }
     }
 
     /// Reports whether the rebuild waits or runs.

@@ -16,7 +16,9 @@ pub enum Step {
     Drop,
     /// Retire the previous generation: its time is over, or a rebuild needs its place.
     Retire,
-    /// Begin the pending rebuild.
+    /// Choose the generation of the pending rebuild.
+    Plan,
+    /// Begin the pending rebuild: make its index and lexicon, and let writes change it.
     Begin,
     /// Fill the next generation, and switch to it.
     Fill,
@@ -40,7 +42,8 @@ impl Step {
         match &definition.second {
             Some(Second::Next(_)) => Some(Step::Fill),
             Some(Second::Previous { until, .. }) => (pending || *until <= now / 1_000).then_some(Step::Retire),
-            None => pending.then_some(Step::Begin),
+            None if definition.planned().is_some() => Some(Step::Begin),
+            None => pending.then_some(Step::Plan),
         }
     }
 
@@ -49,7 +52,7 @@ impl Step {
     pub fn is_long(self) -> bool {
         match self {
             Step::Remove | Step::Drop | Step::Fill => true,
-            Step::Abandon | Step::Retire | Step::Begin => false,
+            Step::Abandon | Step::Retire | Step::Plan | Step::Begin => false,
         }
     }
 }
@@ -91,8 +94,10 @@ mod tests {
         let mut current = definition();
         assert_eq!(Step::next(&current, 0), None);
         current.rebuild = Some(Job::new(JobCause::Schema, Schema::default(), 0));
+        assert_eq!(Step::next(&current, 0), Some(Step::Plan));
+        current = current.planning(build(2).generation);
         assert_eq!(Step::next(&current, 0), Some(Step::Begin));
-        current = Definition { revision: 2, ..current }.begun(build(2));
+        current = Definition { revision: 2, ..current }.begun();
         assert_eq!((Step::next(&current, 0), current.epoch), (Some(Step::Fill), 2));
         current =
             Definition { revision: 3, ..current }.swapped(0, age).expect("a second one").concluded(JobState::Done, 0);
@@ -114,7 +119,10 @@ mod tests {
     #[test]
     fn cancelled_rebuild_leaves_the_live_generation() {
         let job = Some(Job::new(JobCause::Schema, Schema::default(), 0));
-        let current = Definition { rebuild: job, ..definition() }.begun(build(2));
+        let planned = Definition { rebuild: job, ..definition() }.planning(build(2).generation);
+        let early = planned.clone().cancelled(JobState::RolledBack, String::new(), 5);
+        assert_eq!((early.retired, early.epoch), (Some(build(2)), 1), "it may have an index");
+        let current = planned.begun();
         let cancelled = Definition { revision: 9, ..current }.cancelled(JobState::Failed, "x".to_owned(), 5);
         assert_eq!((cancelled.epoch, cancelled.live.generation.number, &cancelled.second), (9, 1, &None));
         assert_eq!(Step::next(&cancelled, 0), Some(Step::Drop));

@@ -1,7 +1,12 @@
 //! Rebuilds: switch, rollback, failure, fence, move to an own index.
 
-use keyplane_search::domain::{FieldKind, RebuildState, SchemaPatch, Second, Value};
+use std::time::Duration;
+
+use keyplane_search::domain::{
+    Definition, FieldKind, Generation, JobCause, Layout, Placement, RebuildState, SchemaPatch, Second, Value,
+};
 use keyplane_search::error::Error;
+use keyplane_search::store::definitions::Defined;
 use keyplane_search::store::documents::Fenced;
 use keyplane_testkit::eventually;
 
@@ -175,4 +180,63 @@ async fn grown_collection_moves_to_an_index_of_its_own() {
     })
     .await;
     maintenance.stop().await;
+}
+
+/// Collection in an index of its own, and a rebuild of it that died after it had made its index and its lexicon.
+async fn died_at_its_begin() -> (Rig, Placement) {
+    let rig = Rig::with_documents(30).await;
+    let mut small = settings();
+    (small.own_index_documents, small.rebuild.rollback_age) = (20, Duration::from_millis(50));
+    let maintenance = rig.maintain(small);
+    rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
+    rig.ended(RebuildState::Succeeded).await;
+    eventually("the shared index is left", PATIENCE, async || {
+        let definition = rig.definition().await;
+        definition.second.is_none() && definition.retired.is_none()
+    })
+    .await;
+    maintenance.stop().await;
+    rig.collections.update(&name(), english(), None).await.expect("requested");
+    let pending = rig.definition().await;
+    let shape = Layout::new(&pending.rebuild.as_ref().expect("a job").schema).shape;
+    let reserved = rig.store.reserve(&name().tenant).await.expect("reserved");
+    let number = u32::try_from(reserved.number).expect("a number");
+    let placement = pending.place(JobCause::Schema, shape, number);
+    let generation = Generation { number, placement: placement.clone() };
+    let planned = Definition { revision: reserved.number, ..pending.clone() }.planning(generation);
+    assert_eq!(rig.store.redefine(pending.revision, &planned).await.expect("replaced"), Defined::Done);
+    rig.store.ensure_index(&name(), &placement, 900).await.expect("an index");
+    rig.store.open_generation(&planned, &planned.planned().expect("a plan")).await.expect("a lexicon");
+    (rig, placement)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_that_died_at_its_begin_goes_on_with_the_same_index() {
+    let (rig, placement) = died_at_its_begin().await;
+    let maintenance = rig.maintain(settings());
+    rig.ended(RebuildState::Succeeded).await;
+    assert_eq!(rig.definition().await.live.generation.placement, placement);
+    rig.assert_counted().await;
+    maintenance.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_that_died_at_its_begin_leaves_nothing_after_its_end() {
+    for delete in [false, true] {
+        let (rig, placement) = died_at_its_begin().await;
+        if delete {
+            rig.collections.delete(&name(), None, false).await.expect("deleted");
+        } else {
+            rig.collections.rollback(&name(), None).await.expect("cancelled");
+        }
+        let maintenance = rig.maintain(settings());
+        eventually("index and lexicon are gone", PATIENCE, async || {
+            let lexicon = format!("tasks:{}:log", placement.generation);
+            let keys: Vec<String> = rig.keys().into_iter().filter(|key| key.ends_with(&lexicon)).collect();
+            let index = rig.store.is_index_ready(&placement).await.expect("a look");
+            if keys.is_empty() && !index { Ok(()) } else { Err((keys, index)) }
+        })
+        .await;
+        maintenance.stop().await;
+    }
 }

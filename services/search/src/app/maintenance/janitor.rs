@@ -72,9 +72,9 @@ impl Janitor {
         let mut used = BTreeMap::new();
         for name in self.store.collections().await? {
             let definition = self.store.definition(&name).await?;
-            for placement in definition.iter().flat_map(Definition::placements) {
-                let index = (placement.index.clone(), placement.generation);
-                used.entry(index).or_insert_with(|| (name.clone(), placement.clone()));
+            for build in definition.iter().flat_map(Definition::builds) {
+                let placement = build.generation.placement;
+                used.insert((placement.index.clone(), placement.generation), (name.clone(), placement));
             }
         }
         Ok(used)

@@ -1,4 +1,4 @@
-//! Rebuild of a collection into a new generation: begin, fill, switch, retire, drop.
+//! Rebuild of a collection into a new generation: plan, begin, fill, switch, retire, drop.
 
 mod fill;
 mod remove;
@@ -10,7 +10,7 @@ use super::figures::Figures;
 use super::reconciler::Reconciler;
 use super::turn::{Interrupt, Turn};
 use crate::domain::step::Step;
-use crate::domain::{Build, CollectionState, Definition, Generation, JobState, Layout};
+use crate::domain::{CollectionState, Definition, Generation, JobState, Layout};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::definitions::{Defined, Reserved};
@@ -69,24 +69,35 @@ impl Rebuilds {
             Step::Remove => self.remove(&definition, turn).await,
             Step::Drop => self.drop_retired(definition, turn).await,
             Step::Retire => Ok(self.replace(definition, |definition, _| definition.retiring()).await.map(|_| ())?),
+            Step::Plan => self.plan(definition).await,
             Step::Begin => self.begin(definition).await,
             Step::Fill => self.fill(definition, turn).await,
         }
     }
 
-    /// Begins a pending rebuild: from then on, writes change the new generation too.
-    async fn begin(&self, definition: Definition) -> Result<(), Interrupt> {
+    /// Chooses the generation of a pending rebuild, before anything of it exists.
+    async fn plan(&self, definition: Definition) -> Result<(), Interrupt> {
         let Some(job) = &definition.rebuild else { return Ok(()) };
         let reserved = self.store.reserve(&definition.name.tenant).await?;
         let number = u32::try_from(reserved.number).map_err(|_| Error::Corrupt("a tenant's sequence is too large"))?;
         let placement = definition.place(job.cause, Layout::new(&job.schema).shape, number);
-        let next = Build { generation: Generation { number, placement }, schema: job.schema.clone() };
+        match self.store.check_index_room(&placement, self.settings.indexes).await {
+            Err(error @ Error::TooManyIndexes { .. }) => return self.give_up(definition, &error.to_string()).await,
+            other => other?,
+        }
+        self.replace(definition, |definition, _| definition.planning(Generation { number, placement })).await?;
+        Ok(())
+    }
+
+    /// Begins a planned rebuild: from then on, writes change the new generation too.
+    async fn begin(&self, definition: Definition) -> Result<(), Interrupt> {
+        let Some(next) = definition.planned() else { return Ok(()) };
         match self.store.ensure_index(&definition.name, &next.generation.placement, self.settings.indexes).await {
             Err(error @ Error::TooManyIndexes { .. }) => return self.give_up(definition, &error.to_string()).await,
             other => other?,
         }
         self.store.open_generation(&definition, &next).await?;
-        self.replace(definition, |definition, _| definition.begun(next)).await?;
+        self.replace(definition, |definition, _| definition.begun()).await?;
         Ok(())
     }
 

@@ -25,7 +25,7 @@ impl Rebuilds {
     pub(super) async fn remove(&self, definition: &Definition, turn: &mut Turn) -> Result<(), Interrupt> {
         self.store.fence(definition, true).await?;
         for build in definition.builds() {
-            self.drop_generation(definition, build, turn).await?;
+            self.drop_generation(definition, &build, turn).await?;
         }
         self.store.forget_partitions(definition).await?;
         self.undefine(definition).await?;
