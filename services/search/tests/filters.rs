@@ -48,6 +48,7 @@ impl Collection {
             live: Build { generation: Generation { number: 1, placement }, schema },
             second: None,
             retired: None,
+            retired_since: 0,
             rebuild: None,
             created: 0,
             updated: 0,

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Generation, Layout, Placement, Shape};
 use super::schema::Schema;
 
+/// Longest age of a definition that a call begins with.
+pub const AGE: Duration = Duration::from_secs(1);
+
 /// Collection as the store defines it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -24,8 +27,11 @@ pub struct Definition {
     pub live: Build,
     /// Generation that writes keep up to date besides the live one.
     pub second: Option<Second>,
-    /// Generation whose documents are being removed.
+    /// Generation whose documents are to be removed.
     pub retired: Option<Build>,
+    /// Time since which nobody may begin to read the retired generation, in microseconds since 1970.
+    #[serde(default)]
+    pub retired_since: i64,
     /// Last rebuild; none before the first.
     pub rebuild: Option<Job>,
     /// Time of creation, in microseconds since 1970.
@@ -200,10 +206,11 @@ impl Definition {
         let rebuild = self.rebuild.map(|job| Job { state, error, finished: now, planned: None, ..job });
         match self.second {
             Some(Second::Next(next)) => {
-                Definition { epoch: self.revision, second: None, retired: Some(next), rebuild, ..self }
+                Definition { epoch: self.revision, second: None, rebuild, ..self }.retired(Some(next), now)
             }
             second @ (Some(Second::Previous { .. }) | None) => {
-                Definition { second, retired: planned.or(self.retired), rebuild, ..self }
+                let retired = planned.or_else(|| self.retired.clone());
+                Definition { second, rebuild, ..self }.retired(retired, now)
             }
         }
     }
@@ -220,13 +227,17 @@ impl Definition {
 
     /// Definition without the previous generation, which is retired.
     #[must_use]
-    pub fn retiring(self) -> Definition {
+    pub fn retiring(self, now: i64) -> Definition {
         match self.second {
             Some(Second::Previous { build, .. }) => {
-                Definition { epoch: self.revision, second: None, retired: Some(build), ..self }
+                Definition { epoch: self.revision, second: None, ..self }.retired(Some(build), now)
             }
             second @ (Some(Second::Next(_)) | None) => Definition { second, ..self },
         }
+    }
+
+    fn retired(self, retired: Option<Build>, now: i64) -> Definition {
+        Definition { retired, retired_since: now, ..self }
     }
 
     /// Definition whose last rebuild has ended in `state`.

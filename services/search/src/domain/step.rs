@@ -1,9 +1,14 @@
 //! Next step of a collection's maintenance.
 
+use std::time::Duration;
+
 use super::definition::{CollectionState, Definition, JobState, Second};
 
 /// Age at which a creation counts as abandoned, in microseconds.
 const ABANDONED: i64 = 60_000_000;
+/// Time after which the documents of a retired generation are removed, in microseconds: twice the longest age of a definition,
+/// since a call may have begun with one from before, and reads on.
+const GRACE: i64 = 2_000_000;
 
 /// Step of a collection's maintenance. Each ends with a change of the definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ impl Step {
             CollectionState::Active => {}
         }
         if definition.retired.is_some() {
-            return Some(Step::Drop);
+            return Step::grace(definition, now).is_zero().then_some(Step::Drop);
         }
         let pending = definition.rebuild.as_ref().is_some_and(|job| job.state == JobState::Pending);
         match &definition.second {
@@ -45,6 +50,13 @@ impl Step {
             None if definition.planned().is_some() => Some(Step::Begin),
             None => pending.then_some(Step::Plan),
         }
+    }
+
+    /// Time until the documents of the retired generation may be removed; zero without one.
+    #[must_use]
+    pub fn grace(definition: &Definition, now: i64) -> Duration {
+        let left = definition.retired.as_ref().map_or(0, |_| definition.retired_since + GRACE - now);
+        Duration::from_micros(u64::try_from(left).unwrap_or(0))
     }
 
     /// Returns whether the step goes over all documents.
@@ -59,11 +71,9 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use keyplane_contracts::names::CollectionName;
 
-    use super::super::definition::{Build, Job, JobCause};
+    use super::super::definition::{AGE, Build, Job, JobCause};
     use super::super::layout::{Generation, Placement, Shape};
     use super::super::schema::Schema;
     use super::*;
@@ -82,6 +92,7 @@ mod tests {
             live: build(1),
             second: None,
             retired: None,
+            retired_since: 0,
             rebuild: None,
             created: 0,
             updated: 0,
@@ -103,8 +114,8 @@ mod tests {
             Definition { revision: 3, ..current }.swapped(0, age).expect("a second one").concluded(JobState::Done, 0);
         assert_eq!((Step::next(&current, 599_000_000), current.live.generation.number), (None, 2));
         assert_eq!(Step::next(&current, 600_000_000), Some(Step::Retire));
-        current = Definition { revision: 4, ..current }.retiring();
-        assert_eq!((Step::next(&current, 0), current.epoch), (Some(Step::Drop), 4));
+        current = Definition { revision: 4, ..current }.retiring(600_000_000);
+        assert_eq!((Step::next(&current, 602_000_000), current.epoch), (Some(Step::Drop), 4));
     }
 
     #[test]
@@ -113,7 +124,21 @@ mod tests {
         let second = Some(Second::Previous { build: build(1), until: i64::MAX });
         let current = Definition { live: build(2), second, rebuild: pending, ..definition() };
         assert_eq!(Step::next(&current, 0), Some(Step::Retire));
-        assert_eq!(Step::next(&current.retiring(), 0), Some(Step::Drop));
+        let retired = current.retiring(5);
+        assert_eq!(Step::next(&retired, GRACE + 5), Some(Step::Drop));
+        let dropped = Definition { retired: None, ..retired };
+        assert_eq!(Step::next(&dropped, GRACE + 5), Some(Step::Plan));
+    }
+
+    #[test]
+    fn retired_generation_stays_while_a_call_may_read_it() {
+        let second = Some(Second::Previous { build: build(1), until: i64::MAX });
+        let pending = Some(Job::new(JobCause::Schema, Schema::default(), 0));
+        let retired = Definition { live: build(2), second, rebuild: pending, ..definition() }.retiring(7);
+        assert_eq!(Step::next(&retired, 7), None, "neither a drop, nor a rebuild into the same place");
+        assert_eq!(Step::grace(&retired, 7), 2 * AGE);
+        assert_eq!((Step::next(&retired, GRACE + 6), Step::grace(&retired, GRACE + 6)), (None, Duration::from_micros(1)));
+        assert_eq!((Step::next(&retired, GRACE + 7), Step::grace(&retired, GRACE + 7)), (Some(Step::Drop), Duration::ZERO));
     }
 
     #[test]
@@ -125,7 +150,7 @@ mod tests {
         let current = planned.begun();
         let cancelled = Definition { revision: 9, ..current }.cancelled(JobState::Failed, "x".to_owned(), 5);
         assert_eq!((cancelled.epoch, cancelled.live.generation.number, &cancelled.second), (9, 1, &None));
-        assert_eq!(Step::next(&cancelled, 0), Some(Step::Drop));
+        assert_eq!(Step::next(&cancelled, 5 + GRACE), Some(Step::Drop));
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Rig {
             live,
             second: None,
             retired: None,
+            retired_since: 0,
             rebuild: None,
             created: 0,
             updated: 0,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
-use crate::rig::{Rig, document, english, name, schema, settings};
+use crate::rig::{Rig, document, english, limits, name, schema, settings};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
@@ -84,7 +84,9 @@ async fn hold(writes: Vec<Vec<Write>>, roll_back: bool) {
         done.store(true, Ordering::Relaxed);
         written
     };
-    let (written, reads) = tokio::join!(writers, read(&rig, &done));
+    // Another instance, whose definitions are up to a second old.
+    let reader = Rig::instance(&rig.app, limits()).await;
+    let (written, reads) = tokio::join!(writers, read(&reader, &done));
     assert!(reads > 0);
     written.into_iter().for_each(|documents| model.extend(documents));
     if roll_back {

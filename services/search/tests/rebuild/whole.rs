@@ -13,7 +13,7 @@ use keyplane_search::domain::request::{PrefixMode, SearchRequest};
 use keyplane_search::domain::{Deletion, RebuildState, SchemaPatch};
 use keyplane_testkit::eventually;
 
-use crate::rig::{PATIENCE, Rig, english, name, schema, settings};
+use crate::rig::{PATIENCE, Rig, english, limits, name, schema, settings};
 
 /// Documents that nobody changes; every search for their word finds all of them.
 const STABLE: usize = 60;
@@ -114,7 +114,8 @@ async fn change(rig: &Rig) {
 async fn searches_and_writes_notice_nothing_of_rebuilds() {
     let rig = Rig::start().await;
     rig.collections.create(&name(), schema()).await.expect("created");
-    let service = Service::new(&rig);
+    // Another instance than the maintenance's: its definitions are up to a second old.
+    let service = Service::new(&Rig::instance(&rig.app, limits()).await);
     let stable: Vec<_> = (0..STABLE).map(|number| (format!("s{number}"), format!("stable number{number}"))).collect();
     service.upsert(&stable).await;
     let mut quick = settings();

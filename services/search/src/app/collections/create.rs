@@ -61,6 +61,7 @@ impl Collections {
             live,
             second: None,
             retired: None,
+            retired_since: 0,
             rebuild: None,
             created: reserved.now,
             updated: reserved.now,

@@ -8,12 +8,11 @@ use keyplane_contracts::names::CollectionName;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::domain::definition::AGE;
 use crate::domain::{CollectionState, Definition};
 use crate::error::Error;
 use crate::store::Store;
 
-/// Longest age of a definition that a call uses.
-const AGE: Duration = Duration::from_secs(1);
 /// Longest wait for another call's read of the same definition.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Maximum of definitions in memory, some 4 KiB each.

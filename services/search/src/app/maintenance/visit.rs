@@ -99,6 +99,10 @@ impl Worker {
         }
         let settled = self.reconcile(definition, now, turn, slot).await?;
         let mut delay = settled.unwrap_or(Duration::MAX).min(self.settings.look_every);
+        let grace = Step::grace(definition, now);
+        if !grace.is_zero() {
+            delay = delay.min(grace);
+        }
         if let Some(Second::Previous { until, .. }) = &definition.second {
             let left = u64::try_from(until - now / 1_000).unwrap_or(0);
             delay = delay.min(Duration::from_millis(left));

@@ -81,7 +81,7 @@ impl Rebuilds {
         };
         let back = |definition: Definition, now| match definition.clone().swapped(now, age) {
             Some(back) => {
-                let failed = back.retiring().concluded(JobState::Failed, now);
+                let failed = back.retiring(now).concluded(JobState::Failed, now);
                 Definition { rebuild: failed.rebuild.map(|job| Job { error: reason.clone(), ..job }), ..failed }
             }
             None => definition,

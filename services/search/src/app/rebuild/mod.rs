@@ -68,7 +68,7 @@ impl Rebuilds {
             }
             Step::Remove => self.remove(&definition, turn).await,
             Step::Drop => self.drop_retired(definition, turn).await,
-            Step::Retire => Ok(self.replace(definition, |definition, _| definition.retiring()).await.map(|_| ())?),
+            Step::Retire => Ok(self.replace(definition, |definition, now| definition.retiring(now)).await.map(|_| ())?),
             Step::Plan => self.plan(definition).await,
             Step::Begin => self.begin(definition).await,
             Step::Fill => self.fill(definition, turn).await,
