@@ -99,6 +99,16 @@ pub enum Error {
         /// Id of the collection.
         collection: CollectionId,
     },
+    /// Rollback that would lose a document.
+    #[error(
+        "collection {collection} can't return to its earlier schema: {reason}; change or delete the document, and repeat"
+    )]
+    RollbackMisfit {
+        /// Id of the collection.
+        collection: CollectionId,
+        /// Document and field that the earlier schema has no place for.
+        reason: String,
+    },
     /// Cursor of a generation that is deleted.
     #[error("the page token is older than the collection's last rebuild; start again from the first page")]
     CursorExpired,
@@ -176,7 +186,7 @@ impl ServiceError for Error {
             Error::RebuildRunning { collection } => {
                 Description::new(&search::REBUILD_RUNNING).with("collection", collection)
             }
-            Error::RollbackImpossible { collection } => {
+            Error::RollbackImpossible { collection } | Error::RollbackMisfit { collection, .. } => {
                 Description::new(&search::ROLLBACK_IMPOSSIBLE).with("collection", collection)
             }
             Error::CursorExpired => Description::new(&search::CURSOR_EXPIRED),

@@ -105,6 +105,11 @@ pub enum JobState {
     Pending,
     /// Documents are being copied.
     Copying,
+    /// Copied: once every partition confirms that both generations are equal, the new one becomes live. Until then, a write
+    /// that does not fit both is put off.
+    Switching,
+    /// Switched, and to be rolled back under the same condition.
+    Returning,
     /// Switched: the new generation is live.
     Done,
     /// Given up: the old generation stays live.
@@ -215,6 +220,45 @@ impl Definition {
         }
     }
 
+    /// Reports whether the generations are about to be swapped. A write that does not fit both must wait for the outcome: it
+    /// would be lost in one of the two.
+    #[must_use]
+    pub fn is_swapping(&self) -> bool {
+        self.rebuild.as_ref().is_some_and(|job| matches!(job.state, JobState::Switching | JobState::Returning))
+    }
+
+    /// Definition whose rebuild has copied its documents, and is about to switch. The revision is the epoch.
+    #[must_use]
+    pub fn filled(self, copied: u64, total: u64) -> Definition {
+        let rebuild = self.rebuild.map(|job| Job { copied, total, ..job });
+        Definition { rebuild, ..self }.swapping(JobState::Switching)
+    }
+
+    /// Definition whose generations are about to be swapped, in job state `state`. The revision is the epoch.
+    #[must_use]
+    pub fn swapping(self, state: JobState) -> Definition {
+        let rebuild = self.rebuild.map(|job| Job { state, ..job });
+        Definition { epoch: self.revision, rebuild, ..self }
+    }
+
+    /// Definition after the partitions' verdict on a swap: `rejected` is the reason against it. `None` if no swap is due.
+    #[must_use]
+    pub fn confirmed(self, rejected: Option<String>, now: i64, age: Duration) -> Option<Definition> {
+        let returning = match self.rebuild.as_ref()?.state {
+            JobState::Switching => false,
+            JobState::Returning => true,
+            JobState::Pending | JobState::Copying | JobState::Done | JobState::Failed | JobState::RolledBack => {
+                return None;
+            }
+        };
+        match (rejected, returning) {
+            (None, false) => Some(self.swapped(now, age)?.concluded(JobState::Done, now)),
+            (None, true) => Some(self.swapped(now, age)?.concluded(JobState::RolledBack, now)),
+            (Some(reason), false) => Some(self.cancelled(JobState::Failed, reason, now)),
+            (Some(_), true) => Some(self.swapping(JobState::Done)),
+        }
+    }
+
     /// Definition with the second generation in force; the live one becomes the previous one for `age`. `None` without a second
     /// one. `now` is in microseconds since 1970.
     #[must_use]
@@ -265,14 +309,24 @@ impl Job {
     #[must_use]
     pub fn new(cause: JobCause, schema: Schema, now: i64) -> Job {
         let state = JobState::Pending;
-        Job { state, cause, schema, planned: None, copied: 0, total: 0, error: String::new(), started: now, finished: 0 }
+        Job {
+            state,
+            cause,
+            schema,
+            planned: None,
+            copied: 0,
+            total: 0,
+            error: String::new(),
+            started: now,
+            finished: 0,
+        }
     }
 
     /// Reports whether the rebuild waits or runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         match self.state {
-            JobState::Pending | JobState::Copying => true,
+            JobState::Pending | JobState::Copying | JobState::Switching | JobState::Returning => true,
             JobState::Done | JobState::Failed | JobState::RolledBack => false,
         }
     }

@@ -25,8 +25,10 @@ pub enum Step {
     Plan,
     /// Begin the pending rebuild: make its index and lexicon, and let writes change it.
     Begin,
-    /// Fill the next generation, and switch to it.
+    /// Fill the next generation.
     Fill,
+    /// Swap the generations, if all partitions confirm it: the end of a rebuild, or of a rollback.
+    Swap,
 }
 
 // === impl Step ===
@@ -39,6 +41,9 @@ impl Step {
             CollectionState::Deleting => return Some(Step::Remove),
             CollectionState::Creating => return (now - definition.created > ABANDONED).then_some(Step::Abandon),
             CollectionState::Active => {}
+        }
+        if definition.is_swapping() {
+            return Some(Step::Swap);
         }
         if definition.retired.is_some() {
             return Step::grace(definition, now).is_zero().then_some(Step::Drop);
@@ -64,7 +69,7 @@ impl Step {
     pub fn is_long(self) -> bool {
         match self {
             Step::Remove | Step::Drop | Step::Fill => true,
-            Step::Abandon | Step::Retire | Step::Plan | Step::Begin => false,
+            Step::Abandon | Step::Retire | Step::Plan | Step::Begin | Step::Swap => false,
         }
     }
 }
@@ -110,12 +115,36 @@ mod tests {
         assert_eq!(Step::next(&current, 0), Some(Step::Begin));
         current = Definition { revision: 2, ..current }.begun();
         assert_eq!((Step::next(&current, 0), current.epoch), (Some(Step::Fill), 2));
-        current =
-            Definition { revision: 3, ..current }.swapped(0, age).expect("a second one").concluded(JobState::Done, 0);
+        current = Definition { revision: 3, ..current }.swapping(JobState::Switching);
+        assert_eq!((Step::next(&current, 0), current.epoch, current.live.generation.number), (Some(Step::Swap), 3, 1));
+        current = Definition { revision: 4, ..current }.confirmed(None, 0, age).expect("a swap is due");
         assert_eq!((Step::next(&current, 599_000_000), current.live.generation.number), (None, 2));
         assert_eq!(Step::next(&current, 600_000_000), Some(Step::Retire));
-        current = Definition { revision: 4, ..current }.retiring(600_000_000);
-        assert_eq!((Step::next(&current, 602_000_000), current.epoch), (Some(Step::Drop), 4));
+        current = Definition { revision: 5, ..current }.retiring(600_000_000);
+        assert_eq!((Step::next(&current, 602_000_000), current.epoch), (Some(Step::Drop), 5));
+    }
+
+    #[test]
+    fn rejected_swap_leaves_the_live_generation_and_its_epoch_behind() {
+        let job = Some(Job::new(JobCause::Schema, Schema::default(), 0));
+        let filled = Definition { rebuild: job, ..definition() }.planning(build(2).generation).begun();
+        let age = Duration::from_secs(600);
+        let reason = || Some("x".to_owned());
+        let switching = Definition { revision: 3, ..filled }.swapping(JobState::Switching);
+        let failed = Definition { revision: 4, ..switching.clone() }.confirmed(reason(), 9, age).expect("a verdict");
+        let job = failed.rebuild.clone().expect("a job");
+        assert_eq!((failed.live, failed.second, failed.retired, failed.epoch), (build(1), None, Some(build(2)), 4));
+        assert_eq!((job.state, job.error.as_str()), (JobState::Failed, "x"));
+        let switched = Definition { revision: 4, ..switching }.confirmed(None, 0, age).expect("a verdict");
+        assert_eq!(switched.clone().confirmed(None, 0, age), None, "no swap is due");
+        let returning = Definition { revision: 5, ..switched.clone() }.swapping(JobState::Returning);
+        let kept = Definition { revision: 6, ..returning.clone() }.confirmed(reason(), 9, age).expect("a verdict");
+        assert_eq!(
+            (&kept.live, &kept.second, kept.epoch, Step::next(&kept, 0)),
+            (&build(2), &switched.second, 6, None)
+        );
+        let returned = Definition { revision: 6, ..returning }.confirmed(None, 9, age).expect("a verdict");
+        assert_eq!((returned.live, returned.rebuild.map(|job| job.state)), (build(1), Some(JobState::RolledBack)));
     }
 
     #[test]
@@ -137,8 +166,14 @@ mod tests {
         let retired = Definition { live: build(2), second, rebuild: pending, ..definition() }.retiring(7);
         assert_eq!(Step::next(&retired, 7), None, "neither a drop, nor a rebuild into the same place");
         assert_eq!(Step::grace(&retired, 7), 2 * AGE);
-        assert_eq!((Step::next(&retired, GRACE + 6), Step::grace(&retired, GRACE + 6)), (None, Duration::from_micros(1)));
-        assert_eq!((Step::next(&retired, GRACE + 7), Step::grace(&retired, GRACE + 7)), (Some(Step::Drop), Duration::ZERO));
+        assert_eq!(
+            (Step::next(&retired, GRACE + 6), Step::grace(&retired, GRACE + 6)),
+            (None, Duration::from_micros(1))
+        );
+        assert_eq!(
+            (Step::next(&retired, GRACE + 7), Step::grace(&retired, GRACE + 7)),
+            (Some(Step::Drop), Duration::ZERO)
+        );
     }
 
     #[test]

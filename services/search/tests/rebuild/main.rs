@@ -4,6 +4,7 @@ mod life;
 mod model;
 mod rebuilds;
 mod rig;
+mod swaps;
 mod takeover;
 mod upkeep;
 mod whole;

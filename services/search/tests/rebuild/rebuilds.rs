@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
-use keyplane_search::domain::{
-    Definition, FieldKind, Generation, JobCause, Layout, Placement, RebuildState, SchemaPatch, Second, Value,
-};
+use keyplane_search::domain::{Definition, Generation, JobCause, Layout, Placement, RebuildState, Second, Value};
 use keyplane_search::error::Error;
 use keyplane_search::store::definitions::Defined;
 use keyplane_search::store::documents::Fenced;
 use keyplane_testkit::eventually;
 
-use crate::rig::{PATIENCE, Rig, document, english, field_name, name, reason, schema, settings};
-
-/// Change that a decimal with a fraction does not fit.
-fn whole() -> SchemaPatch {
-    let mut fields = schema().fields;
-    fields[2].kind = FieldKind::Integer;
-    SchemaPatch { fields: Some(fields), ..SchemaPatch::default() }
-}
+use crate::rig::{PATIENCE, Rig, document, english, field_name, name, reason, schema, settings, whole};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuild_switches_to_a_complete_generation() {

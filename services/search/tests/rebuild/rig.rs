@@ -82,6 +82,13 @@ pub(crate) fn english() -> SchemaPatch {
     SchemaPatch { fields: Some(fields), ..SchemaPatch::default() }
 }
 
+/// Change that a decimal with a fraction does not fit.
+pub(crate) fn whole() -> SchemaPatch {
+    let mut fields = schema().fields;
+    fields[2].kind = FieldKind::Integer;
+    SchemaPatch { fields: Some(fields), ..SchemaPatch::default() }
+}
+
 pub(crate) fn document(id: &str, title: &str, amount: f64) -> Document {
     let fields = [
         (field_name("title"), Value::Text(title.to_owned())),

@@ -96,7 +96,7 @@ impl Collections {
     pub async fn delete(&self, name: &CollectionName, etag: Option<String>, allow_missing: bool) -> Result<(), Error> {
         let closed = match self.change(name, etag.as_deref(), &Edit::Delete).await {
             Err(Error::CollectionNotFound { .. }) if allow_missing => return Ok(()),
-            other => other?.after,
+            other => other?,
         };
         self.store.fence(&closed, false).await?;
         self.store.schedule(name, Duration::ZERO).await

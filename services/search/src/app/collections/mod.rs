@@ -3,6 +3,7 @@
 mod create;
 mod definitions;
 mod read;
+mod swap;
 mod update;
 
 use std::time::Duration;
@@ -14,7 +15,9 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::store::definitions::Defined;
 
-use update::{Changed, Edit};
+use update::Edit;
+
+pub(super) use swap::swap;
 
 pub use definitions::Definitions;
 
@@ -68,20 +71,20 @@ impl Collections {
 
     /// Changes a definition by compare-and-set; tries again while other callers change it, unless the caller named an etag.
     ///
-    /// Returns the definition in force, and the one before the change; both are equal if nothing changed.
-    async fn change(&self, name: &CollectionName, etag: Option<&str>, edit: &Edit) -> Result<Changed, Error> {
+    /// Returns the definition in force.
+    async fn change(&self, name: &CollectionName, etag: Option<&str>, edit: &Edit) -> Result<Definition, Error> {
         for _ in 0..ATTEMPTS {
             let before = self.expected(name, etag).await?;
             let reserved = self.store.reserve(&name.tenant).await?;
             let revision = before.revision;
             let base = Definition { revision: reserved.number, ..before.clone() };
             let Some(after) = self.edit(edit, base, reserved.now).await? else {
-                return Ok(Changed { after: before.clone(), before });
+                return Ok(before);
             };
             match self.store.redefine(revision, &after).await? {
                 Defined::Done => {
                     self.definitions.forget(name);
-                    return Ok(Changed { before, after });
+                    return Ok(after);
                 }
                 Defined::Missing => return Err(Error::CollectionNotFound { collection: name.collection.clone() }),
                 Defined::Changed { revision } if etag.is_some() => {

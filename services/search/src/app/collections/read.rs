@@ -67,7 +67,7 @@ impl Collections {
     async fn progress(&self, definition: &Definition, documents: u64) -> Result<Option<Rebuild>, Error> {
         let Some(job) = &definition.rebuild else { return Ok(None) };
         let mut rebuild = rebuild(job, definition);
-        if let (JobState::Copying, Some(second)) = (job.state, definition.second()) {
+        if let (JobState::Copying | JobState::Switching, Some(second)) = (job.state, definition.second()) {
             let checkpoint = self.store.checkpoint(&definition.name).await?;
             if checkpoint.is_for(second.generation.number) {
                 rebuild.copied = checkpoint.number("copied").unwrap_or(0);
@@ -80,8 +80,8 @@ impl Collections {
 
 fn rebuild(job: &Job, definition: &Definition) -> Rebuild {
     let state = match job.state {
-        JobState::Pending | JobState::Copying => RebuildState::Running,
-        JobState::Done => RebuildState::Succeeded,
+        JobState::Pending | JobState::Copying | JobState::Switching => RebuildState::Running,
+        JobState::Done | JobState::Returning => RebuildState::Succeeded,
         JobState::Failed => RebuildState::Failed,
         JobState::RolledBack => RebuildState::RolledBack,
     };

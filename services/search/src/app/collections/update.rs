@@ -5,11 +5,15 @@ use std::time::Duration;
 use keyplane_contracts::names::CollectionName;
 
 use super::Collections;
+use super::swap::{Swapped, swap};
 use crate::domain::validate;
 use crate::domain::{
     Build, Change, Collection, CollectionState, Definition, Job, JobCause, JobState, Layout, SchemaPatch,
 };
 use crate::error::Error;
+
+/// Time after which the maintenance concludes a rollback whose caller's instance has died.
+const TAKE_OVER: Duration = Duration::from_secs(5);
 
 /// Change of a definition.
 pub(super) enum Edit {
@@ -17,18 +21,8 @@ pub(super) enum Edit {
     Schema(SchemaPatch),
     /// End of a rebuild, or return to the generation before.
     Rollback,
-    /// Return to the generation that a rollback to this epoch left.
-    Undo(u64),
     /// Begin of the collection's deletion.
     Delete,
-}
-
-/// Definition before and after a change.
-pub(super) struct Changed {
-    /// Definition that the change is based on.
-    pub(super) before: Definition,
-    /// Definition in force.
-    pub(super) after: Definition,
 }
 
 // === impl Collections ===
@@ -46,7 +40,7 @@ impl Collections {
         patch: SchemaPatch,
         etag: Option<String>,
     ) -> Result<Collection, Error> {
-        let definition = self.change(name, etag.as_deref(), &Edit::Schema(patch)).await?.after;
+        let definition = self.change(name, etag.as_deref(), &Edit::Schema(patch)).await?;
         if definition.is_rebuilding() {
             self.store.schedule(name, Duration::ZERO).await?;
         }
@@ -56,25 +50,43 @@ impl Collections {
     /// Cancels a rebuild that runs; else returns to the generation before the last switch, which every write has kept up to
     /// date.
     ///
+    /// Cancel safe: once begun, a rollback is concluded by the maintenance.
+    ///
     /// # Errors
     ///
-    /// Missing collection, another etag, no generation to return to, or an error of the store.
+    /// Missing collection, another etag, no generation to return to, a document that the earlier schema has no place for, or
+    /// an error of the store.
     pub async fn rollback(&self, name: &CollectionName, etag: Option<String>) -> Result<Collection, Error> {
-        let Changed { before, after: definition } = self.change(name, etag.as_deref(), &Edit::Rollback).await?;
-        self.store.fence(&definition, false).await?;
+        let definition = self.change(name, etag.as_deref(), &Edit::Rollback).await?;
+        let definition = if definition.is_swapping() {
+            self.store.schedule(name, TAKE_OVER).await?;
+            self.swap(definition).await?
+        } else {
+            self.store.fence(&definition, false).await?;
+            definition
+        };
         self.store.schedule(name, Duration::ZERO).await?;
-        if !before.is_rebuilding() && self.store.misfit(name, before.epoch).await?.is_some() {
-            self.undo(&definition).await?;
-            return Err(impossible(name));
-        }
         self.describe(&definition).await
     }
 
-    /// Takes a rollback back: a write that came between fits the later schema alone, and must not be lost.
-    async fn undo(&self, rolled_back: &Definition) -> Result<(), Error> {
-        let definition = self.change(&rolled_back.name, None, &Edit::Undo(rolled_back.epoch)).await?.after;
-        self.store.fence(&definition, false).await.map(|_| ())
+    /// Concludes a rollback. Returns the definition in force.
+    async fn swap(&self, definition: Definition) -> Result<Definition, Error> {
+        let (name, returns_to) = (definition.name.clone(), definition.second().map(|build| build.generation.number));
+        match swap(&self.store, &self.definitions, definition, self.limits.rollback_age).await {
+            Ok(Swapped { definition, rejected: None }) => Ok(definition),
+            Ok(Swapped { rejected: Some(reason), .. }) => {
+                Err(Error::RollbackMisfit { collection: name.collection, reason })
+            }
+            Err(Error::WriteConflict) => {
+                // The maintenance may have concluded it.
+                let current = self.current(&name).await?;
+                let returned = Some(current.live.generation.number) == returns_to;
+                if returned { Ok(current) } else { Err(Error::WriteConflict) }
+            }
+            Err(error) => Err(error),
+        }
     }
+
     /// Changed definition; `None` if nothing changes. `now` is the store's time, in microseconds since 1970.
     pub(super) async fn edit(
         &self,
@@ -84,12 +96,7 @@ impl Collections {
     ) -> Result<Option<Definition>, Error> {
         match edit {
             Edit::Schema(patch) => self.with_schema(patch, definition, now).await,
-            Edit::Rollback => self.rolled_back(definition, now).await.map(Some),
-            Edit::Undo(epoch) => {
-                let unchanged = definition.epoch == *epoch;
-                let swapped = definition.swapped(now, self.limits.rollback_age).filter(|_| unchanged);
-                Ok(swapped.map(|swapped| swapped.concluded(JobState::Done, now)))
-            }
+            Edit::Rollback => rolled_back(definition, now).map(Some),
             Edit::Delete => {
                 let epoch = definition.revision;
                 Ok(Some(Definition { epoch, state: CollectionState::Deleting, updated: now, ..definition }))
@@ -124,21 +131,16 @@ impl Collections {
             }
         })
     }
-
-    async fn rolled_back(&self, definition: Definition, now: i64) -> Result<Definition, Error> {
-        if definition.is_rebuilding() {
-            return Ok(definition.cancelled(JobState::RolledBack, String::new(), now));
-        }
-        let name = definition.name.clone();
-        let impossible = || impossible(&name);
-        if definition.previous(now / 1_000).is_none() || self.store.misfit(&name, definition.epoch).await?.is_some() {
-            return Err(impossible());
-        }
-        let swapped = definition.swapped(now, self.limits.rollback_age).ok_or_else(impossible)?;
-        Ok(swapped.concluded(JobState::RolledBack, now))
-    }
 }
 
-fn impossible(name: &CollectionName) -> Error {
-    Error::RollbackImpossible { collection: name.collection.clone() }
+/// Definition without the rebuild that runs, or one that announces the return to the generation before.
+fn rolled_back(definition: Definition, now: i64) -> Result<Definition, Error> {
+    let returning = definition.rebuild.as_ref().is_some_and(|job| job.state == JobState::Returning);
+    if definition.is_rebuilding() && !returning {
+        return Ok(definition.cancelled(JobState::RolledBack, String::new(), now));
+    }
+    if definition.previous(now / 1_000).is_none() {
+        return Err(Error::RollbackImpossible { collection: definition.name.collection });
+    }
+    Ok(definition.swapping(JobState::Returning))
 }

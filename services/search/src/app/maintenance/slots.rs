@@ -50,7 +50,9 @@ impl Slots {
 impl Slot {
     /// Changes over to a place for long visits, and leaves its own to another visit; `false` without a free one.
     pub(super) fn lengthen(&mut self) -> bool {
-        if !self.is_long && let Ok(permit) = self.slots.long.clone().try_acquire_owned() {
+        if !self.is_long
+            && let Ok(permit) = self.slots.long.clone().try_acquire_owned()
+        {
             self.permit = Some(permit);
             self.is_long = true;
             self.slots.freed.notify_one();

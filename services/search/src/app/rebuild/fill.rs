@@ -1,4 +1,4 @@
-//! Backfill of the next generation, and the switch to it.
+//! Backfill of the next generation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::app::turn::{Interrupt, Turn};
 use crate::domain::conversion::{Misfit, convert};
 use crate::domain::indexed::Indexed;
 use crate::domain::spread::PARTITIONS;
-use crate::domain::{Build, Definition, Job, JobState, Layout};
+use crate::domain::{Build, Definition, Layout};
 use crate::error::Error;
 use crate::store::definitions::Checkpoint;
 use crate::store::generations::{Copied, Copy, Found, Walk};
@@ -33,13 +33,6 @@ struct Fill<'a> {
     copied: u64,
 }
 
-/// Result of a comparison of the two generations.
-enum Verdict {
-    Equal,
-    Different,
-    Misfit(String),
-}
-
 /// End of a backfill that can't succeed.
 enum Ended {
     GivenUp(String),
@@ -49,11 +42,10 @@ enum Ended {
 // === impl Rebuilds ===
 
 impl Rebuilds {
-    /// Fills the next generation from the checkpoint on, and switches to it once the checksums of all partitions are equal.
+    /// Fills the next generation from the checkpoint on, until the checksums of all partitions are equal.
     pub(super) async fn fill(&self, definition: Definition, turn: &mut Turn) -> Result<(), Interrupt> {
         let Some(next) = definition.second().cloned() else { return Ok(()) };
-        let placement = &next.generation.placement;
-        self.store.ensure_index(&definition.name, placement, self.settings.indexes).await?;
+        self.store.ensure_index(&definition.name, &next.generation.placement, self.settings.indexes).await?;
         self.store.fence(&definition, false).await?;
         let checkpoint = self.store.checkpoint(&definition.name).await?;
         let mut fill = Fill::new(self, &definition, &next, &checkpoint);
@@ -63,40 +55,10 @@ impl Rebuilds {
             Err(Ended::GivenUp(reason)) => return self.give_up(definition, &reason).await,
         }
         let copied = fill.copied;
-        self.store.ensure_index(&definition.name, placement, self.settings.indexes).await?;
-        self.switch(definition, copied).await
-    }
-
-    /// Switches to the next generation; takes the switch back if a write came between that does not fit the new schema.
-    async fn switch(&self, definition: Definition, copied: u64) -> Result<(), Interrupt> {
         let total = self.store.size(&definition.name, definition.live.generation.number).await?.documents;
-        let (name, epoch) = (definition.name.clone(), definition.epoch);
-        let age = self.settings.rollback_age;
-        let swapped = self.replace(definition, |definition, now| switched(definition, now, age, copied, total)).await?;
-        self.store.fence(&swapped, false).await?;
-        let Some(reason) = self.store.misfit(&name, epoch).await? else {
-            self.figures.rebuilt(true);
-            tracing::info!(collection = %name, copied, "a rebuild is done");
-            return Ok(());
-        };
-        let back = |definition: Definition, now| match definition.clone().swapped(now, age) {
-            Some(back) => {
-                let failed = back.retiring(now).concluded(JobState::Failed, now);
-                Definition { rebuild: failed.rebuild.map(|job| Job { error: reason.clone(), ..job }), ..failed }
-            }
-            None => definition,
-        };
-        let back = self.replace(swapped, back).await?;
-        self.figures.rebuilt(false);
-        self.store.fence(&back, false).await?;
+        self.replace(definition, |definition, _| definition.filled(copied, total)).await?;
         Ok(())
     }
-}
-
-fn switched(definition: Definition, now: i64, age: Duration, copied: u64, total: u64) -> Definition {
-    let swapped = definition.clone().swapped(now, age).unwrap_or(definition);
-    let done = swapped.concluded(JobState::Done, now);
-    Definition { rebuild: done.rebuild.map(|job| Job { copied, total, ..job }), ..done }
 }
 
 // === impl Fill ===
@@ -127,13 +89,12 @@ impl<'a> Fill<'a> {
     }
 
     /// Walks again while the checksums of a partition differ. A document that was read while its writer waited for the index
-    /// may have been missed; a counter that has drifted is mended before the last walk.
+    /// may have been missed; one that fits the live schema alone ends the walk; a counter that has drifted is mended before the
+    /// last walk.
     async fn settle(&mut self, partition: u8, turn: &mut Turn) -> Result<(), Ended> {
         for walks in 1..=WALKS {
-            match self.compare(partition).await? {
-                Verdict::Equal => return Ok(()),
-                Verdict::Misfit(reason) => return Err(Ended::GivenUp(reason)),
-                Verdict::Different => {}
+            if self.is_equal(partition).await? {
+                return Ok(());
             }
             if walks + 1 >= WALKS {
                 let reconciler = &self.rebuilds.reconciler;
@@ -143,22 +104,16 @@ impl<'a> Fill<'a> {
             }
             self.walk(partition, None, turn).await?;
         }
-        match self.compare(partition).await? {
-            Verdict::Equal => Ok(()),
-            Verdict::Misfit(reason) => Err(Ended::GivenUp(reason)),
-            Verdict::Different => Err(Ended::GivenUp(format!("partition {partition} differs after {WALKS} walks"))),
-        }
+        let equal = self.is_equal(partition).await?;
+        if equal { Ok(()) } else { Err(Ended::GivenUp(format!("partition {partition} differs after {WALKS} walks"))) }
     }
 
-    async fn compare(&self, partition: u8) -> Result<Verdict, Ended> {
+    /// Compares the two generations of a partition.
+    async fn is_equal(&self, partition: u8) -> Result<bool, Ended> {
         let state = self.rebuilds.store.partition(&self.definition.name, partition).await?;
         let state = state.filter(|state| state.epoch == self.definition.epoch).ok_or(Error::WriteConflict)?;
-        if let Some(reason) = state.misfit(state.epoch) {
-            return Ok(Verdict::Misfit(reason.to_owned()));
-        }
         let checksum = |build: &Build| state.checksum(build.generation.number);
-        let equal = checksum(&self.definition.live) == checksum(self.next);
-        Ok(if equal { Verdict::Equal } else { Verdict::Different })
+        Ok(checksum(&self.definition.live) == checksum(self.next))
     }
 
     async fn walk(&mut self, partition: u8, from: Option<u64>, turn: &mut Turn) -> Result<(), Ended> {

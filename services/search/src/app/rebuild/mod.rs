@@ -1,11 +1,11 @@
-//! Rebuild of a collection into a new generation: plan, begin, fill, switch, retire, drop.
+//! Rebuild of a collection into a new generation: plan, begin, fill, swap, retire, drop.
 
 mod fill;
 mod remove;
 
 use std::time::Duration;
 
-use super::collections::Definitions;
+use super::collections::{Definitions, swap};
 use super::figures::Figures;
 use super::reconciler::Reconciler;
 use super::turn::{Interrupt, Turn};
@@ -68,11 +68,32 @@ impl Rebuilds {
             }
             Step::Remove => self.remove(&definition, turn).await,
             Step::Drop => self.drop_retired(definition, turn).await,
-            Step::Retire => Ok(self.replace(definition, |definition, now| definition.retiring(now)).await.map(|_| ())?),
+            Step::Retire => {
+                Ok(self.replace(definition, |definition, now| definition.retiring(now)).await.map(|_| ())?)
+            }
             Step::Plan => self.plan(definition).await,
             Step::Begin => self.begin(definition).await,
             Step::Fill => self.fill(definition, turn).await,
+            Step::Swap => self.swap(definition).await,
         }
+    }
+
+    /// Concludes a rebuild, or a rollback whose caller's instance has died.
+    async fn swap(&self, definition: Definition) -> Result<(), Interrupt> {
+        let name = definition.name.clone();
+        let is_rebuild = definition.rebuild.as_ref().is_some_and(|job| job.state == JobState::Switching);
+        if let Some(second) = definition.second() {
+            self.store.ensure_index(&name, &second.generation.placement, self.settings.indexes).await?;
+        }
+        let swapped = swap(&self.store, &self.definitions, definition, self.settings.rollback_age).await?;
+        if is_rebuild {
+            self.figures.rebuilt(swapped.rejected.is_none());
+        }
+        match swapped.rejected {
+            None => tracing::info!(collection = %name, "a collection's generations were swapped"),
+            Some(reason) => tracing::warn!(collection = %name, reason, "a collection's generations were not swapped"),
+        }
+        Ok(())
     }
 
     /// Chooses the generation of a pending rebuild, before anything of it exists.

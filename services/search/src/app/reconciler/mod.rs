@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::Duration;
 
 use keyplane_contracts::names::CollectionName;
 
@@ -98,8 +97,7 @@ impl Reconciler {
     /// Error of the store.
     pub async fn mark(&self, definition: &Definition, now: u64) -> Result<Mark, Error> {
         let (name, number) = (&definition.name, definition.live.generation.number);
-        let (revision, head) =
-            futures::try_join!(self.store.revision(name), self.store.lexicon_head(name, number))?;
+        let (revision, head) = futures::try_join!(self.store.revision(name), self.store.lexicon_head(name, number))?;
         Ok(Mark { at: now, revision, head })
     }
 

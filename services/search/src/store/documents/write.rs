@@ -107,6 +107,10 @@ impl Store {
         partition: u8,
         puts: &[Put<'_>],
     ) -> Result<Fenced<Vec<PutResult>>, Error> {
+        // The generations are about to be swapped: a document that fits one of them alone waits for the outcome.
+        if definition.is_swapping() && puts.iter().any(|put| matches!(put.second, Some(Err(_)))) {
+            return Ok(Fenced::Stale);
+        }
         let chunk = Chunk::new(self, definition, partition, puts.iter().map(|put| put.id));
         let parts: Vec<Parts> = puts.iter().map(|put| Parts::new(definition, put)).collect();
         let mut args = chunk.fence().to_vec();

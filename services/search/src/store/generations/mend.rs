@@ -76,12 +76,8 @@ impl Store {
             set.chain(correction.removed.iter().map(|counter| (counter, String::new()))).collect();
         // The checksum goes along with each slice; with the first one even if no counter is wrong.
         for slice in changes.chunks(SLICE).chain(changes.is_empty().then_some(&[][..])) {
-            let mut args = vec![
-                Arg::from(definition.epoch),
-                state.revision.into(),
-                (&number).into(),
-                correction.checksum.into(),
-            ];
+            let mut args =
+                vec![Arg::from(definition.epoch), state.revision.into(), (&number).into(), correction.checksum.into()];
             args.extend(slice.iter().flat_map(|(counter, value)| [Arg::from(*counter), Arg::from(value)]));
             let reply = self.valkey.run(&MEND, &[&keys.state(), &keys.count(generation)], &args).await?;
             match unfenced(reply) {

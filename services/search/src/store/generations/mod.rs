@@ -100,16 +100,6 @@ impl Store {
         if fields.is_empty() { Ok(None) } else { PartitionState::new(&fields).map(Some) }
     }
 
-    /// First misfit of `epoch`: a write that the second generation's schema had no place for.
-    ///
-    /// # Errors
-    ///
-    /// Error of the store.
-    pub async fn misfit(&self, name: &CollectionName, epoch: u64) -> Result<Option<String>, Error> {
-        let states = try_join_all((0..PARTITIONS).map(|partition| self.partition(name, partition))).await?;
-        Ok(states.iter().flatten().find_map(|state| state.misfit(epoch)).map(str::to_owned))
-    }
-
     /// Size of a generation, from its counters.
     ///
     /// # Errors
@@ -182,9 +172,14 @@ impl PartitionState {
         self.fields.get(&format!("c:{generation}")).and_then(|sum| sum.parse().ok()).unwrap_or(0)
     }
 
-    /// Misfit of `epoch`: document and reason.
+    /// Reason of the last epoch's first write that the second generation's schema had no place for. The document may have
+    /// changed since: checksums decide.
     #[must_use]
-    pub fn misfit(&self, epoch: u64) -> Option<&str> {
-        self.fields.get(&format!("bad:{epoch}")).map(String::as_str)
+    pub fn misfit(&self) -> Option<&str> {
+        let misfits = self.fields.iter().filter_map(|(field, reason)| {
+            let epoch: u64 = field.strip_prefix("bad:")?.parse().ok()?;
+            Some((epoch, reason.as_str()))
+        });
+        misfits.max().map(|(_, reason)| reason)
     }
 }
