@@ -31,7 +31,8 @@ register! {
         "The collection in metadata `collection` is being rebuilt: wait for the end of the rebuild, or cancel it with \
          RollbackCollection.";
     ROLLBACK_IMPOSSIBLE: FailedPrecondition, Retry::Never,
-        "The collection in metadata `collection` has no rebuild to cancel, and its earlier generation is deleted.";
+        "The collection in metadata `collection` has no rebuild to cancel, and its earlier generation is deleted; or a document \
+         does not fit the earlier schema, and the message names it: change or delete the document.";
     CURSOR_EXPIRED: FailedPrecondition, Retry::Never,
         "The `page_token` belongs to a generation of the collection that is deleted: start again from the first page.";
 }
