@@ -92,7 +92,8 @@ fn json(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => serde_json::to_string(text).ok(),
         Value::Tags(tags) => serde_json::to_string(tags).ok(),
-        Value::Integer(number) | Value::Timestamp(number) => Some(number.to_string()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Timestamp(millis) => serde_json::to_string(&timestamp::format_millis(*millis)).ok(),
         Value::Decimal(number) => serde_json::to_string(number).ok(),
         Value::Boolean(flag) => Some(flag.to_string()),
         Value::Json(json) => Some(json.clone()),
@@ -156,6 +157,8 @@ mod tests {
         assert_eq!(converted(Value::Integer(7), FieldKind::Decimal), Ok(Value::Decimal(7.0)));
         assert_eq!(converted(Value::Decimal(7.0), FieldKind::Integer), Ok(Value::Integer(7)));
         assert_eq!(converted(tag("\"x\""), FieldKind::Stored), Ok(Value::Json(r#""\"x\"""#.to_owned())));
+        let time = Ok(Value::Json(r#""2026-11-28T09:00:00.123Z""#.to_owned()));
+        assert_eq!(converted(Value::Timestamp(1_795_856_400_123), FieldKind::Stored), time, "as callers see it");
     }
 
     #[test]
