@@ -11,8 +11,8 @@ use super::Store;
 use crate::domain::{Placement, Shape};
 use crate::error::Error;
 
-/// Longest wait for a new index.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a new index: less than what is left of a maintenance's lease when it begins.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// First pause between two looks at a new index; the pauses double.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Longest pause between two looks at a new index.
