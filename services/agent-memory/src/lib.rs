@@ -3,3 +3,4 @@
 //! Calls go `grpc → app → store`, and `app → peers` for embeddings; `domain` has the rules under all of them.
 
 pub mod domain;
+pub mod error;

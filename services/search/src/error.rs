@@ -166,9 +166,9 @@ impl ServiceError for Error {
             }
             Error::StaleWrite { current, .. } => Description::new(&kit::STALE_WRITE).with("current", current),
             Error::OlderVersion { current } => Description::new(&kit::STALE_WRITE).with("current", current),
-            Error::WriteConflict => Description::new(&search::WRITE_CONFLICT),
+            Error::WriteConflict => Description::new(&kit::WRITE_CONFLICT),
             Error::IndexNotReady { collection } => {
-                Description::new(&search::INDEX_NOT_READY).with("collection", collection)
+                Description::new(&store::INDEX_NOT_READY).with("collection", collection)
             }
             Error::NotVisible => Description::new(&search::WRITE_NOT_VISIBLE),
             Error::TooManyCollections { limit } => Description::new(&search::TOO_MANY_COLLECTIONS)

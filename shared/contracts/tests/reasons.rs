@@ -13,11 +13,12 @@ use tonic::Code;
 
 const INTRO: &str = include_str!("errors-intro.md");
 /// Folders whose sources send reasons.
-const SENDERS: [&str; 8] = [
+const SENDERS: [&str; 9] = [
     "services/session/src",
     "services/auth-revocation/src",
     "services/rate-limiting/src",
     "services/search/src",
+    "services/agent-memory/src",
     "shared/server/src",
     "shared/client/src",
     "deploy/gateway/src",

@@ -6,6 +6,7 @@ pub mod memory;
 pub mod pack;
 pub mod question;
 pub mod rank;
+pub mod recall;
 pub mod record;
 pub mod render;
 pub mod scope;
@@ -14,8 +15,15 @@ pub mod space;
 pub mod split;
 pub mod text;
 pub mod veto;
+pub mod write;
 
 pub use item::{Item, Piece, Session, Sketch, Term, Vector};
 pub use memory::{Kind, Memory, MemoryId, Source, State};
+pub use recall::{
+    Candidates, LateInteraction, RecallPlan, RecallRequest, RecallStep, Recalled, RecalledMemory, ScoreTerm,
+};
 pub use scope::{Owner, Partition, Scope};
 pub use space::{Algorithm, Space, SpaceId};
+pub use write::{
+    Filter, ForgetRequest, Forgotten, ListRequest, MemoryPatch, NewMemory, Outcome, Page, Remembered, States,
+};

@@ -10,6 +10,8 @@ register! {
     STALE_WRITE: Aborted, Retry::AfterRead,
         "The resource has changed since it was read; metadata `current` is its version or etag. Read it, merge, write \
          again.";
+    WRITE_CONFLICT: Aborted, Retry::Now,
+        "The resource kept changing during the write. Nothing was written; retry.";
     REQUEST_TOO_LARGE: ResourceExhausted, Retry::Never,
         "The message is larger than the service takes (`KEYPLANE_GRPC_MAX_MESSAGE`), or the body than the gateway \
          takes (HTTP 413): send less.";

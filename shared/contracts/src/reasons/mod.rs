@@ -9,6 +9,7 @@ use tonic::Code;
 pub mod client;
 pub mod gateway;
 pub mod kit;
+pub mod memory;
 pub mod ratelimit;
 pub mod revocation;
 pub mod search;
@@ -58,12 +59,13 @@ pub struct Area {
 }
 
 /// Registry of all reasons.
-pub static AREAS: [Area; 8] = [
+pub static AREAS: [Area; 9] = [
     Area { title: "Every service", reasons: kit::ALL },
     Area { title: "Store", reasons: store::ALL },
     Area { title: "Sessions", reasons: session::ALL },
     Area { title: "Revocation", reasons: revocation::ALL },
     Area { title: "Rate limiting", reasons: ratelimit::ALL },
+    Area { title: "Agent memory", reasons: memory::ALL },
     Area { title: "Search", reasons: search::ALL },
     Area { title: "Gateway", reasons: gateway::ALL },
     Area { title: "Rust client", reasons: client::ALL },

@@ -11,10 +11,6 @@ register! {
         "The collection in metadata `collection` is being deleted: retry, or choose another id.";
     DOCUMENT_NOT_FOUND: NotFound, Retry::Never,
         "The document in metadata `document` does not exist, or has expired. An update never creates one: upsert it.";
-    WRITE_CONFLICT: Aborted, Retry::Now,
-        "The document or its collection kept changing during the write. Nothing was written; retry.";
-    INDEX_NOT_READY: Unavailable, after(500),
-        "The engine still builds the index of the collection in metadata `collection`, e.g. after its restart. Retry.";
     WRITE_NOT_VISIBLE: Unavailable, after(100),
         "The write that `freshness_token` names is not visible yet. Retry; if that fails for a minute, the store has \
          lost the write: search without the token.";
