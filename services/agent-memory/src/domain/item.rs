@@ -89,8 +89,8 @@ pub struct Item {
     pub sketch: Option<Sketch>,
 }
 
-/// Items of a session (or of a record of memories without one), in order of their sequence. Neighbours in `items` are
-/// neighbours in the conversation if `adjacent` says so.
+/// Items of a session (or of a record of memories without one), in order of their sequence. Neighbours in the conversation have
+/// sequences 1 or 2 apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
     /// Id of the session; empty for memories without one.

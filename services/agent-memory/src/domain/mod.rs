@@ -1,5 +1,6 @@
 //! Rules of agent memory: scopes, memories, the compact items that recall scores. Pure: no I/O, no clock.
 
+pub mod admission;
 pub mod calendar;
 pub mod item;
 pub mod memory;
