@@ -2,6 +2,8 @@
 
 pub mod admission;
 pub mod calendar;
+pub mod embedding;
+pub mod erasure;
 pub mod item;
 pub mod memory;
 pub mod pack;
@@ -18,13 +20,14 @@ pub mod text;
 pub mod veto;
 pub mod write;
 
+pub use embedding::Embedding;
 pub use item::{Item, Piece, Session, Sketch, Term, Vector};
 pub use memory::{Kind, Memory, MemoryId, Source, State};
 pub use recall::{
     Candidates, LateInteraction, RecallPlan, RecallRequest, RecallStep, Recalled, RecalledMemory, ScoreTerm,
 };
 pub use scope::{Owner, Partition, Scope};
-pub use space::{Algorithm, Space, SpaceId};
+pub use space::{Algorithm, Pooling, Space, SpaceId};
 pub use write::{
     Filter, ForgetRequest, Forgotten, ListRequest, MemoryPatch, NewMemory, Outcome, Page, Remembered, States,
 };
