@@ -1,6 +1,7 @@
 //! Searches against a real engine, compared with a brute-force evaluation of the same documents.
 
 mod basics;
+mod candidates;
 mod dice;
 mod exact;
 mod fresh;

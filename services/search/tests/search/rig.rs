@@ -44,15 +44,13 @@ impl Rig {
         let definitions = Definitions::new(store.clone());
         let limits = Limits { collections: 100, indexes: 900, rollback_age: Duration::from_secs(60) };
         let collections = Collections::new(store.clone(), definitions.clone(), limits);
-        let search = Search::new(SearchParts {
-            store: store.clone(),
-            definitions: definitions.clone(),
-            lexicons: Lexicons::new(store.clone(), 64 << 20),
-            cursor_key: CursorKey::new(b"a key of the tests"),
-            candidates: 300,
-            sample_bytes: 64 << 20,
-        });
+        let search = search(&store, &definitions, 300);
         Rig { store, definitions, collections, search }
+    }
+
+    /// Searches of another instance, with this maximum of candidates.
+    pub(crate) fn instance(&self, candidates: u32) -> Search {
+        search(&self.store, &self.definitions, candidates)
     }
 
     /// Creates a collection.
@@ -110,6 +108,13 @@ impl Rig {
         }
     }
 
+    /// Takes one document of a term out of the lexicon.
+    pub(crate) async fn forget(&self, name: &CollectionName, term: &str) {
+        let generation = self.definitions.get(name).await.expect("a definition").live.generation.number;
+        let delta = [(term.to_owned(), -1)];
+        self.store.lexicon_update(name, generation, &keyplane_testkit::app(), &delta).await.expect("updated");
+    }
+
     /// Writes many documents.
     pub(crate) async fn put_all(&self, name: &CollectionName, documents: &[Document]) {
         for batch in documents.chunks(4_000) {
@@ -132,6 +137,17 @@ impl Rig {
     pub(crate) async fn fails(&self, name: &CollectionName, request: &SearchRequest) -> Error {
         self.search.search(name, request).await.expect_err("an error")
     }
+}
+
+fn search(store: &Store, definitions: &Definitions, candidates: u32) -> Search {
+    Search::new(SearchParts {
+        store: store.clone(),
+        definitions: definitions.clone(),
+        lexicons: Lexicons::new(store.clone(), 64 << 20),
+        cursor_key: CursorKey::new(b"a key of the tests"),
+        candidates,
+        sample_bytes: 64 << 20,
+    })
 }
 
 pub(crate) fn field_name(name: &str) -> FieldName {

@@ -15,7 +15,7 @@ pub mod windows;
 
 pub use costs::Costs;
 pub use ladder::{Ladder, Rung};
-pub use tiers::{MAX_CANDIDATES, TierWords, candidates, fit, tier_words};
+pub use tiers::{CANDIDATES, TierWords, candidates, fit, tier_upto, tier_words};
 
 use crate::domain::estimate::{Estimate, to_float};
 

@@ -4,8 +4,8 @@ use crate::domain::estimate::Estimate;
 use crate::domain::rank::{Expanded, Tier};
 use crate::store::AnyOf;
 
-/// Most candidates of a ranking.
-pub const MAX_CANDIDATES: u32 = 300;
+/// Most candidates of a ranking, unless a setting says otherwise.
+pub const CANDIDATES: u32 = 300;
 /// Fewest candidates of a ranking, however long the documents are.
 const MIN_CANDIDATES: u32 = 50;
 /// Bytes of text that a ranking reads.
@@ -44,11 +44,17 @@ impl TierWords {
     }
 }
 
-/// Most candidates of a ranking of documents with so much text on average.
+/// Most candidates of a ranking: at most `most`, and fewer of documents with much text on average.
 #[must_use]
-pub fn candidates(text_bytes: u64) -> u32 {
+pub fn candidates(text_bytes: u64, most: u32) -> u32 {
     let fitting = u32::try_from(CANDIDATE_BYTES / text_bytes.max(1)).unwrap_or(u32::MAX);
-    fitting.clamp(MIN_CANDIDATES, MAX_CANDIDATES)
+    fitting.max(MIN_CANDIDATES).min(most)
+}
+
+/// Last tier up to a number. A cursor names tiers of its first page; one that adds nothing any more is the tier before it.
+#[must_use]
+pub fn tier_upto(tiers: &[TierWords], number: u8) -> Option<&TierWords> {
+    tiers.iter().rev().find(|tier| tier.number <= number)
 }
 
 /// Shortens a query to what one query of the index takes in `columns` text columns, by the weakest variants of the word with
@@ -174,6 +180,22 @@ mod tests {
 
     #[test]
     fn long_documents_leave_room_for_fewer_candidates() {
-        assert_eq!([0, 100, 1_747, 5_000, 1 << 20].map(candidates), [300, 300, 300, 104, 50]);
+        let of = |most| [0, 100, 1_747, 5_000, 1 << 20].map(|bytes| candidates(bytes, most));
+        assert_eq!(of(CANDIDATES), [300, 300, 300, 104, 50]);
+        assert_eq!(of(1_000), [1_000, 1_000, 300, 104, 50], "the setting raises the maximum");
+        assert_eq!(of(10), [10; 5], "and lowers it");
+    }
+
+    #[test]
+    fn tier_that_vanished_is_the_one_before_it() {
+        let red = |variants| tier_words(&query(vec![word(variants)]), &[0], &[1.0]);
+        let tiers = red(vec![variant("red", Tier::Exact, 5), variant("redder", Tier::Prefix, 1)]);
+        assert_eq!(
+            [1, 3, 4, 5].map(|number| tier_upto(&tiers, number).map(|tier| tier.number)),
+            [1, 1, 4, 4].map(Some)
+        );
+        let later = red(vec![variant("red", Tier::Exact, 5)]);
+        assert_eq!(tier_upto(&later, 4), Some(&tiers[0]));
+        assert_eq!(tier_upto(&later, 0), None, "only a weaker tier is left");
     }
 }

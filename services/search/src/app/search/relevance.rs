@@ -8,7 +8,7 @@ use super::measure::Measure;
 use super::order::OrderField;
 use super::run::{Call, Hits, Run};
 use super::sift::Entry;
-use crate::app::planner::{Ladder, Rung, candidates};
+use crate::app::planner::{CANDIDATES, Ladder, Rung, candidates, tier_upto};
 use crate::domain::Clause;
 use crate::domain::cursor::{Cut, Position, TierCut};
 use crate::domain::estimate::{Estimate, to_float};
@@ -26,17 +26,10 @@ type Pool = HashMap<String, Entry>;
 impl Run<'_> {
     /// Hits from tiers of candidates. Pages after the first rank the candidates of the first.
     pub(super) async fn tiers(&self, measure: &Measure) -> Result<Hits, Error> {
-        let (cap, mut pool, mut sift) = (self.cap(), Pool::new(), self.sift());
         if let Some(Position::Score { cuts, .. }) = self.position() {
-            let calls = cuts.iter().map(|cut| self.candidates(cut, measure, cap.saturating_mul(4)));
-            for matches in try_join_all(calls).await? {
-                pool.extend(
-                    matches.rows.iter().filter_map(|row| sift.entry(row)).map(|entry| (entry.row.id.clone(), entry)),
-                );
-            }
-            let is_capped = cuts.last().is_none_or(|cut| cut.cut != Cut::None || !self.is_last(cut.tier));
-            return Ok(self.hits(pool, cap, is_capped, cuts.clone()));
+            return self.again(cuts, measure).await;
         }
+        let (cap, mut pool, mut sift) = (self.cap(), Pool::new(), self.sift());
         let mut ladder = Ladder::new(self.sizes(measure), cap);
         let mut cuts: Vec<TierCut> = Vec::new();
         loop {
@@ -51,13 +44,25 @@ impl Run<'_> {
                 let found: Vec<Entry> = found.filter(|entry| !pool.contains_key(&entry.row.id)).collect();
                 if ladder.accept(*rung, matches.total, pool.len() + found.len()) {
                     pool.extend(found.into_iter().map(|entry| (entry.row.id.clone(), entry)));
-                    cuts.retain(|other| other.tier > cut.tier);
-                    cuts.push(*cut);
+                    add(&mut cuts, *cut);
                 }
             }
         }
-        let is_capped = ladder.is_capped();
-        Ok(self.hits(pool, cap, is_capped, cuts))
+        Ok(self.hits(pool, cap, ladder.is_capped(), cuts))
+    }
+
+    /// Hits from the candidates of the first page. It may have had a larger maximum, so this page's own is no bound.
+    async fn again(&self, cuts: &[TierCut], measure: &Measure) -> Result<Hits, Error> {
+        let (cap, mut pool, mut sift) = (self.cap(), Pool::new(), self.sift());
+        let limit = cap.max(CANDIDATES).saturating_mul(4);
+        let calls = cuts.iter().map(|cut| self.candidates(cut, measure, limit));
+        let mut is_whole = cuts.iter().any(|cut| cut.cut == Cut::None && self.is_last(cut.tier));
+        for matches in try_join_all(calls).await? {
+            is_whole &= matches.total <= u64::from(limit);
+            let entries = matches.rows.iter().filter_map(|row| sift.entry(row));
+            pool.extend(entries.map(|entry| (entry.row.id.clone(), entry)));
+        }
+        Ok(self.hits(pool, cap, !is_whole, cuts.to_vec()))
     }
 
     /// Hits of the page out of all candidates.
@@ -98,7 +103,7 @@ impl Run<'_> {
     /// Matches of a tier within a cut.
     async fn candidates(&self, cut: &TierCut, measure: &Measure, limit: u32) -> Result<Matches, Error> {
         let text = self.prepared.text.as_ref();
-        let Some(tier) = text.and_then(|text| text.tiers.iter().find(|tier| tier.number == cut.tier)) else {
+        let Some(tier) = text.and_then(|text| tier_upto(&text.tiers, cut.tier)) else {
             return Ok(Matches::default());
         };
         let (above, spread) = match (cut.cut, OrderField::raised(&self.prepared.profile)) {
@@ -135,11 +140,20 @@ impl Run<'_> {
     /// Most candidates.
     fn cap(&self) -> u32 {
         let totals = &self.figures.totals;
-        candidates(totals.text_bytes / totals.documents.max(1)).min(self.search.candidates)
+        candidates(totals.text_bytes / totals.documents.max(1), self.search.candidates)
     }
 
+    /// Returns whether no tier goes beyond `number`.
     fn is_last(&self, number: u8) -> bool {
         let last = self.prepared.text.as_ref().and_then(|text| text.tiers.last());
-        last.is_some_and(|tier| tier.number == number)
+        last.is_some_and(|tier| tier.number <= number)
     }
+}
+
+/// Adds a part to those that became candidates. A whole tier includes all that is within it; a part of one includes nothing else.
+fn add(cuts: &mut Vec<TierCut>, cut: TierCut) {
+    if cut.cut == Cut::None {
+        cuts.retain(|other| other.tier > cut.tier);
+    }
+    cuts.push(cut);
 }
