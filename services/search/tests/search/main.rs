@@ -11,3 +11,4 @@ mod ranked;
 mod rig;
 mod sampled;
 mod tenants;
+mod windows;

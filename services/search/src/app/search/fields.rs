@@ -2,14 +2,15 @@
 
 use futures::future::try_join_all;
 
-use super::measure::Measure;
+use super::measure::{self, Measure};
 use super::order::{OrderField, part_of_index};
 use super::run::{Call, Hits, Run};
-use super::sift::Entry;
-use crate::app::planner::windows::{Progress, Sizes, Start, Walk, Window};
+use super::sift::{Entry, Sift};
+use crate::app::planner::windows::{Sizes, Start, Walk, Window};
 use crate::domain::cursor::Position;
 use crate::domain::{Clause, Column};
 use crate::error::Error;
+use crate::store::Matches;
 
 /// Most documents of a first window.
 const WINDOW: usize = 1_000;
@@ -21,9 +22,8 @@ const HASHES: f64 = 4_294_967_296.0;
 impl Run<'_> {
     /// Hits from windows of the order: one round trip as a rule, more where the sample misleads.
     pub(super) async fn windows(&self, measure: &Measure) -> Result<Hits, Error> {
-        let order = &self.prepared.order;
-        let mut sift = self.sift();
-        let mut walk = self.walk(measure);
+        let whole = measure::whole(self.prepared);
+        let (mut clause, mut walk, mut sift) = (&measure.clause, self.walk(measure), self.sift());
         let mut entries: Vec<Entry> = Vec::new();
         'walk: while entries.len() < self.wanted() {
             let windows = walk.windows();
@@ -31,26 +31,36 @@ impl Run<'_> {
                 break;
             }
             let limit = u32::try_from(walk.limit()).unwrap_or(u32::MAX);
-            let calls = windows.iter().map(|window| self.window(order, window, &measure.clause, limit));
+            let calls = windows.iter().map(|window| self.window(window, clause, limit));
             for (window, matches) in windows.iter().zip(try_join_all(calls).await?) {
-                let found: Vec<Entry> = matches.rows.iter().filter_map(|row| sift.entry(row)).collect();
-                let tuples = found.iter().map(|entry| entry.tuple.clone()).collect::<Vec<_>>();
-                let after: Vec<Entry> = found.into_iter().filter(|entry| walk.start().admits(&entry.tuple)).collect();
-                let is_cut = matches.total > matches.rows.len() as u64 && matches.rows.len() >= walk.limit();
-                // A cut answer is a new sample: its documents stand for all of the window.
-                let tuples = if is_cut { tuples } else { Vec::new() };
-                match walk.accept(window, matches.total, matches.rows.len(), tuples, after.len()) {
-                    Progress::TooLarge => continue 'walk,
-                    Progress::Whole => {
-                        let at = entries.len();
-                        entries.extend(after.into_iter().filter(|entry| self.is_after(entry)));
-                        entries[at..].sort_unstable_by(Entry::by_fields);
-                    }
+                if !walk.is_too_large(matches.total) {
+                    let found = matches.rows.iter().filter_map(|row| sift.entry(row));
+                    let found: Vec<Entry> = found.filter(|entry| walk.start().admits(&entry.tuple)).collect();
+                    walk.pass(window, found.len());
+                    let at = entries.len();
+                    entries.extend(found.into_iter().filter(|entry| self.is_after(entry)));
+                    entries[at..].sort_unstable_by(Entry::by_fields);
+                    continue;
                 }
+                if *clause == whole {
+                    self.refine(&mut walk, &matches, &mut sift);
+                } else {
+                    // A range that is checked here goes with the order: the window's documents fail it.
+                    clause = &whole;
+                    walk.narrow();
+                }
+                continue 'walk;
             }
         }
         entries.truncate(self.wanted());
         Ok(Hits { entries, ..Hits::default() })
+    }
+
+    /// Takes the documents of a window that is too large as the next sample.
+    fn refine(&self, walk: &mut Walk, matches: &Matches, sift: &mut Sift<'_>) {
+        let matching = matches.rows.iter().filter(|row| sift.entry(row).is_some()).count();
+        let tuples = matches.rows.iter().filter_map(|row| sift.tuple(row)).collect();
+        walk.refine(matches.total, tuples, matching);
     }
 
     /// Hits of the page out of all matches.
@@ -61,14 +71,8 @@ impl Run<'_> {
         Hits { entries, ..Hits::default() }
     }
 
-    async fn window(
-        &self,
-        order: &[OrderField],
-        window: &Window,
-        clause: &Clause,
-        limit: u32,
-    ) -> Result<crate::store::Matches, Error> {
-        let (part, spread) = part_of_index(order, window);
+    async fn window(&self, window: &Window, clause: &Clause, limit: u32) -> Result<Matches, Error> {
+        let (part, spread) = part_of_index(&self.prepared.order, window);
         let clause = Clause::all([clause.clone(), part]);
         self.find("window", Call { clause: &clause, words: self.words(), spread, is_ranked: false, limit }).await
     }

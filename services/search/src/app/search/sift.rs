@@ -65,12 +65,18 @@ impl<'a> Sift<'a> {
         }
         let score = self.score(row, &values)?;
         let spread = spread(&self.prepared.profile.place.name, &row.id);
-        let tuple = if self.prepared.is_ranked {
-            Vec::new()
-        } else {
-            self.prepared.order.iter().map(|field| field.key(&values)).chain([f64::from(spread)]).collect()
-        };
+        let tuple = if self.prepared.is_ranked { Vec::new() } else { self.keys(&values, spread) };
         Some(Entry { row: row.clone(), spread, tuple, score })
+    }
+
+    /// Place of a row in the order of fields, whether it matches or not.
+    pub(super) fn tuple(&self, row: &Row) -> Option<Vec<f64>> {
+        let values = Packed::read(&row.packed).ok()?;
+        Some(self.keys(&values, spread(&self.prepared.profile.place.name, &row.id)))
+    }
+
+    fn keys(&self, values: &Packed<'_>, spread: u32) -> Vec<f64> {
+        self.prepared.order.iter().map(|field| field.key(values)).chain([f64::from(spread)]).collect()
     }
 
     /// Parts of an entry's score.

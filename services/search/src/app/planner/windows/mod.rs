@@ -13,6 +13,8 @@ pub const MISSING: f64 = f64::INFINITY;
 const MIN_STEPS: usize = 3;
 /// Factor by which a next window of one search grows.
 const GROWTH: usize = 4;
+/// Most documents of a window, however often the sample misleads: one answer of some megabytes.
+const MAX_LIMIT: usize = 16_000;
 
 /// Part of a sorted result.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,15 +74,6 @@ pub struct Walk {
     kept: usize,
 }
 
-/// Consequence of a window's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The window was read whole.
-    Whole,
-    /// The window holds more than the answer: its documents do not count, and the next windows are smaller.
-    TooLarge,
-}
-
 // === impl Walk ===
 
 impl Walk {
@@ -129,24 +122,38 @@ impl Walk {
         windows
     }
 
-    /// Takes the answer to a window: `total` documents, of which `returned` came back.
-    ///
-    /// `tuples` are those of the returned documents that match; `kept` of them lie after the start.
-    pub fn accept(
-        &mut self,
-        window: &Window,
-        total: u64,
-        returned: usize,
-        tuples: Vec<Vec<f64>>,
-        kept: usize,
-    ) -> Progress {
-        if total > returned as u64 && returned >= self.sizes.limit {
-            self.refine(total, returned, tuples);
-            return Progress::TooLarge;
-        }
+    /// Returns whether a window has too many documents: its answer, which lacks some of them, does not count.
+    #[must_use]
+    pub fn is_too_large(&self, total: u64) -> bool {
+        usize::try_from(total).map_or(true, |total| total > self.sizes.limit)
+    }
+
+    /// Moves on after a window that was read whole; `kept` of its documents match and lie after the start.
+    pub fn pass(&mut self, window: &Window, kept: usize) {
         self.kept += kept;
         self.start = after(window);
-        Progress::Whole
+    }
+
+    /// Begins anew at the start with an engine that checks every condition: its documents are those of the sample alone.
+    pub fn narrow(&mut self) {
+        self.sizes.excess = 1.0;
+        self.steps = 0;
+    }
+
+    /// Replaces the sample by the documents of a window that is too large: `total` in all, of which `tuples` were returned and
+    /// `matching` of these match. The next windows are smaller.
+    pub fn refine(&mut self, total: u64, tuples: Vec<Vec<f64>>, matching: usize) {
+        let returned = float(tuples.len().max(1));
+        self.sizes.excess = returned / float(matching.max(1));
+        #[expect(clippy::cast_precision_loss, reason = "totals are far below 2^53")]
+        let row_weight = total as f64 / returned;
+        self.sizes.weight = row_weight / self.sizes.excess;
+        self.is_slice = false;
+        self.sample = tuples;
+        self.sample.sort_unstable_by(|one, other| compare(one, other));
+        // Engines return the documents of a large window in an order of their own: a larger answer ends a bad guess.
+        self.sizes.limit = self.sizes.limit.saturating_mul(2).min(MAX_LIMIT).max(self.sizes.limit);
+        self.steps = 0;
     }
 
     /// Leaves groups that end here, or have no further documents.
@@ -271,20 +278,6 @@ impl Walk {
     /// Returns whether a group is too large for one window.
     fn is_heavy(&self, prefix: &[f64]) -> bool {
         self.mass(prefix) > float(self.sizes.limit) / 2.0
-    }
-
-    /// Replaces the sample by the documents of a window that is too large.
-    fn refine(&mut self, total: u64, returned: usize, tuples: Vec<Vec<f64>>) {
-        #[expect(clippy::cast_precision_loss, reason = "totals are far below 2^53")]
-        let weight = total as f64 / float(returned.max(1));
-        self.sizes.weight = weight;
-        self.sizes.excess = float(returned.max(1)) / float(tuples.len().max(1));
-        self.is_slice = false;
-        self.sample = tuples;
-        self.sample.sort_unstable_by(|one, other| compare(one, other));
-        // Engines return the documents of a large window in an order of their own: a larger answer ends a bad guess.
-        self.sizes.limit = self.sizes.limit.saturating_mul(2);
-        self.steps = 0;
     }
 }
 
