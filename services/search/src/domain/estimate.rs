@@ -1,7 +1,7 @@
 //! Estimates of the number of matching documents, from counters, document frequencies and a sample.
 
-/// Normal quantile of a 95 % interval.
-const Z: f64 = 1.96;
+/// Standard normal quantile of a two-sided 95 % interval.
+const Z: f64 = 1.959_963_984_540_054;
 
 /// Number of documents, estimated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,20 +96,31 @@ impl Share {
     }
 }
 
-/// Number of documents of which `seen` lie in a random part of a collection, and the half-width of its 95 % interval, both
-/// rounded. `fraction` is the part's size, 0 to 1; the whole is exact.
-///
-/// Score interval of a thinned count: (seen − λ)² = z² · λ · (1 − fraction) with λ = fraction · number.
+/// Number of documents of which `seen` lie in a random part of a collection, and the half-width of its 95 % interval.
+/// `fraction` is the part's size, 0 to 1; the whole is exact.
 #[must_use]
 pub fn scale_up(seen: u64, fraction: f64) -> (u64, u64) {
+    let (count, low, high) = thinned(seen, fraction);
+    (count, high.saturating_sub(count).max(count.saturating_sub(low)))
+}
+
+/// Number of documents of which `seen` lie in a random part of a collection, and the bounds of its 95 % interval, rounded
+/// outwards. `fraction` is the part's size, 0 to 1; the whole is exact.
+///
+/// Score interval of a thinned count: (seen − λ)² ≤ z² · λ · (1 − fraction) with λ = fraction · number.
+#[must_use]
+pub fn thinned(seen: u64, fraction: f64) -> (u64, u64, u64) {
     if fraction >= 1.0 {
-        return (seen, 0);
+        return (seen, seen, seen);
     }
-    let fraction = fraction.max(f64::MIN_POSITIVE);
+    let fraction = fraction.max(1e-9);
     let seen = to_float(seen);
-    let spread = Z * Z * (1.0 - fraction);
-    let half = (seen * spread + spread * spread / 4.0).sqrt() + spread / 2.0;
-    (to_count(seen / fraction), to_count((half / fraction).ceil()))
+    let half = Z * Z * (1.0 - fraction) / 2.0;
+    let root = (half * half + 2.0 * half * seen).sqrt();
+    // Rounding errors of whole bounds are forgiven.
+    let low = (((seen + half - root) / fraction) + 1e-6).floor().max(0.0);
+    let high = (((seen + half + root) / fraction) - 1e-6).ceil();
+    (to_count(seen / fraction), to_count(low), to_count(high))
 }
 
 /// Count as a float; exact to 2^53.

@@ -94,7 +94,7 @@ pub struct Facet {
     pub stats: Option<Stats>,
     /// True if the counts are scaled up from a sample.
     pub approximate: bool,
-    /// Size of the sample; 0 if exact.
+    /// Documents of the sample that pass the filter, but for its conditions on this field; 0 if exact.
     pub sample: u32,
 }
 

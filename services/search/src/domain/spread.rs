@@ -14,6 +14,21 @@ pub struct Spread {
 
 /// Number of partitions.
 pub const PARTITIONS: u8 = 16;
+/// Number of different numbers.
+pub const NUMBERS: f64 = 4_294_967_296.0;
+
+/// Last number of a part that begins at 0 and has this share of all numbers.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+pub fn last(share: f64) -> u32 {
+    (share * NUMBERS) as u32
+}
+
+/// Share of all numbers up to `last`, included.
+#[must_use]
+pub fn share(last: u32) -> f64 {
+    (f64::from(last) + 1.0) / NUMBERS
+}
 
 // === impl Spread ===
 
@@ -58,6 +73,12 @@ mod tests {
             assert!(spread.number >= Spread::first(spread.partition));
             assert!(spread.number - Spread::first(spread.partition) < 1 << 28);
         }
+    }
+
+    #[test]
+    fn last_number_ends_a_share() {
+        assert_eq!((last(0.0), last(1.0)), (0, u32::MAX));
+        assert!((share(last(0.25)) - 0.25).abs() < 1e-9);
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub struct Plan {
     pub counts: Counts,
     /// Source of facets with conditions on their fields.
     pub siblings: Counts,
+    /// True if documents that are read for `siblings` serve `counts` too.
+    pub one_read: bool,
     /// Most documents that a direct fetch returns.
     pub direct_limit: u32,
 }
@@ -138,8 +140,11 @@ pub fn plan(estimates: &Estimates, request: &Request, costs: &Costs) -> Plan {
         (true, true) => Counts::Direct,
         (true, false) => rows(estimates.siblings, estimates, request.exact),
     };
+    // Of a sample of siblings that are far more than the matches, hardly any match.
+    let one_read = request.exact || 2.0 * estimates.fetched.likely() >= estimates.siblings.likely();
     // An estimate that was too low is no reason to read much more than planned.
-    Plan { hits, counts, siblings, direct_limit: u32::try_from(limit + limit / 4).unwrap_or(u32::MAX) }
+    let direct_limit = u32::try_from(limit + limit / 4).unwrap_or(u32::MAX);
+    Plan { hits, counts, siblings, one_read, direct_limit }
 }
 
 /// Source of the counts, when the matches are too many to fetch.

@@ -58,6 +58,18 @@ fn siblings_of_few_matches_may_be_many() {
 }
 
 #[test]
+fn matches_that_are_few_of_their_siblings_are_sampled_by_themselves() {
+    let siblings = Request { siblings: true, ..request(Wish::Sorted) };
+    let few = Estimates { siblings: Estimate::exact(80_000.0), ..estimates(100_000, 8_000.0) };
+    let plan = planned(&few, &siblings);
+    assert!(!plan.one_read);
+    assert_eq!((plan.counts, plan.siblings), (Counts::Sample(0.0375), Counts::Sample(0.0075)));
+    assert!(planned(&few, &Request { exact: true, ..siblings }).one_read, "everything is read anyway");
+    let many = Estimates { siblings: Estimate::exact(12_000.0), ..few };
+    assert!(planned(&many, &siblings).one_read);
+}
+
+#[test]
 fn exactness_costs_slices() {
     let exact = Request { exact: true, siblings: true, ..request(Wish::Sorted) };
     let plan = planned(&estimates(100_000, 30_000.0), &exact);

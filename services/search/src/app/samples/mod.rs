@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::domain::estimate::to_float;
-use crate::domain::{Clause, Placement, Scope, Spread};
+use crate::domain::{Clause, Placement, Scope, Spread, spread};
 use crate::error::Error;
 use crate::store::{Counters, Find, Row, Store, Totals};
 
@@ -27,8 +27,6 @@ const FRESH: Duration = Duration::from_millis(500);
 const TOLERATED: Duration = Duration::from_secs(1);
 /// Longest wait for another call's read of the same figures.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Hash values of ids.
-const HASHES: f64 = 4_294_967_296.0;
 /// Memory of an entry besides its rows, in bytes.
 const OVERHEAD: usize = 512;
 
@@ -201,8 +199,7 @@ impl Samples {
         let asked = Instant::now();
         let share = (f64::from(ROWS) / to_float(documents.max(1))).min(1.0);
         let is_whole = share >= 1.0;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-        let last = (share * HASHES) as u32;
+        let last = spread::last(share);
         let (scope, clause) = (Scope::new(&place.name), Clause::always());
         // Counters are no older than a second: a collection that grew since then is cut.
         let find = Find {

@@ -11,18 +11,25 @@ use crate::domain::facets::{self, Basis, FacetPlan, Tally};
 use crate::domain::packed::Packed;
 use crate::domain::request::FacetRequest;
 use crate::domain::result::{Facet, Found};
-use crate::domain::{Clause, Token};
+use crate::domain::{Clause, Token, spread};
 use crate::error::Error;
 use crate::store::Row;
 
-/// Hash values of ids.
-const HASHES: f64 = 4_294_967_296.0;
 /// Most documents of a sample or a slice that one call returns.
 const ROWS: u32 = 12_000;
 /// Documents of a sample that turned out too large.
 const RESAMPLE: f64 = 600.0;
-/// Most documents that one call counts: valkey-search stops at 100,000 without a word.
+/// Documents of a part that one call counts.
 const COUNTED: f64 = 50_000.0;
+/// Number at which valkey-search stops to count, without a word.
+const UNCOUNTED: u64 = 100_000;
+
+/// Parts of the hash's range that are still to be read. A part that holds too much is divided.
+struct Parts {
+    left: Vec<(u32, u32)>,
+    /// Most documents of a part.
+    limit: u64,
+}
 
 // === impl Run ===
 
@@ -32,7 +39,13 @@ impl Run<'_> {
         let is_read = |counts| matches!(counts, Counts::Sample(_) | Counts::Slices(_));
         let (plain, selected) = (&self.prepared.plain, &self.prepared.selected);
         match (is_read(plan.counts), is_read(plan.siblings)) {
-            (true, true) => self.read(&self.request.facets, plan.siblings, &measure.siblings).await,
+            (true, true) if plan.one_read => self.read(&self.request.facets, plan.siblings, &measure.siblings).await,
+            (true, true) => {
+                let siblings = self.read(selected, plan.siblings, &measure.siblings);
+                let plain = self.read(plain, plan.counts, &measure.clause);
+                let (siblings, plain) = tokio::try_join!(siblings, plain)?;
+                Ok(Counted { found: plain.found, facets: self.merge(plain.facets, siblings.facets) })
+            }
             (true, false) => self.read(plain, plan.counts, &measure.clause).await,
             (false, true) => {
                 let siblings = self.read(selected, plan.siblings, &measure.siblings);
@@ -87,7 +100,7 @@ impl Run<'_> {
             }
             Counts::Number => Found { count: self.counted(measure).await?, margin: 0 },
             Counts::SampledNumber(share) => {
-                let last = last_hash(share);
+                let last = spread::last(share);
                 let call = Call {
                     clause: &measure::whole(self.prepared),
                     words: self.words(),
@@ -96,7 +109,7 @@ impl Run<'_> {
                     limit: 0,
                 };
                 let seen = self.find("count", call).await?.total;
-                let (count, margin) = scale_up(seen, fraction(last));
+                let (count, margin) = scale_up(seen, spread::share(last));
                 Found { count, margin }
             }
         };
@@ -105,16 +118,25 @@ impl Run<'_> {
 
     /// Number of matches, exact: counted in parts that the engine counts whole.
     async fn counted(&self, measure: &Measure) -> Result<u64, Error> {
-        let parts = (measure.estimates.fetched.upper / COUNTED).ceil().clamp(1.0, 4096.0);
+        let wanted = (measure.estimates.fetched.upper / COUNTED).ceil().clamp(1.0, 4096.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is within 1 to 4096")]
-        let ranges = slices(parts as u32);
+        let mut parts = Parts::new(wanted as u32, UNCOUNTED - 1);
         let clause = measure::whole(self.prepared);
-        let count = |spread: (u32, u32)| {
-            let spread = (spread != (0, u32::MAX)).then_some(spread);
+        let count = |part: (u32, u32)| {
+            let spread = (part != (0, u32::MAX)).then_some(part);
             self.find("count", Call { clause: &clause, words: self.words(), spread, is_ranked: false, limit: 0 })
         };
-        let totals = try_join_all(ranges.into_iter().map(count)).await?;
-        Ok(totals.iter().map(|matches| matches.total).sum())
+        let mut sum = 0;
+        while !parts.left.is_empty() {
+            let together = std::mem::take(&mut parts.left);
+            let answers = try_join_all(together.iter().copied().map(count)).await?;
+            for (part, matches) in together.into_iter().zip(answers) {
+                if parts.holds(part, matches.total) {
+                    sum += matches.total;
+                }
+            }
+        }
+        Ok(sum)
     }
 
     /// Counts of the documents in a part of the hash's range, or in all of it.
@@ -129,18 +151,18 @@ impl Run<'_> {
             Counts::Sample(share) => share,
             Counts::Nothing | Counts::Direct | Counts::Counters | Counts::Number | Counts::SampledNumber(_) => 1.0,
         };
-        let mut last = last_hash(share);
+        let mut last = spread::last(share);
         loop {
             let spread = (last < u32::MAX).then_some((0, last));
             let call = Call { clause, words: self.words(), spread, is_ranked: false, limit: ROWS / 4 };
             let matches = self.find("sample", call).await?;
             if matches.total > u64::from(call.limit) {
-                last = last_hash(fraction(last) * RESAMPLE / crate::domain::estimate::to_float(matches.total));
+                last = spread::last(spread::share(last) * RESAMPLE / crate::domain::estimate::to_float(matches.total));
                 continue;
             }
             let mut tally = Tally::new(&plan);
             add(&mut tally, &matches.rows, &mut sift);
-            let basis = || if last == u32::MAX { Basis::Exact } else { Basis::Fraction(fraction(last)) };
+            let basis = || if last == u32::MAX { Basis::Exact } else { Basis::Fraction(spread::share(last)) };
             return Ok(Counted { found: Some(tally.found(basis())), facets: tally.finish(basis()) });
         }
     }
@@ -153,18 +175,13 @@ impl Run<'_> {
         clause: &Clause,
         sift: &mut Sift<'_>,
     ) -> Result<Tally<'p>, Error> {
-        let mut tally = Tally::new(plan);
-        let mut left = slices(number);
-        left.reverse();
-        while let Some((first, last)) = left.pop() {
-            let call = Call { clause, words: self.words(), spread: Some((first, last)), is_ranked: false, limit: ROWS };
+        let (mut tally, mut parts) = (Tally::new(plan), Parts::new(number, u64::from(ROWS)));
+        while let Some(part) = parts.left.pop() {
+            let call = Call { clause, words: self.words(), spread: Some(part), is_ranked: false, limit: ROWS };
             let matches = self.find("slice", call).await?;
-            if matches.total > u64::from(ROWS) && first < last {
-                let middle = first + (last - first) / 2;
-                left.extend([(middle + 1, last), (first, middle)]);
-                continue;
+            if parts.holds(part, matches.total) {
+                add(&mut tally, &matches.rows, sift);
             }
-            add(&mut tally, &matches.rows, sift);
         }
         Ok(tally)
     }
@@ -188,23 +205,27 @@ fn add(tally: &mut Tally<'_>, rows: &[Row], sift: &mut Sift<'_>) {
     }
 }
 
-/// Adjacent ranges of hashes, both ends included.
-fn slices(number: u32) -> Vec<(u32, u32)> {
-    let number = u64::from(number.max(1));
-    let bound = |at: u64| u32::try_from((at << 32) / number).unwrap_or(u32::MAX);
-    (0..number).map(|at| (bound(at), if at + 1 == number { u32::MAX } else { bound(at + 1) - 1 })).collect()
-}
+// === impl Parts ===
 
-/// Last hash of a share of the range.
-fn last_hash(share: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-    let last = (share * HASHES) as u32;
-    last
-}
+impl Parts {
+    /// Adjacent ranges of hashes, both ends included, of at most `limit` documents each.
+    fn new(number: u32, limit: u64) -> Parts {
+        let number = u64::from(number.max(1));
+        let bound = |at: u64| u32::try_from((at << 32) / number).unwrap_or(u32::MAX);
+        let part = |at: u64| (bound(at), if at + 1 == number { u32::MAX } else { bound(at + 1) - 1 });
+        Parts { left: (0..number).map(part).collect(), limit }
+    }
 
-/// Share of the range up to a hash.
-fn fraction(last: u32) -> f64 {
-    (f64::from(last) + 1.0) / HASHES
+    /// Returns whether the answer to a part holds all of its documents; else the part's halves are to be read. One hash is not
+    /// divided.
+    fn holds(&mut self, (first, last): (u32, u32), total: u64) -> bool {
+        let is_whole = total <= self.limit || first == last;
+        if !is_whole {
+            let middle = first + (last - first) / 2;
+            self.left.extend([(middle + 1, last), (first, middle)]);
+        }
+        is_whole
+    }
 }
 
 #[cfg(test)]
@@ -212,14 +233,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_cover_every_hash_once() {
+    fn parts_cover_every_hash_once() {
         for number in [1, 2, 3, 7, 4096] {
-            let slices = slices(number);
-            assert_eq!((slices[0].0, slices[slices.len() - 1].1), (0, u32::MAX));
-            assert!(slices.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{number}");
-            assert!(slices.iter().all(|(first, last)| first <= last));
+            let parts = Parts::new(number, 10).left;
+            assert_eq!((parts[0].0, parts[parts.len() - 1].1), (0, u32::MAX));
+            assert!(parts.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{number}");
+            assert!(parts.iter().all(|(first, last)| first <= last));
         }
-        assert_eq!(last_hash(1.0), u32::MAX);
-        assert!((fraction(last_hash(0.25)) - 0.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn part_that_is_not_counted_whole_is_divided() {
+        let mut parts = Parts::new(1, UNCOUNTED - 1);
+        assert!(parts.holds((0, u32::MAX), 99_999) && !parts.holds((0, u32::MAX), UNCOUNTED));
+        assert_eq!(parts.left, [(0, u32::MAX), (1 << 31, u32::MAX), (0, (1 << 31) - 1)]);
+        assert!(parts.holds((7, 7), UNCOUNTED), "documents of one hash are a few");
     }
 }

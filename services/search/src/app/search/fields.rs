@@ -8,14 +8,12 @@ use super::run::{Call, Hits, Run};
 use super::sift::{Entry, Sift};
 use crate::app::planner::windows::{Sizes, Start, Walk, Window};
 use crate::domain::cursor::Position;
-use crate::domain::{Clause, Column};
+use crate::domain::{Clause, Column, spread};
 use crate::error::Error;
 use crate::store::Matches;
 
 /// Most documents of a first window.
 const WINDOW: usize = 1_000;
-/// Number of different hashes.
-const HASHES: f64 = 4_294_967_296.0;
 
 // === impl Run ===
 
@@ -87,7 +85,7 @@ impl Run<'_> {
             excess: (fetched / matches).max(1.0),
             wanted: self.wanted(),
             limit: WINDOW,
-            hashes: HASHES,
+            hashes: spread::NUMBERS,
         };
         let totals = &self.figures.totals;
         let lacks = |field: &OrderField| match field.column {

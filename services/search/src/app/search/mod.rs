@@ -168,7 +168,8 @@ impl Search {
         }
         // The collection grows faster than it is read: what is planned for large ones fits any.
         let siblings = if wish.siblings { Counts::Sample(1.0) } else { Counts::Nothing };
-        let large = Plan { hits: kind_of_large(run), counts: Counts::Sample(1.0), siblings, direct_limit: 0 };
+        let hits = kind_of_large(run);
+        let large = Plan { hits, counts: Counts::Sample(1.0), siblings, one_read: true, direct_limit: 0 };
         let (hits, counted) = self.both(run, &large, &measure).await?;
         Ok((kind(&large), hits, counted))
     }

@@ -9,14 +9,11 @@ use super::order::OrderField;
 use super::run::{Call, Hits, Run};
 use super::sift::Entry;
 use crate::app::planner::{CANDIDATES, Ladder, Rung, candidates, tier_upto};
-use crate::domain::Clause;
 use crate::domain::cursor::{Cut, Position, TierCut};
 use crate::domain::estimate::{Estimate, to_float};
+use crate::domain::{Clause, spread};
 use crate::error::Error;
 use crate::store::Matches;
-
-/// Hash values of ids.
-const HASHES: f64 = 4_294_967_296.0;
 
 /// Candidates by id.
 type Pool = HashMap<String, Entry>;
@@ -121,8 +118,7 @@ impl Run<'_> {
         let text = self.prepared.text.as_ref();
         let tier = text.and_then(|text| text.tiers.get(rung.tier)).map_or(0, |tier| tier.number);
         let Some(share) = rung.share.filter(|share| *share < 1.0) else { return TierCut { tier, cut: Cut::None } };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-        let spread = Cut::Spread((share * HASHES) as u32);
+        let spread = Cut::Spread(spread::last(share));
         TierCut { tier, cut: measure.raised(share).map_or(spread, Cut::Number) }
     }
 

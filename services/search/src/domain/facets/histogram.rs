@@ -30,20 +30,6 @@ impl Histogram {
         self.fit();
     }
 
-    /// Adds the counts of a histogram of the same requested width.
-    pub(super) fn merge(&mut self, mut other: Histogram) {
-        while self.width < other.width {
-            self.widen();
-        }
-        while other.width < self.width {
-            other.widen();
-        }
-        for (bucket, count) in other.buckets {
-            *self.buckets.entry(bucket).or_default() += count;
-        }
-        self.fit();
-    }
-
     /// Bounds and counts of the buckets that have any, ascending.
     #[expect(clippy::cast_precision_loss, reason = "numbers of buckets are below 2^53")]
     pub(super) fn counts(&self) -> Vec<(f64, f64, u64)> {
@@ -90,15 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn order_and_merging_do_not_change_the_buckets() {
+    fn order_does_not_change_the_buckets() {
         let values: Vec<f64> = (0..2500).map(|index| f64::from(index * 7919 % 10_007)).collect();
         let mut forward = Histogram::new(0.25);
         values.iter().for_each(|value| forward.add(*value));
         let mut backward = Histogram::new(0.25);
-        values[..1000].iter().rev().for_each(|value| backward.add(*value));
-        let mut rest = Histogram::new(0.25);
-        values[1000..].iter().for_each(|value| rest.add(*value));
-        backward.merge(rest);
+        values.iter().rev().for_each(|value| backward.add(*value));
         assert_eq!(forward, backward);
     }
 

@@ -28,11 +28,6 @@ pub struct FacetPlan {
 pub enum Basis {
     /// Every document was counted.
     Exact,
-    /// The counted documents are a uniform sample out of `population` documents.
-    Known {
-        /// Number of documents that the sample was drawn from, before the filter.
-        population: u64,
-    },
     /// Each document was counted with this probability, above 0; 1 or more is exact. The number of documents need not be known.
     Fraction(f64),
 }
@@ -54,6 +49,18 @@ struct PlannedFacet {
     request: FacetRequest,
     position: usize,
     is_numeric: bool,
+}
+
+// === impl Basis ===
+
+impl Basis {
+    /// Basis of a sample, [`Basis::Exact`] if it is all there is.
+    fn settled(self) -> Basis {
+        match self {
+            Basis::Fraction(fraction) if fraction < 1.0 => self,
+            Basis::Exact | Basis::Fraction(_) => Basis::Exact,
+        }
+    }
 }
 
 // === impl FacetPlan ===
@@ -85,20 +92,6 @@ impl FacetPlan {
             }
         }
         if faults.is_empty() { Ok(FacetPlan { facets, filter: filter.clone() }) } else { Err(faults) }
-    }
-
-    /// Filter that every counted document must pass: the search's without the selections within the facets.
-    ///
-    /// A [`Tally`] takes documents that pass it, and applies the rest itself.
-    #[must_use]
-    pub fn shared_filter(&self) -> Filter {
-        self.facets.iter().fold(self.filter.clone(), |filter, facet| filter.without(facet.position))
-    }
-
-    /// Returns whether no facet is requested.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.facets.is_empty()
     }
 }
 

@@ -6,16 +6,24 @@ use foldhash::fast::FixedState;
 use super::super::packed::{Packed, Slot};
 use super::super::result::{Facet, FacetCount, Found, RangeCount, Stats};
 use super::histogram::Histogram;
-use super::interval::{Estimate, estimate, settle};
+use super::interval::{Estimate, estimate};
 use super::{Basis, FacetPlan, PlannedFacet, order};
 
-/// Counts of a search's facets and matches over some documents. Tallies of disjoint documents can be merged.
+/// Counts of a search's facets and matches over some documents.
 #[derive(Clone, Debug)]
 pub struct Tally<'p> {
     plan: &'p FacetPlan,
     documents: u64,
     matches: u64,
-    counts: Vec<Counts>,
+    facets: Vec<Counted>,
+}
+
+/// Documents that count for one facet.
+#[derive(Clone, Debug)]
+struct Counted {
+    /// Number of documents, with a value or without.
+    documents: u64,
+    counts: Counts,
 }
 
 /// Counts of one facet.
@@ -48,8 +56,8 @@ impl<'p> Tally<'p> {
     /// Tally of no documents.
     #[must_use]
     pub fn new(plan: &'p FacetPlan) -> Tally<'p> {
-        let counts = plan.facets.iter().map(Counts::new).collect();
-        Tally { plan, documents: 0, matches: 0, counts }
+        let facets = plan.facets.iter().map(|facet| Counted { documents: 0, counts: Counts::new(facet) }).collect();
+        Tally { plan, documents: 0, matches: 0, facets }
     }
 
     /// Counts a document that matches the query. The filter is applied here: wholly to the matches, to each facet without the
@@ -58,32 +66,12 @@ impl<'p> Tally<'p> {
         self.documents += 1;
         let verdict = self.verdict(values);
         self.matches += u64::from(verdict == Verdict::Passes);
-        for (facet, counts) in self.plan.facets.iter().zip(&mut self.counts) {
+        for (facet, counted) in self.plan.facets.iter().zip(&mut self.facets) {
             if verdict == Verdict::Passes || verdict == Verdict::FailsOn(facet.position) {
-                counts.add(values.get(facet.position), &facet.request.ranges);
+                counted.documents += 1;
+                counted.counts.add(values.get(facet.position), &facet.request.ranges);
             }
         }
-    }
-
-    /// Adds the counts of other documents, by the same plan.
-    pub fn merge(&mut self, other: Tally<'p>) {
-        self.documents += other.documents;
-        self.matches += other.matches;
-        for (counts, more) in self.counts.iter_mut().zip(other.counts) {
-            counts.merge(more);
-        }
-    }
-
-    /// Number of documents that were counted, matches or not.
-    #[must_use]
-    pub fn documents(&self) -> u64 {
-        self.documents
-    }
-
-    /// Number of counted documents that pass the whole filter.
-    #[must_use]
-    pub fn matches(&self) -> u64 {
-        self.matches
     }
 
     /// Number of documents that match the search.
@@ -96,11 +84,9 @@ impl<'p> Tally<'p> {
     /// Facets in the order of the request.
     #[must_use]
     pub fn finish(self, basis: Basis) -> Vec<Facet> {
-        let basis = settle(basis, self.documents);
-        let scale = |seen: u64| estimate(seen, self.documents, basis);
-        let sample = if basis == Basis::Exact { 0 } else { u32::try_from(self.documents).unwrap_or(u32::MAX) };
-        let facets = self.plan.facets.iter().zip(self.counts);
-        facets.map(|(facet, counts)| counts.finish(facet, sample, scale)).collect()
+        let basis = basis.settled();
+        let facets = self.plan.facets.iter().zip(self.facets);
+        facets.map(|(facet, counted)| counted.finish(facet, basis)).collect()
     }
 
     fn verdict(&self, values: &Packed<'_>) -> Verdict {
@@ -116,6 +102,17 @@ impl<'p> Tally<'p> {
             };
         }
         verdict
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn finish(self, facet: &PlannedFacet, basis: Basis) -> Facet {
+        let approximate = basis != Basis::Exact;
+        let sample = if approximate { u32::try_from(self.documents).unwrap_or(u32::MAX) } else { 0 };
+        let scale = |seen: u64| estimate(seen, self.documents, basis);
+        Facet { approximate, sample, ..self.counts.finish(facet, scale) }
     }
 }
 
@@ -137,7 +134,7 @@ impl Counts {
 
     fn add(&mut self, value: Slot<'_>, ranges: &[(f64, f64)]) {
         match self {
-            Counts::Tags(counts) => value.tags().for_each(|tag| count(counts, tag, 1)),
+            Counts::Tags(counts) => value.tags().for_each(|tag| count(counts, tag)),
             Counts::Numbers(numbers) => {
                 if let Some(number) = value.number() {
                     numbers.add(number, ranges);
@@ -146,26 +143,15 @@ impl Counts {
         }
     }
 
-    fn merge(&mut self, other: Counts) {
-        match (self, other) {
-            (Counts::Tags(counts), Counts::Tags(more)) => {
-                more.into_iter().for_each(|(tag, number)| count(counts, &tag, number));
-            }
-            (Counts::Numbers(numbers), Counts::Numbers(more)) => numbers.merge(more),
-            // Tallies of one plan have the same sorts of counts.
-            (Counts::Tags(_), Counts::Numbers(_)) | (Counts::Numbers(_), Counts::Tags(_)) => {}
-        }
-    }
-
-    fn finish(self, facet: &PlannedFacet, sample: u32, scale: impl Fn(u64) -> Estimate) -> Facet {
+    fn finish(self, facet: &PlannedFacet, scale: impl Fn(u64) -> Estimate) -> Facet {
         let mut result = Facet {
             field: facet.request.field.clone(),
             values: Vec::new(),
             ranges: Vec::new(),
             histogram: Vec::new(),
             stats: None,
-            approximate: sample > 0,
-            sample,
+            approximate: false,
+            sample: 0,
         };
         match self {
             Counts::Tags(counts) => {
@@ -192,11 +178,11 @@ impl Counts {
     }
 }
 
-fn count(counts: &mut HashMap<CompactString, u64, FixedState>, tag: &str, number: u64) {
+fn count(counts: &mut HashMap<CompactString, u64, FixedState>, tag: &str) {
     match counts.get_mut(tag) {
-        Some(count) => *count += number,
+        Some(count) => *count += 1,
         None => {
-            counts.insert(CompactString::new(tag), number);
+            counts.insert(CompactString::new(tag), 1);
         }
     }
 }
@@ -218,23 +204,5 @@ impl Numbers {
         // Divided before it is added: no sum that could overflow.
         let all = self.count as f64;
         self.stats.avg += number / all - self.stats.avg / all;
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "numbers of documents are below 2^53")]
-    fn merge(&mut self, other: Numbers) {
-        for (count, more) in self.ranges.iter_mut().zip(other.ranges) {
-            *count += more;
-        }
-        if let (Some(histogram), Some(more)) = (&mut self.histogram, other.histogram) {
-            histogram.merge(more);
-        }
-        let all = self.count + other.count;
-        if all > 0 {
-            let (mine, others) = (self.count as f64 / all as f64, other.count as f64 / all as f64);
-            self.stats.avg = self.stats.avg * mine + other.stats.avg * others;
-        }
-        self.count = all;
-        self.stats.min = self.stats.min.min(other.stats.min);
-        self.stats.max = self.stats.max.max(other.stats.max);
     }
 }

@@ -115,13 +115,6 @@ impl Filter {
     pub fn matches(&self, values: &Packed<'_>) -> bool {
         self.conjuncts.iter().all(|conjunct| conjunct.matches(values))
     }
-
-    /// Filter without the conjuncts that test the field at `position` and no other: the selection within a facet.
-    #[must_use]
-    pub fn without(&self, position: usize) -> Filter {
-        let others = self.conjuncts.iter().filter(|conjunct| conjunct.field() != Some(position));
-        Filter { conjuncts: others.cloned().collect() }
-    }
 }
 
 // === impl Problem ===

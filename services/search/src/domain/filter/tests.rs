@@ -148,15 +148,6 @@ fn bounds_are_held() {
 }
 
 #[test]
-fn selection_within_a_facet_is_left_out() {
-    let filter = Filter::parse("status = a AND (tags : b OR tags : c) AND (status = b OR open = true)", &schema());
-    let filter = filter.expect("a filter");
-    assert_eq!(filter.without(0).to_string(), "(tags : \"b\" OR tags : \"c\") AND (status = \"b\" OR open = true)");
-    assert_eq!(filter.without(1).to_string(), "status = \"a\" AND (status = \"b\" OR open = true)");
-    assert_eq!(filter.without(2), filter);
-}
-
-#[test]
 fn engine_gets_tags_first_and_few_ranges() {
     let layout = Layout::new(&schema());
     let filter = Filter::parse("amount > 1 AND rate < 2 AND amount <= 9 AND status = a", &schema()).expect("a filter");
