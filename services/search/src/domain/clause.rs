@@ -25,8 +25,8 @@ pub enum Clause {
 
 /// Bytes around a rendered condition: column, brackets, blanks, sign.
 const FRAME: usize = 16;
-/// Longest number in a rendered range, in bytes.
-const NUMBER: usize = 26;
+/// Bytes of an infinite bound.
+const INFINITE: usize = 4;
 
 // === impl Clause ===
 
@@ -141,10 +141,18 @@ impl Clause {
     pub fn size(&self) -> usize {
         match self {
             Clause::Tag(_, tokens) => FRAME + tokens.iter().map(|token| token.as_str().len() + 3).sum::<usize>(),
-            Clause::Range(..) => FRAME + 2 * NUMBER,
+            Clause::Range(_, low, high) => FRAME + length(*low) + length(*high),
             Clause::All(inner) | Clause::Any(inner) => FRAME + inner.iter().map(Clause::size).sum::<usize>(),
             Clause::Not(inner) => FRAME + inner.size(),
         }
+    }
+}
+
+/// Bytes of a rendered bound. Numbers have no exponent, so that some have three hundred digits.
+fn length(bound: Bound<f64>) -> usize {
+    match bound {
+        Bound::Included(number) | Bound::Excluded(number) => 1 + number.to_string().len(),
+        Bound::Unbounded => INFINITE,
     }
 }
 
@@ -265,5 +273,14 @@ mod tests {
         let clause = Clause::any([Clause::negate(range.clone()), Clause::all([tag(&["a"]), range])]);
         assert_eq!(clause.ranges(), 2);
         assert!(clause.size() >= "(-@n0:[1 +inf] | (@g0:{a} @n0:[1 +inf]))".len());
+    }
+
+    #[test]
+    fn size_counts_every_digit_of_a_number() {
+        for number in [1.1e-300, -1.1e-300, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324] {
+            let clause = Clause::Range(N0, Bound::Excluded(number), Bound::Included(number));
+            let rendered = format!("@n63:[({number} {number}]");
+            assert!(rendered.len() > 300 && clause.size() >= rendered.len(), "{number:e}");
+        }
     }
 }
