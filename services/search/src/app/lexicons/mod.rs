@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use keyplane_contracts::names::CollectionName;
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument;
 
 use crate::domain::lexicon::{Lexicon, LogId};
@@ -114,15 +115,36 @@ impl Lexicons {
                 turn
             }
         };
+        let lexicon = self.refresh(slot, turn).await?;
+        if at_least.is_some_and(|id| lexicon.version() < id) {
+            return Err(Error::NotVisible);
+        }
+        Ok(lexicon)
+    }
+
+    /// Lexicon of a generation with every word that was written before this call. Cancel-safe: the task that reads goes on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lexicons::get`], but for [`Error::NotVisible`].
+    pub async fn latest(&self, collection: &CollectionName, generation: u32) -> Result<Arc<Lexicon>, Error> {
+        let now = Instant::now();
+        let slot = self.0.slot(Id { collection: collection.clone(), generation });
+        let turn = Arc::clone(&slot.refreshing).lock_owned().await;
+        // Another search may have read the log meanwhile.
+        if let Some(current) = slot.current.load_full().filter(|current| current.read >= now) {
+            return Ok(Arc::clone(&current.lexicon));
+        }
+        self.refresh(slot, turn).await
+    }
+
+    async fn refresh(&self, slot: Arc<Slot>, turn: OwnedMutexGuard<()>) -> Result<Arc<Lexicon>, Error> {
         let refresh = refresh::refresh(Arc::clone(&self.0), slot, turn).in_current_span();
         let lexicon = match tokio::spawn(refresh).await {
             Ok(refreshed) => refreshed?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         self.0.metrics.lag(Duration::ZERO);
-        if at_least.is_some_and(|id| lexicon.version() < id) {
-            return Err(Error::NotVisible);
-        }
         Ok(lexicon)
     }
 }

@@ -144,10 +144,13 @@ impl Search {
         if query.words.is_empty() && query.phrases.is_empty() && query.exclusions.is_empty() {
             return Ok(None);
         }
-        // Log ids of another generation mean nothing here; a write goes to every generation.
-        let log = freshness.filter(|freshness| freshness.generation == profile.place.number);
-        let log = log.map(|freshness| LogId { ms: freshness.log.0, seq: freshness.log.1 });
-        let lexicon = self.lexicons.get(&profile.place.name, profile.place.number, log).await?;
+        let (name, number) = (&profile.place.name, profile.place.number);
+        let log = freshness.map(|freshness| LogId { ms: freshness.log.0, seq: freshness.log.1 });
+        let lexicon = match freshness {
+            // Log ids of another generation mean nothing here, but the write went to this one too.
+            Some(freshness) if freshness.generation != number => self.lexicons.latest(name, number).await?,
+            Some(_) | None => self.lexicons.get(name, number, log).await?,
+        };
         let text = Text::new(query, &lexicon, searched);
         text.map(Some).ok_or_else(|| {
             let rule = "has too many words for so many text fields; send fewer words, or name fewer `query_fields`";
