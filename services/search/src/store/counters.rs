@@ -23,9 +23,9 @@ pub struct Counters {
     pub bytes: u64,
     /// Bytes of their words in the index.
     pub text_bytes: u64,
-    /// Documents with each tag, by the tag column's ordinal and the token; documents without one count for the token of a missing
-    /// value. None if the collection has too many different tags to read them all.
-    pub values: Option<HashMap<(u8, String), u64>>,
+    /// Documents with each tag, by the tag column's ordinal, then by the token; documents without one count for the token of a
+    /// missing value. None if the collection has too many different tags to read them all.
+    pub values: Option<HashMap<u8, HashMap<String, u64>>>,
     /// Documents with a number, by the numeric column's ordinal. Empty if there are too many different tags.
     pub present: HashMap<u8, u64>,
 }
@@ -143,9 +143,9 @@ impl Counters {
             }
             Some(("v", value)) => {
                 let (column, token) = value.split_once(':').ok_or_else(damaged)?;
-                let key = (ordinal(column, 'g').ok_or_else(damaged)?, token.to_owned());
+                let column = ordinal(column, 'g').ok_or_else(damaged)?;
                 if let Some(values) = &mut self.values {
-                    *values.entry(key).or_default() += number;
+                    *values.entry(column).or_default().entry(token.to_owned()).or_default() += number;
                 }
             }
             Some(_) => return Err(damaged()),

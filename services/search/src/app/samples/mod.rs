@@ -25,6 +25,8 @@ const SAMPLE_AGE: Duration = Duration::from_secs(30);
 const FRESH: Duration = Duration::from_millis(500);
 /// Age up to which sums and counters serve meanwhile.
 const TOLERATED: Duration = Duration::from_secs(1);
+/// Age up to which counters that no search renews bound estimates.
+const TELLING: Duration = Duration::from_mins(1);
 /// Longest wait for another call's read of the same figures.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Memory of an entry besides its rows, in bytes.
@@ -48,7 +50,7 @@ pub struct Figures {
     pub totals: Totals,
     /// Revision of the collection: documents that changed later have larger ones.
     pub revision: u64,
-    /// Counters of tags, perhaps older; none if no search has read them.
+    /// Counters of tags, up to a minute older; none if no search has read them since.
     pub counters: Option<Arc<Counters>>,
 }
 
@@ -57,8 +59,6 @@ pub struct Figures {
 pub struct Sample {
     /// Documents of the sample.
     pub rows: Vec<SampleRow>,
-    /// True if the sample was all of the collection.
-    pub is_whole: bool,
 }
 
 /// Document of a sample.
@@ -191,8 +191,7 @@ impl Samples {
         if !is_ready {
             return Err(Error::IndexNotReady { collection: place.name.collection.clone() });
         }
-        let counters = slot.counters.known.lock().as_ref().map(|(counters, _)| counters.clone());
-        Ok((Figures { totals, revision, counters }, asked))
+        Ok((Figures { totals, revision, counters: slot.telling_counters() }, asked))
     }
 
     async fn read_sample(&self, place: &Place, slot: &Slot, documents: u64) -> Result<Arc<Sample>, Error> {
@@ -217,8 +216,7 @@ impl Samples {
             spread: spread(&place.name, &row.id),
             packed: row.packed.to_vec().into_boxed_slice(),
         };
-        let rows: Vec<SampleRow> = matches.rows.iter().map(row).collect();
-        let sample = Sample { is_whole: is_whole && matches.total <= rows.len() as u64, rows };
+        let sample = Sample { rows: matches.rows.iter().map(row).collect() };
         let sample = slot.sample.keep((sample, asked));
         self.known.lock().evict(place);
         Ok(sample)
@@ -256,9 +254,17 @@ impl Known {
 // === impl Slot ===
 
 impl Slot {
+    /// Counters that are young enough to bound estimates.
+    fn telling_counters(&self) -> Option<Arc<Counters>> {
+        let now = Instant::now();
+        let since = now.checked_sub(TELLING).unwrap_or(now);
+        self.counters.since(since).map(|(counters, _)| counters)
+    }
+
     fn bytes(&self) -> usize {
         let counters = self.counters.known.lock();
-        let values = counters.as_ref().and_then(|(known, _)| known.values.as_ref().map(HashMap::len));
+        let values = counters.as_ref().and_then(|(known, _)| known.values.as_ref());
+        let values = values.map(|columns| columns.values().map(HashMap::len).sum::<usize>());
         let sample = self
             .sample
             .known
@@ -340,4 +346,19 @@ fn renew<T, R>(
             tracing::debug!(%error, "figures of a collection not renewed");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_counters_bound_no_estimate() {
+        let read = |age: Duration| (Counters::default(), Instant::now().checked_sub(age).expect("a clock past an age"));
+        let slot = Slot::default();
+        slot.counters.keep(read(TELLING + Duration::from_secs(1)));
+        assert!(slot.telling_counters().is_none());
+        slot.counters.keep(read(TELLING / 2));
+        assert!(slot.telling_counters().is_some());
+    }
 }

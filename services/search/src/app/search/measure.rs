@@ -194,11 +194,12 @@ pub(super) fn tokens<'a>(
     let profile = &prepared.profile;
     let position = profile.schema.field(facet.field.as_str()).map(|(position, _)| position);
     let column = position.and_then(|position| profile.layout.columns.get(position).copied().flatten());
-    let counts = counters.and_then(|counters| counters.values.as_ref());
-    let counts = counts.into_iter().flatten();
-    counts
-        .filter(move |((ordinal, _), _)| Some(Column::Tag(*ordinal)) == column)
-        .map(|((_, token), count)| (token.as_str(), *count))
+    let counts = counters.and_then(|counters| counters.values.as_ref()).zip(column);
+    let counts = counts.and_then(|(columns, column)| match column {
+        Column::Tag(ordinal) => columns.get(&ordinal),
+        Column::Text(_) | Column::Number(_) => None,
+    });
+    counts.into_iter().flatten().map(|(token, count)| (token.as_str(), *count))
 }
 
 /// Returns whether the counters may answer the search: every document matches, and tags alone are counted.
@@ -275,7 +276,8 @@ fn tag_bound(conjuncts: &[Conjunct], figures: &Figures) -> f64 {
     let Some(values) = known else { return f64::INFINITY };
     let bound = |conjunct: &Conjunct| match &conjunct.clause {
         Clause::Tag(Column::Tag(column), tokens) => {
-            let count = |token: &Token| values.get(&(*column, token.as_str().to_owned())).copied();
+            let counts = values.get(column);
+            let count = |token: &Token| counts.and_then(|counts| counts.get(token.as_str())).copied();
             Some(to_float(tokens.iter().filter_map(count).sum()))
         }
         Clause::Tag(..) | Clause::Range(..) | Clause::All(_) | Clause::Any(_) | Clause::Not(_) => None,
