@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 
 use super::measure::{self, Measure};
 use super::run::{Call, Counted, Run};
-use super::sift::Sift;
+use super::sift::{Entry, Sift};
 use crate::app::planner::{Counts, Plan};
 use crate::domain::estimate::scale_up;
 use crate::domain::facets::{self, Basis, FacetPlan, Tally};
@@ -75,12 +75,21 @@ impl Run<'_> {
         }
     }
 
-    /// Exact counts of the rows of all documents that match the query; the filter is applied here.
-    pub(super) fn tally(&self, facets: &[FacetRequest], rows: &[Row], sift: &mut Sift<'_>) -> Result<Counted, Error> {
+    /// Exact counts of the rows of all documents that match the query, and the entries of those that pass the filter too.
+    pub(super) fn tally(&self, facets: &[FacetRequest], rows: Vec<Row>) -> Result<(Counted, Vec<Entry>), Error> {
         let plan = self.facet_plan(facets)?;
-        let mut tally = Tally::new(&plan);
-        add(&mut tally, rows, sift);
-        Ok(Counted { found: Some(tally.found(Basis::Exact)), facets: tally.finish(Basis::Exact) })
+        let (mut tally, mut sift, mut entries) = (Tally::new(&plan), self.sift(), Vec::new());
+        let is_wanted = self.request.page_size > 0;
+        for row in rows {
+            let Ok(values) = Packed::read(&row.packed) else { continue };
+            let Some(score) = sift.score(&row, &values) else { continue };
+            if tally.add(&values) && is_wanted {
+                let (spread, tuple) = sift.place(&row, &values);
+                entries.push(Entry { row, spread, tuple, score });
+            }
+        }
+        let found = tally.found(Basis::Exact);
+        Ok((Counted { found: Some(found), facets: tally.finish(Basis::Exact) }, entries))
     }
 
     fn facet_plan(&self, facets: &[FacetRequest]) -> Result<FacetPlan, Error> {

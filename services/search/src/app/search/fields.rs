@@ -8,9 +8,10 @@ use super::run::{Call, Hits, Run};
 use super::sift::{Entry, Sift};
 use crate::app::planner::windows::{Sizes, Start, Walk, Window};
 use crate::domain::cursor::Position;
+use crate::domain::packed::Packed;
 use crate::domain::{Clause, Column, spread};
 use crate::error::Error;
-use crate::store::Matches;
+use crate::store::{Matches, Row};
 
 /// Most documents of a first window.
 const WINDOW: usize = 1_000;
@@ -32,7 +33,7 @@ impl Run<'_> {
             let calls = windows.iter().map(|window| self.window(window, clause, limit));
             for (window, matches) in windows.iter().zip(try_join_all(calls).await?) {
                 if !walk.is_too_large(matches.total) {
-                    let found = matches.rows.iter().filter_map(|row| sift.entry(row));
+                    let found = matches.rows.into_iter().filter_map(|row| sift.entry(row));
                     let found: Vec<Entry> = found.filter(|entry| walk.start().admits(&entry.tuple)).collect();
                     walk.pass(window, found.len());
                     let at = entries.len();
@@ -41,7 +42,7 @@ impl Run<'_> {
                     continue;
                 }
                 if *clause == whole {
-                    self.refine(&mut walk, &matches, &mut sift);
+                    refine(&mut walk, matches, &mut sift);
                 } else {
                     // A range that is checked here goes with the order: the window's documents fail it.
                     clause = &whole;
@@ -52,13 +53,6 @@ impl Run<'_> {
         }
         entries.truncate(self.wanted());
         Ok(Hits { entries, ..Hits::default() })
-    }
-
-    /// Takes the documents of a window that is too large as the next sample.
-    fn refine(&self, walk: &mut Walk, matches: &Matches, sift: &mut Sift<'_>) {
-        let matching = matches.rows.iter().filter(|row| sift.entry(row).is_some()).count();
-        let tuples = matches.rows.iter().filter_map(|row| sift.tuple(row)).collect();
-        walk.refine(matches.total, tuples, matching);
     }
 
     /// Hits of the page out of all matches.
@@ -109,4 +103,12 @@ impl Run<'_> {
         let start = self.start();
         start.admits(&entry.tuple) && (entry.tuple != start.prefix || entry.row.id > *id)
     }
+}
+
+/// Takes the documents of a window that is too large as the next sample.
+fn refine(walk: &mut Walk, matches: Matches, sift: &mut Sift<'_>) {
+    let place = |row: &Row| Some(sift.place(row, &Packed::read(&row.packed).ok()?).1);
+    let tuples = matches.rows.iter().filter_map(place).collect();
+    let matching = matches.rows.into_iter().filter_map(|row| sift.entry(row)).count();
+    walk.refine(matches.total, tuples, matching);
 }

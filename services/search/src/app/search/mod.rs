@@ -119,11 +119,14 @@ impl Search {
     async fn run(&self, name: &CollectionName, request: &SearchRequest) -> Result<SearchResult, Error> {
         let (start, trace) = (Instant::now(), Trace::default());
         let prepared = self.prepare(name, request).await?;
-        let figures = self.samples.figures(&prepared.profile.place, prepared.is_fresh || request.exact).await?;
-        let counters = match measure::is_for_counters(&prepared) {
-            true => Some(self.samples.counters(&prepared.profile.place, prepared.is_fresh || request.exact).await?),
-            false => None,
+        let (place, fresh) = (&prepared.profile.place, prepared.is_fresh || request.exact);
+        let counters = async {
+            match measure::is_for_counters(&prepared) {
+                true => self.samples.counters(place, fresh).await.map(Some),
+                false => Ok(None),
+            }
         };
+        let (figures, counters) = tokio::try_join!(self.samples.figures(place, fresh), counters)?;
         trace.add("prepare", start, 0, 0);
         let (figures, counters) = (&figures, counters.as_deref());
         let run = Run { search: self, request, prepared: &prepared, figures, counters, now: now(), trace: &trace };
@@ -148,8 +151,8 @@ impl Search {
         let prepared = run.prepared;
         let is_hopeless = prepared.text.as_ref().is_some_and(|text| text.is_hopeless());
         if is_hopeless || prepared.clauses.all().is_never() && prepared.selected.is_empty() {
-            let counted = run.tally(&run.request.facets, &[], &mut run.sift())?;
-            return Ok(("nothing", run.choose(Vec::new()), counted));
+            let (counted, entries) = run.tally(&run.request.facets, Vec::new())?;
+            return Ok(("nothing", run.choose(entries), counted));
         }
         let costs = Costs::of(self.engine().await?);
         let wish = measure::request(prepared, run.request, run.counters);
@@ -209,16 +212,14 @@ impl Search {
             measure.correct(matches.total, of_siblings);
             return Ok(None);
         }
-        let mut sift = run.sift();
         let facets = if of_siblings { &run.request.facets } else { &run.prepared.plain };
-        let mut counted = run.tally(facets, &matches.rows, &mut sift)?;
+        let (mut counted, entries) = run.tally(facets, matches.rows)?;
         if !of_siblings {
             counted.facets = run.merge(counted.facets, others.facets);
         }
         if run.has_cuts() {
             return Ok(Some((run.tiers(measure).boxed().await?, counted)));
         }
-        let entries = matches.rows.iter().filter_map(|row| sift.entry(row)).collect();
         Ok(Some((run.choose(entries), counted)))
     }
 

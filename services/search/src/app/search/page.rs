@@ -31,9 +31,17 @@ pub(super) struct Page {
 // === impl Run ===
 
 impl Run<'_> {
-    /// Loads the page. Documents that were deleted, expired or left the filter since they were found are skipped, and later
-    /// hits take their place; a page is short if too many did.
+    /// Loads the page, and reads meanwhile whether the collection changed.
     pub(super) async fn page(&self, hits: &Hits) -> Result<Page, Error> {
+        let (page, has_changed) = tokio::try_join!(self.hits_of_page(hits), self.has_changed())?;
+        // A change after the revision was read shows in the hits, if it concerns them.
+        let changed = self.prepared.cursor.is_some() && (page.changed || has_changed);
+        Ok(Page { changed, ..page })
+    }
+
+    /// Loads the hits. Documents that were deleted, expired or left the filter since they were found are skipped, and later
+    /// hits take their place; a page is short if too many did.
+    async fn hits_of_page(&self, hits: &Hits) -> Result<Page, Error> {
         let size = usize::try_from(self.request.page_size).unwrap_or(usize::MAX);
         let mut sift = self.sift();
         let highlighter = self.prepared.text.as_ref().map(|text| Highlighter::new(text.lists()));
@@ -41,6 +49,7 @@ impl Run<'_> {
         'page: while page.hits.len() < size && next < hits.entries.len() {
             let batch = &hits.entries[next..hits.entries.len().min(next + size - page.hits.len())];
             for (entry, loaded) in batch.iter().zip(self.load(batch).await?) {
+                page.changed |= loaded.as_ref().is_none_or(|loaded| loaded.stored.revision != entry.row.revision);
                 let Some(loaded) = loaded.filter(|loaded| self.is_current(entry, loaded)) else {
                     next += 1;
                     continue;
@@ -54,16 +63,17 @@ impl Run<'_> {
                 page.hits.push(hit);
             }
         }
-        // The revision is read after the hits, so that no change goes unnoticed.
-        if let Some(cursor) = &self.prepared.cursor {
-            let revision = self.search.store.revision(&self.prepared.profile.place.name).await?;
-            page.changed = revision != cursor.revision;
-        }
         let has_more = next < hits.entries.len() || (size > 0 && hits.entries.len() >= self.wanted());
         if let Some(last) = hits.entries.get(next.wrapping_sub(1)).filter(|_| has_more) {
             page.next = self.token(last, hits);
         }
         Ok(page)
+    }
+
+    /// Returns whether documents changed between the cursor's first page and now.
+    async fn has_changed(&self) -> Result<bool, Error> {
+        let Some(cursor) = &self.prepared.cursor else { return Ok(false) };
+        Ok(self.search.store.revision(&self.prepared.profile.place.name).await? != cursor.revision)
     }
 
     async fn load(&self, entries: &[Entry]) -> Result<Vec<Option<Loaded>>, Error> {

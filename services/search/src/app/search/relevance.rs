@@ -37,7 +37,7 @@ impl Run<'_> {
             let planned: Vec<TierCut> = rungs.iter().map(|rung| self.cut(*rung, measure)).collect();
             let calls = planned.iter().map(|cut| self.candidates(cut, measure, ladder.limit()));
             for ((rung, cut), matches) in rungs.iter().zip(planned.iter()).zip(try_join_all(calls).await?) {
-                let found = matches.rows.iter().filter_map(|row| sift.entry(row));
+                let found = matches.rows.into_iter().filter_map(|row| sift.entry(row));
                 let found: Vec<Entry> = found.filter(|entry| !pool.contains_key(&entry.row.id)).collect();
                 if ladder.accept(*rung, matches.total, pool.len() + found.len()) {
                     pool.extend(found.into_iter().map(|entry| (entry.row.id.clone(), entry)));
@@ -56,7 +56,7 @@ impl Run<'_> {
         let mut is_whole = cuts.iter().any(|cut| cut.cut == Cut::None && self.is_last(cut.tier));
         for matches in try_join_all(calls).await? {
             is_whole &= matches.total <= u64::from(limit);
-            let entries = matches.rows.iter().filter_map(|row| sift.entry(row));
+            let entries = matches.rows.into_iter().filter_map(|row| sift.entry(row));
             pool.extend(entries.map(|entry| (entry.row.id.clone(), entry)));
         }
         Ok(self.hits(pool, cap, !is_whole, cuts.to_vec()))

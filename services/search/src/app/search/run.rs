@@ -53,7 +53,7 @@ pub(super) struct Hits {
     pub(super) candidates: Option<Candidates>,
     /// Parts of the tiers that became candidates.
     pub(super) cuts: Vec<TierCut>,
-    /// Number of matches, if the hits were chosen from all of them.
+    /// Number of matches, if all of them became candidates.
     pub(super) all: Option<u64>,
 }
 
@@ -138,9 +138,7 @@ impl<'a> Run<'a> {
 
     /// Hits of all matches.
     pub(super) fn choose(&self, entries: Vec<Entry>) -> Hits {
-        let all = Some(entries.len() as u64);
-        let hits = if self.prepared.is_ranked { self.ranked(entries) } else { self.sorted(entries) };
-        Hits { all, ..hits }
+        if self.prepared.is_ranked { self.ranked(entries) } else { self.sorted(entries) }
     }
 
     /// Measure of the search, on the sample if it is large enough to need one.

@@ -58,25 +58,22 @@ impl<'a> Sift<'a> {
     }
 
     /// Entry of a row that matches; none for another.
-    pub(super) fn entry(&mut self, row: &Row) -> Option<Entry> {
+    pub(super) fn entry(&mut self, row: Row) -> Option<Entry> {
         let values = Packed::read(&row.packed).ok()?;
         if !self.prepared.filter.matches(&values) {
             return None;
         }
-        let score = self.score(row, &values)?;
+        let score = self.score(&row, &values)?;
+        let (spread, tuple) = self.place(&row, &values);
+        Some(Entry { row, spread, tuple, score })
+    }
+
+    /// Hash of a row's id, and its tuple in the order of fields; empty in a ranked search.
+    pub(super) fn place(&self, row: &Row, values: &Packed<'_>) -> (u32, Vec<f64>) {
         let spread = spread(&self.prepared.profile.place.name, &row.id);
-        let tuple = if self.prepared.is_ranked { Vec::new() } else { self.keys(&values, spread) };
-        Some(Entry { row: row.clone(), spread, tuple, score })
-    }
-
-    /// Place of a row in the order of fields, whether it matches or not.
-    pub(super) fn tuple(&self, row: &Row) -> Option<Vec<f64>> {
-        let values = Packed::read(&row.packed).ok()?;
-        Some(self.keys(&values, spread(&self.prepared.profile.place.name, &row.id)))
-    }
-
-    fn keys(&self, values: &Packed<'_>, spread: u32) -> Vec<f64> {
-        self.prepared.order.iter().map(|field| field.key(values)).chain([f64::from(spread)]).collect()
+        let keys = || self.prepared.order.iter().map(|field| field.key(values));
+        let tuple = if self.prepared.is_ranked { Vec::new() } else { keys().chain([f64::from(spread)]).collect() };
+        (spread, tuple)
     }
 
     /// Parts of an entry's score.

@@ -61,8 +61,8 @@ impl<'p> Tally<'p> {
     }
 
     /// Counts a document that matches the query. The filter is applied here: wholly to the matches, to each facet without the
-    /// facet's own selection. Takes less than a microsecond for a few facets and comparisons.
-    pub fn add(&mut self, values: &Packed<'_>) {
+    /// facet's own selection. Returns whether the document passes. Takes less than a microsecond for a few facets and comparisons.
+    pub fn add(&mut self, values: &Packed<'_>) -> bool {
         self.documents += 1;
         let verdict = self.verdict(values);
         self.matches += u64::from(verdict == Verdict::Passes);
@@ -72,6 +72,7 @@ impl<'p> Tally<'p> {
                 counted.counts.add(values.get(facet.position), &facet.request.ranges);
             }
         }
+        verdict == Verdict::Passes
     }
 
     /// Number of documents that match the search.
