@@ -51,7 +51,7 @@ pub struct Highlight {
 /// Part of a score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreTerm {
-    /// Name of the part: a word of the query, `proximity`, `rank_by`.
+    /// Name of the part: a word of the query, `proximity`, `whole_field`, `rank_by`, `brevity`.
     pub name: String,
     /// Kind of the match and its figures, for people.
     pub detail: String,

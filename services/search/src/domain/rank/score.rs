@@ -1,4 +1,4 @@
-//! Sum of a score: words, their proximity, and the document's number.
+//! Sum of a score: words, their proximity, the document's number, and its brevity.
 
 use super::super::result::ScoreTerm;
 use super::matcher::{Field, Occurrence};
@@ -16,6 +16,8 @@ pub(super) enum Part {
     Whole,
     /// Number of the document.
     RankBy,
+    /// Shortness of the document's texts.
+    Brevity,
 }
 
 // === impl Ranker ===
@@ -38,6 +40,7 @@ impl Ranker<'_> {
         }
         each(Part::Whole, WHOLE * whole);
         each(Part::RankBy, self.bonus.value(candidate.rank_by));
+        each(Part::Brevity, weights::brevity(candidate.texts.iter().map(|(_, text)| text.len()).sum()));
         true
     }
 
@@ -52,6 +55,7 @@ impl Ranker<'_> {
             Part::Proximity(at) => ("proximity".to_owned(), format!("`{}` before `{}`", word(at), word(at + 1))),
             Part::Whole => ("whole_field".to_owned(), "share of a field that the query covers".to_owned()),
             Part::RankBy => ("rank_by".to_owned(), "number of the document".to_owned()),
+            Part::Brevity => ("brevity".to_owned(), "shorter texts first among equal documents".to_owned()),
         };
         ScoreTerm { name, detail, value }
     }

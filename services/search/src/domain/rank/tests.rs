@@ -209,7 +209,14 @@ fn explanation_sums_up_to_the_score() {
     let total: f64 = ranker.explain(&candidate).iter().map(|part| part.value).sum();
     assert!((total - ranker.score(&candidate).expect("a match")).abs() < 1e-9);
     let names: Vec<String> = ranker.explain(&candidate).into_iter().map(|part| part.name).collect();
-    assert_eq!(names, ["open", "source", "proximity", "whole_field", "rank_by"]);
+    assert_eq!(names, ["open", "source", "proximity", "whole_field", "rank_by", "brevity"]);
+}
+
+#[test]
+fn shorter_document_precedes_an_equal_one() {
+    let query = exact(&["frobnicate"]);
+    let [short, long] = ["frobnicate data", "frobnicate dataset"].map(|text| score(&query, &[text]).expect("a match"));
+    assert!(short > long && short - long < 1e-6, "{short} {long}");
 }
 
 #[test]

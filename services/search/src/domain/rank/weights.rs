@@ -22,6 +22,9 @@ const POPULARITY: f64 = 0.5;
 /// Score of a document of this moment.
 const RECENCY: f64 = 3.0;
 
+/// Score of a document without texts: so small that it decides among equal documents alone.
+const BREVITY: f64 = 1e-6;
+
 /// Bonus of the number that raises scores.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bonus {
@@ -76,6 +79,12 @@ pub(super) fn spelling(same: bool) -> f64 {
 pub(super) fn length(terms: usize) -> f64 {
     let terms = f64::from(u32::try_from(terms).unwrap_or(u32::MAX));
     1.0 + LENGTH * (terms / LENGTH_PIVOT).ln_1p()
+}
+
+/// Score of texts with so many bytes of terms: of siblings that match alike, the shortest is meant more often.
+#[expect(clippy::cast_precision_loss, reason = "texts have some thousand bytes")]
+pub(super) fn brevity(bytes: usize) -> f64 {
+    BREVITY / (1.0 + bytes as f64)
 }
 
 /// Saturated weight of occurrences, below 1 + [`SATURATION`].
