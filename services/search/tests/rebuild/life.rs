@@ -131,7 +131,7 @@ async fn collection_with_damaged_documents_and_counters_is_removed_whole() {
 async fn collection_created_while_its_predecessor_is_struck_off_is_maintained() {
     let rig = Rig::start().await;
     rig.store.schedule(&name(), Duration::ZERO).await.expect("scheduled");
-    let removal = rig.store.claim(Duration::from_secs(600), 1).await.expect("claimed");
+    let removal = rig.store.claim(Duration::from_secs(30), 1).await.expect("claimed");
     assert_eq!(removal.collections, [name()]);
     rig.collections.create(&name(), schema()).await.expect("the predecessor's definition is gone");
     rig.store.conclude(&name(), &removal.claim, None).await.expect("the removal ends");
