@@ -94,6 +94,7 @@ impl Rig {
             tags: std::iter::once(Attribute::new("_s")).chain(each("g", shape.tags)).collect(),
             texts: each("t", shape.texts).collect(),
             numbers: std::iter::once(Attribute::new("_r")).chain(each("n", shape.numbers)).collect(),
+            vectors: Vec::new(),
         };
         self.valkey.create_index(&index, &columns).await.expect("created");
         let log =

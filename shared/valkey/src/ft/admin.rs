@@ -2,7 +2,7 @@
 
 use fred::types::Value as Fred;
 
-use super::{Attribute, Index};
+use super::{Attribute, Index, VectorColumn};
 use crate::observe::Operation;
 use crate::{Error, ErrorKind, Feature, Key, Valkey, Value};
 
@@ -15,6 +15,8 @@ pub struct Columns {
     pub texts: Vec<Attribute>,
     /// Numbers.
     pub numbers: Vec<Attribute>,
+    /// Vectors.
+    pub vectors: Vec<VectorColumn>,
 }
 
 /// State of an index.
@@ -117,6 +119,7 @@ fn create_arguments(index: &Index, columns: &Columns) -> Vec<Fred> {
         arguments.push(attribute(number));
         arguments.extend(["NUMERIC", "SORTABLE"].map(word));
     }
+    arguments.extend(columns.vectors.iter().flat_map(|column| column.arguments()));
     arguments
 }
 

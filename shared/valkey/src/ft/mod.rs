@@ -6,6 +6,7 @@
 mod admin;
 mod attribute;
 mod condition;
+mod nearest;
 mod query;
 mod render;
 mod reply;
@@ -15,6 +16,7 @@ mod token;
 pub use admin::{Columns, IndexInfo};
 pub use attribute::Attribute;
 pub use condition::{Condition, Scope};
+pub use nearest::{MAX_NEIGHBOURS, Nearest, VectorAlgorithm, VectorColumn};
 pub use query::Query;
 pub use reply::{Row, Rows};
 pub use search::{MAX_WINDOW, Order, Search};

@@ -66,12 +66,12 @@ impl Valkey {
         reply::total(reply).map_err(|error| error.in_operation(SEARCH))
     }
 
-    async fn send_search(&self, index: &Index, arguments: impl Fn() -> Vec<Fred>) -> Result<crate::Value, Error> {
+    pub(super) async fn send_search(&self, index: &Index, arguments: impl Fn() -> Vec<Fred>) -> Result<crate::Value, Error> {
         self.send(Operation::read(SEARCH, index.feature().name()), None, arguments).await
     }
 
     /// Time for the engine: what the call itself waits.
-    fn time_left(&self) -> Duration {
+    pub(super) fn time_left(&self) -> Duration {
         let left = patience(self.pool.common.command_timeout, SEARCH).unwrap_or(Duration::from_millis(1));
         left.min(MAX_TIMEOUT)
     }

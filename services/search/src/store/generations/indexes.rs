@@ -130,5 +130,6 @@ fn columns(shape: Shape) -> Columns {
         tags: std::iter::once(Attribute::new("_s")).chain(tags).collect(),
         texts: texts.collect(),
         numbers: std::iter::once(Attribute::new("_r")).chain(numbers).collect(),
+        vectors: Vec::new(),
     }
 }
