@@ -2,8 +2,11 @@
 
 pub mod admission;
 pub mod calendar;
+pub mod draft;
 pub mod embedding;
 pub mod erasure;
+pub mod eviction;
+pub mod identity;
 pub mod item;
 pub mod memory;
 pub mod pack;
@@ -16,10 +19,12 @@ pub mod scope;
 pub mod sketch;
 pub mod space;
 pub mod split;
+pub mod succession;
 pub mod text;
 pub mod veto;
 pub mod write;
 
+pub use draft::{Draft, DraftPiece};
 pub use embedding::Embedding;
 pub use item::{Item, Piece, Session, Sketch, Term, Vector};
 pub use memory::{Kind, Memory, MemoryId, Source, State};

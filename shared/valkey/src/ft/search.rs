@@ -66,7 +66,11 @@ impl Valkey {
         reply::total(reply).map_err(|error| error.in_operation(SEARCH))
     }
 
-    pub(super) async fn send_search(&self, index: &Index, arguments: impl Fn() -> Vec<Fred>) -> Result<crate::Value, Error> {
+    pub(super) async fn send_search(
+        &self,
+        index: &Index,
+        arguments: impl Fn() -> Vec<Fred>,
+    ) -> Result<crate::Value, Error> {
         self.send(Operation::read(SEARCH, index.feature().name()), None, arguments).await
     }
 

@@ -31,7 +31,8 @@ impl Rig {
         let server = keyplane_testkit::search_engine();
         let valkey = common::connect(&Settings::new(server.url())).await;
         let index = Index::new(valkey.app(), Feature::SEARCH, "s-t1g1n1", NEXT.fetch_add(1, Ordering::Relaxed));
-        let columns = Columns { tags: vec![SCOPE, TAG], texts: vec![TEXT], numbers: vec![NUMBER], ..Columns::default() };
+        let columns =
+            Columns { tags: vec![SCOPE, TAG], texts: vec![TEXT], numbers: vec![NUMBER], ..Columns::default() };
         assert_eq!(valkey.create_index(&index, &columns).await, Ok(true));
         assert_eq!(valkey.create_index(&index, &columns).await, Ok(false), "a second time");
         keyplane_testkit::eventually(
