@@ -7,27 +7,14 @@ use keyplane_contracts::revocation::v1 as pb;
 use keyplane_server::config::{self, Env};
 use support::{PARENT, claims, shared};
 
-const BEGIN: &str = "<!-- settings auth-revocation:begin -->";
-const END: &str = "<!-- settings auth-revocation:end -->";
-
 #[test]
-fn the_table_in_the_docs_is_the_programs() {
+fn documented_settings_match_the_program() {
     let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
-    let table = server.settings.markdown();
-    // Settings of every service are in the table of session.
-    let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
-    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
-    let text = std::fs::read_to_string(docs).expect("docs/operations.md");
-    let found = text.split(BEGIN).nth(1).and_then(|rest| rest.split(END).next());
-    let found = found.unwrap_or_else(|| panic!("docs/operations.md has the markers {BEGIN} and {END}"));
-    let own = own.join("\n");
-    assert_eq!(found.trim(), own.trim(), "put this table between the markers in docs/operations.md:\n{own}\n");
-}
-
-fn is_own(line: &str) -> bool {
-    ["| variable |", "|---|", "| `KEYPLANE_REVOCATION_", "| `KEYPLANE_GRPC_ADDR`", "| `KEYPLANE_ADMIN_ADDR`"]
-        .iter()
-        .any(|start| line.starts_with(start))
+    keyplane_testkit::assert_settings_documented(
+        "auth-revocation",
+        "KEYPLANE_REVOCATION_",
+        &server.settings.markdown(),
+    );
 }
 
 #[test]

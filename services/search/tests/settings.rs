@@ -3,27 +3,10 @@
 use keyplane_search::{Config, SERVICE};
 use keyplane_server::config::{self, Env};
 
-const BEGIN: &str = "<!-- settings search:begin -->";
-const END: &str = "<!-- settings search:end -->";
-
 #[test]
 fn documented_settings_match_the_program() {
     let (server, _) = config::read(Env::default(), &SERVICE, Config::read).expect("the defaults are right");
-    let table = server.settings.markdown();
-    // Settings of every service stand in session's table.
-    let own: Vec<_> = table.lines().filter(|line| !line.starts_with('|') || is_own(line)).collect();
-    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
-    let text = std::fs::read_to_string(docs).expect("docs/operations.md");
-    let documented = text.split(BEGIN).nth(1).and_then(|rest| rest.split(END).next());
-    let documented = documented.unwrap_or_else(|| panic!("docs/operations.md has the markers {BEGIN} and {END}"));
-    let own = own.join("\n");
-    assert_eq!(documented.trim(), own.trim(), "put this table between the markers in docs/operations.md:\n{own}\n");
-}
-
-fn is_own(line: &str) -> bool {
-    ["| variable |", "|---|", "| `KEYPLANE_SEARCH_", "| `KEYPLANE_GRPC_ADDR`", "| `KEYPLANE_ADMIN_ADDR`"]
-        .iter()
-        .any(|start| line.starts_with(start))
+    keyplane_testkit::assert_settings_documented("search", "KEYPLANE_SEARCH_", &server.settings.markdown());
 }
 
 #[test]

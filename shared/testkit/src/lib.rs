@@ -9,6 +9,7 @@
 mod background;
 mod collector;
 mod commands;
+mod documented;
 mod engine;
 mod eventually;
 mod fake;
@@ -23,6 +24,7 @@ mod sse_parser;
 
 pub use collector::{Collector, Span};
 pub use commands::search_commands;
+pub use documented::assert_settings_documented;
 pub use engine::{app, search_engine, toolbox, valkey};
 pub use eventually::{Attempt, eventually};
 pub use fault::Fault;
