@@ -29,7 +29,7 @@ pub struct Limits {
     /// Documents of a tenant.
     pub documents: u64,
     /// Bytes of a tenant's documents.
-    pub bytes: u64,
+    pub bytes: usize,
     /// Indexes of the store.
     pub indexes: u32,
 }
@@ -109,11 +109,11 @@ fn read_limits(env: &mut Env) -> Limits {
             1..=100_000_000,
             "maximum of documents of a tenant",
         ),
-        bytes: env.number_within(
+        bytes: env.bytes_within(
             "KEYPLANE_SEARCH_MAX_BYTES",
-            4_294_967_296,
-            1..=1_099_511_627_776,
-            "maximum of bytes of a tenant's documents",
+            "4GiB",
+            ["1KiB", "1TiB"],
+            "maximum size of a tenant's documents",
         ),
         indexes: env.number_within(
             "KEYPLANE_SEARCH_MAX_INDEXES",
@@ -154,19 +154,24 @@ fn read_rebuilds(env: &mut Env) -> Rebuilds {
 }
 
 fn read_searches(env: &mut Env) -> Searches {
-    const LEXICONS: &str = "KEYPLANE_SEARCH_LEXICON_MEMORY";
-    const SAMPLES: &str = "KEYPLANE_SEARCH_SAMPLE_MEMORY";
-    let searches = Searches {
+    Searches {
         candidates: env.number_within(
             "KEYPLANE_SEARCH_CANDIDATES",
             300,
             10..=10_000,
             "maximum of documents that a search ranks by relevance",
         ),
-        lexicon_bytes: env.bytes(LEXICONS, "256MiB", "memory for the words of the collections in use, at least 1MiB"),
-        sample_bytes: env.bytes(SAMPLES, "64MiB", "memory for samples of the collections in use, at least 1MiB"),
-    };
-    env.require(LEXICONS, searches.lexicon_bytes >= 1 << 20, "must be at least 1MiB");
-    env.require(SAMPLES, searches.sample_bytes >= 1 << 20, "must be at least 1MiB");
-    searches
+        lexicon_bytes: env.bytes_within(
+            "KEYPLANE_SEARCH_LEXICON_MEMORY",
+            "256MiB",
+            ["1MiB", "1TiB"],
+            "memory for the words of the collections in use",
+        ),
+        sample_bytes: env.bytes_within(
+            "KEYPLANE_SEARCH_SAMPLE_MEMORY",
+            "64MiB",
+            ["1MiB", "1TiB"],
+            "memory for samples of the collections in use",
+        ),
+    }
 }

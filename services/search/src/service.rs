@@ -92,7 +92,7 @@ fn build(store: Store, definitions: Definitions, config: &Config, cursor_key: Cu
         rollback_age: config.rebuilds.rollback_age,
     };
     let collections = Collections::new(store.clone(), definitions.clone(), limits);
-    let limits = DocumentLimits { documents: config.limits.documents, bytes: config.limits.bytes };
+    let limits = DocumentLimits { documents: config.limits.documents, bytes: config.limits.bytes as u64 };
     let documents = Documents::new(store.clone(), definitions.clone(), limits);
     let lexicons = Lexicons::new(store.clone(), config.searches.lexicon_bytes);
     let (candidates, sample_bytes) = (config.searches.candidates, config.searches.sample_bytes);

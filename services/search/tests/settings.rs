@@ -15,7 +15,7 @@ fn wrong_settings_are_reported_at_once_and_secrets_never() {
         ("KEYPLANE_SEARCH_URL", "http://store"),
         ("KEYPLANE_SEARCH_MAX_COLLECTIONS", "0"),
         ("KEYPLANE_SEARCH_MAX_DOCUMENTS", "many"),
-        ("KEYPLANE_SEARCH_MAX_BYTES", "4GiB"),
+        ("KEYPLANE_SEARCH_MAX_BYTES", "4294967296"),
         ("KEYPLANE_SEARCH_MAX_INDEXES", "10001"),
         ("KEYPLANE_SEARCH_OWN_INDEX_DOCUMENTS", "0"),
         ("KEYPLANE_SEARCH_ROLLBACK_AGE", "2d"),
@@ -33,8 +33,9 @@ fn wrong_settings_are_reported_at_once_and_secrets_never() {
         assert!(errors.contains(name), "{name} is not in:\n{errors}");
     }
     assert!(!errors.contains("s3cret"), "{errors}");
-    let given = [("KEYPLANE_SEARCH_CURSOR_KEY", "0123456789abcdef")];
+    let given = [("KEYPLANE_SEARCH_CURSOR_KEY", "0123456789abcdef"), ("KEYPLANE_SEARCH_MAX_BYTES", "2GiB")];
     let (server, config) = config::read(Env::from_map(given), &SERVICE, Config::read).expect("the settings are right");
     assert!(!server.settings.print().contains("0123456789abcdef"));
     assert_eq!(config.cursor_key.as_deref(), Some("0123456789abcdef"));
+    assert_eq!(config.limits.bytes, 2 << 30);
 }

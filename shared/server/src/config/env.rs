@@ -119,6 +119,19 @@ impl Env {
         self.read(name, default, doc, Shown::Plain, parse::bytes).unwrap_or_default()
     }
 
+    /// Reads a size from the least to the most of `bounds`, which end the meaning and make the rule.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a bound is no size.
+    pub fn bytes_within(&mut self, name: &'static str, default: &str, bounds: [&str; 2], doc: &str) -> usize {
+        let [least, most] = bounds.map(|bound| parse::bytes(bound).expect("bounds are sizes"));
+        let bounds = bounds.join(" to ");
+        let value = self.read(name, default, format!("{doc}; {bounds}"), Shown::Plain, parse::bytes).unwrap_or(least);
+        self.require(name, (least..=most).contains(&value), &format!("must be {bounds}"));
+        value
+    }
+
     /// Reads a plain number. Bounds go through [`Env::require`].
     pub fn number<N: FromStr + Display + Copy>(&mut self, name: &'static str, default: N, doc: &'static str) -> N {
         self.read(name, &default.to_string(), doc, Shown::Plain, parse::number).unwrap_or(default)
