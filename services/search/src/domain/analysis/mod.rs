@@ -8,6 +8,7 @@
 //! | word | run of letters, or of digits, each at a position of its own; a mix of more than 4 runs is one word | `ab1234` → `ab`, `1234` |
 //! | joined form | words without a break, or around one of `- ' . _ & + ~ #`, up to 8; none if a number begins and a point divides numbers, as in `1.2-3` | `AB-1234` → `ab1234` |
 //! | pairs | overlapping pairs of clusters, for scripts without spaces; a lone cluster is itself | `東京都` → `東京`, `京都` |
+//! | sign word | `++` behind letters, and `#` behind letters at the end of a word | `C++` → `c`, `plusplus`, joined `cplusplus` |
 //! | emoji | each is a word; skin tones belong to the spelling only | `👍🏽` → `👍` |
 //! | stem | Snowball, by the field's language, of the spelling; kept if it differs from the surface | `running` → `_run` |
 //! | limits | a term is cut at 64 bytes, a text at 64 KiB | |
@@ -17,7 +18,7 @@
 //! - A one-letter query in those scripts finds a letter that stands alone, and the pairs that it begins where prefixes match.
 //! - Vowel signs of Indic scripts are no diacritics and stay. Arabic and Hebrew points go, as does the tatweel.
 //! - Turkish `İ`, `I`, `ı` and `i` share the surface `i`.
-//! - Signs such as `+` at the end of a word are lost: `C++` is `c`.
+//! - Other signs at the end of a word are lost: `GTK+` is `gtk`.
 //! - Clusters whose folded form holds anything but letters, digits and marks (`℃`, `½`) separate words.
 
 mod classes;
@@ -111,7 +112,10 @@ impl Analyzer {
         let mut start = 0;
         while let Some(cluster) = next_cluster(&text[start..]) {
             let mut end = start + cluster.len();
-            if let Some((class, length)) = fold::ascii_run(&text[start..]) {
+            if let Some((name, length)) = sign_word(&text[start..]).filter(|_| scanner.is_behind_a_letter(start)) {
+                end = start + length;
+                scanner.push_sign_word(name, start, end);
+            } else if let Some((class, length)) = fold::ascii_run(&text[start..]) {
                 end = start + length;
                 scanner.push_ascii(class, &text[start..end], start);
             } else {
@@ -146,6 +150,23 @@ fn next_cluster(text: &str) -> Option<&str> {
         [first] | [first, 0..128, ..] if first.is_ascii() => Some(&text[..1]),
         _ => text.graphemes(true).next(),
     }
+}
+
+/// Signs at the beginning of `text` that are a word behind letters: its form, and the signs' length.
+fn sign_word(text: &str) -> Option<(&'static str, usize)> {
+    let (word, signs) = match text.as_bytes() {
+        [b'+', b'+', ..] => ("plusplus", "++"),
+        [b'#', ..] => ("sharp", "#"),
+        _ => return None,
+    };
+    let rest = &text[signs.len()..];
+    // A mark behind the last sign belongs to it: a keycap is an emoji.
+    let whole = next_cluster(&text[signs.len() - 1..]).is_some_and(|cluster| cluster.len() == 1);
+    let ends = match signs {
+        "++" => !rest.starts_with('+'),
+        _ => !rest.starts_with(|next: char| next == '#' || next.is_alphanumeric()),
+    };
+    (whole && ends).then_some((word, signs.len()))
 }
 
 /// Folded letters and digits of `text`, without its spaces and signs; stops after `letters` characters.

@@ -118,6 +118,21 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    /// Returns whether a word of letters ends at `start`.
+    pub(super) fn is_behind_a_letter(&self, start: usize) -> bool {
+        self.word.as_ref().is_some_and(|word| word.class == Class::Letter && word.end == start)
+    }
+
+    /// Takes signs that are a word, at `start..end`, directly behind the word that they touch.
+    pub(super) fn push_sign_word(&mut self, form: &str, start: usize, end: usize) {
+        self.end_word();
+        let index = self.tokens.slots.len();
+        let stem = self.stems.stem(form, form);
+        self.add(form, None, stem.as_deref(), start, end);
+        self.run.push(index);
+        self.chain.push(index);
+    }
+
     fn letter(&mut self, folded: &Folded<'_>, start: usize, end: usize) {
         let word = self.word(folded.class, start, end);
         let first = !word.differs && folded.spelling != folded.surface;

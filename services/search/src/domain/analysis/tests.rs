@@ -85,10 +85,28 @@ fn identifiers_are_split_and_joined() {
     assert_eq!(plain("/usr/lib/libfoo.so"), "usr lib libfoo so  libfooso");
     assert_eq!(plain("libexpr2.5 v1.2"), "libexpr 2  libexpr2 5  libexpr25 v 1  v1 2  v12", "a name with a version");
     assert_eq!(plain("a--b -c d-"), "a b c d");
-    assert_eq!(plain("AT&T C++ AC/DC"), "at t  att c ac dc");
+    assert_eq!(plain("AT&T AC/DC GTK+"), "at t  att ac dc gtk");
     assert_eq!(plain("see a47dfd5910d7-b x"), "see a47dfd5910d7 b  a47dfd5910d7b x", "a long mix is one word");
     assert_eq!(plain("0.4.0-1 2024-01-15"), "0 4 0 1 2024 01 15  20240115");
     assert_eq!(plain("a-b-c-d-e-f-g-h-i"), "a b c d e f g h i", "no joined form of nine words");
+}
+
+#[test]
+fn signs_that_name_a_language_are_words() {
+    assert_eq!(plain("C++, C#"), "c plusplus  cplusplus c sharp  csharp");
+    assert_eq!(
+        plain("C++17 libstdc++-dev"),
+        "c plusplus 17  cplusplus17 libstdc plusplus  libstdcplusplus dev  libstdcplusplusdev"
+    );
+    assert_eq!(plain("C#-Entwickler (F#)"), "c sharp  csharp entwickler  csharpentwickler f sharp  fsharp");
+    assert_eq!(
+        plain("issue#12 a+b a+++ ++ # 1++ x#\u{fe0f}\u{20e3}"),
+        "issue 12  issue12 a b  ab a 1 x",
+        "other signs are none"
+    );
+    let tokens = Analyzer::new(Language::None).analyze("in C++");
+    let ranges: Vec<_> = tokens.iter().map(|token| (token.start, token.end, token.joined)).collect();
+    assert_eq!(ranges, [(0, 2, false), (3, 4, false), (4, 6, false), (3, 6, true)]);
 }
 
 #[test]
@@ -149,6 +167,7 @@ fn texts() -> impl Strategy<Value = String> {
         "[a-zA-Z]{1,8}",
         "[0-9]{1,4}",
         "[-_.'&+~#@/: \u{a0}]{1,2}",
+        "(\\+\\+|#)\u{fe0f}?",
         "[東京都ガｶﾞ한국ไทย่]{1,4}",
         "[áÉßİıłøΣς]{1,4}",
         "[👍🏽\u{200d}\u{fe0f}❤🇩🇪]{1,3}",

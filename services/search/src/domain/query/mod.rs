@@ -62,6 +62,9 @@ pub struct Word {
     pub surface: String,
     /// Surfaces directly before a prefix or typo of `surface`; empty for a word that is one term.
     pub before: Vec<String>,
+    /// Surfaces that a joined `surface` consists of, the last of which is a prefix too: `numpy-d` begins a part of
+    /// `python3-numpy-doc`. Empty for another word.
+    pub parts: Vec<String>,
     /// Form with diacritics of `surface`; equal to it without any.
     pub spelling: String,
     /// True if terms that begin with `surface` match.

@@ -76,9 +76,9 @@ impl Word {
         let tokens = Analyzer::new(Language::None).analyze(draft.text);
         let joined = joined(&tokens);
         let part = draft.parts.last().cloned().unwrap_or_default();
-        let before = match &joined {
-            None => draft.parts.iter().take(draft.parts.len().saturating_sub(1)).cloned().collect(),
-            Some(_) => Vec::new(),
+        let (before, parts) = match &joined {
+            None => (draft.parts.iter().take(draft.parts.len().saturating_sub(1)).cloned().collect(), Vec::new()),
+            Some(_) => (Vec::new(), draft.parts.clone()),
         };
         let spelling = if draft.parts.len() == 1 { spelling(&tokens) } else { None };
         let surface = joined.unwrap_or(part);
@@ -89,7 +89,8 @@ impl Word {
         if draft.parts.len() == 1 && is_alphabetic(&surface) {
             candidates.extend(stems(draft.text, &surface, rules.languages));
         }
-        let fixed = rules.exact_words || !before.is_empty();
+        let named = draft.text.contains(['+', '#']);
+        let fixed = rules.exact_words || !before.is_empty() || named;
         Word {
             text: draft.text.to_owned(),
             spelling: spelling.unwrap_or_else(|| surface.clone()),
@@ -101,6 +102,7 @@ impl Word {
             typos: if fixed { 0 } else { typos(&surface) },
             surface,
             before,
+            parts,
             candidates,
         }
     }

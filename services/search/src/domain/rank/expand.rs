@@ -36,10 +36,10 @@ fn expand_word(word: &Word, misspelt: bool, lexicon: &Lexicon) -> Expected {
     let candidates = word.candidates.iter();
     let mut variants: Vec<Variant> =
         candidates.filter_map(|candidate| variant(&candidate.terms, candidate.tier, 0, lexicon)).collect();
-    let mut add = |found: Vec<Expansion>, tier: Tier, limit: usize| {
+    let mut add = |found: Vec<Expansion>, before: &[String], tier: Tier, limit: usize| {
         let mut added = 0;
         for Expansion { term, edits, .. } in found {
-            let terms = [word.before.as_slice(), &[term]].concat();
+            let terms = [before, &[term]].concat();
             if added < limit && !variants.iter().any(|variant| variant.terms == terms) {
                 let variant = variant(&terms, tier, edits, lexicon);
                 added += usize::from(variant.is_some());
@@ -51,12 +51,16 @@ fn expand_word(word: &Word, misspelt: bool, lexicon: &Lexicon) -> Expected {
     let mut left = MAX_EXPANSIONS;
     if word.prefix {
         let limit = if misspelt { MAX_CONTINUATIONS } else { MAX_EXPANSIONS };
-        left -= add(lexicon.prefixes(&word.surface, MAX_EXPANSIONS), Tier::Prefix, limit);
+        left -= add(lexicon.prefixes(&word.surface, MAX_EXPANSIONS), &word.before, Tier::Prefix, limit);
+        if let Some((last, before)) = word.parts.split_last() {
+            let limit = limit.min(left);
+            left -= add(lexicon.prefixes(last, MAX_EXPANSIONS), before, Tier::Prefix, limit);
+        }
     }
     if misspelt {
-        left -= add(lexicon.typos(&word.surface, MAX_EXPANSIONS), Tier::Typo, left);
+        left -= add(lexicon.typos(&word.surface, MAX_EXPANSIONS), &word.before, Tier::Typo, left);
         if word.prefix {
-            add(lexicon.prefix_typos(&word.surface, MAX_EXPANSIONS), Tier::Typo, left);
+            add(lexicon.prefix_typos(&word.surface, MAX_EXPANSIONS), &word.before, Tier::Typo, left);
         }
     }
     variants.sort_by_key(|variant| (variant.tier, variant.edits, Reverse(variant.frequency)));

@@ -53,6 +53,30 @@ fn expanded(text: &str, prefix: PrefixMode, terms: &[(&str, u32)]) -> Expanded {
 }
 
 #[test]
+fn beginning_of_an_identifiers_last_part_is_a_prefix() {
+    let terms = [("numpy", 3), ("doc", 5), ("dev", 9), ("b", 2), ("123", 4), ("1999", 7)];
+    assert!(score(&expanded("numpy-d", PrefixMode::Last, &terms), &["python3-numpy-doc"]).is_some());
+    let query = expanded("b-12", PrefixMode::Last, &terms);
+    assert!(score(&query, &["A-B-123"]).is_some());
+    assert_eq!(score(&query, &["b and 123"]), None, "the parts must be adjacent");
+    assert_eq!(score(&query, &["A-B-1999"]), None);
+    assert_eq!(score(&expanded("b-12 ", PrefixMode::Last, &terms), &["A-B-123"]), None, "a space ends the word");
+}
+
+#[test]
+fn languages_named_with_signs_are_kept_apart() {
+    let terms = [("c", 9), ("plusplus", 4), ("cplusplus", 3), ("cplusplus17", 1), ("sharp", 2), ("csharp", 2)];
+    for (name, others) in [("C++", ["C developer", "C# developer"]), ("C#", ["C developer", "C++ developer"])] {
+        let query = expanded(name, PrefixMode::Last, &terms);
+        assert!(score(&query, &[&format!("{name} developer")]).is_some(), "{name}");
+        for other in others {
+            assert_eq!(score(&query, &[other]), None, "{name} finds {other}");
+        }
+    }
+    assert!(score(&expanded("c++", PrefixMode::None, &terms), &["C++17"]).is_some());
+}
+
+#[test]
 fn word_expands_to_the_terms_that_documents_have() {
     let terms = [("server", 5), ("servers", 9), ("serverless", 2), ("sever", 7), ("client", 3)];
     let query = expanded("server unknown", PrefixMode::All, &terms);
