@@ -9,7 +9,8 @@ use keyplane_contracts::session::v1::session_event::{EndReason, Type};
 use keyplane_testkit::eventually;
 use support::service::{PARENT, PATIENCE, Service, details, sample, shared};
 use tokio::time::timeout;
-use tonic::{Code, Status, Streaming};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Status, Streaming};
 
 struct Watch(Streaming<pb::SessionEvent>);
 
@@ -263,6 +264,18 @@ async fn drain_ends_watches_with_a_retryable_status() {
     let found = details(&status, Code::Unavailable, "SHUTTING_DOWN");
     assert!(found.retry_info().is_some());
     timeout(PATIENCE, stopped).await.expect("the drain ends").expect("and does not panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_event_id_that_is_no_id_is_rejected() {
+    let mut service = shared(&[]).await;
+    for id in [&b"yesterday"[..], b"\xff\xfe", b"caf\xc3\xa9"] {
+        let message = pb::StreamSessionEventsRequest { name: PARENT.to_owned(), after: String::new() };
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("last-event-id", MetadataValue::try_from(id).expect("a header"));
+        let status = service.client.stream_session_events(request).await.map(drop).unwrap_err();
+        details(&status, Code::InvalidArgument, "INVALID_REQUEST");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

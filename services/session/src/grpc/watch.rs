@@ -22,9 +22,10 @@ impl Service {
         &self,
         request: &Request<pb::StreamSessionEventsRequest>,
     ) -> Result<OpenWatch, Error> {
-        let last_seen = request.metadata().get("last-event-id").and_then(|id| id.to_str().ok());
+        // Bytes that are no text are no event's id: rejected, as other text is.
+        let last_seen = request.metadata().get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()));
         let request = request.get_ref();
-        let target = convert::watch(&request.name, last_seen.unwrap_or(&request.after))?;
+        let target = convert::watch(&request.name, last_seen.as_deref().unwrap_or(&request.after))?;
         self.watches.open(&self.store, target).await
     }
 }
