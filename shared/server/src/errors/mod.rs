@@ -15,7 +15,7 @@ use http::HeaderMap;
 pub use if_match::{IF_MATCH, if_match};
 use keyplane_contracts::Violation;
 use keyplane_contracts::google::rpc;
-use keyplane_contracts::reasons::{DOMAIN, Reason, code_name, kit};
+use keyplane_contracts::reasons::{DOMAIN, Reason, code_name, kit, store as store_reasons};
 use keyplane_contracts::rpc::v1::ItemError;
 use keyplane_telemetry::LogLimit;
 pub(crate) use names::json_caller;
@@ -34,11 +34,14 @@ pub trait ServiceError: std::error::Error {
 ///
 /// Caps keep the trailers under [`TRAILERS`]: the first 20 violations are listed, and the message counts the rest.
 ///
-/// Causes of internal errors are logged (at most six times a minute, with a count of those left out) and never sent.
+/// Causes of internal errors, and of calls that the store failed, are logged (each at most six times a minute, with a count
+/// of those left out) and never sent.
 pub fn status<E: ServiceError>(error: E) -> Status {
     let mut description = error.describe();
     if matches!(description.code, Code::Internal | Code::Unknown | Code::DataLoss) {
         log_internal(&error);
+    } else if description.reason.name == store_reasons::STORE_UNAVAILABLE.name {
+        log_unavailable(&error);
     }
     let message = description.message.take().unwrap_or_else(|| error.to_string());
     described(description, message)
@@ -106,14 +109,26 @@ pub(crate) fn trailers(status: &Status) -> HeaderMap {
 fn log_internal(error: &dyn std::error::Error) {
     static LIMIT: LogLimit = LogLimit::new(6, Duration::from_mins(1));
     if let Some(left_out) = LIMIT.admit() {
-        let mut causes = Vec::new();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            causes.push(inner.to_string());
-            cause = inner.source();
-        }
-        tracing::error!(%error, causes = causes.join(": "), left_out, "internal error");
+        tracing::error!(%error, causes = causes(error), left_out, "internal error");
     }
+}
+
+/// Logs a call that the store failed: it may answer pings, and other commands with an error such as MISCONF.
+fn log_unavailable(error: &dyn std::error::Error) {
+    static LIMIT: LogLimit = LogLimit::new(6, Duration::from_mins(1));
+    if let Some(left_out) = LIMIT.admit() {
+        tracing::warn!(%error, causes = causes(error), left_out, "the store failed a call");
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        causes.push(inner.to_string());
+        cause = inner.source();
+    }
+    causes.join(": ")
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyplane_contracts::reasons::gateway;
@@ -11,6 +13,8 @@ enum Sample {
     Invalid(Vec<Violation>),
     #[error("the limit of 10 calls a second is used up")]
     Limited,
+    #[error("decide: MISCONF the store can't save")]
+    Unavailable,
 }
 
 impl ServiceError for Sample {
@@ -20,6 +24,7 @@ impl ServiceError for Sample {
             Sample::Limited => Description::new(&gateway::RATE_LIMITED)
                 .retry_after(Duration::from_millis(100))
                 .quota("tenant:acme", "10 calls a second"),
+            Sample::Unavailable => Description::new(&store_reasons::STORE_UNAVAILABLE),
         };
         description.with("limit", 10)
     }
@@ -44,6 +49,35 @@ impl ServiceError for Hostile {
             .into_iter()
             .fold(description, |description, key| description.with(key, &self.text))
     }
+}
+
+/// Log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn calls_that_the_store_failed_are_logged_a_few_times_a_minute() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..10 {
+            assert_eq!(status(Sample::Unavailable).code(), Code::Unavailable);
+        }
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 6, "{text}");
+    assert!(text.contains("WARN") && text.contains("MISCONF") && text.contains("the store failed a call"), "{text}");
 }
 
 #[test]
