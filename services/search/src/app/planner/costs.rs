@@ -25,7 +25,7 @@ pub struct Costs {
 const LOCAL: Costs = Costs {
     count: 120,
     range: 150,
-    row: 3_000,
+    row: 7_700,
     byte: 2,
     direct: Duration::from_micros(2_400),
     counting: Duration::from_micros(600),
@@ -35,9 +35,9 @@ const LOCAL: Costs = Costs {
 const VALKEY_SEARCH: Costs = Costs {
     count: 200,
     range: 300,
-    row: 4_000,
+    row: 8_000,
     byte: 2,
-    direct: Duration::from_micros(3_200),
+    direct: Duration::from_micros(2_500),
     counting: Duration::from_micros(600),
 };
 
@@ -79,8 +79,8 @@ mod tests {
     fn long_texts_leave_room_for_fewer_documents() {
         for engine in [Engine::Local, Engine::ValkeySearch] {
             let costs = Costs::of(engine);
-            assert!((500..1000).contains(&costs.direct_rows(100)), "{engine:?}");
-            assert!(costs.direct_rows(10_000) < 150);
+            assert!((250..350).contains(&costs.direct_rows(100)), "{engine:?}");
+            assert!(costs.direct_rows(10_000) < 100);
             assert!((2_000..10_000).contains(&costs.counted()));
         }
     }

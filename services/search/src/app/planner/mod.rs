@@ -39,6 +39,8 @@ pub struct Estimates {
     pub fetched: Estimate,
     /// Documents that the engine returns without the conditions on the counted fields themselves.
     pub siblings: Estimate,
+    /// Documents that pass the filter without these conditions.
+    pub sibling_matches: Estimate,
     /// Bytes that are read of each document.
     pub row_bytes: u64,
 }
@@ -138,7 +140,7 @@ pub fn plan(estimates: &Estimates, request: &Request, costs: &Costs) -> Plan {
     let siblings = match (request.siblings, everything_fits) {
         (false, _) => Counts::Nothing,
         (true, true) => Counts::Direct,
-        (true, false) => rows(estimates.siblings, estimates, request.exact),
+        (true, false) => rows(estimates.siblings, estimates.sibling_matches, request.exact),
     };
     // Of a sample of siblings that are far more than the matches, hardly any match.
     let one_read = request.exact || 2.0 * estimates.fetched.likely() >= estimates.siblings.likely();
@@ -153,24 +155,24 @@ fn counts(estimates: &Estimates, request: &Request, costs: &Costs) -> Counts {
         return Counts::Counters;
     }
     if request.facets {
-        return rows(estimates.fetched, estimates, request.exact);
+        return rows(estimates.fetched, estimates.matches, request.exact);
     }
     match request.countable {
         true if request.exact || estimates.fetched.likely() <= to_float(costs.counted()) => Counts::Number,
         true => Counts::SampledNumber(share(estimates.fetched, 4.0 * SAMPLE)),
-        false => rows(estimates.fetched, estimates, request.exact),
+        false => rows(estimates.fetched, estimates.matches, request.exact),
     }
 }
 
-/// Documents to fetch for counts.
-fn rows(fetched: Estimate, estimates: &Estimates, exact: bool) -> Counts {
+/// Documents to fetch for counts of those among them that pass the conditions which are checked here.
+fn rows(fetched: Estimate, passing: Estimate, exact: bool) -> Counts {
     if exact {
         let slices = (fetched.upper / SLICE).ceil().clamp(1.0, 4096.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is within 1 to 4096")]
         return Counts::Slices(slices as u32);
     }
-    // Of a large sample that the conditions on other fields thin out, enough remains.
-    let thinning = (fetched.likely() / estimates.matches.likely().max(1.0)).clamp(1.0, MAX_SAMPLE / SAMPLE);
+    // Of a large sample that these conditions thin out, enough remains.
+    let thinning = (fetched.likely() / passing.likely().max(1.0)).clamp(1.0, MAX_SAMPLE / SAMPLE);
     Counts::Sample(share(fetched, SAMPLE * thinning))
 }
 

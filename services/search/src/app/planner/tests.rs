@@ -5,7 +5,8 @@ const ENGINES: [Engine; 2] = [Engine::Local, Engine::ValkeySearch];
 
 fn estimates(documents: u64, matches: f64) -> Estimates {
     let matches = Estimate::exact(matches);
-    Estimates { documents, matches, fetched: matches, siblings: matches, row_bytes: 100 }
+    let all = matches;
+    Estimates { documents, matches, fetched: all, siblings: all, sibling_matches: all, row_bytes: 100 }
 }
 
 fn request(hits: Wish) -> Request {
@@ -51,19 +52,24 @@ fn many_ranked_matches_are_read_by_tiers() {
 
 #[test]
 fn siblings_of_few_matches_may_be_many() {
-    let few = Estimates { siblings: Estimate::exact(30_000.0), ..estimates(100_000, 100.0) };
+    let many = Estimate::exact(30_000.0);
+    let few = Estimates { siblings: many, sibling_matches: many, ..estimates(100_000, 100.0) };
     let plan = planned(&few, &Request { siblings: true, ..request(Wish::Sorted) });
     assert_eq!((plan.hits, plan.counts), (Hits::Direct, Counts::Direct));
-    assert_eq!(plan.siblings, Counts::Sample(0.02), "twice the sample, since the filter thins it out");
+    assert_eq!(plan.siblings, Counts::Sample(0.01));
+    let thinned = Estimates { sibling_matches: Estimate::exact(10_000.0), ..few };
+    let plan = planned(&thinned, &Request { siblings: true, ..request(Wish::Sorted) });
+    assert_eq!(plan.siblings, Counts::Sample(0.02), "twice the sample, since a checked condition thins it out");
 }
 
 #[test]
 fn matches_that_are_few_of_their_siblings_are_sampled_by_themselves() {
     let siblings = Request { siblings: true, ..request(Wish::Sorted) };
-    let few = Estimates { siblings: Estimate::exact(80_000.0), ..estimates(100_000, 8_000.0) };
+    let many = Estimate::exact(80_000.0);
+    let few = Estimates { siblings: many, sibling_matches: many, ..estimates(100_000, 8_000.0) };
     let plan = planned(&few, &siblings);
     assert!(!plan.one_read);
-    assert_eq!((plan.counts, plan.siblings), (Counts::Sample(0.0375), Counts::Sample(0.0075)));
+    assert_eq!((plan.counts, plan.siblings), (Counts::Sample(0.0375), Counts::Sample(0.00375)));
     assert!(planned(&few, &Request { exact: true, ..siblings }).one_read, "everything is read anyway");
     let many = Estimates { siblings: Estimate::exact(12_000.0), ..few };
     assert!(planned(&many, &siblings).one_read);
@@ -99,9 +105,9 @@ fn moderate_counts_are_exact_and_checked_conditions_are_sampled() {
 
 #[test]
 fn uncertain_estimate_is_planned_with_caution() {
-    let unsure = Estimate { expected: 10.0, upper: 20_000.0 };
+    let unsure = Estimate { expected: 2.0, upper: 20_000.0 };
     let estimates = Estimates { matches: unsure, fetched: unsure, siblings: unsure, ..estimates(100_000, 0.0) };
-    assert_eq!(planned(&estimates, &request(Wish::Ranked)).hits, Hits::Direct, "447 are likely");
+    assert_eq!(planned(&estimates, &request(Wish::Ranked)).hits, Hits::Direct, "200 are likely");
     let unsure = Estimate { expected: 100.0, upper: 20_000.0 };
     let estimates = Estimates { matches: unsure, fetched: unsure, siblings: unsure, ..estimates };
     assert_eq!(planned(&estimates, &request(Wish::Ranked)).hits, Hits::Tiers);

@@ -164,7 +164,7 @@ impl Run<'_> {
         loop {
             let spread = (last < u32::MAX).then_some((0, last));
             let call = Call { clause, words: self.words(), spread, is_ranked: false, limit: ROWS / 4 };
-            let matches = self.find("sample", call).await?;
+            let matches = self.find_values("sample", call).await?;
             if matches.total > u64::from(call.limit) {
                 last = spread::last(spread::share(last) * RESAMPLE / crate::domain::estimate::to_float(matches.total));
                 continue;
@@ -187,7 +187,7 @@ impl Run<'_> {
         let (mut tally, mut parts) = (Tally::new(plan), Parts::new(number, u64::from(ROWS)));
         while let Some(part) = parts.left.pop() {
             let call = Call { clause, words: self.words(), spread: Some(part), is_ranked: false, limit: ROWS };
-            let matches = self.find("slice", call).await?;
+            let matches = self.find_values("slice", call).await?;
             if parts.holds(part, matches.total) {
                 add(&mut tally, &matches.rows, sift);
             }

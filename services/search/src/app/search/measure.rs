@@ -80,6 +80,7 @@ impl Measure {
             matches: capped(passes.estimate(all)),
             fetched: capped(passes.estimate(sent)),
             siblings: passes.estimate(sent_siblings),
+            sibling_matches: passes.estimate(base),
             row_bytes: packed_bytes + text_bytes,
         };
         let (clause, siblings) = (clause(conjuncts, sent), clause(conjuncts, sent_siblings));

@@ -71,6 +71,15 @@ pub(super) struct Counted {
 impl<'a> Run<'a> {
     /// Searches the index, and notes it as a step.
     pub(super) async fn find(&self, step: &str, call: Call<'_>) -> Result<Matches, Error> {
+        self.call(step, call, false).await
+    }
+
+    /// Searches the index for documents that are only counted, and notes it as a step.
+    pub(super) async fn find_values(&self, step: &str, call: Call<'_>) -> Result<Matches, Error> {
+        self.call(step, call, true).await
+    }
+
+    async fn call(&self, step: &str, call: Call<'_>, is_counted: bool) -> Result<Matches, Error> {
         if call.clause.is_never() {
             return Ok(Matches::default());
         }
@@ -89,7 +98,11 @@ impl<'a> Run<'a> {
             texts: if is_read { columns } else { &[] },
             limit: call.limit,
         };
-        let matches = self.search.store.find(&profile.place.placement, &find).await?;
+        let (store, placement) = (&self.search.store, &profile.place.placement);
+        let matches = match is_counted {
+            true => store.find_values(placement, &find).await?,
+            false => store.find(placement, &find).await?,
+        };
         self.trace.found(step, start, &matches);
         Ok(matches)
     }
