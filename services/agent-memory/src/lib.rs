@@ -2,6 +2,7 @@
 //!
 //! Calls go `grpc → app → store`, and `app → peers` for embeddings; `domain` has the rules under all of them.
 
+pub mod app;
 pub mod domain;
 pub mod error;
 pub mod store;

@@ -162,3 +162,9 @@ pub const KEYPLANE_SEARCH_DRIFT: &str = "keyplane.search.drift";
 pub const KEYPLANE_SEARCH_EXPIRED: &str = "keyplane.search.expired";
 /// Number of indexes of the store.
 pub const KEYPLANE_SEARCH_INDEXES: &str = "keyplane.search.indexes";
+/// Number of memories that the service removed, by [`KEYPLANE_MEMORY_REASON`].
+pub const KEYPLANE_MEMORY_REMOVED: &str = "keyplane.memory.removed";
+/// Reason of a removal: `expired`, `evicted`.
+pub const KEYPLANE_MEMORY_REASON: &str = "keyplane.memory.reason";
+/// Number of items, postings and counters that had drifted from the memories, and were mended.
+pub const KEYPLANE_MEMORY_DRIFT: &str = "keyplane.memory.drift";
