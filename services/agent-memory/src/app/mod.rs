@@ -5,6 +5,7 @@ pub mod figures;
 pub mod forget;
 pub mod maintenance;
 pub mod memories;
+pub mod recall;
 pub mod reconciler;
 pub mod remember;
 pub mod sessions;
