@@ -2,8 +2,10 @@
 
 use keyplane_contracts::Violation;
 use keyplane_contracts::reasons::{kit, memory, store};
+use keyplane_server::random::NoRandomness;
 use keyplane_server::{Description, ServiceError};
 
+use crate::domain::erasure::ErasureId;
 use crate::domain::{MemoryId, SpaceId};
 
 /// Error of a call, or of one memory of a batch. `Display` is the message for callers.
@@ -17,6 +19,12 @@ pub enum Error {
     MemoryNotFound {
         /// Id from the request.
         memory: MemoryId,
+    },
+    /// Missing erasure, or one whose receipt has expired.
+    #[error("erasure {erasure} does not exist, or its receipt has expired")]
+    ErasureNotFound {
+        /// Id from the request.
+        erasure: ErasureId,
     },
     /// Change of a superseded memory.
     #[error("memory {memory} is superseded by {by}; change that one")]
@@ -68,6 +76,9 @@ pub enum Error {
         /// Space.
         space: SpaceId,
     },
+    /// Failure of the operating system's random source.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// Value in the store that this service never writes.
     #[error("the stored data is damaged: {0}")]
     Corrupt(&'static str),
@@ -94,6 +105,7 @@ impl ServiceError for Error {
         match self {
             Error::Invalid(violations) => Description::new(&kit::INVALID_REQUEST).violations(violations),
             Error::MemoryNotFound { memory } => Description::new(&memory::MEMORY_NOT_FOUND).with("memory", memory),
+            Error::ErasureNotFound { erasure } => Description::new(&memory::ERASURE_NOT_FOUND).with("erasure", erasure),
             Error::MemorySuperseded { memory, by } => {
                 Description::new(&memory::MEMORY_SUPERSEDED).with("memory", memory).with("superseded_by", by)
             }
@@ -110,7 +122,7 @@ impl ServiceError for Error {
                 .quota("owner", format!("at most {limit} memories of one user, or of all users together")),
             Error::IndexNotReady { space } => Description::new(&store::INDEX_NOT_READY).with("space", space.as_str()),
             Error::Corrupt(_) => Description::new(&store::STORED_DATA_DAMAGED),
-            Error::Ttl(_) => Description::new(&kit::INTERNAL),
+            Error::NoRandomness(_) | Error::Ttl(_) => Description::new(&kit::INTERNAL),
             Error::Store(error) => error.describe(),
         }
     }

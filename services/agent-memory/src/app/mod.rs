@@ -1,6 +1,7 @@
 //! Use cases.
 
 pub mod capacity;
+pub mod embed;
 pub mod figures;
 pub mod forget;
 pub mod maintenance;

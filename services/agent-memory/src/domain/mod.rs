@@ -21,6 +21,7 @@ pub mod space;
 pub mod split;
 pub mod succession;
 pub mod text;
+pub mod tokens;
 pub mod veto;
 pub mod write;
 
@@ -33,6 +34,7 @@ pub use recall::{
 };
 pub use scope::{Owner, Partition, Scope};
 pub use space::{Algorithm, Pooling, Space, SpaceId};
+pub use tokens::{Encoding, TokenCounter};
 pub use write::{
     Filter, ForgetRequest, Forgotten, ListRequest, MemoryPatch, NewMemory, Outcome, Page, Remembered, States,
 };

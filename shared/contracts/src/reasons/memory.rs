@@ -5,6 +5,8 @@ use super::{Retry, after, register};
 register! {
     MEMORY_NOT_FOUND: NotFound, Retry::Never,
         "The memory in metadata `memory` does not exist, or has expired. An update never creates one: remember it.";
+    ERASURE_NOT_FOUND: NotFound, Retry::Never,
+        "The erasure in metadata `erasure` does not exist, or its receipt has expired.";
     MEMORY_SUPERSEDED: FailedPrecondition, Retry::Never,
         "The memory in metadata `memory` is history: change the one in metadata `superseded_by`.";
     UNKNOWN_SPACE: FailedPrecondition, Retry::Never,

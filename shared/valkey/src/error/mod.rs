@@ -77,6 +77,11 @@ impl Error {
         }
     }
 
+    /// Error of stored data that the settings of this program do not fit. At its start, a service ends with `message`.
+    pub fn layout(operation: &'static str, message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(ErrorKind::Layout, operation, message)
+    }
+
     pub(crate) fn not_connected(operation: &'static str) -> Error {
         Error::new(ErrorKind::Unavailable, operation, "no connection to the store; it is being restored")
     }
