@@ -3,6 +3,7 @@
 //! Only forms that were tried on both are in it; everything else is rejected, whatever the local engine would answer.
 
 mod query;
+mod vector;
 
 use query::check_query;
 
@@ -27,8 +28,13 @@ pub(crate) fn check(words: &[String]) -> Result<(), String> {
         ["FT.CREATE", index, rest @ ..] => check_index(index).and_then(|()| check_create(rest)),
         ["FT.SEARCH", index, query, rest @ ..] => {
             check_index(index)?;
+            let Some(neighbours) = vector::scope(query) else {
+                check_query(query, MAX_QUERY)?;
+                return check_options(rest);
+            };
+            let (query, count) = neighbours?;
             check_query(query, MAX_QUERY)?;
-            check_options(rest)
+            check_neighbours(rest, count)
         }
         [command, ..] => Err(format!("{command} with {} arguments", words.len() - 1)),
         [] => Err("no command".to_owned()),
@@ -62,7 +68,7 @@ fn check_create(words: &[&str]) -> Result<(), String> {
             ["TAG", "SEPARATOR", "|", "CASESENSITIVE", rest @ ..]
             | ["TEXT", "NOSTEM", rest @ ..]
             | ["NUMERIC", "SORTABLE", rest @ ..] => rest,
-            _ => return Err(format!("type of {name}")),
+            vector => vector::after_column(vector).ok_or_else(|| format!("type of {name}"))?,
         };
     }
     if seen.is_empty() { Err("an index without attributes".to_owned()) } else { Ok(()) }
@@ -98,6 +104,14 @@ fn check_options(words: &[&str]) -> Result<(), String> {
     if count > 0 && fields == 0 { Err("rows without RETURN".to_owned()) } else { Ok(()) }
 }
 
+/// `PARAMS 2 v <vector>` and the options of a search, whose window holds all neighbours: the default cuts all but ten.
+fn check_neighbours(words: &[&str], count: u32) -> Result<(), String> {
+    let ["PARAMS", "2", "v", _, options @ ..] = words else { return Err("a vector of the query".to_owned()) };
+    check_options(options)?;
+    let window = options.iter().position(|word| *word == "LIMIT").and_then(|at| options.get(at + 1..at + 3));
+    if window == Some(&["0", &count.to_string()]) { Ok(()) } else { Err("a window that cuts neighbours".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +135,16 @@ mod tests {
         assert_eq!(checked(&create.split_whitespace().collect::<Vec<_>>()), Ok(()));
         assert_eq!(search("@_s:{a}", &["RETURN", "2", "_f", "t0", "SORTBY", "n0", "DESC"], &END), Ok(()));
         assert_eq!(search("@_s:{a}", &[], &["LIMIT", "0", "0", "TIMEOUT", "500", "DIALECT", "2"]), Ok(()));
+    }
+
+    #[test]
+    fn neighbours_are_asked_for_with_a_vector_and_all_returned() {
+        let query = "(@_s:{a})=>[KNN 20 @v $v AS _distance]";
+        let vector = ["PARAMS", "2", "v", "\u{fffd}", "RETURN", "1", "r"];
+        assert_eq!(search(query, &vector, &END), Ok(()));
+        assert!(search(query, &vector[4..], &END).is_err());
+        assert!(search(query, &vector, &["LIMIT", "0", "10", "TIMEOUT", "500", "DIALECT", "2"]).is_err());
+        assert!(search("@_s:{a}", &vector, &END).is_err());
     }
 
     #[test]
