@@ -58,7 +58,7 @@ pub struct Embedder {
 enum BackEnd {
     Callers,
     Local(Local),
-    Http(Http),
+    Http(Box<Http>),
 }
 
 // === impl Embedder ===
@@ -76,7 +76,7 @@ impl Embedder {
             let back_end = match &declaration.source {
                 Source::Callers => BackEnd::Callers,
                 Source::Local { folder } => BackEnd::Local(Local::open(&space, folder, threads)?),
-                Source::Http(endpoint) => BackEnd::Http(Http::open(&space, endpoint)?),
+                Source::Http(endpoint) => BackEnd::Http(Box::new(Http::open(&space, endpoint)?)),
             };
             Ok((space, back_end))
         };

@@ -79,11 +79,14 @@ impl Http {
         let size = u32::try_from(texts.len()).unwrap_or(u32::MAX);
         let waiting = ROOM - self.room.available_permits();
         let _room = self.room.try_acquire_many(size).map_err(|_| EmbedError::Busy { waiting, room: ROOM })?;
-        let bodies: Vec<_> = texts.chunks(BATCH).map(|texts| (self.body(prefix, texts), texts)).collect();
-        let requests = bodies.into_iter().map(|(body, texts)| async move {
-            let reply = attempts(self, body, until, limit).await?;
-            reply.embeddings(texts, self.dimension)
-        });
+        // Collected first: a lazy closure over borrowed texts is not provably Send inside a handler of tonic.
+        let requests: Vec<_> = texts
+            .chunks(BATCH)
+            .map(|texts| {
+                let body = self.body(prefix, texts);
+                async move { attempts(self, body, until, limit).await?.embeddings(texts, self.dimension) }
+            })
+            .collect();
         stream::iter(requests).buffered(REQUESTS).try_concat().await
     }
 
