@@ -2,6 +2,8 @@
 
 pub mod capacity;
 pub mod embed;
+pub mod erase;
+pub mod export;
 pub mod figures;
 pub mod forget;
 pub mod maintenance;
@@ -10,6 +12,7 @@ pub mod recall;
 pub mod reconciler;
 pub mod remember;
 pub mod sessions;
+mod subjects;
 pub mod sweeper;
 pub mod update;
 

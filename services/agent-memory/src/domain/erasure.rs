@@ -39,8 +39,6 @@ pub struct Removed {
     pub memories: u64,
     /// Summaries that were derived from the subject's memories.
     pub summaries: u64,
-    /// Records of sessions, and of memories without one.
-    pub records: u64,
     /// Cached embeddings.
     pub embeddings: u64,
 }

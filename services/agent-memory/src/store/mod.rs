@@ -6,6 +6,7 @@ mod directory;
 mod due;
 mod embeddings;
 mod engine;
+mod erasures;
 mod keys;
 mod large;
 mod mend;
