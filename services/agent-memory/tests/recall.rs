@@ -34,7 +34,7 @@ impl Rig {
     async fn start(whole: u64) -> Rig {
         let server = keyplane_testkit::search_engine();
         let app = App::new(&keyplane_testkit::app()).expect("a name");
-        let valkey = Valkey::connect(&Settings::new(&server.url()), app).expect("good settings");
+        let valkey = Valkey::connect(&Settings::new(server.url()), app).expect("good settings");
         valkey.wait_ready(Duration::from_secs(20)).await.expect("a server that answers");
         let store = Store::new(valkey);
         let limits = Limits { memories: 10_000, whole, ttl: Duration::from_hours(24) };

@@ -82,7 +82,7 @@ impl Recall {
         steps.add("texts", chosen.lines.len());
         let rendered = chosen.render(request, &*self.count);
         let kept = &chosen.lines[..rendered.lines];
-        run.record(&chosen, kept, &rendered.text).await;
+        Box::pin(run.record(&chosen, kept, &rendered.text)).await;
         steps.add("use", kept.len());
         Ok(Recalled {
             memories: chosen.memories(kept, request.explain),
