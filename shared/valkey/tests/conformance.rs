@@ -103,7 +103,7 @@ async fn server_errors_are_classified() {
 /// Modules and scripts may answer with errors that have no upper-case code.
 #[tokio::test]
 async fn server_errors_without_a_code_leave_the_connection_and_the_breaker_alone() {
-    static FAIL: Script = Script::new("test.uncoded", "return redis.error_reply('my-module: no such thing')");
+    static FAIL: Script = Script::new("test.uncoded", "return redis.error_reply('my-index: no such index')");
     let server = keyplane_testkit::valkey();
     let proxy = keyplane_testkit::FaultProxy::to_port(server.port());
     let valkey = connect(&Settings { connections: 1, ..settings(&proxy.url(&server.url())) }).await;

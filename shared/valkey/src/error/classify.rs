@@ -13,11 +13,12 @@ pub(super) struct Class {
     pub(super) maybe_ran: bool,
 }
 
-pub(super) fn classify(failure: &Failure) -> Class {
+/// Class of the failure of `operation`, a command or a script's name.
+pub(super) fn classify(failure: &Failure, operation: &str) -> Class {
     match failure {
         Failure::Answered(details) => {
             let code = failure.code().unwrap_or("no code");
-            let (kind, message) = answered(code, details);
+            let (kind, message) = answered(code, details, operation);
             // fred gives the CLUSTERDOWN of one command to all that were in flight beside it.
             Class { kind, message, maybe_ran: code == "CLUSTERDOWN" }
         }
@@ -26,7 +27,7 @@ pub(super) fn classify(failure: &Failure) -> Class {
 }
 
 /// Class of an error that the server answered.
-fn answered(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
+fn answered(code: &str, details: &str, operation: &str) -> (ErrorKind, Cow<'static, str>) {
     use ErrorKind::{Denied, FeatureMissing, Overloaded, Script, Unavailable};
     let (kind, message) = match code {
         "OOM" => (Overloaded, "the store is out of memory (OOM); free some or give it more"),
@@ -55,12 +56,15 @@ fn answered(code: &str, details: &str) -> (ErrorKind, Cow<'static, str>) {
         "ERR" if details.contains("max number of clients") => {
             (Overloaded, "the store has reached its limit of connections")
         }
-        _ => return search_index(details).unwrap_or_else(|| (Script, rejected(code, details).into())),
+        _ => {
+            let search = Some(details).filter(|_| operation.starts_with("FT."));
+            return search.and_then(search_index).unwrap_or_else(|| (Script, rejected(code, details).into()));
+        }
     };
     (kind, message.into())
 }
 
-/// Class of an error about a search index. The engines' texts differ, and have no code.
+/// Class of a search command's error about its index. The engines' texts differ, and mostly have no code.
 fn search_index(details: &str) -> Option<(ErrorKind, Cow<'static, str>)> {
     let details = details.to_ascii_lowercase();
     let has = |texts: &[&str]| texts.iter().any(|text| details.contains(text));
@@ -70,7 +74,7 @@ fn search_index(details: &str) -> Option<(ErrorKind, Cow<'static, str>)> {
         Some((ErrorKind::IndexExists, Cow::Borrowed("a search index of this name exists")))
     } else if has(&["cancelled due to timeout", "timeout limit was reached"]) {
         Some((ErrorKind::Timeout, Cow::Borrowed("the search took longer than its timeout; the engine cancelled it")))
-    } else if has(&["out of memory", "oom"]) {
+    } else if has(&["out of memory"]) || details.split(|char: char| !char.is_alphanumeric()).any(|word| word == "oom") {
         Some((ErrorKind::Overloaded, Cow::Borrowed("the store is out of memory; free some or give it more")))
     } else {
         None

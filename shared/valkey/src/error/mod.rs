@@ -125,7 +125,7 @@ impl Error {
 
     /// Error for the failure of `operation`, which `changes` data or only reads it.
     pub(crate) fn from_failure(failure: &Failure, operation: &'static str, changes: bool) -> Error {
-        let class = classify::classify(failure);
+        let class = classify::classify(failure, operation);
         let error = Error::new(class.kind, operation, class.message);
         Error { code: failure.code().map(Into::into), outcome_unknown: changes && class.maybe_ran, ..error }
     }

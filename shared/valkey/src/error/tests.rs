@@ -81,6 +81,7 @@ fn outcome_is_unknown_only_if_the_command_may_have_been_sent() {
 
 #[test]
 fn search_errors_are_classified_by_the_words_of_each_engine() {
+    let searched = |details: &str| Error::from_failure(&Failure::Answered(details.into()), "FT.SEARCH", false);
     for (details, kind) in [
         ("my-index: no such index", ErrorKind::IndexMissing),
         ("Unknown index name", ErrorKind::IndexMissing),
@@ -89,7 +90,19 @@ fn search_errors_are_classified_by_the_words_of_each_engine() {
         ("Index x in database 0 already exists.", ErrorKind::IndexExists),
         ("Timeout limit was reached", ErrorKind::Timeout),
         ("Search operation cancelled due to timeout", ErrorKind::Timeout),
+        ("Search failed: OOM", ErrorKind::Overloaded),
+        ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Overloaded),
+        ("ERR unknown command 'FT.SEARCH', with args beginning with: 'x'", ErrorKind::FeatureMissing),
+        ("Unknown field `room`", ErrorKind::Script),
+        ("Syntax error at offset 3 near bloom", ErrorKind::Script),
     ] {
-        assert_eq!(answered(details).kind(), kind, "{details}");
+        assert_eq!(searched(details).kind(), kind, "{details}");
+    }
+}
+
+#[test]
+fn words_of_a_search_engine_mean_nothing_in_another_error() {
+    for details in ["my-index: no such index", "Index already exists", "no room left", "the work is out of memory"] {
+        assert_eq!(answered(details).kind(), ErrorKind::Script, "{details}");
     }
 }
