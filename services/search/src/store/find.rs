@@ -100,8 +100,7 @@ impl Store {
         }
         let texts = find.texts.iter().map(|ordinal| Attribute::numbered("t", *ordinal));
         let (own, fields): (usize, Vec<Attribute>) = (fields.len(), fields.iter().copied().chain(texts).collect());
-        let search =
-            Search { index: &index, query: &query, fields: &fields, order: None, offset: 0, limit: find.limit };
+        let search = Search { index: &index, query: &query, fields: &fields, limit: find.limit };
         let found = self.valkey.search(&search).await?;
         let rows = found.rows.into_iter().filter_map(|row| row_of(row, own).transpose());
         Ok(Matches { total: found.total, rows: rows.collect::<Result<_, _>>()? })

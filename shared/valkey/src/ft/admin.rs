@@ -26,8 +26,6 @@ pub struct IndexInfo {
     pub documents: u64,
     /// True once all documents that existed before the index are in it.
     pub ready: bool,
-    /// Number of documents that the engine could not index whole.
-    pub failures: u64,
 }
 
 // === impl Valkey ===
@@ -126,7 +124,7 @@ fn create_arguments(index: &Index, columns: &Columns) -> Vec<Fred> {
 /// State from pairs of name and value, of either engine.
 fn info(reply: Value) -> Result<IndexInfo, Error> {
     let mut list = reply.array()?.into_iter();
-    let mut found = IndexInfo { documents: 0, ready: true, failures: 0 };
+    let mut found = IndexInfo { documents: 0, ready: true };
     let count = |value: &Value| value.int().map(|number| u64::try_from(number).unwrap_or(0));
     let mut counted = false;
     while let (Some(name), Some(value)) = (list.next(), list.next()) {
@@ -135,7 +133,6 @@ fn info(reply: Value) -> Result<IndexInfo, Error> {
                 found.documents = count(&value)?;
                 counted = true;
             }
-            "hash_indexing_failures" => found.failures = count(&value)?,
             "indexing" | "backfill_in_progress" => found.ready &= value.int()? == 0,
             "state" => found.ready &= value.text()? == "ready",
             _ => {}

@@ -19,7 +19,7 @@ pub use condition::{Condition, Scope};
 pub use nearest::{MAX_NEIGHBOURS, Nearest, VectorAlgorithm, VectorColumn};
 pub use query::Query;
 pub use reply::{Row, Rows};
-pub use search::{MAX_WINDOW, Order, Search};
+pub use search::Search;
 pub use token::{Token, TokenError};
 
 pub use crate::key::Index;

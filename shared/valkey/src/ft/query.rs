@@ -10,6 +10,7 @@ use crate::{Error, ErrorKind};
 pub struct Query {
     scope: Scope,
     text: String,
+    /// Number of words and tags, the scope's included.
     tokens: usize,
 }
 
@@ -36,12 +37,6 @@ impl Query {
         &self.text
     }
 
-    /// Number of words and tags, the scope's included.
-    #[must_use]
-    pub fn tokens(&self) -> usize {
-        self.tokens
-    }
-
     /// Returns whether the engines take a query of this size: at most [`MAX_QUERY_BYTES`] and [`MAX_QUERY_TOKENS`].
     #[must_use]
     pub fn fits(&self) -> bool {
@@ -58,5 +53,24 @@ impl Query {
             "a query has at most {MAX_QUERY_BYTES} bytes and {MAX_QUERY_TOKENS} words and tags; got {bytes} and {tokens}"
         );
         Err(Error::new(ErrorKind::Script, operation, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ft::{Attribute, Token};
+
+    #[test]
+    fn query_fits_up_to_its_maximum_of_words_and_tags() {
+        let tag = |text: &str| Token::tag(text).expect("a tag");
+        let attribute = Attribute::new("_s");
+        let with = |tags: usize| {
+            let tags = Condition::Tag(attribute, vec![tag("x"); tags]);
+            Query::new(Scope { attribute, tag: tag("a") })
+                .and(&Condition::All(vec![tags, Condition::Word(attribute, tag("w"))]))
+        };
+        assert!(with(MAX_QUERY_TOKENS - 2).fits());
+        assert!(!with(MAX_QUERY_TOKENS - 1).fits());
     }
 }

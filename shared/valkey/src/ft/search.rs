@@ -9,35 +9,22 @@ use crate::observe::Operation;
 use crate::patience::patience;
 use crate::{Error, ErrorKind, Valkey};
 
-/// Largest sum of offset and limit: the local engine's limit.
-pub const MAX_WINDOW: u32 = 1_000_000;
+/// Largest number of rows: the local engine's limit.
+const MAX_ROWS: u32 = 1_000_000;
 /// Longest timeout that valkey-search takes.
 const MAX_TIMEOUT: Duration = Duration::from_mins(1);
 const SEARCH: &str = "FT.SEARCH";
 
-/// Order of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Smallest first.
-    Ascending(Attribute),
-    /// Largest first.
-    Descending(Attribute),
-}
-
-/// Search of one index.
+/// Search of one index. Its rows come in no order.
 #[derive(Debug, Clone)]
 pub struct Search<'a> {
     /// Index.
     pub index: &'a Index,
     /// Query, within its scope.
     pub query: &'a Query,
-    /// Hash fields of the rows, at least one: valkey-search sorts nothing without one. Unindexed fields are allowed.
+    /// Hash fields of the rows, at least one. Unindexed fields are allowed.
     pub fields: &'a [Attribute],
-    /// Order by one numeric attribute; documents without a number come last. `None`: no order, whatever the engine's is.
-    pub order: Option<Order>,
-    /// Rows to skip.
-    pub offset: u32,
-    /// Maximum number of rows, from 1.
+    /// Maximum number of rows, from 1 to 1,000,000.
     pub limit: u32,
 }
 
@@ -61,7 +48,7 @@ impl Valkey {
     /// As for [`Valkey::search`].
     pub async fn count(&self, index: &Index, query: &Query) -> Result<u64, Error> {
         query.check(SEARCH)?;
-        let search = Search { index, query, fields: &[], order: None, offset: 0, limit: 0 };
+        let search = Search { index, query, fields: &[], limit: 0 };
         let reply = self.send_search(index, || search.arguments(self.time_left())).await?;
         reply::total(reply).map_err(|error| error.in_operation(SEARCH))
     }
@@ -86,16 +73,14 @@ impl Valkey {
 impl Search<'_> {
     fn check(&self) -> Result<(), Error> {
         self.query.check(SEARCH)?;
-        let window = self.offset.checked_add(self.limit).filter(|window| *window <= MAX_WINDOW);
-        if self.fields.is_empty() || self.limit == 0 || window.is_none() {
-            let message = format!("a search returns at least one field and row, and reads at most {MAX_WINDOW} rows");
+        if self.fields.is_empty() || !(1..=MAX_ROWS).contains(&self.limit) {
+            let message = format!("a search returns at least one field, and 1 to {MAX_ROWS} rows");
             return Err(Error::new(ErrorKind::Script, SEARCH, message));
         }
         Ok(())
     }
 
     fn arguments(&self, timeout: Duration) -> Vec<Fred> {
-        let number = |number: u32| Fred::Integer(i64::from(number));
         let name = |attribute: &Attribute| Fred::String(attribute.to_string().into());
         let word = Fred::from_static_str;
         let mut arguments = Vec::with_capacity(16 + self.fields.len());
@@ -106,12 +91,7 @@ impl Search<'_> {
             arguments.extend([word("RETURN"), Fred::Integer(count)]);
             arguments.extend(self.fields.iter().map(name));
         }
-        match &self.order {
-            Some(Order::Ascending(attribute)) => arguments.extend([word("SORTBY"), name(attribute), word("ASC")]),
-            Some(Order::Descending(attribute)) => arguments.extend([word("SORTBY"), name(attribute), word("DESC")]),
-            None => {}
-        }
-        arguments.extend([word("LIMIT"), number(self.offset), number(self.limit)]);
+        arguments.extend([word("LIMIT"), Fred::Integer(0), Fred::Integer(i64::from(self.limit))]);
         let timeout = i64::try_from(timeout.as_millis().max(1)).unwrap_or(i64::MAX);
         arguments.extend([word("TIMEOUT"), Fred::Integer(timeout), word("DIALECT"), Fred::Integer(2)]);
         arguments

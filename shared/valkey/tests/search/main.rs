@@ -55,7 +55,7 @@ impl Rig {
     }
 
     async fn rows(&self, query: &Query, search: impl FnOnce(Search<'_>) -> Search<'_>) -> Result<Vec<Row>, Error> {
-        let all = Search { index: &self.index, query, fields: &[PACKED], order: None, offset: 0, limit: 1_000 };
+        let all = Search { index: &self.index, query, fields: &[PACKED], limit: 1_000 };
         self.valkey.search(&search(all)).await.map(|rows| rows.rows)
     }
 
@@ -86,7 +86,7 @@ async fn index_lives_from_creation_to_drop() {
     rig.valkey.probe(&[Need::Scripts, Need::Search]).await.expect("the engine has search");
     rig.put("acme", "a", &[("t0", "blue"), ("g0", "x")]).await;
     let info = rig.valkey.index_info(&rig.index).await.expect("an answer").expect("an index");
-    assert_eq!((info.documents, info.failures), (1, 0));
+    assert_eq!(info.documents, 1);
     let listed = rig.valkey.indexes(Feature::SEARCH).await.expect("a list");
     assert!(
         listed.iter().any(|(name, generation)| {
@@ -117,7 +117,7 @@ async fn search_that_engines_read_differently_is_rejected() {
     let all = query("acme");
     let without_fields = rig.rows(&all, |search| Search { fields: &[], ..search }).await.expect_err("no field");
     let without_rows = rig.rows(&all, |search| Search { limit: 0, ..search }).await.expect_err("no row");
-    let far = rig.rows(&all, |search| Search { offset: 1_000_000, ..search }).await.expect_err("too far");
+    let far = rig.rows(&all, |search| Search { limit: 1_000_001, ..search }).await.expect_err("too far");
     let long =
         query("acme").and(&Condition::Any((0..900).map(|n| word(&format!("some-word{n}").replace('-', ""))).collect()));
     assert!(!long.fits());

@@ -2,7 +2,6 @@
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
-use keyplane_valkey::ft::Order;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -44,27 +43,6 @@ async fn words_tags_and_numbers_are_found_within_the_scope() {
         assert_eq!(found, expected, "{}", query("acme").and(&condition).as_str());
         let matching = u64::try_from(expected.split_whitespace().count()).expect("a small number");
         assert_eq!(rig.valkey.count(&rig.index, &query("acme").and(&condition)).await, Ok(matching));
-    }
-}
-
-#[tokio::test]
-async fn rows_come_in_order_and_in_pages() {
-    let rig = Rig::start().await;
-    for (id, number) in [("a", "30"), ("b", "4"), ("c", "-100"), ("d", "1e3")] {
-        rig.put("acme", id, &[("t0", "x"), ("n0", number), ("_f", id)]).await;
-    }
-    rig.put("acme", "none", &[("t0", "x"), ("_f", "none")]).await;
-    let all = query("acme");
-    for (order, expected) in [
-        (Order::Ascending(NUMBER), ["c", "b", "a", "d", "none"]),
-        (Order::Descending(NUMBER), ["d", "a", "b", "c", "none"]),
-    ] {
-        let mut found = Vec::new();
-        for offset in [0, 2, 4] {
-            let page = rig.rows(&all, |search| Search { order: Some(order), offset, limit: 2, ..search }).await;
-            found.extend(page.expect("a page").into_iter().filter_map(|row| row.fields.into_iter().next().flatten()));
-        }
-        assert_eq!(found, expected);
     }
 }
 

@@ -168,7 +168,7 @@ impl Store {
         );
         let query = Query::new(Scope { attribute: Attribute::new("_s"), tag }).and(&range);
         let index = self.index(placement);
-        let search = Search { index: &index, query: &query, fields, order: None, offset: 0, limit };
+        let search = Search { index: &index, query: &query, fields, limit };
         Ok(self.valkey.search(&search).await?)
     }
 }
