@@ -37,12 +37,23 @@ pub(crate) fn record(port: u16) {
 }
 
 fn check(line: &str) {
-    let Some(words) = words(line).filter(|words| words.first().is_some_and(|word| ft::is_search(word))) else { return };
-    if let Err(fault) = ft::check(&words) {
-        eprintln!("a search command is outside of the safe subset: {fault}\n{line}");
-        std::process::exit(101);
+    match judge(line) {
+        Ok(searches) => drop(RECORDED.fetch_add(u64::from(searches), Ordering::SeqCst)),
+        Err(fault) => {
+            eprintln!("a search command is outside of the safe subset: {fault}\n{line}");
+            std::process::exit(101);
+        }
     }
-    RECORDED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Returns whether a line is a search command within the safe subset. A line that can't be read is a fault, if it may be one.
+fn judge(line: &str) -> Result<bool, String> {
+    let Some(words) = words(line) else {
+        let search = line.to_ascii_uppercase().contains("\"FT.");
+        return if search { Err("it can't be read".to_owned()) } else { Ok(false) };
+    };
+    let search = words.first().is_some_and(|word| ft::is_search(word));
+    if search { ft::check(&words).map(|()| true) } else { Ok(false) }
 }
 
 /// Arguments in a line of MONITOR: `+<time> [<db> <address>] "FT.SEARCH" "x" …`, with escapes as in C.
@@ -54,7 +65,7 @@ fn words(line: &str) -> Option<Vec<String>> {
         words.push(String::from_utf8_lossy(&word).into_owned());
         rest = after.strip_prefix(b" ").unwrap_or(after);
     }
-    Some(words)
+    rest.is_empty().then_some(words)
 }
 
 /// Bytes up to the closing quote, and what follows it.
@@ -98,5 +109,16 @@ mod tests {
         let expected = ["FT.SEARCH", "a\"b\\", "\u{e9}\n", ""].map(str::to_owned);
         assert_eq!(words(line), Some(expected.to_vec()));
         assert_eq!(words("+OK"), None);
+    }
+
+    #[test]
+    fn search_command_that_cannot_be_read_is_a_fault() {
+        let line = |command: &str| format!("+1700000000.1 [0 127.0.0.1:5] {command}\r\n");
+        assert_eq!(judge(&line(r#""FT._LIST""#)), Ok(true));
+        assert_eq!(judge(&line(r#""GET" "ft.search""#)), Ok(false));
+        assert_eq!(judge(&line(r#""GET" "x"#)), Ok(false));
+        for fault in [r#""FT.AGGREGATE" "x" "q""#, r#""FT._LIST" x"#, r#""ft.search" "x"#, r#""FT.SEARCH" "\x4"#] {
+            assert!(judge(&line(fault)).is_err(), "{fault}");
+        }
     }
 }
