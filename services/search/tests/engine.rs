@@ -4,8 +4,10 @@ mod support;
 
 use keyplane_contracts::search::v1::GetCollectionRequest;
 use keyplane_contracts::search::v1::search_service_client::SearchServiceClient;
+use keyplane_search::store::Store;
 use keyplane_search::{Config, SERVICE};
 use keyplane_server::config::{self, Env};
+use keyplane_valkey::{App, ErrorKind, Settings, Valkey};
 use support::{COMPANIES, PATIENCE, details};
 use tonic::Code;
 
@@ -25,6 +27,24 @@ async fn store_without_a_search_module_is_a_failed_precondition() {
     .await;
     details(&status, Code::FailedPrecondition, "ENGINE_FEATURE_MISSING");
     assert_eq!(status.message(), "the store lacks a feature that this service needs: ask its operator");
+}
+
+#[tokio::test]
+async fn store_that_evicts_documents_is_rejected() {
+    let toolbox = keyplane_testkit::toolbox();
+    let engine = keyplane_engine::Valkey::builder(&toolbox).modules(true).setting("maxmemory-policy", "allkeys-lru");
+    let engine = engine.start().expect("an engine");
+    let app = App::new(&keyplane_testkit::app()).expect("a name");
+    let valkey = Valkey::connect(&Settings::new(engine.url()), app).expect("good settings");
+    valkey.wait_ready(PATIENCE).await.expect("a server that answers");
+    let store = Store::new(valkey);
+    let error = store.check().await.expect_err("it evicts");
+    assert_eq!(error.kind(), ErrorKind::FeatureMissing);
+    assert!(error.to_string().ends_with("set maxmemory-policy to noeviction; it is allkeys-lru"), "{error}");
+    assert_eq!(store.evicts().await.ok(), Some(Some(true)));
+    engine.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).expect("set");
+    store.check().await.expect("it evicts nothing");
+    assert_eq!(store.evicts().await.ok(), Some(Some(false)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,6 +162,8 @@ pub const KEYPLANE_SEARCH_DRIFT: &str = "keyplane.search.drift";
 pub const KEYPLANE_SEARCH_EXPIRED: &str = "keyplane.search.expired";
 /// Number of indexes of the store.
 pub const KEYPLANE_SEARCH_INDEXES: &str = "keyplane.search.indexes";
+/// State of the store's eviction: 1 if it evicts documents when its memory is full, else 0.
+pub const KEYPLANE_SEARCH_EVICTING: &str = "keyplane.search.evicting";
 /// Number of memories that the service removed, by [`KEYPLANE_MEMORY_REASON`].
 pub const KEYPLANE_MEMORY_REMOVED: &str = "keyplane.memory.removed";
 /// Reason of a removal: `expired`, `evicted`.

@@ -3,6 +3,9 @@
 use crate::observe::Operation;
 use crate::{Error, ErrorKind, Valkey, Value};
 
+/// Policy of a server that evicts nothing.
+const NO_EVICTION: &str = "noeviction";
+
 /// Capability of the engine that a service needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Need {
@@ -76,9 +79,8 @@ impl Valkey {
         Ok(self.first_unknown(&[command]).await?.is_none())
     }
 
-    /// Reads the policy by which a full server evicts keys, such as `noeviction`; `None` if it does not tell. In a cluster it asks
-    /// one node.
-    pub async fn eviction_policy(&self) -> Result<Option<String>, Error> {
+    /// Reads the policy by which a full server evicts keys; `None` if it does not tell.
+    async fn eviction_policy(&self) -> Result<Option<String>, Error> {
         let reply = match self.ask("INFO", &["memory"]).await {
             Ok(reply) => reply,
             Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::FeatureMissing) => return Ok(None),
@@ -87,6 +89,25 @@ impl Valkey {
         let text = reply.text().map_err(|error| error.in_operation("INFO"))?;
         let policy = text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
         Ok(policy.map(|policy| policy.trim().to_owned()))
+    }
+
+    /// Checks that a full server rejects writes, and evicts no key. `false` if it does not tell its policy. In a cluster it asks
+    /// one node.
+    ///
+    /// # Errors
+    /// [`ErrorKind::FeatureMissing`] for another policy, which it names; or as for any call.
+    pub async fn check_eviction(&self) -> Result<bool, Error> {
+        match self.eviction_policy().await? {
+            None => Ok(false),
+            Some(policy) if policy == NO_EVICTION => Ok(true),
+            Some(policy) => {
+                let message = format!(
+                    "the store evicts keys when its memory is full, and would lose data; set maxmemory-policy to {NO_EVICTION}; it is \
+                     {policy}"
+                );
+                Err(Error::new(ErrorKind::FeatureMissing, "probe", message))
+            }
+        }
     }
 
     /// First of the commands that the engine lacks.

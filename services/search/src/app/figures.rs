@@ -11,6 +11,7 @@ pub struct Figures {
     drift: Counter<u64>,
     expired: Counter<u64>,
     indexes: Gauge<i64>,
+    evicting: Gauge<i64>,
 }
 
 // === impl Figures ===
@@ -31,6 +32,11 @@ impl Default for Figures {
                 "Expired documents that were removed",
             ),
             indexes: metrics::gauge(semconv::KEYPLANE_SEARCH_INDEXES, "{index}", "Indexes of the store"),
+            evicting: metrics::gauge(
+                semconv::KEYPLANE_SEARCH_EVICTING,
+                "1",
+                "1 if the store evicts documents when its memory is full",
+            ),
         }
     }
 }
@@ -50,6 +56,11 @@ impl Figures {
     /// Counts expired documents that were removed.
     pub fn swept(&self, documents: u64) {
         self.expired.add(documents, &[]);
+    }
+
+    /// Records whether a full store evicts documents.
+    pub fn checked(&self, evicts: bool) {
+        self.evicting.record(evicts.into(), &[]);
     }
 
     /// Records the number of indexes.

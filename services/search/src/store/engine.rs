@@ -1,6 +1,6 @@
 //! Engine: what it has, and which one it is.
 
-use keyplane_valkey::{Feature, Need};
+use keyplane_valkey::{ErrorKind, Feature, Need};
 
 use super::Store;
 use crate::error::Error;
@@ -27,17 +27,23 @@ impl Store {
     /// Missing feature of the engine, an eviction policy that loses documents, or another layout.
     pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
         self.valkey.probe(&[Need::Scripts, Need::Streams, Need::Search]).await?;
-        match self.valkey.eviction_policy().await? {
-            Some(policy) if policy == "noeviction" => {}
-            Some(policy) => tracing::warn!(
-                policy,
-                "the search store evicts keys when its memory is full, and would lose documents; set maxmemory-policy to noeviction"
-            ),
-            None => {
-                tracing::warn!("the search store hides its eviction policy; see that maxmemory-policy is noeviction")
-            }
+        if !self.valkey.check_eviction().await? {
+            tracing::warn!("the search store hides its eviction policy; see that maxmemory-policy is noeviction");
         }
         self.valkey.check_layout(Feature::SEARCH, LAYOUT).await
+    }
+
+    /// Reports whether a full store evicts documents: its policy has changed since [`Store::check`]. `None` if it hides its policy.
+    ///
+    /// # Errors
+    ///
+    /// Error of the store.
+    pub async fn evicts(&self) -> Result<Option<bool>, Error> {
+        match self.valkey.check_eviction().await {
+            Ok(known) => Ok(known.then_some(false)),
+            Err(error) if error.kind() == ErrorKind::FeatureMissing => Ok(Some(true)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Looks up which engine this is, by a command that only one of them has.

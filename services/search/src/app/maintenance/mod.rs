@@ -199,6 +199,9 @@ impl Worker {
 
     async fn tidy_once(&self, janitor: &mut Janitor) -> Result<(), Error> {
         self.figures.counted(self.store.count_indexes().await?);
+        if let Some(evicts) = self.store.evicts().await? {
+            self.figures.checked(evicts);
+        }
         let spare = janitor.look().await?;
         janitor.remove(spare).await
     }
