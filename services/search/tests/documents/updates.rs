@@ -1,6 +1,7 @@
 //! Partial updates, deletions, and writers with an outdated definition.
 
-use keyplane_search::domain::{Definition, Deletion, Outcome, RawDocument, RawPatch, Value};
+use keyplane_contracts::names::CollectionName;
+use keyplane_search::domain::{Definition, Deletion, Field, FieldKind, Outcome, RawDocument, RawPatch, Schema, Value};
 use keyplane_search::error::Error;
 
 use super::rig::field_name;
@@ -96,10 +97,16 @@ async fn expired_document_is_not_found() {
 }
 
 /// Moves a collection to a new epoch, as each step of a rebuild does.
-async fn step(service: &Service, name: &keyplane_contracts::names::CollectionName) -> Definition {
+async fn step(service: &Service, name: &CollectionName) -> Definition {
+    step_to(service, name, |_| {}).await
+}
+
+/// Moves a collection to a new epoch and another schema.
+async fn step_to(service: &Service, name: &CollectionName, change: impl FnOnce(&mut Schema)) -> Definition {
     let before = service.store.definition(name).await.expect("read").expect("a definition");
     let reserved = service.store.reserve(&name.tenant).await.expect("reserved");
-    let after = Definition { revision: reserved.number, epoch: reserved.number, ..before.clone() };
+    let mut after = Definition { revision: reserved.number, epoch: reserved.number, ..before.clone() };
+    change(&mut after.live.schema);
     service.store.redefine(before.revision, &after).await.expect("redefined");
     service.store.fence(&after, false).await.expect("fenced");
     after
@@ -126,4 +133,35 @@ async fn writer_with_an_outdated_definition_reloads_it() {
         writer.counted(&name, &["a", "b", "c"]).await,
         "retries count nothing twice"
     );
+}
+
+/// Adds a field that no index covers.
+fn with_note(name: &'static str) -> impl FnOnce(&mut Schema) {
+    move |schema| {
+        let field = Field { name: field_name(name), kind: FieldKind::Stored, sortable: false, facet: false };
+        schema.fields.push(field);
+    }
+}
+
+#[tokio::test]
+async fn writer_with_an_outdated_schema_rejects_nothing_that_the_present_one_admits() {
+    let (service, app) = Service::start().await;
+    let name = service.tasks().await;
+    let writer = Service::on(&keyplane_testkit::search_engine().url(), &app, super::service::ROOM).await;
+    writer.upsert(&name, vec![titled("a", "blue")]).await;
+    step_to(&service, &name, with_note("note")).await;
+    let noted = raw("b", serde_json::json!({"title": "red", "note": "new"}));
+    let wrong = raw("c", serde_json::json!({"nowhere": 1}));
+    let batch = writer.upsert(&name, vec![noted, titled("b", "sky"), wrong]).await;
+    assert!(batch.results[..2].iter().all(Result::is_ok), "{batch:?}");
+    assert!(matches!(batch.results[2], Err(Error::Invalid(_))));
+    let stored = writer.documents.get(&document_name(&name, "b")).await.expect("a document");
+    assert_eq!(stored.document.fields, [(field_name("title"), Value::Text("sky".into()))].into(), "the last one wins");
+
+    step_to(&service, &name, with_note("more")).await;
+    let update = patch(serde_json::json!({"more": "news"}));
+    writer.documents.update(&document_name(&name, "a"), &update).await.expect("updated");
+    let wrong = patch(serde_json::json!({"nowhere": 1}));
+    assert!(matches!(writer.documents.update(&document_name(&name, "a"), &wrong).await, Err(Error::Invalid(_))));
+    assert_eq!(writer.lexicon(&name).await, writer.counted(&name, &["a", "b", "c"]).await);
 }

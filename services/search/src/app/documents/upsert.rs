@@ -1,5 +1,7 @@
 //! Upserts of batches.
 
+use std::collections::HashSet;
+
 use keyplane_contracts::names::CollectionName;
 
 use super::attempt::Attempt;
@@ -29,6 +31,8 @@ const GROUP: usize = 250;
 /// Results of a batch so far.
 struct Progress {
     results: Vec<Option<Result<Written, Error>>>,
+    /// Positions of documents that break the schema of the last definition.
+    rejected: Vec<usize>,
     freshness: String,
 }
 
@@ -62,10 +66,21 @@ impl Documents {
             }
             let room = self.usage.room(&name.tenant).await?;
             let stale = self.pass(&definition, &documents, &open, room, &mut progress).await;
-            if !stale || attempt == ATTEMPTS {
+            // The first definition may be a second old: a newer one may admit what it rejects.
+            let doubtful = attempt == 1 && !progress.rejected.is_empty();
+            if attempt == ATTEMPTS || !(stale || doubtful) {
                 break;
             }
-            definition = self.definitions.reload(name).await?;
+            let newer = match self.definitions.reload(name).await {
+                Ok(newer) => newer,
+                // The rejections stand.
+                Err(_) if !stale => break,
+                Err(error) => return Err(error),
+            };
+            if newer.epoch != definition.epoch {
+                progress.reopen(&documents);
+            }
+            definition = newer;
         }
         Ok(progress.finish())
     }
@@ -150,7 +165,7 @@ impl Documents {
 
 impl Progress {
     fn new(documents: usize) -> Progress {
-        Progress { results: (0..documents).map(|_| None).collect(), freshness: String::new() }
+        Progress { results: (0..documents).map(|_| None).collect(), rejected: Vec::new(), freshness: String::new() }
     }
 
     /// Positions of the documents without a result.
@@ -161,6 +176,22 @@ impl Progress {
     fn reject(&mut self, rejected: Vec<(usize, Error)>) {
         for (position, error) in rejected {
             self.results[position] = Some(Err(error));
+            self.rejected.push(position);
+        }
+    }
+
+    /// Takes back the rejections, and the results of later documents with the same ids: they are written again, so that the last
+    /// one wins.
+    fn reopen(&mut self, documents: &[RawDocument]) {
+        let mut ids = HashSet::new();
+        let mut rejected = std::mem::take(&mut self.rejected).into_iter().peekable();
+        for (position, document) in documents.iter().enumerate() {
+            if rejected.next_if_eq(&position).is_some() {
+                ids.insert(&document.id);
+            }
+            if ids.contains(&document.id) {
+                self.results[position] = None;
+            }
         }
     }
 
