@@ -5,7 +5,6 @@ use keyplane_valkey::ft::{self, Attribute, Condition, Query, Search};
 
 use super::Store;
 use super::documents::read_number as number;
-use super::keys;
 use crate::domain::{Clause, Column, Placement, Scope, Token};
 use crate::error::Error;
 
@@ -92,7 +91,7 @@ impl Store {
     }
 
     async fn read(&self, placement: &Placement, find: &Find<'_>, fields: &[Attribute]) -> Result<Matches, Error> {
-        let index = keys::index(self.valkey.app(), placement);
+        let index = self.index(placement);
         let query = find.query()?;
         if find.limit == 0 {
             let total = self.valkey.count(&index, &query).await?;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use keyplane_contracts::names::CollectionName;
 use keyplane_valkey::{Arg, StreamEntry, script};
+use rmp::encode;
 
 use super::Store;
 use super::keys::Lexicon;
@@ -14,6 +16,8 @@ script!(UPDATE = "search.lexicon", ["scripts/lexicon/update.lua"]);
 
 /// Maximum number of terms that one script changes: it must not block the engine for a millisecond.
 const TERMS: usize = 500;
+/// Scripts of one change that are sent together.
+const SCRIPTS_AT_ONCE: usize = 4;
 /// Time for which a batch is known: a repetition within it changes nothing.
 const KNOWN: Duration = Duration::from_mins(10);
 /// Approximate maximum number of entries of the log.
@@ -54,7 +58,7 @@ pub enum LogRead {
 // === impl Store ===
 
 impl Store {
-    /// Changes the frequencies of terms, 500 at a time. Returns the version that has the changes, or none if the
+    /// Changes the frequencies of terms, 500 in each script. Returns the version that has the changes, or none if the
     /// generation is not open. Idempotent by `batch` for ten minutes; the order of `deltas` must be the same in a repetition.
     ///
     /// # Errors
@@ -68,23 +72,29 @@ impl Store {
         deltas: &[Delta],
     ) -> Result<Option<LogId>, Error> {
         let lexicon = Lexicon::new(self.valkey.app(), name, generation);
-        let (terms, log, batches) = (lexicon.terms(), lexicon.log(), lexicon.batches());
-        let mut version = None;
-        for (number, chunk) in deltas.chunks(TERMS).enumerate() {
-            let id = format!("{batch}:{number}");
-            let known = u64::try_from(KNOWN.as_millis()).unwrap_or(u64::MAX);
-            let mut args = vec![Arg::from(&id), Arg::from(known), Arg::from(LOG)];
-            args.extend(chunk.iter().flat_map(|(term, by)| [Arg::from(term), Arg::Int(*by)]));
-            let reply = self.valkey.run(&UPDATE, &[&terms, &log, &batches], &args).await?.array()?;
-            match reply.as_slice() {
-                [status] if status.text()? == "GONE" => return Ok(None),
-                [_, last] => version = Some(log_id(last.text()?)?),
-                _ => return Err(Error::Corrupt("a change of a lexicon has another reply")),
-            }
+        if deltas.is_empty() {
+            return self.last_entry(&lexicon).await?.map(|entry| log_id(&entry.id)).transpose();
         }
-        match version {
-            Some(version) => Ok(Some(version)),
-            None => Ok(self.last_entry(&lexicon).await?.map(|entry| log_id(&entry.id)).transpose()?),
+        let mut updates = Vec::with_capacity(deltas.len().div_ceil(TERMS));
+        for (number, chunk) in deltas.chunks(TERMS).enumerate() {
+            updates.push(self.update_terms(&lexicon, format!("{batch}:{number}"), chunk));
+        }
+        let versions: Vec<Option<LogId>> = stream::iter(updates).buffered(SCRIPTS_AT_ONCE).try_collect().await?;
+        // The latest, unless one finds the generation closed.
+        Ok(versions.into_iter().reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten())
+    }
+
+    /// Changes the frequencies of some terms with one script. Returns the version that has the changes, if the generation is open.
+    async fn update_terms(&self, lexicon: &Lexicon<'_>, id: String, deltas: &[Delta]) -> Result<Option<LogId>, Error> {
+        let keys = [lexicon.terms(), lexicon.log(), lexicon.batches()];
+        let known = u64::try_from(KNOWN.as_millis()).unwrap_or(u64::MAX);
+        let message = message(deltas);
+        let args = [Arg::from(&id), Arg::from(known), Arg::from(LOG), Arg::from(&message)];
+        let reply = self.valkey.run(&UPDATE, &keys.each_ref(), &args).await?.array()?;
+        match reply.as_slice() {
+            [status] if status.text()? == "GONE" => Ok(None),
+            [_, last] => Ok(Some(log_id(last.text()?)?)),
+            _ => Err(Error::Corrupt("a change of a lexicon has another reply")),
         }
     }
 
@@ -120,12 +130,16 @@ impl Store {
         let beginning = after == LogId { ms: 0, seq: 0 };
         let from = if beginning { "-".to_owned() } else { after.to_string() };
         let entries = self.valkey.xrange(&key, &from, "+", LOG_PAGE).await?;
-        let Some((first, later)) = entries.split_first() else { return Ok(LogRead::Trimmed) };
-        let reaches =
-            if beginning { first.fields.iter().any(|(name, _)| name == "init") } else { log_id(&first.id)? == after };
-        if !reaches {
+        let Some((first, rest)) = entries.split_first() else { return Ok(LogRead::Trimmed) };
+        let field = |wanted: &str| first.fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+        let later = if beginning && field("init").is_some() || !beginning && log_id(&first.id)? == after {
+            rest
+        } else if field("p").is_some_and(|before| *before == from) {
+            // The log was trimmed up to here.
+            &entries
+        } else {
             return Ok(LogRead::Trimmed);
-        }
+        };
         let mut changes = Vec::new();
         for entry in later {
             append(entry, &mut changes)?;
@@ -141,6 +155,18 @@ impl Store {
 
 fn log_id(text: &str) -> Result<LogId, Error> {
     LogId::parse(text).ok_or(Error::Corrupt("a lexicon's log has another form of id"))
+}
+
+/// Terms and changes as an array in MessagePack.
+fn message(deltas: &[Delta]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(16 * deltas.len());
+    // Writing to a vector never fails.
+    let _ = encode::write_array_len(&mut message, u32::try_from(2 * deltas.len()).unwrap_or(u32::MAX));
+    for (term, by) in deltas {
+        let _ = encode::write_str(&mut message, term);
+        let _ = encode::write_sint(&mut message, *by);
+    }
+    message
 }
 
 /// Appends the changes of an entry: `term US frequency`, with RS between.

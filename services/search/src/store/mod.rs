@@ -4,6 +4,7 @@ mod counters;
 pub mod definitions;
 pub mod documents;
 mod engine;
+mod fence;
 mod find;
 pub mod generations;
 mod keys;

@@ -1,6 +1,10 @@
 //! Single writes, and what each leaves behind.
 
-use keyplane_search::domain::{Outcome, Value};
+use std::collections::HashMap;
+
+use keyplane_search::domain::lexicon::LogId;
+use keyplane_search::domain::{Document, Outcome, Value};
+use keyplane_search::store::LogRead;
 use keyplane_search::store::documents::{Fenced, Put, PutResult, Receipt, Removal, Removed, Room};
 
 use super::rig::{Rig, document, field_name, id, schema, titled};
@@ -204,12 +208,56 @@ async fn log_that_was_trimmed_says_so() {
     let head = rig.store.lexicon_head(name, 1).await.expect("a version");
     let log = format!("{}:search:{{acme:lexicon}}:tasks:1:log", rig.valkey.app());
     rig.store.lexicon_update(name, 1, "batch", &[("w".to_owned(), 1)]).await.expect("changed");
-    assert!(matches!(rig.store.lexicon_log(name, 1, head).await, Ok(keyplane_search::store::LogRead::Changes { .. })));
+    assert!(matches!(rig.store.lexicon_log(name, 1, head).await, Ok(LogRead::Changes { .. })));
+    let before = rig.store.lexicon_head(name, 1).await.expect("a version");
+    rig.store.lexicon_update(name, 1, "later", &[("w".to_owned(), 1)]).await.expect("changed");
     rig.command(&["XTRIM", &log, "MAXLEN", "1"]);
-    for version in [head, keyplane_search::domain::lexicon::LogId { ms: 0, seq: 0 }] {
+    let read = rig.store.lexicon_log(name, 1, before).await.expect("an answer");
+    let LogRead::Changes { changes, .. } = read else { panic!("nothing is missing after {before}") };
+    assert_eq!(changes, [("w".to_owned(), 2)]);
+    for version in [head, LogId::default()] {
         let read = rig.store.lexicon_log(name, 1, version).await.expect("an answer");
-        assert_eq!(read, keyplane_search::store::LogRead::Trimmed);
+        assert_eq!(read, LogRead::Trimmed);
     }
+}
+
+#[tokio::test]
+async fn log_loses_its_old_entries_to_later_ones() {
+    let rig = Rig::start().await;
+    let name = &rig.definition.name;
+    let log = format!("{}:search:{{acme:lexicon}}:tasks:1:log", rig.valkey.app());
+    rig.command(&["DEL", &log]);
+    rig.command(&["XADD", &log, "1-1", "init", "1"]);
+    rig.command(&["XADD", &log, "2-1", "d", "old\u{1f}1"]);
+    let update = async |batch: &str| {
+        let updated = rig.store.lexicon_update(name, 1, batch, &[("w".to_owned(), 1)]).await.expect("changed");
+        updated.expect("an open lexicon")
+    };
+    update("first").await;
+    assert_eq!(rig.command(&["XLEN", &log]).int(), Some(1));
+    let last = update("second").await;
+    assert_eq!(rig.command(&["XLEN", &log]).int(), Some(2), "entries of the last ten minutes stay");
+    let read = rig.store.lexicon_log(name, 1, LogId { ms: 2, seq: 1 }).await.expect("an answer");
+    let changes = vec![("w".to_owned(), 1), ("w".to_owned(), 2)];
+    assert_eq!(read, LogRead::Changes { changes, version: last, more: false });
+}
+
+/// Lua's stack holds some 8,000 values.
+#[tokio::test]
+async fn thousands_of_tags_that_end_at_once_are_uncounted() {
+    let rig = Rig::start().await;
+    let tags = |document: usize| Value::Tags((0..256).map(|tag| format!("{document}x{tag}")).collect());
+    let mut documents = (0..).map(|number| document(&format!("d{number}"), &[("tags", tags(number))]));
+    let here = |document: &Document| {
+        keyplane_search::domain::Spread::new(&rig.definition.name.collection, &document.id).partition == 3
+    };
+    let tagged: Vec<Document> = documents.by_ref().filter(here).take(40).collect();
+    rig.put(&tagged).await;
+    let ids: Vec<_> = tagged.iter().map(|document| document.id.clone()).collect();
+    let removals: Vec<Removal<'_>> = ids.iter().map(|id| Removal { id, version: None, revision: None }).collect();
+    rig.store.remove(&rig.definition, 3, &removals).await.expect("removed");
+    let counters = rig.store.counters(&rig.definition.name, 1).await.expect("counters");
+    assert_eq!(counters, keyplane_search::store::Counters { values: Some(HashMap::new()), ..Default::default() });
 }
 
 #[tokio::test]

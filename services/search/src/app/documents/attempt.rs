@@ -16,6 +16,8 @@ use crate::store::documents::{CHUNK, Fenced, PutResult, Room};
 const PARTITIONS_AT_ONCE: usize = 8;
 /// Bytes of a script's documents, unless one alone is larger.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Tags of a script's documents, unless one alone has more: each has a counter.
+const CHUNK_TAGS: usize = 500;
 
 /// Result of an attempt.
 pub(super) struct Attempt {
@@ -126,7 +128,10 @@ impl Attempt {
 }
 
 /// Terms to take out of the lexicon again; none if there are none.
-fn corrections(documents: &[Prepared], results: &[Option<Result<PutResult, Error>>]) -> Option<Changes> {
+fn corrections<'a>(
+    documents: &'a [Prepared],
+    results: &'a [Option<Result<PutResult, Error>>],
+) -> Option<Changes<'a>> {
     let (mut changes, mut some) = (Changes::default(), false);
     for (document, result) in documents.iter().zip(results) {
         let (live, second) = match result {
@@ -149,14 +154,15 @@ fn is_unknown(error: &Error) -> bool {
 
 /// Positions in groups that one script takes.
 fn chunks<'a>(documents: &[Prepared], positions: &'a [usize]) -> Vec<&'a [usize]> {
-    let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
+    let (mut chunks, mut start, mut bytes, mut tags) = (Vec::new(), 0, 0, 0);
     for (at, position) in positions.iter().enumerate() {
-        let size = documents[*position].bytes();
-        if at > start && (at - start == CHUNK || bytes + size > CHUNK_BYTES) {
+        let (size, more) = (documents[*position].bytes(), documents[*position].tags());
+        if at > start && (at - start == CHUNK || bytes + size > CHUNK_BYTES || tags + more > CHUNK_TAGS) {
             chunks.push(&positions[start..at]);
-            (start, bytes) = (at, 0);
+            (start, bytes, tags) = (at, 0, 0);
         }
         bytes += size;
+        tags += more;
     }
     chunks.push(&positions[start..]);
     chunks

@@ -1,8 +1,8 @@
 //! Documents by the schemas of a definition, ready to be written.
 
 use crate::domain::conversion::convert;
-use crate::domain::indexed::Indexed;
-use crate::domain::{Build, Definition, Document, Layout, RawDocument, validate};
+use crate::domain::indexed::{Content, Indexed};
+use crate::domain::{Build, Column, Definition, Document, Layout, RawDocument, validate};
 use crate::error::Error;
 use crate::store::documents::{Put, Room};
 
@@ -69,6 +69,15 @@ impl Prepared {
         let size = |indexed: &Indexed| 2 * (indexed.body.len() + indexed.terms.len()) + indexed.packed.len();
         let second = self.second.as_ref().and_then(|second| second.as_ref().ok());
         size(&self.live) + second.map_or(0, size)
+    }
+
+    /// Number of tags, in the live generation.
+    pub(super) fn tags(&self) -> usize {
+        let count = |(_, content): &(Column, Content)| match content {
+            Content::Tokens(tokens) => 1 + tokens.bytes().filter(|byte| *byte == b'|').count(),
+            Content::Terms(_) | Content::Number(_) => 0,
+        };
+        self.live.columns.iter().map(count).sum()
     }
 
     /// Terms in the second generation, separated by spaces.

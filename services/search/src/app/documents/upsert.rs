@@ -26,7 +26,9 @@ pub struct Batch {
 }
 
 /// Documents that are written together; the next ones are analysed meanwhile.
-const GROUP: usize = 250;
+const GROUP: usize = 500;
+/// Documents of a batch's first group: the store has nothing to do while they are analysed.
+const FIRST_GROUP: usize = 100;
 
 /// Results of a batch so far.
 struct Progress {
@@ -96,7 +98,8 @@ impl Documents {
         progress: &mut Progress,
     ) -> bool {
         let forms = Forms::new(definition);
-        let mut groups = open.chunks(GROUP);
+        let (first, rest) = open.split_at(FIRST_GROUP.min(open.len()));
+        let mut groups = std::iter::once(first).chain(rest.chunks(GROUP));
         let mut group = prepare(&forms, documents, groups.next().unwrap_or_default()).await;
         let mut stale = false;
         loop {

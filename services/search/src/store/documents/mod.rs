@@ -6,9 +6,10 @@ mod remove;
 mod write;
 
 use keyplane_contracts::names::Id;
-use keyplane_valkey::{Arg, Key, Value};
+use keyplane_valkey::{Key, Value};
 
 use super::Store;
+use super::fence::Fence;
 use super::keys::Partition;
 use crate::domain::Definition;
 use crate::error::Error;
@@ -20,7 +21,7 @@ pub use remove::{Removal, Removed};
 pub use write::{Put, PutResult, Receipt, Room, StoredPut};
 
 /// Maximum number of documents that one script writes: it must not block the engine for a millisecond.
-pub const CHUNK: usize = 16;
+pub const CHUNK: usize = 8;
 
 /// Result of a script that an outdated definition can't run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +32,10 @@ pub enum Fenced<T> {
     Stale,
 }
 
-/// Keys that the scripts of documents share, and the arguments of their fence.
+/// Keys that the scripts of documents share, and their fence.
 struct Chunk {
     keys: Vec<Key>,
-    epoch: String,
-    live: String,
-    second: String,
+    fence: Fence,
 }
 
 // === impl Chunk ===
@@ -50,18 +49,9 @@ impl Chunk {
         all.push(names.count(second.unwrap_or(live).number));
         for id in ids {
             all.push(names.document(&live.placement, id));
-            all.push(names.document(&second.unwrap_or(live).placement, id));
+            all.extend(second.map(|second| names.document(&second.placement, id)));
         }
-        Chunk {
-            keys: all,
-            epoch: definition.epoch.to_string(),
-            live: live.number.to_string(),
-            second: second.map(|second| second.number.to_string()).unwrap_or_default(),
-        }
-    }
-
-    fn fence(&self) -> [Arg<'_>; 3] {
-        [(&self.epoch).into(), (&self.live).into(), (&self.second).into()]
+        Chunk { keys: all, fence: Fence::new(definition) }
     }
 
     fn keys(&self) -> Vec<&Key> {

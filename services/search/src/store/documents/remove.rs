@@ -67,7 +67,7 @@ impl Store {
         let chunk = Chunk::new(self, definition, partition, removals.iter().map(|removal| removal.id));
         let numbers: Vec<[String; 2]> =
             removals.iter().map(|removal| [decimal(removal.version), decimal(removal.revision)]).collect();
-        let mut args = chunk.fence().to_vec();
+        let mut args = chunk.fence.args().to_vec();
         args.push(Arg::from(TOMBSTONE.as_secs()));
         for (removal, [version, revision]) in removals.iter().zip(&numbers) {
             args.extend([removal.id.as_str(), version, revision].map(Arg::from));

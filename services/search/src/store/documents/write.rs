@@ -3,9 +3,10 @@
 use keyplane_contracts::names::Id;
 use keyplane_valkey::{Arg, Value, script};
 
-use super::{Chunk, Fenced, Store, decimal, flat, number, results};
+use super::fields::{Fields, array, string};
+use super::{Chunk, Fenced, Store, decimal, number, results};
 use crate::domain::indexed::Indexed;
-use crate::domain::{Definition, Outcome};
+use crate::domain::{Definition, Outcome, Scope};
 use crate::error::Error;
 
 script!(WRITE = "search.write", ["../scripts/common.lua", "../scripts/documents/write.lua"]);
@@ -83,15 +84,6 @@ pub struct Receipt {
     pub updated: i64,
 }
 
-/// Arguments of one document that need memory of their own.
-struct Parts {
-    version: String,
-    expires: String,
-    revision: String,
-    live: Vec<(String, Vec<u8>)>,
-    second: Option<Vec<(String, Vec<u8>)>>,
-}
-
 // === impl Store ===
 
 impl Store {
@@ -112,49 +104,39 @@ impl Store {
             return Ok(Fenced::Stale);
         }
         let chunk = Chunk::new(self, definition, partition, puts.iter().map(|put| put.id));
-        let parts: Vec<Parts> = puts.iter().map(|put| Parts::new(definition, put)).collect();
-        let mut args = chunk.fence().to_vec();
-        for (put, parts) in puts.iter().zip(&parts) {
-            parts.append(put, &mut args);
-        }
+        let scope = Scope::new(&definition.name);
+        let messages: Vec<Vec<u8>> = puts.iter().map(|put| put.message(&scope)).collect();
+        let mut args = chunk.fence.args().to_vec();
+        args.extend(messages.iter().map(|message| Arg::Bytes(message)));
         results(self.valkey.run(&WRITE, &chunk.keys(), &args).await?, puts.len(), result)
     }
 }
 
-// === impl Parts ===
+// === impl Put ===
 
-impl Parts {
-    fn new(definition: &Definition, put: &Put<'_>) -> Parts {
-        let flat = |indexed: &Indexed| flat(&definition.name, put.id, indexed);
-        Parts {
-            version: decimal(put.version),
-            expires: decimal(put.expires),
-            revision: decimal(put.revision),
-            live: flat(put.live),
-            second: put.second.and_then(Result::ok).map(flat),
-        }
-    }
-
-    fn append<'a>(&'a self, put: &Put<'a>, args: &mut Vec<Arg<'a>>) {
-        let room = match put.room {
+impl Put<'_> {
+    /// Document as the script takes it.
+    fn message(&self, scope: &Scope) -> Vec<u8> {
+        let room = match self.room {
             Room::Any => "",
             Room::NoNew => "D",
             Room::NoLarger => "B",
         };
-        args.extend([put.id.as_str(), &self.version, &self.expires, &self.revision, room].map(Arg::from));
-        append_fields(&self.live, args);
-        match (&self.second, put.second) {
-            (Some(fields), _) => append_fields(fields, args),
-            (None, Some(Err(reason))) => args.extend([Arg::Int(-1), reason.into()]),
-            (None, Some(Ok(_)) | None) => {}
+        let [version, expires, revision] = [self.version, self.expires, self.revision].map(decimal);
+        let fields = |indexed| Fields { scope, id: self.id, indexed };
+        let mut message = Vec::with_capacity(512 + 2 * self.live.body.len());
+        array(&mut message, if self.second.is_some() { 7 } else { 6 });
+        for text in [self.id.as_str(), &version, &expires, &revision, room] {
+            string(&mut message, text.as_bytes());
         }
+        fields(self.live).append(&mut message);
+        match self.second {
+            Some(Ok(second)) => fields(second).append(&mut message),
+            Some(Err(reason)) => string(&mut message, reason.as_bytes()),
+            None => {}
+        }
+        message
     }
-}
-
-/// Number of names and values, then both.
-fn append_fields<'a>(fields: &'a [(String, Vec<u8>)], args: &mut Vec<Arg<'a>>) {
-    args.push(Arg::Int(i64::try_from(2 * fields.len()).unwrap_or(i64::MAX)));
-    args.extend(fields.iter().flat_map(|(name, value)| [Arg::from(name), Arg::Bytes(value)]));
 }
 
 fn result(value: Value) -> Result<PutResult, Error> {

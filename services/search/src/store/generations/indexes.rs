@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::Store;
 use crate::domain::{Placement, Shape};
 use crate::error::Error;
+use crate::store::keys;
 
 /// Longest wait for a new index: less than what is left of a maintenance's lease when it begins.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -118,7 +119,7 @@ impl Store {
     }
 
     pub(in crate::store) fn index(&self, placement: &Placement) -> Index {
-        Index::new(self.valkey.app(), Feature::SEARCH, &placement.index, placement.generation)
+        keys::index(self.valkey.app(), placement)
     }
 }
 

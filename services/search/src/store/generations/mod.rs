@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
 use keyplane_contracts::names::CollectionName;
-use keyplane_valkey::{Arg, Value, script};
+use keyplane_valkey::{Value, script};
 
 use super::Store;
 use super::counters::unsigned;
+use super::fence::Fence;
 use super::keys::{Lexicon, Partition};
 use crate::domain::spread::PARTITIONS;
 use crate::domain::{Build, CollectionState, Definition};
@@ -120,25 +121,6 @@ impl Store {
         let counters = self.valkey.hmget(&key, &["n", "b"]).await?;
         let number = |at: usize| counters.get(at).and_then(Option::as_ref).map_or(Ok(0), |text| unsigned(text));
         Ok(Size { documents: number(0)?, bytes: number(1)? })
-    }
-}
-
-/// ARGV[1..3] of scripts that a fence guards: epoch, live and second generation.
-pub(in crate::store) struct Fence([String; 3]);
-
-impl Fence {
-    /// Fence of a definition. The partitions of a collection that is being deleted have no live generation.
-    pub(in crate::store) fn new(definition: &Definition) -> Fence {
-        let open = definition.state != CollectionState::Deleting;
-        let number = |build: Option<&Build>| {
-            build.filter(|_| open).map(|build| build.generation.number.to_string()).unwrap_or_default()
-        };
-        Fence([definition.epoch.to_string(), number(Some(&definition.live)), number(definition.second())])
-    }
-
-    pub(in crate::store) fn args(&self) -> [Arg<'_>; 3] {
-        let [epoch, live, second] = &self.0;
-        [epoch.into(), live.into(), second.into()]
     }
 }
 

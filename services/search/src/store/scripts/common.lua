@@ -6,20 +6,29 @@
 -- rev last revision, c:<generation> checksum, bad:<epoch> document that the second generation's schema has no place for.
 --
 -- Counters of a generation: n documents, b bytes of bodies, t bytes of words, v:<column>:<tag> documents with a tag,
--- p:<column> documents with a number. They are collected, and written by flush.
+-- p:<column> documents with a number. They are collected, and written by flush; n with zeros before it.
+
+local call = redis.call
+local byte, find, sub, format = string.byte, string.find, string.sub, string.format
+
+-- Number of documents as text. Its 65 digits make a hash of counters a table: as a list, the engine's form of up to 512 fields
+-- of at most 64 bytes, it would be searched from its start for each field.
+local function padded(number) return format('%065.0f', number) end
+
+-- Most fields in one command: Lua's stack holds some 8,000 values.
+local SLICE = 1000
 
 -- Rejects a writer of an outdated definition; brings the partition forward to a newer one. Returns a reply to end with, or nil.
 local function fence(state, epoch, live, second)
-  local known = tonumber(redis.call('HGET', state, 'e'))
+  local known = tonumber(call('HGET', state, 'e'))
   if not known or known > tonumber(epoch) then return { 'STALE' } end
-  if known < tonumber(epoch) then redis.call('HSET', state, 'e', epoch, 'l', live, 's', second) end
+  if known < tonumber(epoch) then call('HSET', state, 'e', epoch, 'l', live, 's', second) end
   return nil
 end
 
-local function whole(number) return string.format('%.0f', number) end
+local function whole(number) return format('%.0f', number) end
 
 local counters, sums = {}, {}
-local byte, find, sub = string.byte, string.find, string.sub
 
 -- Counts the tags of a column in (by 1) or out (by -1).
 local function count_tags(counts, column, tags, by)
@@ -68,11 +77,10 @@ end
 
 -- Adds a document to the checksum of a generation: first 48 bits of the SHA-1 of id and revision.
 local function sum(state, gen, id, revision, by)
-  local field = state .. '\n' .. gen
-  local entry = sums[field]
+  local entry = sums[gen]
   if not entry then
     entry = { state, 'c:' .. gen, 0 }
-    sums[field] = entry
+    sums[gen] = entry
   end
   entry[3] = entry[3] + by * tonumber(sub(redis.sha1hex(id .. '\0' .. revision), 1, 12), 16)
 end
@@ -80,7 +88,7 @@ end
 -- Writes a whole document in place of another; `flat` has names and values, _v among them, and `old` those of the present
 -- document, if they are known. Returns the replaced terms, or nil.
 local function put(key, count_key, state, gen, id, flat, old)
-  old = old or redis.call('HGETALL', key)
+  old = old or call('HGETALL', key)
   local revision, expires = count(count_key, flat, 1)
   local terms = nil
   if #old > 0 then
@@ -92,14 +100,14 @@ local function put(key, count_key, state, gen, id, flat, old)
     for i = 1, #old, 2 do
       if not fields[old[i]] then vanished[#vanished + 1] = old[i] end
     end
-    if #vanished > 0 then redis.call('HDEL', key, unpack(vanished)) end
-    if not expires then redis.call('PERSIST', key) end
+    if #vanished > 0 then call('HDEL', key, unpack(vanished)) end
+    if not expires then call('PERSIST', key) end
   end
-  redis.call('HSET', key, unpack(flat))
+  call('HSET', key, unpack(flat))
   -- A day after the expiry nobody has swept the document: the engine removes it. Never at once, since it stays counted.
   if expires then
-    local now = tonumber(redis.call('TIME')[1]) * 1000
-    redis.call('PEXPIREAT', key, whole(math.max(tonumber(expires), now) + 86400000))
+    local now = tonumber(call('TIME')[1]) * 1000
+    call('PEXPIREAT', key, whole(math.max(tonumber(expires), now) + 86400000))
   end
   sum(state, gen, id, revision, 1)
   return terms
@@ -107,27 +115,44 @@ end
 
 -- Removes a document. Returns its terms, or nil if there is none.
 local function drop(key, count_key, state, gen, id)
-  local old = redis.call('HGETALL', key)
+  local old = call('HGETALL', key)
   if #old == 0 then return nil end
   local revision, _, terms = count(count_key, old, -1)
   sum(state, gen, id, revision, -1)
-  redis.call('DEL', key)
+  call('DEL', key)
   return terms or ''
+end
+
+-- Adds numbers to the fields of a hash, and removes those that end at zero.
+local function add(key, changes)
+  local names = {}
+  for name, by in pairs(changes) do
+    if by ~= 0 then names[#names + 1] = name end
+  end
+  for from = 1, #names, SLICE do
+    local to = math.min(from + SLICE - 1, #names)
+    local before = call('HMGET', key, unpack(names, from, to))
+    local kept, ended, n = {}, {}, 0
+    for i = from, to do
+      local name = names[i]
+      local number = tonumber(before[i - from + 1] or 0) + changes[name]
+      if number == 0 then
+        ended[#ended + 1] = name
+      else
+        kept[n + 1], kept[n + 2], n = name, (name == 'n' and padded or whole)(number), n + 2
+      end
+    end
+    if n > 0 then call('HSET', key, unpack(kept)) end
+    if #ended > 0 then call('HDEL', key, unpack(ended)) end
+  end
 end
 
 -- Writes the collected counters and checksums.
 local function flush()
-  for key, counts in pairs(counters) do
-    local ended = {}
-    for name, by in pairs(counts) do
-      if by ~= 0 and redis.call('HINCRBY', key, name, by) == 0 then ended[#ended + 1] = name end
-    end
-    if #ended > 0 then redis.call('HDEL', key, unpack(ended)) end
-  end
+  for key, counts in pairs(counters) do add(key, counts) end
   for _, entry in pairs(sums) do
-    local before = tonumber(redis.call('HGET', entry[1], entry[2]) or '0')
-    redis.call('HSET', entry[1], entry[2], whole((before + entry[3]) % 281474976710656))
+    local before = tonumber(call('HGET', entry[1], entry[2]) or '0')
+    call('HSET', entry[1], entry[2], whole((before + entry[3]) % 281474976710656))
   end
   counters, sums = {}, {}
 end
-

@@ -2,11 +2,11 @@
 --
 -- KEYS[1] state of the partition (hash)   KEYS[2] expiries (zset)   KEYS[3] tombstones (hash)
 -- KEYS[4] counters of the live generation (hash)   KEYS[5] counters of the second; the live one's if there is none
--- KEYS[6..] pairs of a document in the live generation and in the second; twice the live key if there is none
+-- KEYS[6..] documents in the live generation; each before the same one in the second, if there is one
 -- ARGV[1] epoch   ARGV[2] live generation   ARGV[3] second generation, '' for none
--- ARGV[4..] for each document: id, caller's version or '', expiry in ms or '', revision that it must have or '',
---   '' | 'D' no new document | 'B' no larger document, n and n field names and values; with a second generation then
---   n and n field names and values, or -1 and the reason why its schema has no place for the document
+-- ARGV[4..] for each document an array in MessagePack: id, caller's version or '', expiry in ms or '', revision that it must have
+--   or '', '' | 'D' no new document | 'B' no larger document, array of field names and values, _b first; with a second
+--   generation also its array of names and values, or the reason why its schema has no place for the document
 -- Reply: {'OK', for each document one of
 --     {'CREATED' | 'UPDATED', revision, created, updated, replaced terms or '', those of the second or ''},
 --     {'UNCHANGED', revision, created, updated}, {'OLDER', version}, {'CHANGED', revision or ''}, {'FULL'}}
@@ -15,32 +15,19 @@
 local stale = fence(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 if stale then return stale end
 local second = ARGV[3] ~= ''
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
-local at = 4
-local function take()
-  at = at + 1
-  return ARGV[at - 1]
-end
-local function fields()
-  local n = tonumber(take())
-  if n < 0 then return nil, take() end
-  local from = at
-  at = at + n
-  return { unpack(ARGV, from, at - 1) }
-end
-
-local before = tonumber(redis.call('HGET', KEYS[1], 'rev') or '0')
+local before = tonumber(call('HGET', KEYS[1], 'rev') or '0')
 local revision = before
 
 local function store(doc, flat, old, exists)
   revision = revision + 1
   local created, stamp, changed = exists and old._c or whole(now), whole(revision), whole(now)
   if doc.expires ~= '' then
-    redis.call('ZADD', KEYS[2], doc.expires, doc.id)
+    call('ZADD', KEYS[2], doc.expires, doc.id)
   elseif old._x then
-    redis.call('ZREM', KEYS[2], doc.id)
+    call('ZREM', KEYS[2], doc.id)
   end
   local function complete(fields)
     local n = #fields
@@ -52,17 +39,17 @@ local function store(doc, flat, old, exists)
   end
   local terms = put(doc.key, KEYS[4], KEYS[1], ARGV[2], doc.id, complete(doc.live), flat) or ''
   local others = ''
-  if doc.second then
+  if type(doc.second) == 'table' then
     others = put(doc.second_key, KEYS[5], KEYS[1], ARGV[3], doc.id, complete(doc.second)) or ''
   elseif second then
     others = drop(doc.second_key, KEYS[5], KEYS[1], ARGV[3], doc.id) or ''
-    redis.call('HSETNX', KEYS[1], 'bad:' .. ARGV[1], doc.reason)
+    call('HSETNX', KEYS[1], 'bad:' .. ARGV[1], doc.second)
   end
   return { exists and 'UPDATED' or 'CREATED', stamp, created, changed, terms, others }
 end
 
 local function write(doc)
-  local flat, old = redis.call('HGETALL', doc.key), {}
+  local flat, old = call('HGETALL', doc.key), {}
   for i = 1, #flat, 2 do old[flat[i]] = flat[i + 1] end
   local exists = old._v and not (old._x and tonumber(old._x) * 1000 <= now)
   if doc.revision ~= '' and (not exists or old._v ~= doc.revision) then return { 'CHANGED', exists and old._v or '' } end
@@ -70,7 +57,7 @@ local function write(doc)
   if exists then
     known = old._w
   elseif doc.version ~= '' then
-    known = redis.call('HGET', KEYS[3], doc.id)
+    known = call('HGET', KEYS[3], doc.id)
   end
   if doc.version ~= '' and known and tonumber(doc.version) < tonumber(known) then return { 'OLDER', known } end
   if exists and old._b == doc.body and (old._w or '') == doc.version and (old._x or '') == doc.expires then
@@ -78,21 +65,17 @@ local function write(doc)
   end
   if doc.room == 'D' and not exists then return { 'FULL' } end
   if doc.room == 'B' and #doc.body > (exists and #old._b or 0) then return { 'FULL' } end
-  if known and not exists then redis.call('HDEL', KEYS[3], doc.id) end
+  if known and not exists then call('HDEL', KEYS[3], doc.id) end
   return store(doc, flat, old, exists)
 end
 
-local results = {}
-for i = 6, #KEYS, 2 do
-  local doc = { key = KEYS[i], second_key = KEYS[i + 1], id = take(), version = take(), expires = take() }
-  doc.revision, doc.room = take(), take()
-  doc.live = fields()
-  if second then doc.second, doc.reason = fields() end
-  for j = 1, #doc.live, 2 do
-    if doc.live[j] == '_b' then doc.body = doc.live[j + 1] end
-  end
+local results, stride = {}, second and 2 or 1
+for i = 4, #ARGV do
+  local at, doc = 6 + (i - 4) * stride, {}
+  doc.id, doc.version, doc.expires, doc.revision, doc.room, doc.live, doc.second = unpack(cmsgpack.unpack(ARGV[i]))
+  doc.key, doc.second_key, doc.body = KEYS[at], KEYS[at + 1], doc.live[2]
   results[#results + 1] = write(doc)
 end
-if revision > before then redis.call('HSET', KEYS[1], 'rev', whole(revision)) end
+if revision > before then call('HSET', KEYS[1], 'rev', whole(revision)) end
 flush()
 return { 'OK', results }
