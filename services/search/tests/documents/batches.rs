@@ -3,9 +3,10 @@
 use keyplane_search::app::documents::DocumentLimits;
 use keyplane_search::domain::freshness::Freshness;
 use keyplane_search::domain::lexicon::LogId;
-use keyplane_search::domain::{Outcome, RawDocument};
+use keyplane_search::domain::{Outcome, RawDocument, Spread};
 use keyplane_search::error::Error;
 
+use super::rig::id;
 use super::service::{Service, document_name, raw, titled};
 
 #[tokio::test]
@@ -94,6 +95,25 @@ async fn tenant_at_its_maximum_gets_no_new_documents() {
     let batch = service.upsert(&name, vec![titled("a", "a much longer title"), titled("a", "")]).await;
     assert!(matches!(batch.results[0], Err(Error::TooManyBytes { limit: 10 })));
     assert!(batch.results[1].is_ok(), "documents may shrink");
+}
+
+#[tokio::test]
+async fn script_that_fails_halfway_leaves_the_words_of_what_it_wrote() {
+    let (service, app) = Service::start().await;
+    let name = service.tasks().await;
+    let generation = service.definitions.get(&name).await.expect("a definition").live.generation.number;
+    let partition = Spread::new(&name.collection, &id("a")).partition;
+    let state = format!("{app}:search:{{acme:p{partition}}}:tasks:state");
+    let checksum = |value: &str| {
+        let command = ["HSET", &state, &format!("c:{generation}"), value];
+        keyplane_testkit::search_engine().command(&command).expect("a command that the server takes")
+    };
+    checksum("damaged");
+    let batch = service.upsert(&name, vec![titled("a", "blue")]).await;
+    assert!(matches!(batch.results[0], Err(Error::Store(_))), "{batch:?}");
+    assert_eq!(service.count(&name, &["a"]).await, 1, "the checksum comes last");
+    assert_eq!(service.lexicon(&name).await, service.counted(&name, &["a"]).await);
+    checksum("0");
 }
 
 #[tokio::test]

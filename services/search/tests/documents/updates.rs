@@ -3,6 +3,7 @@
 use keyplane_contracts::names::CollectionName;
 use keyplane_search::domain::{Definition, Deletion, Field, FieldKind, Outcome, RawDocument, RawPatch, Schema, Value};
 use keyplane_search::error::Error;
+use keyplane_search::store::LogRead;
 
 use super::rig::field_name;
 use super::service::{Service, document_name, raw, titled};
@@ -164,4 +165,22 @@ async fn writer_with_an_outdated_schema_rejects_nothing_that_the_present_one_adm
     let wrong = patch(serde_json::json!({"nowhere": 1}));
     assert!(matches!(writer.documents.update(&document_name(&name, "a"), &wrong).await, Err(Error::Invalid(_))));
     assert_eq!(writer.lexicon(&name).await, writer.counted(&name, &["a", "b", "c"]).await);
+}
+
+#[tokio::test]
+async fn update_logs_only_the_words_that_it_changes() {
+    let (service, _) = Service::start().await;
+    let name = service.tasks().await;
+    let document = document_name(&name, "a");
+    service.upsert(&name, vec![titled("a", "blue sky")]).await;
+    let generation = service.definitions.get(&name).await.expect("a definition").live.generation.number;
+    let head = service.store.lexicon_head(&name, generation).await.expect("a version");
+    for update in [serde_json::json!({"amount": 7}), serde_json::json!({"amount": 7, "title": "blue sky"})] {
+        service.documents.update(&document, &patch(update)).await.expect("updated");
+        assert_eq!(service.store.lexicon_head(&name, generation).await.ok(), Some(head));
+    }
+    service.documents.update(&document, &patch(serde_json::json!({"title": "blue sea"}))).await.expect("updated");
+    let read = service.store.lexicon_log(&name, generation, head).await.expect("a log");
+    let LogRead::Changes { changes, .. } = read else { panic!("a short log is whole") };
+    assert_eq!(changes, [("sea".to_owned(), 1), ("sky".to_owned(), 0)]);
 }

@@ -7,8 +7,8 @@ use futures::{StreamExt as _, stream};
 use super::Documents;
 use super::lexicon::{BatchId, Changes};
 use super::prepare::Prepared;
-use crate::domain::Definition;
 use crate::domain::lexicon::LogId;
+use crate::domain::{Definition, Outcome};
 use crate::error::Error;
 use crate::store::documents::{CHUNK, Fenced, PutResult, Room};
 
@@ -37,7 +37,7 @@ impl Documents {
         }
         let (batch, mut added) = (BatchId::new(), Changes::default());
         for document in documents {
-            added.add(&document.live.terms, document.second_terms(), 1);
+            bring(&mut added, document, 1);
         }
         let mut version = match added.write(&self.store, definition, &batch, "+").await {
             Ok(Some(version)) => Some(version),
@@ -62,7 +62,10 @@ impl Documents {
         results: &[Option<Result<PutResult, Error>>],
         batch: &BatchId,
     ) -> Option<LogId> {
-        let corrections = corrections(documents, results)?;
+        let corrections = corrections(documents, results);
+        if corrections.is_empty() {
+            return None;
+        }
         let written = corrections.write(&self.store, definition, batch, "-").await;
         // Frequencies stay too large until the reconciler's next round.
         written.inspect_err(|error| tracing::warn!(%error, "a lexicon could not be corrected after a batch")).ok()?
@@ -127,29 +130,34 @@ impl Attempt {
     }
 }
 
-/// Terms to take out of the lexicon again; none if there are none.
-fn corrections<'a>(
-    documents: &'a [Prepared],
-    results: &'a [Option<Result<PutResult, Error>>],
-) -> Option<Changes<'a>> {
-    let (mut changes, mut some) = (Changes::default(), false);
-    for (document, result) in documents.iter().zip(results) {
-        let (live, second) = match result {
-            Some(Ok(PutResult::Stored(stored))) if stored.receipt.outcome != crate::domain::Outcome::Unchanged => {
-                (stored.replaced.as_str(), stored.replaced_second.as_str())
-            }
-            // The document may have been written.
-            Some(Err(error)) if is_unknown(error) => ("", ""),
-            Some(_) | None => (document.live.terms.as_str(), document.second_terms()),
-        };
-        some |= !live.is_empty() || !second.is_empty();
-        changes.add(live, second, -1);
-    }
-    some.then_some(changes)
+/// Adds the terms that documents bring (`by` 1), or takes them out (`by` -1).
+fn bring<'a>(changes: &mut Changes<'a>, document: &'a Prepared, by: i64) {
+    changes.add_others(&document.live.terms, &document.before, by);
+    changes.add("", document.second_terms(), by);
 }
 
-fn is_unknown(error: &Error) -> bool {
-    matches!(error, Error::Store(error) if error.outcome_unknown())
+/// Terms to take out of the lexicon again.
+fn corrections<'a>(documents: &'a [Prepared], results: &'a [Option<Result<PutResult, Error>>]) -> Changes<'a> {
+    let mut changes = Changes::default();
+    for (document, result) in documents.iter().zip(results) {
+        match result {
+            Some(Ok(PutResult::Stored(stored))) if stored.receipt.outcome != Outcome::Unchanged => {
+                // What both have was not added, if the replaced document was known.
+                let kept = if document.before.is_empty() { "" } else { &document.live.terms };
+                changes.add_others(&stored.replaced, kept, -1);
+                changes.add("", &stored.replaced_second, -1);
+            }
+            Some(Err(error)) if may_be_written(error) => {}
+            Some(_) | None => bring(&mut changes, document, -1),
+        }
+    }
+    changes
+}
+
+/// Returns whether documents may have been written in spite of the error: no answer came, or the script failed halfway. A
+/// transient error that the store answers comes before the script's first write.
+fn may_be_written(error: &Error) -> bool {
+    !matches!(error, Error::Store(error) if error.retryable() && !error.outcome_unknown())
 }
 
 /// Positions in groups that one script takes.

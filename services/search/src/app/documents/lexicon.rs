@@ -4,7 +4,7 @@
 //! and of what was not written. A change of a known revision adds and takes out only the terms that differ. If the writer dies in between, a frequency is too large, never too small: no term of a stored
 //! document is missing, and the reconciler mends the rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -39,6 +39,18 @@ impl<'a> Changes<'a> {
                 *changes.entry(term).or_default() += by;
             }
         }
+    }
+
+    /// Adds the live generation's terms that are not among `others`.
+    pub(super) fn add_others(&mut self, terms: &'a str, others: &str, by: i64) {
+        let others: HashSet<&str, RandomState> = others.split_ascii_whitespace().collect();
+        for term in terms.split_ascii_whitespace().filter(|term| !others.contains(term)) {
+            *self.live.entry(term).or_default() += by;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.values().chain(self.second.values()).all(|by| *by == 0)
     }
 
     /// Writes the changes. Returns the version of the live generation's lexicon, or none if that generation is not open.

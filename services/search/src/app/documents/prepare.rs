@@ -2,7 +2,7 @@
 
 use crate::domain::conversion::convert;
 use crate::domain::indexed::{Content, Indexed};
-use crate::domain::{Build, Column, Definition, Document, Layout, RawDocument, validate};
+use crate::domain::{Build, Column, Definition, Document, Layout, RawDocument, Stored, validate};
 use crate::error::Error;
 use crate::store::documents::{Put, Room};
 
@@ -11,6 +11,8 @@ pub(super) struct Prepared {
     pub(super) document: Document,
     /// Revision that the stored document must have.
     pub(super) revision: Option<i64>,
+    /// Terms of that revision in the live generation, separated by spaces; empty without one.
+    pub(super) before: String,
     pub(super) live: Indexed,
     /// Form in the second generation, or the reason why it has none.
     pub(super) second: Option<Result<Indexed, String>>,
@@ -34,18 +36,28 @@ impl<'a> Forms<'a> {
     /// Applies the live schema to a document from a request.
     pub(super) fn validate(&self, raw: &RawDocument) -> Result<Prepared, Error> {
         let document = validate::document(&self.definition.live.schema, raw).map_err(Error::Invalid)?;
-        Ok(self.prepare(document, None))
+        Ok(self.prepare(document))
     }
 
-    /// Prepares a document that the live schema admits.
-    pub(super) fn prepare(&self, document: Document, revision: Option<i64>) -> Prepared {
+    /// Prepares a document that the live schema admits, in place of the stored one.
+    pub(super) fn replace(&self, stored: &Stored, document: Document) -> Prepared {
+        let before = self.index(&stored.document).terms;
+        Prepared { revision: Some(stored.revision), before, ..self.prepare(document) }
+    }
+
+    fn prepare(&self, document: Document) -> Prepared {
         let collection = &self.definition.name.collection;
-        let live = Indexed::new(&self.definition.live.schema, &self.live, collection, &document);
+        let live = self.index(&document);
         let second = self.second.as_ref().map(|(build, layout)| {
             let converted = convert(&document, &build.schema).map_err(|misfit| misfit.to_string())?;
             Ok(Indexed::new(&build.schema, layout, collection, &converted))
         });
-        Prepared { document, revision, live, second }
+        Prepared { document, revision: None, before: String::new(), live, second }
+    }
+
+    /// Form in the live generation.
+    fn index(&self, document: &Document) -> Indexed {
+        Indexed::new(&self.definition.live.schema, &self.live, &self.definition.name.collection, document)
     }
 }
 

@@ -43,7 +43,7 @@ impl Documents {
                 definition = self.newer(collection, &definition).await?.ok_or(Error::Invalid(violations))?;
                 continue;
             }
-            let prepared = Forms::new(&definition).prepare(document, Some(stored.revision));
+            let prepared = Forms::new(&definition).replace(&stored, document);
             let room = self.usage.room(&collection.tenant).await?;
             let mut attempted = self.attempt(&definition, std::slice::from_ref(&prepared), room).await;
             match attempted.results.pop().flatten() {
