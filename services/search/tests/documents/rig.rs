@@ -8,10 +8,9 @@ use keyplane_search::domain::{
     Build, Clause, CollectionState, Definition, Document, Field, FieldKind, FieldName, Generation, Language, Placement,
     Schema, Scope, Second, Spread, Value,
 };
-use keyplane_search::store::documents::{Fenced, Put, PutResult, Removal, Removed, Room};
+use keyplane_search::store::documents::{CHUNK, Fenced, Put, PutResult, Removal, Removed, Room};
 use keyplane_search::store::{AnyOf, Find, LogRead, Store};
-use keyplane_valkey::ft::{Attribute, Columns, Index};
-use keyplane_valkey::{App, Feature, Settings, Valkey};
+use keyplane_valkey::{App, Settings, Valkey};
 
 /// Store of one application, and a collection in it.
 pub(crate) struct Rig {
@@ -77,36 +76,23 @@ impl Rig {
         };
         let rig = Rig { store: Store::new(valkey.clone()), valkey, definition };
         rig.store.check().await.expect("an engine with search");
-        rig.open_generation(1, 0).await;
-        rig.command(&["SET", "unused", "1"]);
-        for partition in 0..16 {
-            rig.command(&["HSET", &rig.key(partition, "state"), "e", "1", "l", "1", "s", ""]);
-        }
+        rig.begin(&rig.definition.live).await;
+        rig.store.fence(&rig.definition, true).await.expect("fenced");
         rig
     }
 
-    async fn open_generation(&self, number: u32, placement: u32) {
-        let shape = build(number, placement).generation.placement.shape;
-        let index = Index::new(self.valkey.app(), Feature::SEARCH, &format!("s-{shape}"), placement);
-        let each =
-            |prefix: &'static str, count: u8| (0..count).map(move |ordinal| Attribute::numbered(prefix, ordinal));
-        let columns = Columns {
-            tags: std::iter::once(Attribute::new("_s")).chain(each("g", shape.tags)).collect(),
-            texts: each("t", shape.texts).collect(),
-            numbers: std::iter::once(Attribute::new("_r")).chain(each("n", shape.numbers)).collect(),
-            vectors: Vec::new(),
-        };
-        self.valkey.create_index(&index, &columns).await.expect("created");
-        let log =
-            format!("{}:search:{{{}:lexicon}}:tasks:{number}:log", self.valkey.app(), self.definition.name.tenant);
-        self.command(&["XADD", &log, "*", "init", "1"]);
+    /// Creates the index and the lexicon of a generation.
+    async fn begin(&self, build: &Build) {
+        let placement = &build.generation.placement;
+        self.store.ensure_index(&self.definition.name, placement, 900).await.expect("an index");
+        self.store.open_generation(&self.definition, build).await.expect("a lexicon");
     }
 
     /// Begins a rebuild: writes go to a second generation too.
     pub(crate) async fn second(&mut self, schema: Schema) {
-        self.open_generation(2, 1).await;
         let mut next = build(2, 1);
         next.schema = schema;
+        self.begin(&next).await;
         self.definition.second = Some(Second::Next(next));
         self.definition.epoch += 1;
     }
@@ -124,33 +110,48 @@ impl Rig {
         self.put_with(documents, |_: &mut Put<'_>| {}).await
     }
 
+    /// Writes documents in the order given: those of one partition by one script.
     pub(crate) async fn put_with(&self, documents: &[Document], change: impl Fn(&mut Put<'_>)) -> Vec<PutResult> {
         let index = |build: &Build, document: &Document| {
             Indexed::new(&build.schema, &build.layout(), &self.definition.name.collection, document)
         };
-        let mut results = Vec::new();
-        for document in documents {
-            let live = index(&self.definition.live, document);
-            let second = self.definition.second().map(|build| {
+        let second = |document: &Document| {
+            self.definition.second().map(|build| {
                 keyplane_search::domain::conversion::convert(document, &build.schema)
                     .map(|converted| index(build, &converted))
                     .map_err(|misfit| misfit.to_string())
-            });
-            let mut put = Put {
-                id: &document.id,
-                version: document.version,
-                expires: document.expires,
-                revision: None,
-                room: Room::Any,
-                live: &live,
-                second: second.as_ref().map(|second| second.as_ref().map_err(String::as_str)),
+            })
+        };
+        let forms: Vec<_> =
+            documents.iter().map(|document| (index(&self.definition.live, document), second(document))).collect();
+        let mut results: Vec<Option<PutResult>> = documents.iter().map(|_| None).collect();
+        for partition in 0..16 {
+            let positions: Vec<usize> =
+                (0..documents.len()).filter(|position| forms[*position].0.spread.partition == partition).collect();
+            let put = |position: &usize| {
+                let (document, (live, second)) = (&documents[*position], &forms[*position]);
+                let mut put = Put {
+                    id: &document.id,
+                    version: document.version,
+                    expires: document.expires,
+                    revision: None,
+                    room: Room::Any,
+                    live,
+                    second: second.as_ref().map(|second| second.as_ref().map_err(String::as_str)),
+                };
+                change(&mut put);
+                put
             };
-            change(&mut put);
-            let written = self.store.put(&self.definition, live.spread.partition, &[put]).await.expect("written");
-            let Fenced::Done(list) = written else { panic!("the definition is current") };
-            results.extend(list);
+            for chunk in positions.chunks(CHUNK) {
+                let puts: Vec<_> = chunk.iter().map(put).collect();
+                let written = self.store.put(&self.definition, partition, &puts).await.expect("written");
+                let Fenced::Done(list) = written else { panic!("the definition is current") };
+                for (position, result) in chunk.iter().zip(list) {
+                    results[*position] = Some(result);
+                }
+            }
         }
-        results
+        results.into_iter().map(|result| result.expect("a result")).collect()
     }
 
     pub(crate) async fn remove(&self, name: &str, version: Option<i64>, revision: Option<i64>) -> Removed {
