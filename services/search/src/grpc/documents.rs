@@ -1,5 +1,6 @@
 //! Calls on single documents, and batches.
 
+use futures::future::BoxFuture;
 use keyplane_contracts::names::CollectionName;
 use keyplane_contracts::search::v1 as pb;
 use keyplane_server::if_match;
@@ -52,19 +53,22 @@ impl Service {
         request: pb::BatchUpsertDocumentsRequest,
     ) -> Result<pb::BatchUpsertDocumentsResponse, Error> {
         let (collection, documents) = convert::batch(request)?;
-        let (results, freshness_token) = upsert(&self.documents, &collection, 0, documents).await?;
+        let first = Box::pin(std::future::ready(()));
+        let (results, freshness_token) = upsert(&self.documents, &collection, 0, documents, first).await?;
         let failed = results.iter().filter(|result| result.error.is_some()).count();
         let failed_count = i32::try_from(failed).unwrap_or(i32::MAX);
         Ok(pb::BatchUpsertDocumentsResponse { results, failed_count, freshness_token })
     }
 }
 
-/// Writes the documents that are valid; returns a result for each, numbered from `first`, and the freshness token.
+/// Writes the documents that are valid, once `before` is done; returns a result for each, numbered from `first`, and the
+/// freshness token.
 pub(super) async fn upsert(
     documents: &Documents,
     collection: &CollectionName,
     first: usize,
     converted: Vec<Converted>,
+    before: BoxFuture<'static, ()>,
 ) -> Result<(Vec<pb::DocumentResult>, String), Error> {
     let (mut ids, mut invalid, mut valid) = (Vec::new(), Vec::new(), Vec::new());
     for document in converted {
@@ -72,7 +76,7 @@ pub(super) async fn upsert(
         invalid.push(document.raw.map(|raw| valid.push(raw)).err());
     }
     // Also for a batch without a valid document: a missing collection is an error of the whole call.
-    let batch = documents.upsert(collection, valid).await?;
+    let batch = documents.upsert_after(collection, valid, before).await?;
     let mut written = batch.results.into_iter();
     let results = ids.into_iter().zip(invalid).enumerate().map(|(offset, (id, error))| {
         let result = match error {

@@ -120,6 +120,26 @@ async fn import_answers_for_every_document_in_order() {
     assert_eq!(ids(&service.search(query).await.unwrap()), ["d2499"]);
 }
 
+/// Batches of an import are received and analysed while earlier ones are written.
+#[tokio::test(flavor = "multi_thread")]
+async fn last_document_of_an_import_wins() {
+    let mut service = with_companies(&[]).await;
+    let messages = (0..60).map(|message| {
+        let documents = (0..50).map(|number| document(&format!("d{number}"), json!({"employees": message})));
+        import(COMPANIES, documents.collect())
+    });
+    let messages: Vec<_> = messages.collect();
+    let mut results = service.client.import_documents(tokio_stream::iter(messages)).await.unwrap().into_inner();
+    let mut count = 0;
+    while let Some(response) = results.message().await.unwrap() {
+        assert!(response.results.iter().all(|result| result.error.is_none()));
+        count += response.results.len();
+    }
+    assert_eq!(count, 3000);
+    let query = pb::SearchDocumentsRequest { filter: "employees = 59".into(), ..Default::default() };
+    assert_eq!(service.search(query).await.unwrap().found, 50);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn import_into_no_collection_or_another_fails() {
     let mut service = with_companies(&[]).await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::BoxFuture;
 use keyplane_contracts::names::CollectionName;
 
 use super::attempt::Attempt;
@@ -59,6 +60,22 @@ impl Documents {
     ///
     /// Missing collection, or a store that can't be read.
     pub async fn upsert(&self, name: &CollectionName, documents: Vec<RawDocument>) -> Result<Batch, Error> {
+        self.upsert_after(name, documents, Box::pin(std::future::ready(()))).await
+    }
+
+    /// [`Documents::upsert`] that writes nothing until `before` is done: the end of the batch before it in an import. Documents
+    /// are analysed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Documents::upsert`].
+    pub async fn upsert_after(
+        &self,
+        name: &CollectionName,
+        documents: Vec<RawDocument>,
+        before: BoxFuture<'static, ()>,
+    ) -> Result<Batch, Error> {
+        let mut before = Some(before);
         let mut progress = Progress::new(documents.len());
         let mut definition = self.definitions.get(name).await?;
         for attempt in 1..=ATTEMPTS {
@@ -67,7 +84,7 @@ impl Documents {
                 break;
             }
             let room = self.usage.room(&name.tenant).await?;
-            let stale = self.pass(&definition, &documents, &open, room, &mut progress).await;
+            let stale = self.pass(&definition, &documents, &open, room, &mut before, &mut progress).await;
             // The first definition may be a second old: a newer one may admit what it rejects.
             let doubtful = attempt == 1 && !progress.rejected.is_empty();
             if attempt == ATTEMPTS || !(stale || doubtful) {
@@ -95,12 +112,16 @@ impl Documents {
         documents: &[RawDocument],
         open: &[usize],
         room: Room,
+        before: &mut Option<BoxFuture<'static, ()>>,
         progress: &mut Progress,
     ) -> bool {
         let forms = Forms::new(definition);
         let (first, rest) = open.split_at(FIRST_GROUP.min(open.len()));
         let mut groups = std::iter::once(first).chain(rest.chunks(GROUP));
         let mut group = prepare(&forms, documents, groups.next().unwrap_or_default()).await;
+        if let Some(before) = before.take() {
+            before.await;
+        }
         let mut stale = false;
         loop {
             progress.reject(std::mem::take(&mut group.rejected));
