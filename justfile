@@ -59,6 +59,11 @@ fuzz-api *options: _tools
     cargo build --quiet --package keyplane-local --bin keyplane-up
     python3 deploy/local/fuzz/run.py {{ options }}
 
+# `--seconds 3600` takes longer, `--target filter` runs one of them. Needs a C++ compiler.
+# Fuzzes the parsers of callers' bytes, guided by coverage: 20 seconds, and a build with counters.
+fuzz *options:
+    fuzz/run {{ options }}
+
 # Generates clients for TypeScript, Angular and Python from the OpenAPI document, and runs programs that use them. Needs Node.js 20.
 clients: _tools
     deploy/local/clients/run

@@ -93,7 +93,7 @@ impl Collection {
             texts: &[],
             limit: 1000,
         };
-        assert!(find.query_len().is_some(), "the engine takes {clause:?}");
+        assert!(find.text().is_some(), "the engine takes {clause:?}");
         self.store.find(&self.definition.live.generation.placement, &find).await.expect("found").rows
     }
 

@@ -28,6 +28,7 @@ pub use documented::assert_settings_documented;
 pub use engine::{app, search_engine, toolbox, valkey};
 pub use eventually::{Attempt, eventually};
 pub use fault::Fault;
+pub use ft::check_search_query;
 pub use openapi::OpenApi;
 pub use proxy::FaultProxy;
 pub use service::{channel, details, ready, settings, violated};

@@ -76,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Search that is too long (see [`Find::query_len`]), missing index, or another error of the store.
+    /// Search that is too long (see [`Find::text`]), missing index, or another error of the store.
     pub async fn find(&self, placement: &Placement, find: &Find<'_>) -> Result<Matches, Error> {
         self.read(placement, find, &FIELDS).await
     }
@@ -109,11 +109,11 @@ impl Store {
 // === impl Find ===
 
 impl Find<'_> {
-    /// Bytes of the search in the engine's language; none if the engine rejects one of its size, or a word can't be sent.
+    /// Query in the engine's language; none if the engine rejects one of its size, or a word can't be sent.
     #[must_use]
-    pub fn query_len(&self) -> Option<usize> {
+    pub fn text(&self) -> Option<String> {
         let query = self.query().ok()?;
-        query.fits().then(|| query.as_str().len())
+        query.fits().then(|| query.as_str().to_owned())
     }
 
     fn query(&self) -> Result<Query, Error> {

@@ -119,7 +119,7 @@ async fn search_that_is_too_long_is_known_before_it_is_sent() {
     let long: Vec<String> = (0..700).map(|number| format!("a-rather-long-word-{number}").replace('-', "")).collect();
     let words = [AnyOf { columns: vec![0], terms: long.into_iter().map(|term| vec![term]).collect() }];
     let find = Find { words: &words, ..all };
-    assert_eq!(find.query_len(), None);
+    assert_eq!(find.text(), None);
     let result = rows(&rig, &find).await;
     assert!(matches!(result, Err(Error::Store(error)) if error.kind() == ErrorKind::Script));
     let foreign = [any_of(&[&["blue*"]])];

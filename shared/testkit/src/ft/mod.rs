@@ -14,6 +14,15 @@ const MAX_WINDOW: u64 = 1_000_000;
 /// Longest timeout that valkey-search takes, in milliseconds.
 const MAX_TIMEOUT: u64 = 60_000;
 
+/// Checks the text of a query: both engines must read it alike, and take one of its length.
+///
+/// # Errors
+///
+/// Broken rule, and its place.
+pub fn check_search_query(text: &str) -> Result<(), String> {
+    check_query(text, MAX_QUERY)
+}
+
 /// Reports whether a command is one of search.
 pub(crate) fn is_search(command: &str) -> bool {
     command.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("FT."))
