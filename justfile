@@ -78,8 +78,9 @@ deny: _tools
 
 # `mesh`: calls against their bounds; `sessions`: 10,000 sessions; `revocation`: checks, and a million revocations;
 # `ratelimit`: limits, beside envoyproxy/ratelimit; `gateway`: JSON through Envoy, with the guard and without;
-# `search`: the complex query, beside its bare commands; `relevance`: right hits, beside FT.SEARCH and FTS5.
-# Measures on this machine: `just bench mesh`, sessions, revocation, ratelimit, gateway, search or relevance.
+# `search`: the complex query, beside its bare commands; `relevance`: right hits, beside FT.SEARCH and FTS5;
+# `recall FILE...`: evidence that agent-memory recalls, on dialogues in LoCoMo's format; synthetic ones without a file.
+# Measures on this machine: `just bench mesh`, sessions, revocation, ratelimit, gateway, search, relevance or recall.
 bench *options:
     cargo run --quiet --release --package keyplane-bench -- {{ options }}
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
 use crate::search::relevance;
-use crate::{Error, gateway, mesh, propagation, ratelimit, revocation, search, serve, sessions, soak};
+use crate::{Error, gateway, memory, mesh, propagation, ratelimit, revocation, search, serve, sessions, soak};
 
 /// Measures the mesh on this machine, on a Valkey and services of its own.
 #[derive(Debug, Parser)]
@@ -82,6 +82,13 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Measures the evidence that agent-memory recalls within a budget, beside vectors alone and a blend.
+    Recall {
+        #[command(flatten)]
+        options: memory::Options,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Runs the gateway's guard; `gateway` starts it itself.
     #[command(hide = true)]
     Guard {
@@ -120,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Search { options, output } => search::run(&options).and_then(|report| output.write(&report)),
         Command::Gateway { options, output } => gateway::run(&options).and_then(|report| output.write(&report)),
         Command::Relevance { options, output } => relevance::run(&options).and_then(|report| output.write(&report)),
+        Command::Recall { options, output } => memory::run(&options).and_then(|report| output.write(&report)),
         Command::Soak { options, output } => soak::run(&options).and_then(|report| output.write(&report)),
         Command::Propagation { options, output } => propagation::run(&options).and_then(|report| output.write(&report)),
     };

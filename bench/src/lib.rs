@@ -8,6 +8,7 @@
 //! - `search` times the complex query over 100,000 documents, beside its bare commands and PostgreSQL.
 //! - `gateway` measures the price of the JSON guard, with and without a body.
 //! - `relevance` measures the ranking of search beside the engine's own order and SQLite's BM25.
+//! - `recall` measures the evidence that agent-memory recalls within a budget, on dialogues in LoCoMo's format.
 //! - `propagation` proves that no revoked token passes 100 ms after the acknowledgement, under any fault.
 //! - `soak` checks every promise under load and random faults.
 //!
@@ -22,6 +23,7 @@ mod echo;
 mod gateway;
 mod load;
 mod machine;
+mod memory;
 mod mesh;
 mod numbers;
 mod pace;
