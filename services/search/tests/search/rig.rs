@@ -53,10 +53,14 @@ impl Rig {
         search(&self.store, &self.definitions, candidates)
     }
 
-    /// Creates a collection.
+    /// Creates a collection. On a busy machine an engine that scans the documents of all tests may take longer than one call waits.
     pub(crate) async fn create(&self, tenant: &str, id: &str, schema: Schema) -> CollectionName {
         let name = CollectionName::parse(&format!("tenants/{tenant}/collections/{id}"), "name").expect("a name");
-        self.collections.create(&name, schema).await.expect("created");
+        let mut attempts = 1;
+        while let Err(error) = self.collections.create(&name, schema.clone()).await {
+            assert!(matches!(error, Error::IndexNotReady { .. }) && attempts < 6, "attempt {attempts}: {error}");
+            attempts += 1;
+        }
         name
     }
 
