@@ -146,8 +146,9 @@ mod tests {
     }
 
     fn nearest<'a>(index: &'a Index, query: &'a Query, algorithm: VectorAlgorithm) -> Nearest<'a> {
-        let fields = &[Attribute::new("r")];
-        Nearest { index, query, column: column(algorithm), vector: &[1.0, 0.0], fields, count: 3, effort: 64 }
+        const FIELDS: &[Attribute] = &[Attribute::new("r")];
+        let (vector, fields) = (&[1.0, 0.0], FIELDS);
+        Nearest { index, query, column: column(algorithm), vector, fields, count: 3, effort: 64 }
     }
 
     #[test]
