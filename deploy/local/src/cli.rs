@@ -32,7 +32,7 @@ struct Args {
     /// Port of Valkey
     #[arg(long, default_value_t = 6390, value_name = "PORT")]
     valkey_port: u16,
-    /// Use this Valkey instead of starting one; search needs a module in it
+    /// Use this Valkey instead of starting one; without a search module in it, search is unavailable
     #[arg(long, value_name = "URL", conflicts_with = "valkey_port")]
     valkey_url: Option<String>,
     /// Load companies and tasks into search, and print queries to try
@@ -153,6 +153,12 @@ async fn up(args: &Args) -> Result<(), Error> {
         () = stop.requested() => return Ok(()),
     };
     lock.describe(mesh.endpoints())?;
+    if args.demo
+        && let Some(lack) = mesh.endpoints().unavailable.get("search")
+    {
+        let refused = Error::Demo(format!("search is unavailable: {lack}"));
+        return mesh.stop().await.and(Err(refused));
+    }
     if args.demo {
         tokio::select! {
             loaded = demo::load(mesh.endpoints()) => loaded?,

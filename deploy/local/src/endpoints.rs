@@ -19,6 +19,8 @@ pub struct Endpoints {
     pub openapi: Option<String>,
     /// Addresses of the services, by name.
     pub services: BTreeMap<&'static str, ServiceEndpoints>,
+    /// Services that answer no call, since the engine lacks their commands, and what mends it.
+    pub unavailable: BTreeMap<&'static str, String>,
     /// URL of the store: as an administrator of the started one, or as given, without its password.
     pub valkey: String,
     /// Folder of logs and generated files.

@@ -47,6 +47,10 @@ impl Endpoints {
         line(&format!("  {:<15} {}", "valkey", self.valkey));
         line(&format!("  {:<15} {}", "logs", self.folder));
         line(&format!("  {:<15} {}   (edit it; changes apply within two seconds)", "limits", self.policies));
+        for (name, lack) in &self.unavailable {
+            line(&format!("\n{name} is unavailable: {lack}; or start without --valkey-url"));
+        }
+        let searches = !self.unavailable.contains_key("search");
         let check = claims_to_check(&self.token);
         if let (Some(gateway), Some(example)) = (&self.gateway, &self.example) {
             line("\ntoken for the gateway; the second command mints one for any user (--help)\n");
@@ -56,8 +60,10 @@ impl Endpoints {
             json_lines(gateway, example).iter().for_each(|command| line(&format!("  {command}")));
             line("\nrate limit of 100000 tokens an hour: spend 60000 (the second run is denied), then explain it\n");
             limit_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
-            line("\nsearch: create a collection, write two partners, find one in spite of typos, with facets\n");
-            search_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
+            if searches {
+                line("\nsearch: create a collection, write two partners, find one in spite of typos, with facets\n");
+                search_lines(gateway).iter().for_each(|command| line(&format!("  {command}")));
+            }
             line("\nrevocation: check the printed token, revoke your own, then see it rejected\n");
             revocation_lines(gateway, example, &json!({"claims": check}).to_string())
                 .iter()
@@ -74,9 +80,11 @@ impl Endpoints {
         ));
         let commands = grpc_limit_lines(&self.service("rate-limiting").grpc);
         commands.iter().for_each(|command| line(&format!("  {command}")));
-        line("\nsearch over gRPC: describe the service, list the collections\n");
-        let commands = grpc_search_lines(&self.service("search").grpc);
-        commands.iter().for_each(|command| line(&format!("  {command}")));
+        if searches {
+            line("\nsearch over gRPC: describe the service, list the collections\n");
+            let commands = grpc_search_lines(&self.service("search").grpc);
+            commands.iter().for_each(|command| line(&format!("  {command}")));
+        }
         line("\nCtrl-C stops everything");
         text
     }
@@ -209,6 +217,7 @@ mod tests {
             services: [("auth-revocation", 50052), ("rate-limiting", 50053), ("search", 50055), ("session", 50051)]
                 .map(|(name, port)| (name, at(&format!("127.0.0.1:{port}"))))
                 .into(),
+            unavailable: [].into(),
             valkey: "valkey://127.0.0.1:6390".into(),
             folder: ".run".into(),
             policies: ".run/policies.yaml".into(),
@@ -249,6 +258,16 @@ mod tests {
         // A revoked key shows in these checks only if they name the key.
         let kids = text.matches(&format!(r#""kid":"{}""#, kid(&endpoints.token))).count();
         assert_eq!(kids, 2, "{text}");
+    }
+
+    #[test]
+    fn unavailable_service_is_named_and_has_no_commands() {
+        let lack = "the store's engine lacks FT.CREATE".to_owned();
+        let text = Endpoints { unavailable: [("search", lack)].into(), ..endpoints() }.guide();
+        let note = "\nsearch is unavailable: the store's engine lacks FT.CREATE; or start without --valkey-url\n";
+        assert!(text.contains(note), "{text}");
+        assert!(!text.contains("SearchService") && !text.contains("documents:search"), "{text}");
+        assert!(text.contains("rateLimits:explain"), "{text}");
     }
 
     fn kid(token: &str) -> String {

@@ -1,5 +1,6 @@
 //! Processes of the mesh: start, readiness and stop.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use serde_json::json;
 use crate::endpoints::{Addresses, title, without_password};
 use crate::error::tail;
 use crate::services::{SERVICES, Service, Surroundings};
-use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, ready};
+use crate::{Endpoints, Error, Gateway, Grant, Issuer, Options, policies, ports, ready, services};
 
 /// Variable that makes the program the service of that name.
 pub(crate) const SERVICE: &str = "KEYPLANE_LOCAL_SERVICE";
@@ -53,10 +54,11 @@ impl Mesh {
         let launched = tokio::task::spawn_blocking(move || Mesh::launch(&options)).await;
         let mut mesh = launched.map_err(|error| Error::io("starting the mesh")(std::io::Error::other(error)))??;
         let token = mesh.issuer.mint(&Grant { ttl: WORKING_DAY, ..Grant::new("demo", "ada") })?;
-        let example = tokio::select! {
+        let (unavailable, example) = tokio::select! {
             ready = mesh.ready(&token) => ready?,
             died = mesh.died() => return Err(died),
         };
+        mesh.endpoints.unavailable = unavailable;
         mesh.endpoints.example = example;
         mesh.endpoints.token = token;
         Ok(mesh)
@@ -160,6 +162,7 @@ impl Mesh {
             valkey: valkey.as_ref().map_or_else(|| without_password(&store), Valkey::admin_url),
             folder: folder.display().to_string(),
             policies: policies.display().to_string(),
+            unavailable: BTreeMap::new(),
             example: None,
             token: String::new(),
         };
@@ -178,25 +181,45 @@ impl Mesh {
         tools
     }
 
-    /// Waits for each part in turn, and creates the example session through the gateway.
-    async fn ready(&self, token: &str) -> Result<Option<String>, Error> {
+    /// Waits for each part in turn, and creates the example session through the gateway. Returns the unavailable services,
+    /// and the session.
+    async fn ready(&self, token: &str) -> Result<(BTreeMap<&'static str, String>, Option<String>), Error> {
         let http = reqwest::Client::new();
+        let mut unavailable = BTreeMap::new();
         for (info, process) in &self.services {
-            let at = self.endpoints.service(info.name);
-            let served = ready::until(async || ready::serving(&at.grpc, info.grpc_services[0]).await).await;
-            served.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
-            let url = format!("{}/readyz", at.admin);
-            let answered = ready::until(async || ready::get(&http, &url).await).await;
-            answered.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
+            let lack = self.service_ready(&http, info).await;
+            let lack = lack.map_err(|detail| not_ready(&title(info), process.log(), detail))?;
+            unavailable.extend(lack.map(|lack| (info.name, lack)));
         }
+        Ok((unavailable, self.gateway_ready(&http, token).await?))
+    }
+
+    /// Waits for a service. `Some` is what its engine lacks, if the mesh starts without the service.
+    async fn service_ready(&self, http: &reqwest::Client, info: &ServiceInfo) -> Result<Option<String>, String> {
+        let at = self.endpoints.service(info.name);
+        let optional = services::find(info.name).is_some_and(|service| service.optional);
+        let url = format!("{}/readyz", at.admin);
+        let lack = ready::until(async || match ready::readyz(http, &url).await {
+            Ok(Some(lack)) if !optional => Err(lack),
+            answer => answer,
+        });
+        if let Some(lack) = lack.await? {
+            return Ok(Some(lack));
+        }
+        ready::until(async || ready::serving(&at.grpc, info.grpc_services[0]).await).await?;
+        Ok(None)
+    }
+
+    /// Waits for the gateway, and creates the example session through it.
+    async fn gateway_ready(&self, http: &reqwest::Client, token: &str) -> Result<Option<String>, Error> {
         let (Some(url), Some(gateway)) = (&self.endpoints.gateway, &self.gateway) else { return Ok(None) };
         let healthz = format!("{url}/healthz");
-        let answered = ready::until(async || ready::get(&http, &healthz).await).await;
+        let answered = ready::until(async || ready::get(http, &healthz).await).await;
         answered.map_err(|detail| not_ready("the gateway", gateway.envoy().process().log(), detail))?;
         // One request through every part; the printed examples need the session.
         let sessions = format!("{url}/v1/tenants/demo/users/ada/sessions");
         let body = json!({"companyId": "c-7", "lastPath": "/"});
-        let created = ready::until(async || ready::post(&http, &sessions, token, &body).await).await;
+        let created = ready::until(async || ready::post(http, &sessions, token, &body).await).await;
         let created = created.map_err(|detail| not_ready("the gateway", gateway.envoy().process().log(), detail))?;
         let created: serde_json::Value = serde_json::from_str(&created).unwrap_or_default();
         Ok(created["name"].as_str().map(str::to_owned))

@@ -11,6 +11,9 @@ use tonic_health::pb::health_client::HealthClient;
 /// Longest wait for a part; the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Words of `/readyz` when the engine lacks a service's commands. Waiting mends that no more than a restart does.
+const LACKS: &str = "the store's engine lacks";
+
 /// Repeats `probe` until it is `Ok`.
 ///
 /// # Errors
@@ -40,6 +43,18 @@ pub(crate) async fn serving(address: &str, service: &str) -> Result<(), String> 
     let response = client.check(request).await.map_err(|status| format!("health check: {status}"))?;
     let status = response.into_inner().status();
     if status == ServingStatus::Serving { Ok(()) } else { Err(format!("{service} is {}", status.as_str_name())) }
+}
+
+/// Asks `/readyz` at `url` whether a service is ready; `Some` is what it says when the engine lacks its commands.
+pub(crate) async fn readyz(http: &reqwest::Client, url: &str) -> Result<Option<String>, String> {
+    let response = http.get(url).send().await.map_err(|error| format!("{url}: {error}"))?;
+    let status = response.status();
+    let body = response.text().await.map_err(|error| format!("{url}: {error}"))?;
+    match body.find(LACKS) {
+        _ if status == reqwest::StatusCode::OK => Ok(None),
+        Some(at) => Ok(Some(body[at..].trim_end().to_owned())),
+        None => Err(format!("{url}: {status} {body}")),
+    }
 }
 
 /// Sends a GET; returns the body of status 200.

@@ -15,6 +15,8 @@ pub(crate) struct Service {
     pub(crate) main: fn() -> ExitCode,
     /// Prefix of the service's own settings; other services reject them as unknown.
     pub(crate) prefix: &'static str,
+    /// Whether the mesh also starts on an engine that lacks the service's commands; its calls then fail.
+    pub(crate) optional: bool,
     /// Settings that follow from the mesh.
     pub(crate) settings: fn(&Surroundings<'_>) -> Vec<(&'static str, String)>,
 }
@@ -37,6 +39,7 @@ pub(crate) const SERVICES: &[Service] = &[
         info: &keyplane_auth_revocation::SERVICE,
         main: keyplane_auth_revocation::main,
         prefix: "KEYPLANE_REVOCATION_",
+        optional: false,
         settings: |mesh| {
             vec![
                 ("KEYPLANE_REVOCATION_JWKS", mesh.keys.display().to_string()),
@@ -48,6 +51,7 @@ pub(crate) const SERVICES: &[Service] = &[
         info: &keyplane_rate_limiting::SERVICE,
         main: keyplane_rate_limiting::main,
         prefix: "KEYPLANE_RATELIMIT_",
+        optional: false,
         settings: |mesh| {
             vec![
                 (policies::SETTING, mesh.policies.display().to_string()),
@@ -60,12 +64,15 @@ pub(crate) const SERVICES: &[Service] = &[
         info: &keyplane_session::SERVICE,
         main: keyplane_session::main,
         prefix: "KEYPLANE_SESSION_",
+        optional: false,
         settings: |mesh| vec![("KEYPLANE_SESSION_REVOCATION_URL", mesh.url(&keyplane_auth_revocation::SERVICE))],
     },
     Service {
         info: &keyplane_search::SERVICE,
         main: keyplane_search::main,
         prefix: "KEYPLANE_SEARCH_",
+        // A Valkey of one's own needs no search module for the other services.
+        optional: true,
         // A page token outlives a restart.
         settings: |mesh| vec![mesh.or_default("KEYPLANE_SEARCH_CURSOR_KEY", "for this machine alone")],
     },

@@ -168,6 +168,30 @@ async fn given_valkey_is_used_and_left_running_and_its_password_stays_secret() {
     }
 }
 
+#[tokio::test]
+async fn given_valkey_without_a_search_module_serves_all_but_search() {
+    let valkey = keyplane_testkit::valkey();
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::run(command(folder.path()).args(["--valkey-url", &valkey.url()]));
+    let lack = up.text("/unavailable/search");
+    assert!(lack.starts_with("the store's engine lacks FT.CREATE") && lack.contains("; use Valkey"), "{lack}");
+    let (gateway, token) = (up.text("/gateway"), up.text("/token"));
+    assert_eq!(get(&format!("{gateway}/v1/{}", up.text("/example")), token).await.status(), 200);
+    let answer = get(&format!("{gateway}/v1/tenants/demo/collections"), token).await;
+    assert_eq!(answer.status(), 400);
+    let error: Value = answer.json().await.unwrap();
+    assert!(error.to_string().contains("ENGINE_FEATURE_MISSING"), "{error}");
+
+    let demo = tempfile::tempdir().unwrap();
+    let refused = command(demo.path()).args(["--demo", "--valkey-url", &valkey.url()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("no demo: search is unavailable: the store's engine lacks"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
 #[test]
 fn dead_service_is_named_and_everything_stops() {
     let folder = tempfile::tempdir().unwrap();
