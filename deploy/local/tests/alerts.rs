@@ -94,6 +94,21 @@ async fn alerts_name_exported_metrics() {
         assert!(found, "no fallback has the label {name}: {text}");
     }
 
+    let refused = async |value: &str| {
+        eventually("the key set is judged", PATIENCE, async || {
+            let text = exported(&mesh.endpoints().service("auth-revocation").admin, &metrics).await;
+            let line = text.lines().find(|line| line.starts_with("keyplane_revocation_key_set_refused_ratio"));
+            if line.is_some_and(|line| line.ends_with(value)) { Ok(()) } else { Err(format!("{line:?}")) }
+        })
+        .await;
+    };
+    refused(" 0").await;
+    let keys = std::fs::read(mesh.issuer().keys()).unwrap();
+    std::fs::write(mesh.issuer().keys(), "no key set").unwrap();
+    refused(" 1").await;
+    std::fs::write(mesh.issuer().keys(), keys).unwrap();
+    refused(" 0").await;
+
     // While the store was unavailable, the instance held the gateway's limits (their outage policy).
     let limits = mesh.endpoints().service("rate-limiting");
     let channel = Endpoint::from_shared(format!("http://{}", limits.grpc)).unwrap().connect_lazy();

@@ -106,6 +106,8 @@ pub const KEYPLANE_REVOCATION_REPLICA_AGE: &str = "keyplane.revocation.replica.a
 pub const KEYPLANE_REVOCATION_REPLICA_ENTRIES: &str = "keyplane.revocation.replica.entries";
 /// Size of the revocations in memory, in bytes.
 pub const KEYPLANE_REVOCATION_REPLICA_SIZE: &str = "keyplane.revocation.replica.size";
+/// Rejection of the key set's file: 1 while the previous keys are in force, else 0.
+pub const KEYPLANE_REVOCATION_KEY_SET_REFUSED: &str = "keyplane.revocation.key_set.refused";
 /// Time by which an instance's clock is ahead of the store's, in milliseconds.
 pub const KEYPLANE_REVOCATION_CLOCK_AHEAD: &str = "keyplane.revocation.clock.ahead";
 

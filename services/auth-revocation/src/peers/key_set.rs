@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyplane_server::WatchedFile;
+use keyplane_telemetry::{metrics, semconv};
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -67,6 +68,11 @@ impl KeySet {
             }
             keys => keys.ok(),
         };
+        let rejection = file.rejection();
+        let description = "Whether the key set was changed to a rejected one, so that the previous keys are in force";
+        metrics::observed(semconv::KEYPLANE_REVOCATION_KEY_SET_REFUSED, "1", description, move || {
+            Some(i64::from(rejection.borrow().is_some()))
+        });
         let current = Current { file, without_kid, keys, looked_at };
         let set = Arc::new(KeySet { current: Mutex::new(current), room: Semaphore::new(AT_A_TIME) });
         let watched = Arc::downgrade(&set);
