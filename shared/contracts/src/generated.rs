@@ -38,6 +38,14 @@ pub mod search {
     }
 }
 
+/// Agent memory: what did the agent already learn?
+pub mod memory {
+    /// Package `keyplane.memory.v1`.
+    pub mod v1 {
+        tonic::include_proto!("keyplane.memory.v1");
+    }
+}
+
 /// Audit records of all services.
 pub mod audit {
     /// Package `keyplane.audit.v1`.

@@ -19,5 +19,5 @@ pub mod timestamp;
 mod violation;
 
 pub use duration::{duration, span};
-pub use generated::{FILE_DESCRIPTOR_SET, audit, google, ratelimit, revocation, rpc, search, session};
+pub use generated::{FILE_DESCRIPTOR_SET, audit, google, memory, ratelimit, revocation, rpc, search, session};
 pub use violation::{Violation, Violations};

@@ -2,6 +2,7 @@
 
 pub mod capacity;
 pub mod embed;
+pub mod embedded;
 pub mod erase;
 pub mod export;
 pub mod figures;

@@ -1,6 +1,7 @@
 //! Changes of memories. Another text supersedes a memory; other fields change in place.
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use keyplane_contracts::names::TenantId;
 
 use super::memories::find;
@@ -40,7 +41,7 @@ impl Update {
         tenant: &TenantId,
         id: MemoryId,
         patch: MemoryPatch,
-        prepare: impl AsyncFn(&Scope, Option<&SpaceId>, NewMemory) -> Result<Draft, Error>,
+        prepare: impl Fn(Scope, Option<SpaceId>, NewMemory) -> BoxFuture<'static, Result<Draft, Error>> + Sync,
     ) -> Result<Memory, Error> {
         for _ in 0..ATTEMPTS {
             let now = super::now();
@@ -55,7 +56,7 @@ impl Update {
             let changed = match text {
                 Some(text) => {
                     let new = self.successor(&stored.memory, text, &patch, now);
-                    let draft = prepare(&stored.memory.scope, stored.memory.space.as_ref(), new).await?;
+                    let draft = prepare(stored.memory.scope.clone(), stored.memory.space.clone(), new).await?;
                     self.supersede(stored, draft, now).boxed().await?
                 }
                 None => self.change(stored, &patch, now).await?,

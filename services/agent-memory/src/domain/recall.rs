@@ -87,8 +87,6 @@ pub enum Candidates {
 pub enum LateInteraction {
     /// Stored sketches.
     Sketch,
-    /// Word embeddings of the model.
-    Static,
     /// Left out.
     None,
 }

@@ -12,12 +12,16 @@
 //! # Ok::<(), keyplane_contracts::Violation>(())
 //! ```
 
+mod memory;
+
 use std::fmt;
 
 use compact_str::CompactString;
 use data_encoding::HEXLOWER;
 
 use crate::Violation;
+
+pub use memory::{MemoryName, MemorySessionName};
 
 /// Tenant: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, which is a DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,6 +5,7 @@
 //! list and map that a JSON caller can send has an entry; a test of [`crate::openapi`] names one that has none.
 
 pub mod audit;
+pub mod memory;
 mod pattern;
 pub mod ratelimit;
 pub mod revocation;
