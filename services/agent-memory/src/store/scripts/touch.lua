@@ -1,6 +1,6 @@
 -- memory.touch: counts a use of memories of one owner.
 --
--- KEYS: pairs of a memory (hash) and its record (hash)
+-- KEYS[1..] pairs of a memory (hash) and its record (hash)
 -- ARGV[1] now in ms   ARGV[2] shortest time between two counted uses in ms   ARGV[3] offset of the last use in a packed item
 -- ARGV[4] last use, packed   ARGV[5..] for each memory: first sequence, number of items
 -- Reply: number of counted uses
