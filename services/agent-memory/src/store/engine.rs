@@ -14,18 +14,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Missing feature of the engine, or another layout.
+    /// Missing feature of the engine, an eviction policy that loses memories, or another layout.
     pub async fn check(&self) -> Result<(), keyplane_valkey::Error> {
         self.valkey.probe(&[Need::Scripts, Need::Search]).await?;
-        match self.valkey.eviction_policy().await? {
-            Some(policy) if policy == "noeviction" => {}
-            Some(policy) => tracing::warn!(
-                policy,
-                "the search store evicts keys when its memory is full, and would lose memories; set maxmemory-policy to noeviction"
-            ),
-            None => {
-                tracing::warn!("the search store hides its eviction policy; see that maxmemory-policy is noeviction")
-            }
+        if !self.valkey.check_eviction().await? {
+            tracing::warn!("the search store hides its eviction policy; see that maxmemory-policy is noeviction");
         }
         self.valkey.check_layout(Feature::MEMORY, LAYOUT).await
     }
