@@ -74,7 +74,7 @@ impl Config {
         Config {
             store,
             embeddings,
-            tokenizer: tokenizer.unwrap_or(TokenCounter::new(Encoding::O200k)),
+            tokenizer: tokenizer.unwrap_or_else(|| TokenCounter::new(Encoding::O200k)),
             limits: read_limits(env),
             maintenance: read_maintenance(env),
         }

@@ -9,7 +9,7 @@ fn question(user: &str, query: &str, axis: usize) -> pb::RecallRequest {
     pb::RecallRequest {
         user: user.to_owned(),
         query: query.to_owned(),
-        vector: vector(axis, 0.0),
+        vector: Some(vector(axis, 0.0)),
         ..pb::RecallRequest::default()
     }
 }

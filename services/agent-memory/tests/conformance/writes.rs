@@ -25,11 +25,11 @@ async fn retried_text_is_a_duplicate_in_its_scope_alone() {
 async fn text_that_says_the_same_is_a_near_duplicate_unless_a_number_differs() {
     let mut service = shared(&[]).await;
     let first = service.one("ada", memory("Ada's office has 3 rooms.", 0)).await;
-    let near = pb::Memory { vector: vector(0, 0.1), ..memory("The office of Ada has 3 rooms.", 0) };
+    let near = pb::Memory { vector: Some(vector(0, 0.1)), ..memory("The office of Ada has 3 rooms.", 0) };
     let near = service.one("ada", near).await;
     assert_eq!((near.outcome(), &near.name), (Outcome::NearDuplicate, &first.name));
     assert!(near.similarity > 0.98 && near.similarity <= 1.0, "{}", near.similarity);
-    let other = pb::Memory { vector: vector(0, 0.1), ..memory("The office of Ada has 4 rooms.", 0) };
+    let other = pb::Memory { vector: Some(vector(0, 0.1)), ..memory("The office of Ada has 4 rooms.", 0) };
     assert_eq!(service.one("ada", other).await.outcome(), Outcome::Created);
 }
 

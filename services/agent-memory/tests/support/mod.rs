@@ -46,16 +46,16 @@ pub async fn shared(settings: &[(&str, &str)]) -> Service {
 }
 
 /// Vector that points along `axis`, with a little of the next one.
-pub fn vector(axis: usize, little: f32) -> Option<pb::Vector> {
+pub fn vector(axis: usize, little: f32) -> pb::Vector {
     let mut values = vec![0.0; 8];
     values[axis] = 1.0;
     values[(axis + 1) % 8] = little;
-    Some(pb::Vector { values })
+    pb::Vector { values }
 }
 
 /// Memory with a text and a vector.
 pub fn memory(text: &str, axis: usize) -> pb::Memory {
-    pb::Memory { text: text.to_owned(), vector: vector(axis, 0.0), ..pb::Memory::default() }
+    pb::Memory { text: text.to_owned(), vector: Some(vector(axis, 0.0)), ..pb::Memory::default() }
 }
 
 /// Texts of the memories, in their order.
@@ -88,7 +88,7 @@ impl Service {
         let request = pb::RecallRequest {
             user: user.to_owned(),
             query: query.to_owned(),
-            vector: vector(axis, 0.0),
+            vector: Some(vector(axis, 0.0)),
             ..pb::RecallRequest::default()
         };
         self.ask(request).await.expect("a response")
