@@ -1,5 +1,7 @@
 //! Scan of folded clusters: words, pairs and joined forms.
 
+use unicode_segmentation::UnicodeSegmentation as _;
+
 use super::classes::Class;
 use super::fold::Folded;
 use super::stem::Stems;
@@ -256,18 +258,26 @@ impl<'s> Scanner<'s> {
         self.tokens.slots.push(Slot { position, span, start, end, surface, spelling: None, stem: None, joined: true });
     }
 
-    /// Pairs a cluster with the one before it.
+    /// Pairs a cluster with the one before it. One that folds into several, such as `🈀` into `ほか`, counts as those.
     fn pair(&mut self, folded: &Folded<'_>, start: usize, end: usize) {
+        let mut spellings = folded.spelling.graphemes(true);
+        for surface in folded.surface.graphemes(true) {
+            let spelling = spellings.next().unwrap_or(surface);
+            self.pair_one(surface, spelling, start, end);
+        }
+    }
+
+    fn pair_one(&mut self, surface: &str, spelling: &str, start: usize, end: usize) {
         let next = Letter {
-            surface: folded.surface.to_owned(),
-            spelling: folded.spelling.to_owned(),
+            surface: surface.to_owned(),
+            spelling: spelling.to_owned(),
             start,
             end,
             paired: self.pair.is_some(),
         };
         if let Some(before) = self.pair.replace(next) {
-            let surface = before.surface + folded.surface;
-            let spelling = before.spelling + folded.spelling;
+            let surface = before.surface + surface;
+            let spelling = before.spelling + spelling;
             let differing = (spelling != surface).then_some(spelling.as_str());
             self.add(cut(&surface, MAX_TERM_BYTES), differing, None, before.start, end);
         }

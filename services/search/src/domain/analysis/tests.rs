@@ -178,6 +178,13 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn sign_that_folds_into_several_pairs_like_them() {
+    let analyzer = Analyzer::new(Language::None);
+    let surfaces = |text| analyzer.analyze(text).iter().map(|token| token.surface.to_owned()).collect::<Vec<_>>();
+    assert_eq!(surfaces("の\u{1f200}"), surfaces("のほか"));
+}
+
 fn languages() -> impl Strategy<Value = Language> {
     prop::sample::select(LANGUAGES.to_vec())
 }
