@@ -106,7 +106,8 @@ pub async fn start(server: ServerConfig, config: Config) -> Result<Running, Erro
     .await
 }
 
-/// Opens the declared spaces, or the built-in one. Without either, memories are recalled by their words alone.
+/// Opens the declared spaces, or the built-in one. Without either, nothing is remembered, and earlier memories are recalled by
+/// their words alone.
 async fn open(embeddings: &Embeddings) -> Result<Embedder, Error> {
     let (threads, timeout) = (embeddings.threads, embeddings.timeout);
     let declarations = match &embeddings.spaces {
@@ -122,8 +123,8 @@ async fn open(embeddings: &Embeddings) -> Result<Embedder, Error> {
     let embedder = opened.map_err(|error| Error::Service(Box::new(error)))?;
     if embedder.default_space().is_none() {
         tracing::warn!(
-            "no space of embeddings is declared: memories are recalled by their words alone; set KEYPLANE_MEMORY_SPACES_FILE or \
-             KEYPLANE_MEMORY_MODEL_DIR"
+            "no space of embeddings is declared: new memories are rejected (UNKNOWN_SPACE), and earlier ones are recalled by their \
+             words alone; set KEYPLANE_MEMORY_SPACES_FILE or KEYPLANE_MEMORY_MODEL_DIR"
         );
     }
     Ok(embedder)

@@ -32,7 +32,7 @@ pub struct ErasureId([u8; 16]);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pseudonym(String);
 
-/// Numbers of what was removed. After a crash of the service, the batch that it interrupted is not counted: at most 16 memories.
+/// Numbers of what was removed. After a crash of the service, the batch that it interrupted is not counted: at most 256 memories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Memories, history included, those of the next field left out.

@@ -7,8 +7,8 @@
 //! | opposites swapped | `turn on` / `turn off`, `lock` / `unlock` |
 //! | names differ | `ask Ann` / `ask Bob` |
 //!
-//! On 600 pairs of requests (fow-cache), half of them traps, it cuts the traps that pass a cosine of 0.95 from 11.7 to 3.7 %,
-//! and costs no true duplicate. English.
+//! English. A guard of the same four rules, in another program, cut the traps among 600 pairs of requests (fow-cache) that pass a
+//! cosine of 0.95 from 11.7 to 3.7 %; this code is not measured on them.
 
 use std::collections::BTreeSet;
 
